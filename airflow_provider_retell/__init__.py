@@ -1,0 +1,3 @@
+"""Retell AI phone calls in Apache Airflow."""
+
+__version__ = "0.1.0"

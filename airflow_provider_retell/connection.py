@@ -1,0 +1,205 @@
+"""What a connection of type ``retell`` holds, and how Airflow's form asks for it. No import of Airflow."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+CONN_TYPE: Final = "retell"
+DEFAULT_CONN_ID: Final = "retell_default"
+DEFAULT_BASE_URL: Final = "https://api.retellai.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A number in the connection's extra.
+
+    Attributes:
+        label: What the form calls it.
+        help: What the form says about it.
+        default: Its value if nothing is given.
+        minimum: The least it may be.
+        whole: Whether it must be a whole number.
+    """
+
+    label: str
+    help: str
+    default: float
+    minimum: float
+    whole: bool = False
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "timeout": Setting(
+        label="Time-out", help="Seconds to wait for one answer of Retell.", default=30, minimum=0.1
+    ),
+    "max_attempts": Setting(
+        label="Attempts",
+        help="How often one request is sent at the most, where repeating it is harmless.",
+        default=4,
+        minimum=1,
+        whole=True,
+    ),
+    "max_retry_delay": Setting(
+        label="Longest pause",
+        help="Seconds between two attempts at the most, also where Retell asks for more.",
+        default=60,
+        minimum=0,
+    ),
+}
+
+
+class SettingsError(ValueError):
+    """The connection holds something that cannot be used; the message names the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """What is needed to talk to Retell.
+
+    Attributes:
+        api_key: Retell's API key.
+        base_url: Scheme, host and port, without a path.
+        timeout: Seconds to wait for one answer.
+        max_attempts: How often one request is sent at the most.
+        max_retry_delay: Seconds between two attempts at the most; caps Retry-After too.
+        conn_id: The connection these came from, for messages.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    timeout: float = SETTINGS["timeout"].default
+    max_attempts: int = int(SETTINGS["max_attempts"].default)
+    max_retry_delay: float = SETTINGS["max_retry_delay"].default
+    conn_id: str = DEFAULT_CONN_ID
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        conn_id: str,
+        password: str | None,
+        host: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: str | None = None,
+    ) -> ConnectionSettings:
+        """Return the settings in the fields of an Airflow connection, ``extra`` as the JSON text it is there.
+
+        Raises:
+            SettingsError: A field holds something that cannot be used.
+        """
+        own = _extra(extra)
+        numbers = {name: _number(name, own.get(name)) for name in SETTINGS}
+        return cls(
+            conn_id=conn_id,
+            api_key=_api_key(password),
+            base_url=_base_url(host, schema, port),
+            timeout=numbers["timeout"],
+            max_attempts=int(numbers["max_attempts"]),
+            max_retry_delay=numbers["max_retry_delay"],
+        )
+
+
+def _api_key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise SettingsError("the field Password (API key) is empty")
+    # Checked here, because the HTTP library's own complaint would quote the key.
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError("the field Password (API key) holds spaces, line breaks or letters no key has")
+    return key
+
+
+def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+    text = (host or "").strip() or DEFAULT_BASE_URL
+    if "://" not in text:
+        text = f"{(schema or '').strip() or 'https'}://{text}"
+    text = text.rstrip("/")
+    example = f"the field Host must be a base URL such as {DEFAULT_BASE_URL}"
+    try:
+        url = urlsplit(text)
+        own_port = url.port
+    except ValueError:
+        raise SettingsError(f"{example}, and what it holds is not a URL") from None
+    if url.username or url.password:
+        # Not quoted: what stands before the @ may be a key.
+        raise SettingsError(f"{example}, without a user or a password in it")
+    if url.scheme not in {"http", "https"} or not url.hostname or any(map(str.isspace, text)):
+        raise SettingsError(f"{example}, not {text!r}")
+    if url.path or url.query or url.fragment:
+        raise SettingsError(f"{example}, without a path, not {text!r}")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise SettingsError(
+            f"the field Host is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
+            "localhost) only: an API key must not cross a network unencrypted. Use https://"
+        )
+    return text if own_port or not port else f"{text}:{port}"
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _extra(extra: str | None) -> dict[str, Any]:
+    if not extra:
+        return {}
+    try:
+        fields = json.loads(extra)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise SettingsError("the field Extra is not a JSON object")
+    return fields
+
+
+def _number(name: str, given: Any) -> float:
+    setting = SETTINGS[name]
+    if given is None or given == "":
+        return setting.default
+    try:
+        number = float("bool" if isinstance(given, bool) else given)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= setting.minimum) or (setting.whole and number % 1):
+        kind = "whole number" if setting.whole else "number"
+        raise SettingsError(
+            f"the field {name} of Extra must be a {kind} of at least {setting.minimum:g}, not {given!r}"
+        )
+    return number
+
+
+# -- the form ----------------------------------------------------------------------------------------------
+
+FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
+    "hidden-fields": ["schema", "login", "port"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {"host": DEFAULT_BASE_URL, "password": "key_..."},
+}
+"""How the standard fields of a connection show. Keys as in a provider's ``ui-field-behaviour``."""
+
+
+def form_fields() -> dict[str, Any]:
+    """Return the form's own fields, as a provider's ``conn-fields``."""
+    return {
+        name: {
+            "label": setting.label,
+            "description": f"{setting.help} Default: {setting.default:g}.",
+            "schema": {
+                "type": ["integer" if setting.whole else "number", "null"],
+                "minimum": setting.minimum,
+                "default": setting.default,
+            },
+        }
+        for name, setting in SETTINGS.items()
+    }

@@ -1,0 +1,201 @@
+"""What can go wrong, and who can mend it.
+
+::
+
+    RetellError
+    ├── RetellInputError            an argument or a connection setting nobody can send        final
+    ├── RetellConnectionError       no answer; may_have_arrived says what is known             transient
+    ├── RetellStatusError           an answer with an error status                             transient
+    │   ├── RetellInvalidRequestError   400, and any other 4xx                                 final
+    │   ├── RetellAuthenticationError   401                                                    final
+    │   ├── RetellPaymentError          402                                                    final
+    │   ├── RetellPermissionError       403                                                    final
+    │   ├── RetellNotFoundError         404, 422                                               final
+    │   ├── RetellRateLimitError        429                                                    transient
+    │   └── RetellServerError           5xx                                                    transient
+    ├── RetellResponseError         an answer nobody can read                                  transient
+    └── RetellCallError             the call itself went wrong                                 transient
+        ├── RetellCallTimeoutError      the call was not over in time                          transient
+        └── RetellCallFinalError        the call is over and cannot change any more            final
+
+*Final* errors are Airflow's ``AirflowFailException`` too: the task fails without an Airflow retry, in the
+operators of this package as in a user's own task that calls the hook. After a *transient* one Airflow's
+``retries`` apply.
+
+Messages hold no API key, and phone numbers by their last four digits only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+_PHONE_NUMBER = re.compile(r"(?<![\w.-])\+?\d[\d ().-]{5,18}\d(?![\w-])")
+_SHORTEST_NUMBER = 7  # digits; "555-0100" is a phone number, "127.0.0.1" is not
+_SHOWN_CHARACTERS = 120
+
+
+def mask_numbers(text: str) -> str:
+    """Replace every phone number in a text by its last four digits.
+
+    >>> mask_numbers("Item +14155550100 not found from phone-number")
+    'Item …0100 not found from phone-number'
+    """
+    return _PHONE_NUMBER.sub(_mask, text)
+
+
+def _mask(match: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", match[0])
+    return f"…{digits[-4:]}" if len(digits) >= _SHORTEST_NUMBER else match[0]
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in a message: its repr, short and without phone numbers.
+
+    >>> shown("+14155550100")
+    "'…0100'"
+    """
+    text = mask_numbers(repr(value))
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+class RetellError(Exception):
+    """Everything this package raises about Retell.
+
+    Attributes:
+        may_have_arrived: Whether Retell may have carried out the request, or an attempt at it before, although
+            it failed: True after a lost or unreadable answer and after a 5xx.
+    """
+
+    may_have_arrived: bool = False
+
+
+class RetellInputError(RetellError, AirflowFailException, ValueError):
+    """An argument, or a setting of the connection, that cannot be sent. Nothing was sent."""
+
+
+class RetellConnectionError(RetellError):
+    """Retell gave no answer.
+
+    ``may_have_arrived`` is False if the request certainly never reached Retell (connection refused, no such
+    host), True if it may have been carried out although the answer was lost.
+    """
+
+    def __init__(self, message: str, *, may_have_arrived: bool) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
+
+
+class RetellStatusError(RetellError):
+    """Retell answered with an error status.
+
+    Attributes:
+        status_code: The HTTP status.
+        message: Retell's own words (``message`` or ``error_message`` of the body, else its first characters).
+        retry_after: Seconds that Retell asks to wait before the next request, None if it does not say.
+    """
+
+    def __init__(self, text: str, *, status_code: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.status_code = status_code
+        self.message = message
+        self.retry_after = retry_after
+
+    @classmethod
+    def kind(cls, status_code: int) -> type[RetellStatusError]:
+        """Return the class for a status."""
+        if status_code in _BY_STATUS:
+            return _BY_STATUS[status_code]
+        return RetellServerError if status_code >= 500 else RetellInvalidRequestError  # noqa: PLR2004
+
+
+# status_code is Retell's answer here; Airflow's own classes have one for Airflow's REST API.
+class _FinalStatusError(RetellStatusError, AirflowFailException):  # type: ignore[misc]
+    """The same request would be answered in the same way."""
+
+
+class RetellInvalidRequestError(_FinalStatusError):
+    """Retell refuses the request as it is (400, or a 4xx with no class of its own)."""
+
+
+class RetellAuthenticationError(_FinalStatusError):
+    """Retell does not know the API key (401)."""
+
+
+class RetellPaymentError(_FinalStatusError):
+    """The account has no valid payment or no credit left (402)."""
+
+
+class RetellPermissionError(_FinalStatusError):
+    """The API key may not do this (403)."""
+
+
+class RetellNotFoundError(_FinalStatusError):
+    """No such call, agent or number under this API key (404, and 422 as Retell documents it)."""
+
+
+class RetellRateLimitError(RetellStatusError):
+    """Too many requests, or calls, at once (429)."""
+
+
+class RetellServerError(RetellStatusError):
+    """Retell, or a gateway before it, is in trouble (5xx)."""
+
+    may_have_arrived = True
+
+
+_BY_STATUS: dict[int, type[RetellStatusError]] = {
+    400: RetellInvalidRequestError,
+    401: RetellAuthenticationError,
+    402: RetellPaymentError,
+    403: RetellPermissionError,
+    404: RetellNotFoundError,
+    422: RetellNotFoundError,
+    429: RetellRateLimitError,
+}
+
+
+class RetellResponseError(RetellError):
+    """Retell's answer cannot be read: not JSON, no ``call_id``, a redirect.
+
+    Attributes:
+        status_code: The HTTP status of the answer.
+    """
+
+    may_have_arrived = True
+
+    def __init__(self, message: str, *, status_code: int) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class RetellCallError(RetellError):
+    """The call itself went wrong.
+
+    Attributes:
+        call_ids: The calls in question.
+    """
+
+    def __init__(self, message: str, *, call_ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.call_ids = call_ids
+
+
+class RetellCallTimeoutError(RetellCallError):
+    """The call was not over within the operator's ``timeout``."""
+
+
+class RetellCallFinalError(RetellCallError, AirflowFailException):
+    """The call is over as ``fail_on`` names it, and a retry of the sensor would read the same."""
+
+
+def transient(error: BaseException) -> bool:
+    """Say whether a read that failed so is worth repeating at the next poll: the call is not concerned."""
+    return isinstance(error, RetellConnectionError | RetellRateLimitError | RetellServerError)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Return an error as a small JSON-able dict, for a trigger's event."""
+    return {"error": type(error).__name__, "message": str(error)}

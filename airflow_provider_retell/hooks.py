@@ -1,0 +1,279 @@
+"""The hook: Retell's API with the key of an Airflow connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import Context as Variables
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow.providers.common.compat.connection import get_async_connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
+from asgiref.sync import sync_to_async
+
+from airflow_provider_retell import connection as form
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.connection import ConnectionSettings, SettingsError
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.errors import RetellError, RetellInputError, RetellPermissionError
+from airflow_provider_retell.flows import Flow, read_calls
+from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.client import AsyncRetellClient, RetellClient
+
+T = TypeVar("T")
+
+
+class RetellHook(BaseHook):
+    """Talk to Retell with the key of an Airflow connection.
+
+    Nothing is read and nothing is sent before the first method that needs it. Every method raises
+    ``RetellError`` (see ``airflow_provider_retell.errors``), and Airflow's own not-found error for a connection
+    that does not exist.
+
+    Args:
+        retell_conn_id: A connection of type ``retell``.
+    """
+
+    conn_name_attr = "retell_conn_id"
+    default_conn_name = form.DEFAULT_CONN_ID
+    conn_type = form.CONN_TYPE
+    hook_name = "Retell AI"
+
+    def __init__(self, retell_conn_id: str = form.DEFAULT_CONN_ID) -> None:
+        super().__init__()
+        self.retell_conn_id = retell_conn_id
+        self._client: RetellClient | None = None
+
+    # -- calls -------------------------------------------------------------------------------------------
+
+    def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
+        """Register a call, which the user's own telephony then dials within five minutes.
+
+        It is not repeated when the answer is lost: each request registers a call of its own.
+
+        See https://docs.retellai.com/api-references/register-phone-call
+        """
+        return self.send(endpoints.register_phone_call(request))
+
+    def create_phone_call(
+        self,
+        request: CreatePhoneCallRequest | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Call:
+        """Have Retell dial.
+
+        See https://docs.retellai.com/api-references/create-phone-call
+
+        Args:
+            request: The call to place.
+            idempotency_key: For one hour, a request with the same key places no second call. Without one, the
+                request is not repeated when the answer is lost.
+        """
+        return self.send(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
+
+    def get_call(self, call_id: str) -> Call:
+        """Read a call.
+
+        See https://docs.retellai.com/api-references/get-call
+        """
+        return self.send(endpoints.get_call(call_id))
+
+    def list_calls(
+        self,
+        *,
+        call_ids: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        page_size: int = endpoints.MAX_PAGE_SIZE,
+        **filters: Any,
+    ) -> Iterator[Call]:
+        """Read all calls that pass the filters, page by page, without their transcripts.
+
+        See https://docs.retellai.com/api-references/list-calls
+
+        Args:
+            call_ids: Only these.
+            metadata: Only calls whose top-level metadata has these values.
+            page_size: Calls in one request, 1 to 1000.
+            **filters: ``agent_id``, ``call_status``, ``direction``, ``batch_call_id``, ``started_from``,
+                ``started_before``, ``sort_order``: see ``airflow_provider_retell.endpoints.list_calls``.
+        """
+        first = endpoints.list_calls(call_ids=call_ids, metadata=metadata, page_size=page_size, **filters)
+        return self._pages(first)
+
+    def _pages(self, first: Endpoint[endpoints.Page]) -> Iterator[Call]:
+        endpoint: Endpoint[endpoints.Page] | None = first
+        while endpoint is not None:
+            page = self.send(endpoint)
+            yield from page.calls
+            endpoint = endpoints.next_page(endpoint, page)
+
+    def read_calls(self, call_ids: Sequence[str]) -> dict[str, Call]:
+        """Read many calls with few requests, by call id.
+
+        Raises:
+            RetellNotFoundError: Retell does not know one of them.
+        """
+        return self.run(read_calls(call_ids))
+
+    def stop_call(self, call_id: str) -> None:
+        """Hang up.
+
+        See https://docs.retellai.com/api-references/stop-call
+        """
+        self.send(endpoints.stop_call(call_id))
+
+    def get_concurrency(self) -> dict[str, Any]:
+        """Read ``current_concurrency``, ``concurrency_limit`` and their parts, in calls.
+
+        See https://docs.retellai.com/api-references/get-concurrency
+        """
+        return self.send(endpoints.get_concurrency())
+
+    # -- connection --------------------------------------------------------------------------------------
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the key on read-only endpoints; return whether it works, and what to tell a person."""
+        try:
+            owner = self.send(endpoints.get_api_key_info())
+        except RetellError as error:
+            return False, str(error)
+        workspace = owner.get("org_name") or owner.get("org_id") or "of unknown name"
+        try:
+            calls = self.get_concurrency()
+        except RetellPermissionError:
+            return True, f"Key accepted, workspace {workspace}. It may not read the concurrency."
+        except RetellError as error:
+            return False, str(error)
+        used, limit = calls.get("current_concurrency"), calls.get("concurrency_limit")
+        return True, f"Key accepted, workspace {workspace}, {used} of {limit} concurrent calls in use."
+
+    def get_conn(self) -> RetellClient:
+        """Return the blocking client; the hook keeps one and closes it in ``close``."""
+        if self._client is None:
+            # Here, not above: every DAG file imports this module, and few processes send anything.
+            from airflow_provider_retell.client import RetellClient  # noqa: PLC0415
+
+            self._client = RetellClient(self._settings(self.get_connection(self.retell_conn_id)))
+        return self._client
+
+    async def aget_conn(self) -> AsyncRetellClient:
+        """Return a new asynchronous client, which the caller closes (``async with``)."""
+        from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as above)
+
+        return AsyncRetellClient(self._settings(await self._aget_connection()))
+
+    async def _aget_connection(self) -> Connection:
+        try:
+            return await get_async_connection(self.retell_conn_id)
+        except AirflowNotFoundException:
+            # In `dag.test()` the asynchronous look-up of Airflow 3.3 does not see the metadata database.
+            return await sync_to_async(self.get_connection)(self.retell_conn_id)
+
+    def _settings(self, connection: Connection) -> ConnectionSettings:
+        try:
+            return ConnectionSettings.read(
+                conn_id=self.retell_conn_id,
+                password=connection.password,
+                host=connection.host,
+                schema=connection.schema,
+                port=connection.port,
+                extra=connection.extra,
+            )
+        except SettingsError as error:
+            raise RetellInputError(f"Connection {self.retell_conn_id!r}: {error}. Nothing was sent.") from None
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, endpoint: Endpoint[T]) -> T:
+        """Send any request of ``airflow_provider_retell.endpoints``."""
+        return self.get_conn().send(endpoint)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Send the requests of a flow, one after the other."""
+        return self.get_conn().run(flow)
+
+    # -- the form, where Airflow reads it from the hook (2.11 to 3.1) -----------------------------------------
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the standard fields of the form show."""
+        return {name.replace("-", "_"): value for name, value in form.FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's own fields."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 (only where it is used)
+        from wtforms import IntegerField, StringField  # noqa: PLC0415
+        from wtforms.validators import Optional  # noqa: PLC0415
+
+        return {
+            name: (IntegerField if setting.whole else StringField)(
+                setting.label,
+                description=form.form_fields()[name]["description"],
+                default=setting.default,
+                validators=[Optional()],
+                widget=BS3TextFieldWidget(),
+            )
+            for name, setting in form.SETTINGS.items()
+        }
+
+
+# -- one client for all triggers of an event loop -------------------------------------------------------------
+
+
+@dataclass
+class _Shared:
+    client: asyncio.Task[AsyncRetellClient]
+    users: int = 0
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def shared_client(retell_conn_id: str) -> AsyncIterator[AsyncRetellClient]:
+    """Share one client, and one look-up of the connection, among all who wait on this loop at the same time.
+
+    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last one to leave closes it.
+    """
+    clients = _shared.setdefault(asyncio.get_running_loop(), {})
+    shared = clients.get(retell_conn_id)
+    if shared is None or (shared.client.done() and shared.client.exception()):
+        # A context of its own: the first user's would put its task's name on everybody's log lines.
+        opening = asyncio.get_running_loop().create_task(
+            RetellHook(retell_conn_id).aget_conn(), context=Variables()
+        )
+        shared = clients[retell_conn_id] = _Shared(opening)
+    shared.users += 1
+    try:
+        # Shielded: one user who is cancelled must not take the client from the others.
+        yield await asyncio.shield(shared.client)
+    finally:
+        shared.users -= 1
+        if shared.users == 0:
+            if clients.get(retell_conn_id) is shared:
+                del clients[retell_conn_id]
+            await _close(shared.client)
+
+
+async def _close(opening: asyncio.Task[AsyncRetellClient]) -> None:
+    if not opening.done():
+        opening.cancel()
+    elif not opening.cancelled() and opening.exception() is None:
+        await opening.result().aclose()

@@ -1,0 +1,34 @@
+"""The button in Airflow's grid that leads to the call in Retell's dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+CALL_ID_KEY = "call_id"
+"""The XCom key under which an operator or sensor leaves the id of its one call."""
+
+
+class RetellCallLink(BaseOperatorLink):
+    """Lead to the call in Retell's dashboard. A task of many calls has no such button."""
+
+    name = "Retell call"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address, empty as long as there is no call. Never fails and never asks Retell."""
+        # On the worker the operator's fields are rendered: a sensor over many calls has left no id to ask for.
+        if not isinstance(getattr(operator, "call_id", ""), str | Mapping):
+            return ""
+        try:
+            call_id = XCom.get_value(ti_key=ti_key, key=CALL_ID_KEY)
+        except Exception:  # noqa: BLE001 (a link that raises takes the task's other links with it)
+            return ""
+        return call_url(call_id) if isinstance(call_id, str) else ""
+
+
+def call_url(call_id: str) -> str:
+    """Return where Retell's dashboard shows a call."""
+    return f"https://dashboard.retellai.com/call-history?history={quote(call_id, safe='')}"

@@ -1,0 +1,335 @@
+"""Retell's requests and calls as pydantic models, with Retell's own field names.
+
+Requests are strict, because what is sent rings somebody's phone. Answers are read tolerantly, because Retell
+adds fields and values at any time: unknown fields are kept, unknown values of an enum stay plain strings, a
+field that is not of its documented type is kept as it came, and only ``call_id`` is required.
+
+Pages: https://docs.retellai.com/api-references/register-phone-call,
+https://docs.retellai.com/api-references/create-phone-call,
+https://docs.retellai.com/api-references/get-call
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
+
+METADATA_LIMIT: Final = 50_000
+"""Bytes of JSON that Retell keeps as ``metadata``."""
+
+_AGENT_VERSION = re.compile(r"latest|latest_published|(?!v\d+$)[a-z][a-z0-9_-]{0,19}")
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_E164 = re.compile(r"\+[1-9]\d{6,14}")
+
+
+class Direction(StrEnum):
+    """Who calls whom, seen from the agent."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class Sentiment(StrEnum):
+    """How the person felt, by Retell's analysis."""
+
+    NEGATIVE = "Negative"
+    POSITIVE = "Positive"
+    NEUTRAL = "Neutral"
+    UNKNOWN = "Unknown"
+
+
+# -- requests --------------------------------------------------------------------------------------------
+
+
+def check_e164(field: str, value: object) -> None:
+    """Raise ``RetellInputError`` unless a value is a phone number in E.164 form, such as ``+14155550100``."""
+    if not isinstance(value, str) or not _E164.fullmatch(value):
+        raise RetellInputError(
+            f"{field} must be a phone number in E.164 form, such as +14155550100, got {shown(value)}. "
+            "Nothing was sent. validate_e164=False switches this check off."
+        )
+
+
+def check_call_id(value: object) -> str:
+    """Return a call id that is safe as a part of a path, else raise ``RetellInputError``."""
+    if not isinstance(value, str) or not _CALL_ID.fullmatch(value) or value == "None":
+        raise RetellInputError(f"call_id must be the id of a call, such as call_0123abcd, got {shown(value)}.")
+    return value
+
+
+def _text(value: object) -> object:
+    # Jinja writes a missing XCom as the text "None"; no agent and no number is called that.
+    if value is None or (isinstance(value, str) and value.strip() in {"", "None"}):
+        raise ValueError("must be given")
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {type(value).__name__}")  # noqa: TRY004 (pydantic's protocol)
+    return value
+
+
+def _version(value: object) -> object:
+    # A template renders the number 3 as "3"; no tag begins with a digit.
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not whole and not (isinstance(value, str) and _AGENT_VERSION.fullmatch(value)):
+        raise ValueError("must be a version number, latest, latest_published or a tag such as prod")
+    return value
+
+
+def _strings(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be an object of strings")  # noqa: TRY004 (pydantic's protocol)
+    for key, item in value.items():
+        if not isinstance(key, str) or not isinstance(item, str):
+            raise ValueError(f"must hold strings only, but {key!r} is of type {type(item).__name__}")  # noqa: TRY004
+    return value
+
+
+def _json_object(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be an object")  # noqa: TRY004 (pydantic's protocol)
+    for key, item in value.items():
+        try:
+            json.dumps({key: item}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be JSON, but {key!r} of type {type(item).__name__} is not") from error
+    return value
+
+
+def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    size = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    if size > METADATA_LIMIT:
+        raise ValueError(f"must be at most {METADATA_LIMIT} bytes of JSON, not {size}")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+AgentVersion = Annotated[int | str, BeforeValidator(_version)]
+Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
+JsonObject = Annotated[dict[str, Any], BeforeValidator(_json_object)]
+Metadata = Annotated[JsonObject, AfterValidator(_metadata)]
+
+
+class _Request(BaseModel):
+    """A request's body: fields left out, or None, are not sent; fields this package does not know are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls, fields: Self | Mapping[str, Any]) -> Self:
+        """Return the request in a model or a plain mapping.
+
+        Raises:
+            RetellInputError: A field cannot be sent; names the field and what was given.
+        """
+        if isinstance(fields, cls):
+            return fields
+        if not isinstance(fields, Mapping):
+            raise RetellInputError(f"A request must be a {cls.__name__} or a mapping, got {shown(fields)}.")
+        try:
+            return cls.model_validate({name: value for name, value in fields.items() if value is not None})
+        except ValidationError as error:
+            raise RetellInputError(_explain(error)) from None
+
+    def body(self) -> dict[str, Any]:
+        """Return what is sent, as a JSON-able dict."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False):
+        field = str(problem["loc"][0])
+        if problem["type"] == "missing":
+            problems.append(f"{field} must be given, got None")
+            continue
+        text = problem["msg"].removeprefix("Value error, ")
+        # Objects are described by their keys and types: their values may be anybody's data.
+        given = "" if isinstance(problem["input"], Mapping) else f", got {shown(problem['input'])}"
+        problems.append(f"{field} {text[0].lower()}{text[1:]}{given}")
+    return "; ".join(problems) + ". Nothing was sent."
+
+
+class RegisterPhoneCallRequest(_Request):
+    """What ``POST /v2/register-phone-call`` takes.
+
+    See https://docs.retellai.com/api-references/register-phone-call
+    """
+
+    agent_id: Text
+    agent_version: AgentVersion | None = None
+    agent_override: JsonObject | None = None
+    from_number: Text | None = None
+    to_number: Text | None = None
+    direction: Literal["inbound", "outbound"] | None = None
+    metadata: Metadata | None = None
+    retell_llm_dynamic_variables: Strings | None = None
+
+
+class CreatePhoneCallRequest(_Request):
+    """What ``POST /v2/create-phone-call`` takes.
+
+    See https://docs.retellai.com/api-references/create-phone-call
+    """
+
+    from_number: Text
+    to_number: Text
+    override_agent_id: Text | None = None
+    override_agent_version: AgentVersion | None = None
+    agent_override: JsonObject | None = None
+    metadata: Metadata | None = None
+    retell_llm_dynamic_variables: Strings | None = None
+    custom_sip_headers: Strings | None = None
+    ignore_e164_validation: bool | None = None
+    honor_internal_dnc: bool | None = None
+    idempotency_key: Text | None = None
+
+
+# -- answers ---------------------------------------------------------------------------------------------
+
+_T = TypeVar("_T")
+Open = Annotated[_T | str, Field(union_mode="left_to_right")]
+"""An enum to which Retell adds values: known ones are members, others stay strings."""
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _keep_what_does_not_fit(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """Keep a value that is not of its documented type: a wait must not fail over a latency."""
+        try:
+            return handler(value)
+        except ValidationError:
+            if info.field_name in {"call_id", "call_status"}:
+                raise
+            return value
+
+
+class CallAnalysis(_Answer):
+    """What Retell's models make of a call, some seconds to minutes after its end."""
+
+    call_summary: str | None = None
+    in_voicemail: bool | None = None
+    user_sentiment: Open[Sentiment] | None = None
+    call_successful: bool | None = None
+    custom_analysis_data: dict[str, Any] | None = None
+    """What the agent was configured to extract; absent if no conversation took place."""
+
+
+class CallCost(_Answer):
+    """What a call costs, in US cents."""
+
+    combined_cost: float | None = None
+    """Cents, for the whole call."""
+    product_costs: list[dict[str, Any]] | None = None
+    """``product``, ``cost`` and ``unit_price`` (cents per second) of each part."""
+    total_duration_seconds: float | None = None
+    total_duration_unit_price: float | None = None
+    """Cents per second."""
+
+
+class Call(_Answer):
+    """A call as Retell shows it. Timestamps are milliseconds since the epoch.
+
+    Fields appear by and by: ``start_timestamp`` once somebody answers, most others after the end,
+    ``call_analysis`` some seconds to minutes later.
+
+    See https://docs.retellai.com/api-references/get-call
+    """
+
+    call_id: str = Field(min_length=1)
+    call_status: Open[CallStatus] | None = None
+    """A status this package does not know counts as "not over"."""
+    call_type: str | None = None
+    agent_id: str | None = None
+    agent_name: str | None = None
+    agent_version: int | None = None
+    agent_tag: str | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    direction: Open[Direction] | None = None
+    telephony_identifier: dict[str, Any] | None = None
+    custom_sip_headers: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    retell_llm_dynamic_variables: dict[str, Any] | None = None
+    collected_dynamic_variables: dict[str, Any] | None = None
+    custom_attributes: dict[str, Any] | None = None
+
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+    transfer_end_timestamp: int | None = None
+    duration_ms: int | None = None
+    transfer_destination: str | None = None
+    disconnection_reason: Open[DisconnectionReason] | None = None
+
+    call_analysis: CallAnalysis | None = None
+    call_cost: CallCost | None = None
+    recording_url: str | None = None
+    recording_multi_channel_url: str | None = None
+    scrubbed_recording_url: str | None = None
+    scrubbed_recording_multi_channel_url: str | None = None
+    data_storage_setting: str | None = None
+    opt_in_signed_url: bool | None = None
+    opt_out_sensitive_data_storage: bool | None = None
+    """The older form of ``data_storage_setting``."""
+
+    transcript: str | None = None
+    transcript_object: list[dict[str, Any]] | None = None
+    transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    scrubbed_transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    pre_session_transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    post_session_transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    scrubbed_pre_session_transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    scrubbed_post_session_transcript_with_tool_calls: list[dict[str, Any]] | None = None
+    public_log_url: str | None = None
+    knowledge_base_retrieved_contents_url: str | None = None
+    llm_token_usage: dict[str, Any] | None = None
+    latency: dict[str, Any] | None = None
+    """Milliseconds by part (``e2e``, ``asr``, ``llm``, ``tts``, ...): percentiles, and ``values`` by turn."""
+    e2e_latency: dict[str, Any] | None = None
+    llm_latency: dict[str, Any] | None = None
+    llm_websocket_network_rtt_latency: dict[str, Any] | None = None
+    """The three older forms of ``latency``."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the call is over: ``ended``, ``error`` or ``not_connected``."""
+        return isinstance(self.call_status, CallStatus) and self.call_status.is_terminal
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call went, in one plain word; None while it is not over."""
+        return outcome_of(self.call_status, self.disconnection_reason)
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody, or a machine, answered."""
+        if self.call_status == CallStatus.NOT_CONNECTED:
+            return False
+        return self.call_status == CallStatus.ENDED or self.start_timestamp is not None
+
+    def json_dict(self) -> dict[str, Any]:
+        """Return the call as Retell sent it."""
+        return self.model_dump(mode="json", exclude_unset=True, warnings=False)

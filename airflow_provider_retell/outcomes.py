@@ -1,0 +1,190 @@
+"""How a call went: Retell's statuses and reasons, and one plain word for each ending.
+
+Page: https://docs.retellai.com/reliability/debug-call-disconnect
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from airflow_provider_retell.errors import RetellInputError
+
+
+class CallStatus(StrEnum):
+    """Where a call is in its life."""
+
+    REGISTERED = "registered"
+    """It has an id; it may be ringing."""
+    ONGOING = "ongoing"
+    """Somebody, or a machine, answered."""
+    ENDED = "ended"
+    """It was connected and is over."""
+    ERROR = "error"
+    """It broke, or was never dialled."""
+    NOT_CONNECTED = "not_connected"
+    """Nobody answered."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a call in this status is over, for good."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({CallStatus.ENDED, CallStatus.ERROR, CallStatus.NOT_CONNECTED})
+
+
+class DisconnectionReason(StrEnum):
+    """Why a call ended, as Retell says today or has said before. Retell adds to these."""
+
+    USER_HANGUP = "user_hangup"
+    AGENT_HANGUP = "agent_hangup"
+    INACTIVITY = "inactivity"
+    MAX_DURATION_REACHED = "max_duration_reached"
+    CALL_TRANSFER = "call_transfer"
+    TRANSFER_BRIDGED = "transfer_bridged"
+    TRANSFER_CANCELLED = "transfer_cancelled"
+    CALL_TAKE_OVER = "call_take_over"
+    VOICEMAIL_REACHED = "voicemail_reached"
+    MACHINE_DETECTED = "machine_detected"
+    IVR_REACHED = "ivr_reached"
+    DIAL_NO_ANSWER = "dial_no_answer"
+    DIAL_BUSY = "dial_busy"
+    USER_DECLINED = "user_declined"
+    INVALID_DESTINATION = "invalid_destination"
+    USER_REQUESTED_DNC = "user_requested_dnc"
+    USER_REQUESTED_CALLBACK = "user_requested_callback"
+    REGISTERED_CALL_TIMEOUT = "registered_call_timeout"
+    ERROR_USER_NOT_JOINED = "error_user_not_joined"
+    CONCURRENCY_LIMIT_REACHED = "concurrency_limit_reached"
+    NO_CONCURRENCY_FALLBACK = "no_concurrency_fallback"
+    MARKED_AS_SPAM = "marked_as_spam"
+    NETWORK_BLOCKED = "network_blocked"
+    SCAM_DETECTED = "scam_detected"
+    NO_VALID_PAYMENT = "no_valid_payment"
+    CREDIT_EXHAUSTED = "credit_exhausted"
+    BUDGET_REACHED = "budget_reached"
+    MANUAL_STOPPED = "manual_stopped"
+    DIAL_FAILED = "dial_failed"
+    TELEPHONY_PROVIDER_PERMISSION_DENIED = "telephony_provider_permission_denied"
+    TELEPHONY_PROVIDER_UNAVAILABLE = "telephony_provider_unavailable"
+    SIP_ROUTING_ERROR = "sip_routing_error"
+    ERROR_LLM_WEBSOCKET_OPEN = "error_llm_websocket_open"
+    ERROR_LLM_WEBSOCKET_LOST_CONNECTION = "error_llm_websocket_lost_connection"
+    ERROR_LLM_WEBSOCKET_RUNTIME = "error_llm_websocket_runtime"
+    ERROR_LLM_WEBSOCKET_CORRUPT_PAYLOAD = "error_llm_websocket_corrupt_payload"
+    ERROR_NO_AUDIO_RECEIVED = "error_no_audio_received"
+    ERROR_ASR = "error_asr"
+    ERROR_RETELL = "error_retell"
+    ERROR_UNKNOWN = "error_unknown"
+    ERROR_INBOUND_WEBHOOK = "error_inbound_webhook"
+    ERROR_FRONTEND_CORRUPTED_PAYLOAD = "error_frontend_corrupted_payload"
+    ERROR_TWILIO = "error_twilio"
+
+
+class Outcome(StrEnum):
+    """How a call went, in one plain word."""
+
+    ANSWERED = "answered"
+    """A conversation took place and came to its end."""
+    TRANSFERRED = "transferred"
+    """Handed on to a person or another number."""
+    VOICEMAIL = "voicemail"
+    IVR = "ivr"
+    """A menu of recorded voices answered."""
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+    DECLINED = "declined"
+    BAD_NUMBER = "bad_number"
+    DO_NOT_CALL = "do_not_call"
+    """The person asked never to be called again."""
+    CALLBACK_REQUESTED = "callback_requested"
+    NOT_DIALED = "not_dialed"
+    """Registered, but nobody's telephony dialled it within five minutes."""
+    CAPACITY = "capacity"
+    """The account had no free line."""
+    BLOCKED = "blocked"
+    """Taken for spam or a scam on the way."""
+    BILLING = "billing"
+    STOPPED = "stopped"
+    """Hung up through the API or the dashboard."""
+    TECHNICAL = "technical"
+    UNKNOWN = "unknown"
+    """Over, for a reason this package does not know."""
+
+
+_REASONS: dict[Outcome, tuple[DisconnectionReason, ...]] = {
+    Outcome.ANSWERED: (
+        DisconnectionReason.USER_HANGUP,
+        DisconnectionReason.AGENT_HANGUP,
+        DisconnectionReason.INACTIVITY,
+        DisconnectionReason.MAX_DURATION_REACHED,
+    ),
+    Outcome.TRANSFERRED: (
+        DisconnectionReason.CALL_TRANSFER,
+        DisconnectionReason.TRANSFER_BRIDGED,
+        DisconnectionReason.TRANSFER_CANCELLED,
+        DisconnectionReason.CALL_TAKE_OVER,
+    ),
+    Outcome.VOICEMAIL: (DisconnectionReason.VOICEMAIL_REACHED, DisconnectionReason.MACHINE_DETECTED),
+    Outcome.IVR: (DisconnectionReason.IVR_REACHED,),
+    Outcome.NO_ANSWER: (DisconnectionReason.DIAL_NO_ANSWER,),
+    Outcome.BUSY: (DisconnectionReason.DIAL_BUSY,),
+    Outcome.DECLINED: (DisconnectionReason.USER_DECLINED,),
+    Outcome.BAD_NUMBER: (DisconnectionReason.INVALID_DESTINATION,),
+    Outcome.DO_NOT_CALL: (DisconnectionReason.USER_REQUESTED_DNC,),
+    Outcome.CALLBACK_REQUESTED: (DisconnectionReason.USER_REQUESTED_CALLBACK,),
+    Outcome.NOT_DIALED: (
+        DisconnectionReason.REGISTERED_CALL_TIMEOUT,
+        DisconnectionReason.ERROR_USER_NOT_JOINED,
+    ),
+    Outcome.CAPACITY: (
+        DisconnectionReason.CONCURRENCY_LIMIT_REACHED,
+        DisconnectionReason.NO_CONCURRENCY_FALLBACK,
+    ),
+    Outcome.BLOCKED: (
+        DisconnectionReason.MARKED_AS_SPAM,
+        DisconnectionReason.NETWORK_BLOCKED,
+        DisconnectionReason.SCAM_DETECTED,
+    ),
+    Outcome.BILLING: (
+        DisconnectionReason.NO_VALID_PAYMENT,
+        DisconnectionReason.CREDIT_EXHAUSTED,
+        DisconnectionReason.BUDGET_REACHED,
+    ),
+    Outcome.STOPPED: (DisconnectionReason.MANUAL_STOPPED,),
+}
+_OUTCOMES: dict[str, Outcome] = {
+    **dict.fromkeys(DisconnectionReason, Outcome.TECHNICAL),
+    **{reason: outcome for outcome, reasons in _REASONS.items() for reason in reasons},
+}
+
+
+def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Outcome | None:
+    """Return how a call went; None while it is not over.
+
+    >>> outcome_of("not_connected", "dial_busy")
+    <Outcome.BUSY: 'busy'>
+    """
+    if call_status not in _TERMINAL:
+        return None
+    if disconnection_reason is None and call_status == CallStatus.ERROR:
+        return Outcome.TECHNICAL
+    return _OUTCOMES.get(disconnection_reason or "", Outcome.UNKNOWN)
+
+
+ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason})
+"""The words that ``fail_on`` and ``skip_on`` take."""
+
+
+def check_endings(argument: str, words: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
+    given = (words,) if isinstance(words, str) else tuple(words)
+    for word in given:
+        if word not in ENDINGS:
+            raise RetellInputError(
+                f"{argument} takes statuses ({', '.join(sorted(_TERMINAL))}), "
+                f"outcomes ({', '.join(Outcome)}) and disconnection reasons "
+                f"({', '.join(DisconnectionReason)}), not {word!r}."
+            )
+    return tuple(str(word) for word in given)

@@ -1,0 +1,310 @@
+"""Place one intended call once, whatever happens to the worker in between.
+
+What is about to be sent is written down before the request, the call's id right after it. A retry reads it:
+
+========================  ====================================  ==========================================
+written down              the call                              the retry
+========================  ====================================  ==========================================
+nothing                   was never asked for                   places it
+refused                   was certainly not placed              places it
+sent, id known            lives, or is over well                adopts it
+sent, id known            failed                                places a new one
+sent, id known            is unknown to Retell (deleted)        fails: nobody can say whether it rang
+sent, answer lost         created, within the key's hour        sends the same request with the same key
+sent, answer lost         created, later                        looks for its tag; fails if it finds none
+sent, answer lost         registered                            looks for its tag; registers if it finds none
+by an earlier clear       whatever it is                        stops it if it lives, then places a new one
+========================  ====================================  ==========================================
+
+Where Airflow has no task state store (before 3.3), the key and the tag stand in for what is written down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal, Protocol
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.errors import (
+    RetellCallFinalError,
+    RetellError,
+    RetellNotFoundError,
+)
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.models import Call
+from airflow_provider_retell.outcomes import CallStatus
+
+log = logging.getLogger(__name__)
+
+TAG: Final = "airflow_call"
+"""The top-level metadata key under which the calls of a task can be found again."""
+
+STORE_KEY: Final = "retell_call"
+"""The key of the task state store under which a task writes down what it sends."""
+
+KEY_LIFETIME: Final = 3600 - 300
+"""Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
+
+
+class StateStore(Protocol):
+    """Airflow's ``context["task_state_store"]`` (3.3 and later), as far as it is used here."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what was written under a key."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Write JSON under a key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """One call that somebody meant to place.
+
+    Attributes:
+        task: A digest of DAG, run, task and map index.
+        generation: Grows when somebody clears the task, stays when Airflow retries it.
+        redial: How many calls of this generation have failed.
+    """
+
+    task: str
+    generation: int
+    redial: int = 0
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Intent:
+        """Return the intent of the running task. The try number is no part of it."""
+        ti = context["ti"]
+        named = json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index])
+        # A clear rewrites max_tries to the tries so far plus the task's retries; a retry leaves it.
+        return cls(task=hashlib.sha256(named.encode()).hexdigest()[:24], generation=ti.max_tries)
+
+    @property
+    def tag(self) -> str:
+        """The value of the metadata tag: 24 letters of the task, then generation and redial."""
+        return f"{self.task}.{self.generation}.{self.redial}"
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return f"airflow.{self.tag}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a task wrote down about the call it sent.
+
+    Attributes:
+        generation: As in ``Intent``.
+        redial: As in ``Intent``.
+        body: What was sent.
+        sent_at: When, in seconds since the epoch.
+        try_number: By which try.
+        call_id: The call that came of it, None as long as that is not known.
+        refused: Whether Retell certainly did not carry it out.
+    """
+
+    generation: int
+    redial: int
+    body: dict[str, Any]
+    sent_at: float
+    try_number: int
+    call_id: str | None = None
+    refused: bool = False
+
+    @classmethod
+    def read(cls, value: Any) -> Record | None:
+        """Return what a store holds, None if it holds nothing.
+
+        Raises:
+            RetellCallFinalError: It holds something that this package did not write.
+        """
+        if value is None:
+            return None
+        try:
+            record = cls(**value)
+            sound = (
+                isinstance(record.generation, int)
+                and isinstance(record.redial, int)
+                and isinstance(record.body, dict)
+                and isinstance(record.sent_at, int | float)
+                and isinstance(record.call_id, str | None)
+            )
+        except TypeError:
+            sound = False
+        if not sound:
+            raise RetellCallFinalError(
+                f"Not called again: the task state store holds something under {STORE_KEY!r} that this operator "
+                "did not write, so whether a call was placed before cannot be known. Look for it in Retell's "
+                "dashboard; then delete that key, or set durable=False, and clear the task."
+            )
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Places the one call of a task.
+
+    Attributes:
+        hook: Talks to Retell.
+        body: The request's fields.
+        request: Makes the request, of a body and an idempotency key.
+        keyed: Whether Retell takes an idempotency key for it.
+        failed: Says whether a call that is over is one that a retry may replace.
+        intent: Whose call it is.
+        try_number: Of the running task.
+        store: Where to write down what is sent; None before Airflow 3.3.
+        clock: What time it is.
+    """
+
+    hook: RetellHook
+    body: Mapping[str, Any]
+    request: Callable[[Mapping[str, Any], str | None], Endpoint[Call]]
+    keyed: bool
+    failed: Callable[[Call], bool]
+    intent: Intent
+    try_number: int
+    store: StateStore | None
+    clock: Clock = SYSTEM_CLOCK
+
+    def place(self) -> Call:
+        """Return the call of this task: an earlier try's, or a new one."""
+        if self.store is None:
+            return self._without_store()
+        record = Record.read(self.store.get(STORE_KEY))
+        if record is None:
+            return self._send(self.intent)
+        intent = replace(self.intent, generation=record.generation, redial=record.redial)
+        if record.generation != self.intent.generation:
+            self._end_cleared(self._earlier_calls(record, intent))
+            return self._send(self.intent)
+        if record.refused:
+            return self._send(intent)
+        if record.call_id is not None:
+            return self._adopt_or_replace(self._known(record.call_id), intent, record.try_number)
+        return self._settle(record, intent)
+
+    # -- an earlier try's call -----------------------------------------------------------------------------
+
+    def _known(self, call_id: str) -> Call:
+        try:
+            return self.hook.get_call(call_id)
+        except RetellNotFoundError as error:
+            raise RetellCallFinalError(
+                f"Not called again: an earlier try placed {call_id}, which Retell no longer knows, so how it "
+                f"went cannot be known ({error}). To place a new call, clear the task.",
+                call_ids=(call_id,),
+            ) from error
+
+    def _adopt_or_replace(self, call: Call, intent: Intent, try_number: int | None) -> Call:
+        if call.is_terminal and self.failed(call):
+            log.info("%s of an earlier try failed (%s): placing a new call.", call.call_id, call.outcome)
+            return self._send(replace(intent, redial=intent.redial + 1))
+        placed_by = f"try {try_number}" if try_number else "an earlier try"
+        log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
+        return call
+
+    def _settle(self, record: Record, intent: Intent) -> Call:
+        """Find out what became of a request whose answer was lost."""
+        age = self.clock.now() - record.sent_at
+        if self.keyed and age < KEY_LIFETIME:
+            log.info(
+                "Sending the request of try %d again, with its key: Retell places it once.", record.try_number
+            )
+            return self._send(intent, again=record)
+        found = self._tagged(intent.tag)
+        if found:
+            self._write(replace(record, call_id=found[0].call_id))
+            return self._adopt_or_replace(found[0], intent, record.try_number)
+        if self.keyed:
+            raise RetellCallFinalError(
+                f"Not called again: {age / 60:.0f} minutes ago try {record.try_number} asked Retell for this call "
+                "and lost the answer, and no call with its tag is listed. Look for the call in Retell's "
+                f"dashboard (metadata {TAG} = {intent.tag}); to place a new one, clear the task."
+            )
+        log.info("The registration of try %d left no call: registering anew.", record.try_number)
+        return self._send(intent)
+
+    def _earlier_calls(self, record: Record, intent: Intent) -> list[Call]:
+        if record.call_id is None:
+            return self._tagged(intent.tag)
+        try:
+            return [self.hook.get_call(record.call_id)]
+        except RetellNotFoundError:
+            return []
+
+    def _end_cleared(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            if not call.is_terminal and (self.keyed or call.call_status != CallStatus.REGISTERED):
+                log.info("The task was cleared: stopping %s of the attempt before.", call.call_id)
+                self.hook.stop_call(call.call_id)
+
+    # -- without a store -----------------------------------------------------------------------------------
+
+    def _without_store(self) -> Call:
+        if self.try_number <= 1:
+            return self._send(self.intent)
+        found = self._tagged(f"{self.intent.task}.", op="sw")
+        ours = [call for call in found if _generation(call) == self.intent.generation]
+        self._end_cleared([call for call in found if call not in ours])
+        if ours:
+            newest = max(ours, key=_redial)
+            return self._adopt_or_replace(newest, replace(self.intent, redial=_redial(newest)), None)
+        return self._send(self.intent)
+
+    def _tagged(self, tag: str, op: Literal["eq", "sw"] = "eq") -> list[Call]:
+        page = self.hook.send(endpoints.list_tagged_calls(TAG, tag, op=op))
+        # Checked again: adopting a stranger's call would be worse than finding none.
+        return [call for call in page.calls if _tag(call).startswith(tag)]
+
+    # -- a new one -----------------------------------------------------------------------------------------
+
+    def _send(self, intent: Intent, *, again: Record | None = None) -> Call:
+        record = again or Record(
+            generation=intent.generation,
+            redial=intent.redial,
+            body=self._with_tag(intent),
+            sent_at=self.clock.now(),
+            try_number=self.try_number,
+        )
+        endpoint = self.request(record.body, intent.key if self.keyed else None)
+        self._write(record)
+        try:
+            call = self.hook.send(endpoint)
+        except RetellError as error:
+            if again is None and not error.may_have_arrived:
+                self._write(replace(record, refused=True))
+            raise
+        self._write(replace(record, call_id=call.call_id))
+        return call
+
+    def _with_tag(self, intent: Intent) -> dict[str, Any]:
+        metadata = dict(self.body.get("metadata") or {})
+        if TAG in metadata:
+            log.warning(
+                "metadata has a key %r of its own, which is kept: a call whose answer is lost cannot be found.",
+                TAG,
+            )
+            return dict(self.body)
+        return {**self.body, "metadata": {**metadata, TAG: intent.tag}}
+
+    def _write(self, record: Record) -> None:
+        if self.store is not None:
+            self.store.set(STORE_KEY, asdict(record))
+
+
+def _tag(call: Call) -> str:
+    return str((call.metadata or {}).get(TAG, ""))
+
+
+def _generation(call: Call) -> int:
+    return int(_tag(call).split(".")[1])
+
+
+def _redial(call: Call) -> int:
+    return int(_tag(call).split(".")[2])

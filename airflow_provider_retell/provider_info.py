@@ -1,0 +1,46 @@
+"""What Airflow learns of this package before it is configured. Imports nothing of Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_retell import __version__
+from airflow_provider_retell.connection import CONN_TYPE, FIELD_BEHAVIOUR, form_fields
+
+_PACKAGE = "airflow_provider_retell"
+_INTEGRATION = "Retell AI"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, as Airflow's entry point ``apache_airflow_provider`` wants it."""
+    return {
+        "package-name": "airflow-provider-retell",
+        "name": _INTEGRATION,
+        "description": "Place Retell AI phone calls, wait until they are over, hand the result on.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://docs.retellai.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [_modules("hooks")],
+        "operators": [_modules("operators")],
+        "sensors": [_modules("sensors")],
+        "triggers": [_modules("triggers")],
+        "extra-links": [f"{_PACKAGE}.links.RetellCallLink"],
+        "connection-types": [
+            {
+                "connection-type": CONN_TYPE,
+                "hook-name": _INTEGRATION,
+                "hook-class-name": f"{_PACKAGE}.hooks.RetellHook",
+                "conn-fields": form_fields(),
+                "ui-field-behaviour": dict(FIELD_BEHAVIOUR),
+            }
+        ],
+    }
+
+
+def _modules(name: str) -> dict[str, Any]:
+    return {"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{name}"]}

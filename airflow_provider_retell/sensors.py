@@ -1,0 +1,152 @@
+"""The sensor: wait until one call is over, or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    BaseSensorOperator,
+    Context,
+    PokeReturnValue,
+    conf,
+)
+
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.connection import DEFAULT_CONN_ID
+from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.models import check_call_id
+from airflow_provider_retell.outcomes import check_endings
+from airflow_provider_retell.rows import check_include
+from airflow_provider_retell.tasks import CallWait, seconds
+from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
+
+
+class RetellCallSensor(BaseSensorOperator):
+    """Wait until calls are over: ``ended``, ``error`` or ``not_connected``, whatever the status.
+
+    Result: a row for one call; for a sequence the rows in the order given. An empty sequence succeeds at once
+    with ``[]``. The modes ``poke`` and ``reschedule`` and ``deferrable=True`` give the same results and the same
+    failures.
+
+    Args:
+        call_id: One call id, one row of an operator, or a sequence of either (the output of a mapped operator).
+        wait_for: ``ended``, or ``analyzed``: wait for ``call_analysis`` too.
+        analysis_timeout: Seconds to wait for the analysis after the end of each call; not at all for calls that
+            never connected.
+        fail_on: Statuses, outcomes and disconnection reasons of which one among the calls fails the task, for
+            good: the call cannot change any more.
+        skip_on: The same, to skip it. Failing wins.
+        include: Heavy fields to put into the rows, such as ``transcript``.
+        deferrable: Wait in the triggerer, without a worker.
+        retell_conn_id: A connection of type ``retell``.
+        poke_interval: Seconds between two polls, or a timedelta.
+        timeout: Seconds to wait for all of the calls, or a timedelta.
+        **kwargs: Airflow's own, such as ``mode`` and ``soft_fail``.
+    """
+
+    template_fields = ("call_id", "retell_conn_id")
+    ui_color = "#e8f4ea"
+    operator_extra_links = (RetellCallLink(),)
+
+    def __init__(
+        self,
+        *,
+        call_id: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+        wait_for: WaitFor = "ended",
+        analysis_timeout: float | timedelta = 600,
+        fail_on: Sequence[str] = (),
+        skip_on: Sequence[str] = (),
+        include: Sequence[str] = (),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        retell_conn_id: str = DEFAULT_CONN_ID,
+        poke_interval: float | timedelta = 30,
+        timeout: float | timedelta = 10800,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        check_wait_for(wait_for, required=True)
+        self.call_id = call_id
+        self.wait_for = wait_for
+        self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)
+        self.fail_on = check_endings("fail_on", fail_on)
+        self.skip_on = check_endings("skip_on", skip_on)
+        self.include = check_include(include)
+        self.deferrable = deferrable
+        self.retell_conn_id = retell_conn_id
+        self._clock: Clock = SYSTEM_CLOCK
+        self._wait: CallWait | None = None
+        self._event: Mapping[str, Any] = {}
+
+    def execute(self, context: Context) -> Any:
+        """Wait, and return the row or rows."""
+        try:
+            return super().execute(context)
+        finally:
+            if self._wait is not None:
+                self._wait.hook.close()
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on where the trigger left off: read the calls again, whatever the event says of them."""
+        self._event = event
+        return self.execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Read the calls once; hand over to the trigger if that is wanted and they are not over."""
+        wait = self._wait
+        if wait is None:
+            wait = self._wait = self._first_wait()
+            if isinstance(self.call_id, str | Mapping):
+                context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
+        if wait.poll():
+            rows = wait.rows(final=True)
+            many = not isinstance(self.call_id, str | Mapping)
+            return PokeReturnValue(is_done=True, xcom_value=rows if many else rows[0])
+        if self.deferrable:
+            wait.woken(self._event)
+            if wait.timed_out:
+                raise AirflowSensorTimeout(wait.missed())
+            # Out of the middle of Airflow's own loop, so that soft_fail and the like mean the same in every mode.
+            self.defer(trigger=wait.trigger(), method_name="execute_complete", timeout=wait.backstop())
+        return PokeReturnValue(is_done=False)
+
+    def _first_wait(self) -> CallWait:
+        return CallWait(
+            RetellHook(self.retell_conn_id),
+            call_ids(self.call_id),
+            goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout),
+            deadline=self._event.get("deadline", self._clock.now() + self._limit()),
+            poll_interval=self.poke_interval,
+            fail_on=self.fail_on,
+            skip_on=self.skip_on,
+            include=self.include,
+            clock=self._clock,
+        )
+
+    def _limit(self) -> float:
+        # Airflow does not enforce execution_timeout once a task is deferred.
+        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
+        return min(self.timeout, limit)
+
+
+def call_ids(given: Any) -> list[str]:
+    """Return the call ids in what a sensor is given, else raise ``RetellInputError``."""
+    if isinstance(given, str | Mapping):
+        return [_call_id(given)]
+    if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):
+        raise RetellInputError(
+            f"call_id must be a call id, a row, or a sequence of either, got {shown(given)}. Nothing was sent."
+        )
+    return [_call_id(item) for item in given]
+
+
+def _call_id(item: Any) -> str:
+    if isinstance(item, Mapping):
+        if "call_id" not in item:
+            raise RetellInputError(f"call_id: a row without call_id, got the keys {shown(sorted(item))}.")
+        item = item["call_id"]
+    return check_call_id(item)

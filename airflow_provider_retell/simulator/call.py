@@ -1,0 +1,169 @@
+"""One simulated call: what has happened to it, and from that, what it looks like at any moment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from airflow_provider_retell.simulator import content
+from airflow_provider_retell.simulator.scenarios import Scenario
+
+REGISTRATION_SECONDS = 300.0
+"""How long a registered call waits to be dialed."""
+
+_ECHOED = (
+    "from_number",
+    "to_number",
+    "direction",
+    "metadata",
+    "retell_llm_dynamic_variables",
+    "custom_sip_headers",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedCall:
+    """Hold what happened to a call; its status follows from that and the clock, so nothing has to tick.
+
+    A change (dialed, stopped, asked for again) makes a new value. Times are seconds since the epoch.
+
+    Attributes:
+        endpoint: How it came about: `create-phone-call` or `register-phone-call`.
+        request: The body of the request that made it.
+        dialed_at: When its number is dialed; may lie ahead; `None` while nobody intends to.
+        creates: How many requests it answered: more than one when an idempotency key came again.
+        stops: How many stop-call requests named it.
+    """
+
+    call_id: str
+    endpoint: Literal["create-phone-call", "register-phone-call"]
+    request: Mapping[str, Any]
+    scenario: Scenario
+    ring_seconds: float
+    talk_seconds: float
+    analysis_delay: float
+    created_at: float
+    dialed_at: float | None
+    stopped_at: float | None = None
+    creates: int = 1
+    stops: int = 0
+
+    @cached_property
+    def expires_at(self) -> float:
+        """Return when the call fails for want of a dial, infinity if it does not."""
+        deadline = self.created_at + REGISTRATION_SECONDS
+        nobody_dials = self.scenario.reason == "registered_call_timeout"
+        if nobody_dials or self.dialed_at is None or self.dialed_at >= deadline:
+            return deadline
+        return math.inf
+
+    @cached_property
+    def connected_at(self) -> float:
+        """Return when the call becomes `ongoing`, infinity if it never does."""
+        if self.dialed_at is None or self.expires_at < math.inf or not self.scenario.connects:
+            return math.inf
+        return self.dialed_at + self.ring_seconds
+
+    @cached_property
+    def ended_at(self) -> float:
+        """Return when the call is over, infinity if it never is."""
+        if self.stopped_at is not None:
+            return self.stopped_at
+        if self.dialed_at is None or self.expires_at < math.inf:
+            return self.expires_at
+        talk_seconds = self.talk_seconds if self.scenario.connects else 0.0
+        return self.dialed_at + self.ring_seconds + talk_seconds
+
+    @cached_property
+    def ending(self) -> tuple[str, str | None]:
+        """Return the status and the disconnection reason the call has once it is over."""
+        if self.stopped_at is not None:
+            return "ended", "manual_stopped"
+        if self.expires_at < math.inf:
+            return "error", "registered_call_timeout"
+        return self.scenario.status, self.scenario.reason
+
+    @property
+    def analyzed_at(self) -> float:
+        """Return when `call_analysis` appears, infinity if it never does."""
+        if self.scenario.analysis == "none" or self.expires_at < math.inf:
+            return math.inf
+        return self.ended_at + self.analysis_delay
+
+    def status(self, now: float) -> str:
+        """Return `call_status` at that moment."""
+        if now >= self.ended_at:
+            return self.ending[0]
+        return "ongoing" if now >= self.connected_at else "registered"
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether nothing but the analysis is still to come."""
+        return now >= self.ended_at
+
+    def listed(self, now: float) -> dict[str, Any]:
+        """Return the call object as list-calls shows it: without transcripts.
+
+        https://docs.retellai.com/api-references/list-calls
+        """
+        body = {**self._identity, "call_status": self.status(now)}
+        if now >= self.connected_at:
+            body["start_timestamp"] = _milliseconds(self.connected_at)
+            body["telephony_identifier"] = {"twilio_call_sid": f"CA{self.call_id.removeprefix('call_'):0<32}"}
+        if now >= self.ended_at:
+            body |= self._aftermath
+        if now >= self.analyzed_at:
+            body["call_analysis"] = content.analysis(self.scenario)
+        return body
+
+    def full(self, now: float) -> dict[str, Any]:
+        """Return the call object as get-call shows it.
+
+        https://docs.retellai.com/api-references/get-call
+        """
+        body = self.listed(now)
+        if self._was_ongoing and now >= self.ended_at:
+            body |= content.transcripts(self.scenario, self.ended_at - self.connected_at)
+        return body
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        request = self.request
+        version = request.get("agent_version", request.get("override_agent_version"))
+        identity: dict[str, Any] = {
+            "call_id": self.call_id,
+            "call_type": "phone_call",
+            "agent_id": request.get("agent_id") or request.get("override_agent_id") or "agent_simulated",
+            "agent_name": "Simulated agent",
+            "agent_version": version if isinstance(version, int) else 1,
+            "data_storage_setting": "everything",
+            "opt_in_signed_url": False,
+        }
+        if isinstance(version, str) and not version.startswith("latest"):
+            identity["agent_tag"] = version
+        if self.endpoint == "create-phone-call":
+            identity["direction"] = "outbound"
+        return identity | {field: request[field] for field in _ECHOED if field in request}
+
+    @property
+    def _was_ongoing(self) -> bool:
+        return self.connected_at < self.ended_at
+
+    @cached_property
+    def _aftermath(self) -> dict[str, Any]:
+        reason = self.ending[1]
+        fields: dict[str, Any] = {"disconnection_reason": reason} if reason else {}
+        if not self._was_ongoing:
+            return fields
+        start, end = _milliseconds(self.connected_at), _milliseconds(self.ended_at)
+        fields |= {"end_timestamp": end, "duration_ms": end - start}
+        fields |= content.measurements(self.call_id, self.scenario, self.ended_at - self.connected_at)
+        if reason == "call_transfer":
+            fields |= {"transfer_destination": "+12025550199", "transfer_end_timestamp": end}
+        return fields
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,103 @@
+"""Filter, sort and page call objects as list-calls does.
+
+https://docs.retellai.com/api-references/list-calls
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+_CallObject: TypeAlias = Mapping[str, Any]
+
+# Where in the call object a filter looks.
+_PLACES = {
+    "call_successful": ("call_analysis", "call_successful"),
+    "combined_cost": ("call_cost", "combined_cost"),
+    "e2e_latency_p50": ("latency", "e2e", "p50"),
+    "in_voicemail": ("call_analysis", "in_voicemail"),
+    "user_sentiment": ("call_analysis", "user_sentiment"),
+}
+# Filters that come in lists of {key, ...}; the key is looked up in this part of the call object.
+_KEYED_PLACES = {
+    "custom_analysis_data": ("call_analysis", "custom_analysis_data"),
+    "dynamic_variables": ("retell_llm_dynamic_variables",),
+    "metadata": ("metadata",),
+}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+    "sw": str.startswith,
+    "ew": str.endswith,
+    "co": operator.contains,
+    "in": lambda actual, values: actual in values,
+    "bt": lambda actual, bounds: bounds[0] <= actual <= bounds[1],
+}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "boolean": bool,
+    "enum": str,
+    "number": (int, float),
+    "range": (int, float),
+    "string": str,
+}
+
+
+def matches(call: _CallObject, criteria: Mapping[str, Any]) -> bool:
+    """Tell whether a call meets every criterion."""
+    return all(_meets(call, name, wanted) for name, wanted in criteria.items())
+
+
+def _meets(call: _CallObject, name: str, wanted: Any) -> bool:
+    if name == "agent":
+        return any(
+            call["agent_id"] == agent["agent_id"]
+            and call["agent_version"] in agent.get("version", [call["agent_version"]])
+            for agent in wanted
+        )
+    if name in _KEYED_PLACES:
+        fields = _find(call, _KEYED_PLACES[name]) or {}
+        return all(_passes(fields.get(each["key"]), each) for each in wanted)
+    return _passes(_find(call, _PLACES.get(name, (name,))), wanted)
+
+
+def _find(call: _CallObject, place: Iterable[str]) -> Any:
+    found: Any = call
+    for step in place:
+        found = (found or {}).get(step)
+    return found
+
+
+def _passes(actual: Any, wanted: Mapping[str, Any]) -> bool:
+    if wanted["type"] == "present":
+        return (actual is not None) is (wanted["op"] == "pr")
+    # A value that is missing, or of another type than the filter's, passes no test, not even `ne`.
+    if not isinstance(actual, _TYPES[wanted["type"]]) or isinstance(actual, bool) is not (
+        wanted["type"] == "boolean"
+    ):
+        return False
+    return _COMPARISONS[wanted["op"]](actual, wanted["value"])
+
+
+def encode_cursor(position: tuple[int, str]) -> str:
+    """Write where a page ended as an opaque key."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def decode_cursor(key: str) -> tuple[int, str]:
+    """Read where a page ended.
+
+    Raises:
+        ValueError: The key was not made by `encode_cursor`.
+    """
+    try:
+        position, call_id = json.loads(base64.urlsafe_b64decode(key))
+    except TypeError as broken:
+        raise ValueError("Not a position in the list of calls.") from broken
+    return int(position), str(call_id)

@@ -1,0 +1,250 @@
+"""The simulator as one object: an httpx transport, a server, and a record of all that happened."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any, Literal
+
+import httpx
+
+from airflow_provider_retell.simulator.answers import Reply, Request
+from airflow_provider_retell.simulator.book import CallBook, Script
+from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.clock import Clock, RealClock
+from airflow_provider_retell.simulator.faults import Fault, FaultPlan
+from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
+from airflow_provider_retell.simulator.server import Patience, serving
+from airflow_provider_retell.simulator.service import Service, endpoint_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRequest:
+    """Hold a request the simulator has dealt with, and what came of it.
+
+    Attributes:
+        time: Seconds since the epoch by the machine's clock.
+        clock: Seconds since the epoch by the simulator's clock.
+        endpoint: The last word of the path, empty for an unknown path.
+        headers: With lower-case names; the API key is masked.
+        json: The body, `None` if there was none or it was not JSON.
+        status: The HTTP status answered, `None` if there was no answer.
+        fault: The name of the fault it met.
+    """
+
+    time: float
+    clock: float
+    method: str
+    path: str
+    endpoint: str
+    headers: Mapping[str, str]
+    json: Any
+    status: int | None
+    fault: str | None
+
+
+class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Stand in for the Retell calls API.
+
+    Hand it to a client (`httpx.Client(transport=simulator)`, `httpx.AsyncClient(transport=simulator)`) or let
+    it `serve` on a socket. It may be used by many threads and clients at once.
+
+    Args:
+        clock: Seconds since the epoch; a `RealClock` by default.
+        api_key: The key that requests must carry.
+        scenario: What numbers play that neither `numbers` nor the table of scenarios mentions.
+        numbers: What given numbers play: a scenario or the name of one.
+        auto_dial: Whether registered calls are dialed, as the user's telephony would.
+        dial_delay: Seconds from the registration of a call to its dialing.
+        ring_seconds: From dialing to connection, or to failure.
+        talk_seconds: From connection to the end.
+        analysis_delay: Seconds from the end to `call_analysis`.
+        list_registered: Whether list-calls shows `registered` calls; Retell does not say.
+        concurrency_limit: How many calls may be dialed or ongoing when one more is created.
+        over_limit: `429`: creating one more is refused; `call`: it is accepted and fails with
+            `concurrency_limit_reached`. Retell does not say which it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        api_key: str = "key_simulator",
+        scenario: str | Scenario = "agent_hangup",
+        numbers: Mapping[str, str | Scenario] | None = None,
+        auto_dial: bool = True,
+        dial_delay: float = 1.0,
+        ring_seconds: float = 4.0,
+        talk_seconds: float = 20.0,
+        analysis_delay: float = 3.0,
+        list_registered: bool = False,
+        concurrency_limit: int = 20,
+        over_limit: Literal["429", "call"] = "429",
+    ) -> None:
+        self.clock = clock or RealClock()
+        self.api_key = api_key
+        self._book = CallBook(
+            clock=self.clock,
+            script=Script(
+                scenario=_scenario(scenario),
+                numbers={number: _scenario(plays) for number, plays in (numbers or {}).items()},
+                ring_seconds=ring_seconds,
+                talk_seconds=talk_seconds,
+                analysis_delay=analysis_delay,
+            ),
+            dial_delay=dial_delay if auto_dial else None,
+            concurrency_limit=concurrency_limit,
+            refuse_over_limit=over_limit == "429",
+        )
+        self._service = Service(book=self._book, api_key=api_key, list_registered=list_registered)
+        self._faults = FaultPlan()
+        self._requests: list[RecordedRequest] = []
+        self._lock = RLock()
+
+    @property
+    def calls(self) -> dict[str, SimulatedCall]:
+        """Return every call by its id, in order of creation."""
+        with self._lock:
+            return dict(self._book.calls)
+
+    @property
+    def placed(self) -> list[SimulatedCall]:
+        """Return the calls that create-phone-call placed: each has rung a phone."""
+        return [call for call in self.calls.values() if call.endpoint == "create-phone-call"]
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Return every request, in the order in which they were dealt with."""
+        with self._lock:
+            return list(self._requests)
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        """Return the call object as get-call would show it now.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        with self._lock:
+            return self._book.calls[call_id].full(self.clock())
+
+    def dial(self, call_id: str) -> None:
+        """Dial a registered call now, as the user's telephony would.
+
+        Raises:
+            KeyError: There is no such call.
+            ValueError: It does not wait to be dialed.
+        """
+        with self._lock:
+            self._book.dial(call_id)
+
+    def fail(self, *faults: Fault) -> None:
+        """Make requests fail; of several faults that fit a request, the first one added strikes."""
+        with self._lock:
+            self._faults.add(*faults)
+
+    def recover(self) -> None:
+        """Forget every fault."""
+        with self._lock:
+            self._faults.clear()
+
+    def serve(self, port: int = 0) -> AbstractContextManager[str]:
+        """Answer on 127.0.0.1 in background threads until the `with` block ends; it yields the base URL."""
+        return serving(self._handle, port)
+
+    def connection(self, url: str) -> str:
+        """Return the Airflow connection to the simulator at that URL, for `AIRFLOW_CONN_RETELL_DEFAULT`."""
+        return json.dumps({"conn_type": "retell", "host": url, "password": self.api_key})
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of a synchronous client."""
+        return self._transport(request, request.read())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of an asynchronous client."""
+        return self._transport(request, await request.aread())
+
+    def _handle(self, request: Request, wait: Patience) -> Reply | None:
+        with self._lock:
+            fault = self._faults.strike(request)
+        # Wait without the lock: one slow answer must not hold up the others.
+        if fault and not fault.after and not wait(fault.delay):
+            return self._record(request, None, fault)
+        with self._lock:
+            reply = self._service.respond(request) if fault is None or fault.lets_through else None
+        if fault and fault.after and not wait(fault.delay):
+            return self._record(request, None, fault)
+        with self._lock:
+            return self._record(request, fault.spoil(request, reply) if fault else reply, fault)
+
+    def _record(self, request: Request, reply: Reply | None, fault: Fault | None) -> Reply | None:
+        target = endpoint_of(request)
+        headers = dict(request.headers)
+        if "authorization" in headers:
+            headers["authorization"] = f"{headers['authorization'].partition(' ')[0]} ***"
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            body = None
+        record = RecordedRequest(
+            time=time.time(),
+            clock=self.clock(),
+            method=request.method,
+            path=request.path,
+            endpoint=target[0].name if target else "",
+            headers=headers,
+            json=body,
+            status=reply.status if reply and reply.cut is None else None,
+            fault=fault.name if fault else None,
+        )
+        with self._lock:
+            self._requests.append(record)
+        return reply
+
+    def _transport(self, sent: httpx.Request, body: bytes) -> httpx.Response:
+        patience = sent.extensions.get("timeout", {}).get("read")
+        request = Request(
+            method=sent.method,
+            path=sent.url.raw_path.decode("ascii").partition("?")[0],
+            headers=dict(sent.headers),
+            body=body,
+        )
+        # Nothing sleeps here: a caller either would have had the patience to wait, or not.
+        reply = self._handle(request, lambda seconds: patience is None or seconds <= patience)
+        if reply is None:
+            raise httpx.ReadTimeout("The read operation timed out", request=sent)
+        match reply.cut:
+            case "drop":
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=sent)
+            case "reset":
+                raise httpx.ReadError("Connection reset by peer", request=sent)
+            case "truncate":
+                return httpx.Response(reply.status, headers=reply.headers, stream=_HalfStream(reply.body))
+            case None:
+                return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+
+
+class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Break off half-way."""
+
+    def __init__(self, body: bytes) -> None:
+        self._half = body[: len(body) // 2]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._half
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for half in self:
+            yield half
+
+
+def _scenario(plays: str | Scenario) -> Scenario:
+    if isinstance(plays, Scenario):
+        return plays
+    if plays not in SCENARIOS:
+        raise ValueError(f"No scenario is called {plays!r}; there are {', '.join(SCENARIOS)}.")
+    return SCENARIOS[plays]

@@ -1,0 +1,205 @@
+"""What a task does that waits for calls, whether operator or sensor: read, log, decide, report."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallFinalError,
+    RetellError,
+    RetellInputError,
+    mask_numbers,
+    transient,
+)
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.models import Call
+from airflow_provider_retell.rows import HEAVY_FIELDS, row
+from airflow_provider_retell.triggers import RetellCallTrigger
+from airflow_provider_retell.waiting import Goal, Wake, Watch
+
+log = logging.getLogger(__name__)
+
+BACKSTOP: Final = 600.0
+"""Seconds that Airflow waits beyond the deadline for a trigger that should have fired, before it ends it."""
+
+_NAMED: Final = 5
+
+
+@dataclass
+class CallWait:
+    """One task's wait for its calls.
+
+    Attributes:
+        hook: Reads the calls.
+        call_ids: The calls in the order given, duplicates included.
+        goal: What is waited for.
+        deadline: When to give up, in seconds since the epoch.
+        poll_interval: Seconds between two polls.
+        fail_on: Statuses, outcomes and reasons that fail the task.
+        skip_on: The same, to skip it. Failing wins.
+        include: Heavy fields that the rows get back.
+        clock: What time it is.
+    """
+
+    hook: RetellHook
+    call_ids: Sequence[str]
+    _: KW_ONLY
+    goal: Goal
+    deadline: float
+    poll_interval: float
+    fail_on: tuple[str, ...] = ()
+    skip_on: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    clock: Clock = SYSTEM_CLOCK
+    watch: Watch = field(init=False)
+    _woken_late: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.call_ids, self.goal)
+
+    def poll(self) -> bool:
+        """Read the calls still waited for; say whether all have reached the goal.
+
+        Trouble that says nothing about the calls is logged and left to the next poll.
+        """
+        if not self.watch.reached:
+            try:
+                calls = self.hook.read_calls(self.watch.waiting)
+            except RetellError as error:
+                if not transient(error):
+                    raise
+                log.warning("Reading the calls failed, and is tried again: %s", error)
+            else:
+                if progress := self.watch.update(calls, now=self.clock.now()):
+                    log.info("%s", progress)
+        return self.watch.reached
+
+    def sleep(self) -> None:
+        """Sleep until the next poll, or the deadline."""
+        self.clock.sleep(max(0.0, min(self.poll_interval, self.deadline - self.clock.now())))
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._woken_late or self.clock.now() >= self.deadline
+
+    def missed(self) -> str:
+        """Return what a time-out's error says."""
+        waiting = self.watch.waiting
+        return (
+            f"Gave up waiting at the deadline: {self.watch.progress()}. "
+            f"Still waited for: {_some(waiting)}. A longer timeout waits longer; the calls go on by themselves."
+        )
+
+    def trigger(self, **kwargs: Any) -> RetellCallTrigger:
+        """Return the trigger that goes on with this wait."""
+        return RetellCallTrigger(
+            call_ids=list(self.watch.call_ids),
+            retell_conn_id=self.hook.retell_conn_id,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+            wait_for=self.goal.wait_for,
+            analysis_timeout=self.goal.analysis_timeout,
+            **kwargs,
+        )
+
+    def backstop(self) -> timedelta:
+        """Return how long Airflow lets the trigger run at the most."""
+        return timedelta(seconds=max(0.0, self.deadline - self.clock.now()) + BACKSTOP)
+
+    def woken(self, event: Mapping[str, Any]) -> None:
+        """Take in why the trigger woke the task, when the calls, read again after it, are not over."""
+        # The triggerer's clock decides: by this machine's, the deadline may be a moment away.
+        self._woken_late = event.get("wake") == Wake.TIMEOUT
+        if event.get("wake") == Wake.FAILED:
+            raise RetellError(f"The trigger could not go on waiting: {event.get('message')}")
+
+    def rows(self, *, final: bool) -> list[dict[str, Any]]:
+        """Return the calls as rows, in the order given.
+
+        Args:
+            final: Whether a failure that ``fail_on`` names stands for good: a sensor's does, since the call
+                cannot change any more; an operator's does not, since a retry may place a new one.
+
+        Raises:
+            RetellCallError: One of the calls is over as ``fail_on`` names it.
+            AirflowSkipException: One is as ``skip_on`` names it.
+        """
+        calls = self._detailed()
+        log.info("%s", summary(list(calls.values())))
+        if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
+            kind = RetellCallFinalError if final else RetellCallError
+            raise kind(
+                f"{len(failed)} of {len(calls)} calls ended as fail_on names it: {_told(failed)}.",
+                call_ids=tuple(call.call_id for call in failed),
+            )
+        if skipped := [call for call in calls.values() if matches(call, self.skip_on)]:
+            raise AirflowSkipException(
+                f"{len(skipped)} of {len(calls)} calls ended as skip_on names it: {_told(skipped)}."
+            )
+        return [row(calls[call_id], self.include) for call_id in self.call_ids]
+
+    def _detailed(self) -> dict[str, Call]:
+        """Return the calls with what ``include`` names: a list of calls leaves the heavy fields out."""
+        calls = self.watch.calls
+        if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
+            return {call_id: self.hook.get_call(call_id) for call_id in calls}
+        return calls
+
+
+def matches(call: Call, endings: Sequence[str]) -> bool:
+    """Say whether a call's status, outcome or reason is among some endings."""
+    return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
+
+
+def summary(calls: Sequence[Call]) -> str:
+    """Return one line for a person on call: what became of the calls."""
+    if len(calls) == 1:
+        return told(calls[0])
+    outcomes = Counter(str(call.outcome or call.call_status) for call in calls)
+    return f"{len(calls)} calls: " + (", ".join(f"{n} {word}" for word, n in outcomes.most_common()) or "none")
+
+
+def told(call: Call) -> str:
+    """Return one call in a line: id, number (its last four digits), outcome, duration and cost where known."""
+    parts = [f"{call.call_id}"]
+    if call.to_number:
+        parts.append(f"to {mask_numbers(str(call.to_number))}")
+    parts.append(f"{call.outcome or call.call_status}")
+    notes = [str(note) for note in (call.call_status, call.disconnection_reason) if note]
+    parts.append(f"({', '.join(notes)})")
+    if isinstance(call.duration_ms, int):
+        parts.append(f"{call.duration_ms / 1000:.0f} s")
+    cost = getattr(call.call_cost, "combined_cost", None)
+    if isinstance(cost, int | float):
+        parts.append(f"{cost:.2f} cents")
+    return " ".join(parts)
+
+
+def _told(calls: Sequence[Call]) -> str:
+    text = "; ".join(told(call) for call in calls[:_NAMED])
+    return text if len(calls) <= _NAMED else f"{text}; and {len(calls) - _NAMED} more"
+
+
+def _some(call_ids: Sequence[str]) -> str:
+    text = ", ".join(call_ids[:_NAMED])
+    return text if len(call_ids) <= _NAMED else f"{text} and {len(call_ids) - _NAMED} more"
+
+
+def seconds(argument: str, value: float | timedelta) -> float:
+    """Return a duration in seconds, else raise ``RetellInputError``."""
+    given = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
+        raise RetellInputError(
+            f"{argument} must be a non-negative number of seconds or a timedelta, not {value!r}."
+        )
+    return float(given)
