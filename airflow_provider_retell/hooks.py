@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
@@ -154,12 +154,13 @@ class RetellHook(BaseHook):
         return True, f"Key accepted, workspace {workspace}, {used} of {limit} concurrent calls in use."
 
     def get_conn(self) -> RetellClient:
-        """Return the blocking client; the hook keeps one and closes it in ``close``."""
+        """Return the blocking client; the hook keeps one, and closes it in ``close`` or with its last reference."""
         if self._client is None:
             # Here, not above: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.client import RetellClient  # noqa: PLC0415
 
             self._client = RetellClient(self._settings(self.get_connection(self.retell_conn_id)))
+            weakref.finalize(self, self._client.close)
         return self._client
 
     async def aget_conn(self) -> AsyncRetellClient:
@@ -243,7 +244,7 @@ class _Shared:
     users: int = 0
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
+_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = weakref.WeakKeyDictionary()
 
 
 @asynccontextmanager

@@ -73,8 +73,8 @@ class Fault:
         names = [request.path, f"{request.method} {request.path}", target[0].name if target else ""]
         return any(fnmatchcase(name, self.endpoint) for name in names)
 
-    def spoil(self, request: Request, reply: Reply | None) -> Reply:
-        """Return what is sent; `reply` is the right answer, `None` if the request took no effect."""
+    def spoil(self, request: Request, reply: Reply) -> Reply:
+        """Return what is sent in place of the right answer."""
         match self.answer:
             case int(status):
                 sent = answers.page(status) if self.html else answers.error(status, self.message)
@@ -85,11 +85,11 @@ class Fault:
                     headers["retry-after"] = self._retry_after(self.retry_after)
                 return replace(sent, headers=headers)
             case "empty":
-                return answers.ok({}, reply.status if reply else 200)
+                return answers.ok({}, reply.status)
             case "drop" | "reset" | "truncate":
-                return replace(reply or Reply(status=200), cut=self.answer)
+                return replace(reply, cut=self.answer)
             case None:
-                return reply or Reply(status=204)
+                return reply
 
     def _retry_after(self, seconds: float) -> str:
         # A date is compared with the caller's own clock, so it follows the wall clock, not the simulator's.

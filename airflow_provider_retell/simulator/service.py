@@ -18,7 +18,7 @@ from airflow_provider_retell.simulator.schemas import Schema
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """Name one kind of request; `path` is a pattern whose group, if any, is a call id."""
 
@@ -29,7 +29,8 @@ class Endpoint:
 
 
 def _endpoint(name: str, method: str, path: str, body: Schema | None = None) -> Endpoint:
-    return Endpoint(name, method, re.compile(path.replace("{call_id}", "([^/]+)")), body)
+    pattern = re.compile(path.replace("{call_id}", "([^/]+)"))
+    return Endpoint(name=name, method=method, path=pattern, body=body)
 
 
 ENDPOINTS = (

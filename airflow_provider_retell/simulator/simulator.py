@@ -174,7 +174,8 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if fault and not fault.after and not wait(fault.delay):
             return self._record(request, None, fault)
         with self._lock:
-            reply = self._service.respond(request) if fault is None or fault.lets_through else None
+            takes_effect = fault is None or fault.lets_through
+            reply = self._service.respond(request) if takes_effect else Reply(status=500)
         if fault and fault.after and not wait(fault.delay):
             return self._record(request, None, fault)
         with self._lock:

@@ -1,0 +1,93 @@
+"""What the tests stand on: an Airflow home of their own, the simulator, a clock that moves by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Airflow reads its home when it is imported first.
+HOME = Path(tempfile.mkdtemp(prefix="airflow-provider-retell-"))
+DAGS = HOME / "dags"
+DAGS.mkdir()
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
+    }
+)
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "RETELL_"))]:
+    del os.environ[name]
+
+from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: E402 (after Airflow's home is set)
+
+
+class SteppingClock:
+    """A clock for tasks under test: sleeping moves the simulator's time, and nobody waits."""
+
+    def __init__(self, time: ManualClock) -> None:
+        self.time = time
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time.advance(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+
+class TaskInstance:
+    """What operators use of Airflow's task instance: its names, its numbers, its XComs."""
+
+    def __init__(self, *, try_number: int = 1, max_tries: int = 0, map_index: int = -1) -> None:
+        self.dag_id, self.run_id, self.task_id, self.map_index = "dag", "run", "task", map_index
+        self.try_number, self.max_tries = try_number, max_tries
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    def context(self, **more: Any) -> dict[str, Any]:
+        return {"ti": self, **more}
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    """The simulator's time."""
+    return ManualClock()
+
+
+@pytest.fixture
+def clock(time: ManualClock) -> SteppingClock:
+    """The tasks' clock, moving with the simulator's."""
+    return SteppingClock(time)
+
+
+@pytest.fixture
+def simulator(time: ManualClock) -> Simulator:
+    """A Retell that shows registered calls only to get-call, as the harder of two possible worlds."""
+    return Simulator(clock=time)
+
+
+@pytest.fixture
+def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Make the simulator, over a real socket, Airflow's connection ``retell_default``; kwargs go into its extra."""
+    with simulator.serve() as url:
+
+        def connect(**extra: Any) -> None:
+            fields = json.loads(simulator.connection(url)) | {"extra": {"max_retry_delay": 0} | extra}
+            monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
+
+        connect()
+        yield connect
