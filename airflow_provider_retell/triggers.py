@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.errors import transient
 from airflow_provider_retell.flows import read_calls
 from airflow_provider_retell.hooks import shared_client
@@ -49,6 +48,7 @@ class RetellCallTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.wait_for = wait_for
         self.analysis_timeout = analysis_timeout
+        self._clock: Clock = SYSTEM_CLOCK
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
@@ -91,11 +91,11 @@ class RetellCallTrigger(BaseTrigger):
                         raise
                     self.log.warning("Reading the calls failed, and is tried again: %s", error)
                 else:
-                    if progress := watch.update(calls, now=time.time()):
+                    if progress := watch.update(calls, now=self._clock.now()):
                         self.log.info("%s", progress)
                 if watch.reached:
                     return Wake.OVER
-                left = self.deadline - time.time()
+                left = self.deadline - self._clock.now()
                 if left <= 0:
                     return Wake.TIMEOUT
-                await asyncio.sleep(min(self.poll_interval, left))
+                await self._clock.asleep(min(self.poll_interval, left))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 # Airflow reads its home when it is imported first.
 HOME = Path(tempfile.mkdtemp(prefix="airflow-provider-retell-"))
@@ -25,6 +30,9 @@ os.environ.update(
 )
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "RETELL_"))]:
     del os.environ[name]
+
+from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred  # noqa: E402 (Airflow's home is set)
+from airflow.sdk.exceptions import AirflowRescheduleException  # noqa: E402
 
 from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: E402 (after Airflow's home is set)
 
@@ -47,6 +55,14 @@ class SteppingClock:
         self.sleep(seconds)
 
 
+class TickingTime(ManualClock):
+    """The simulator's time, a second later each time it is asked: calls go on while they are polled."""
+
+    def __call__(self) -> float:
+        self.advance(1)
+        return super().__call__()
+
+
 class TaskInstance:
     """What operators use of Airflow's task instance: its names, its numbers, its XComs."""
 
@@ -54,9 +70,13 @@ class TaskInstance:
         self.dag_id, self.run_id, self.task_id, self.map_index = "dag", "run", "task", map_index
         self.try_number, self.max_tries = try_number, max_tries
         self.xcoms: dict[str, Any] = {}
+        self.rescheduled: datetime | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.rescheduled
 
     def context(self, **more: Any) -> dict[str, Any]:
         return {"ti": self, **more}
@@ -82,7 +102,7 @@ def simulator(time: ManualClock) -> Simulator:
 
 @pytest.fixture
 def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Make the simulator, over a real socket, Airflow's connection ``retell_default``; kwargs go into its extra."""
+    """Make the simulator, over a real socket, the connection ``retell_default``; kwargs go into its extra."""
     with simulator.serve() as url:
 
         def connect(**extra: Any) -> None:
@@ -91,3 +111,43 @@ def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
         connect()
         yield connect
+
+
+def run_task(
+    make: Callable[[], BaseOperator],
+    ti: TaskInstance | None = None,
+    clock: SteppingClock | None = None,
+    **context: Any,
+) -> Any:
+    """Run a task as Airflow does, through deferrals and reschedules, with a new operator for each resumption."""
+    ti = ti or TaskInstance()
+    step: Callable[[BaseOperator], Any] = lambda task: task.execute(ti.context(**context))  # noqa: E731
+    while True:
+        try:
+            task = make()
+            task._clock = clock or task._clock
+            return step(task)
+        except TaskDeferred as deferral:
+            event = fire(deferral.trigger, clock)
+            step = partial(_resume, deferral.method_name, event, ti.context(**context))
+        except AirflowRescheduleException:
+            ti.rescheduled = ti.rescheduled or datetime.now(UTC)
+
+
+def _resume(method_name: str, event: Any, context: Any, task: BaseOperator) -> Any:
+    return task.resume_execution(method_name, {"event": event}, context)
+
+
+def fire(trigger: Any, clock: SteppingClock | None = None) -> Any:
+    """Run a trigger as a triggerer does: made anew from what was stored of it; return what its event holds."""
+    path, kwargs = json.loads(json.dumps(trigger.serialize()))
+    module, _, name = path.rpartition(".")
+    remade = getattr(importlib.import_module(module), name)(**kwargs)
+    remade._clock = clock or remade._clock
+
+    async def first() -> Any:
+        with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
+            return [event async for event in remade.run()]
+
+    (event,) = asyncio.run(first())
+    return json.loads(json.dumps(event.payload))

@@ -1,0 +1,418 @@
+"""What both operators promise: what they send, what they hand on, how they wait and how they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    BaseOperator,
+    TaskDeferred,
+)
+from conftest import SteppingClock, TaskInstance, TickingTime, run_task
+
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellCallError,
+    RetellCallTimeoutError,
+    RetellError,
+    RetellInputError,
+    RetellInvalidRequestError,
+    RetellNotFoundError,
+    RetellPaymentError,
+    RetellPermissionError,
+    RetellResponseError,
+)
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.placing import TAG
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+REGISTER = "register-phone-call"
+CREATE = "create-phone-call"
+FROM = "+14155550199"
+
+
+def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:
+    """Return an operator that places a call of a scenario through one of the two endpoints."""
+    given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 0, **arguments}
+    if endpoint == REGISTER:
+        return RetellRegisterPhoneCallOperator(**{"agent_id": "agent_1", **given})
+    return RetellCreatePhoneCallOperator(**{"from_number": FROM, **given})
+
+
+@pytest.fixture(params=[REGISTER, CREATE])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """Each of the two ways to place a call."""
+    return str(request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    """Each of the two ways to wait."""
+    return bool(request.param)
+
+
+def test_every_field_reaches_the_request(simulator: Simulator) -> None:
+    """Each request field of each operator is sent as given; those left out are not sent."""
+    fields: dict[str, dict[str, Any]] = {
+        REGISTER: {
+            "agent_id": "agent_9",
+            "agent_version": "prod",
+            "agent_override": {"agent": {"voice_temperature": 0.5}},
+            "from_number": FROM,
+            "to_number": "+14155550100",
+            "direction": "outbound",
+            "metadata": {"customer": 7},
+            "retell_llm_dynamic_variables": {"name": "Ada"},
+        },
+        CREATE: {
+            "from_number": FROM,
+            "to_number": "+14155550100",
+            "override_agent_id": "agent_9",
+            "override_agent_version": 3,
+            "agent_override": {"retell_llm": {"model_temperature": 0}},
+            "metadata": {"customer": 7},
+            "retell_llm_dynamic_variables": {"name": "Ada"},
+            "custom_sip_headers": {"X-Campaign": "autumn"},
+            "ignore_e164_validation": True,
+            "honor_internal_dnc": True,
+        },
+    }
+    for operator in (RetellRegisterPhoneCallOperator, RetellCreatePhoneCallOperator):
+        endpoint = REGISTER if operator is RetellRegisterPhoneCallOperator else CREATE
+        assert set(fields[endpoint]) == set(operator.request_fields)
+        assert set(operator.template_fields) == {"retell_conn_id", *operator.request_fields}
+        operator(task_id="call", durable=False, **fields[endpoint]).execute(TaskInstance().context())
+        sent = {name: value for name, value in simulator.requests[-1].json.items() if name != "idempotency_key"}
+        assert (simulator.requests[-1].path, sent) == (f"/v2/{endpoint}", fields[endpoint])
+
+
+def test_only_what_is_given_is_sent(simulator: Simulator) -> None:
+    """An argument left out, or None, is left out of the request."""
+    place(REGISTER, durable=False).execute(TaskInstance().context())
+    assert set(simulator.requests[-1].json) == {"agent_id", "to_number"}
+
+
+def test_the_result_is_the_row_of_the_placed_call(endpoint: str, simulator: Simulator) -> None:
+    """Without wait_for the operator hands on the call as it is, and does not look again."""
+    ti = TaskInstance()
+    row = place(endpoint).execute(ti.context())
+    assert (row["call_status"], row["outcome"]) == ("registered", None)
+    assert ti.xcoms["call_id"] == row["call_id"]
+    assert len(simulator.requests) == 1
+
+
+def test_registering_hands_on_where_to_dial() -> None:
+    """A registered call has its SIP address under an XCom key of its own; a created one has none."""
+    registered, created = TaskInstance(), TaskInstance()
+    call_id = place(REGISTER).execute(registered.context())["call_id"]
+    place(CREATE).execute(created.context())
+    assert registered.xcoms["sip_uri"] == f"sip:{call_id}@sip.retellai.com"
+    assert "sip_uri" not in created.xcoms
+
+
+class TestWaiting:
+    """``wait_for`` in the same task, blocking and deferrable."""
+
+    @pytest.fixture
+    def time(self) -> TickingTime:
+        """Time goes on whenever the simulator is asked."""
+        return TickingTime()
+
+    @pytest.fixture
+    def run(self, endpoint: str, deferrable: bool, clock: SteppingClock) -> Callable[..., Any]:
+        """Run one of the operators to its end, in one of the two modes."""
+
+        def run(scenario: str = "user_hangup", **arguments: Any) -> Any:
+            waiting = {"wait_for": "ended", "deferrable": deferrable, "poll_interval": 5, **arguments}
+            return run_task(lambda: place(endpoint, scenario, **waiting), clock=clock)
+
+        return run
+
+    @pytest.mark.parametrize("scenario", ["user_hangup", "dial_busy", "error_retell"])
+    def test_waiting_ends_with_every_ending(self, run: Callable[..., Any], scenario: str) -> None:
+        """The row is the one of the finished call, whatever its status."""
+        assert run(scenario)["disconnection_reason"] == scenario
+
+    def test_analyzed_waits_for_the_analysis(self, run: Callable[..., Any]) -> None:
+        """With wait_for="analyzed" the row has its call_analysis."""
+        assert run(wait_for="analyzed")["call_analysis"]["call_summary"]
+
+    def test_an_analysis_that_never_comes_is_bounded(self, run: Callable[..., Any]) -> None:
+        """analysis_timeout after the end, the call is taken as it is."""
+        assert "call_analysis" not in run("never_analyzed", wait_for="analyzed", analysis_timeout=0)
+
+    def test_include_puts_heavy_fields_into_the_row(self, run: Callable[..., Any]) -> None:
+        """What include names is there, what it does not name is not."""
+        row = run(include=["transcript"])
+        assert row["transcript"]
+        assert "transcript_object" not in row
+
+    def test_fail_on_may_be_retried(self, run: Callable[..., Any]) -> None:
+        """A failure by fail_on leaves Airflow its retries: a retry places a new call."""
+        with pytest.raises(RetellCallError, match="busy") as raised:
+            run("dial_busy", fail_on=["busy"])
+        assert not isinstance(raised.value, AirflowFailException)
+
+    def test_skip_on_skips(self, run: Callable[..., Any]) -> None:
+        """An outcome in skip_on skips the task."""
+        with pytest.raises(AirflowSkipException):
+            run("voicemail_reached", skip_on=["voicemail"])
+
+    def test_trouble_on_the_way_is_waited_out(self, run: Callable[..., Any], simulator: Simulator) -> None:
+        """A poll that fails says nothing about the call."""
+        simulator.fail(Fault(endpoint="get-call", answer=500, times=3))
+        assert run()["outcome"] == "answered"
+
+    def test_one_intended_call_is_one_request(self, run: Callable[..., Any], simulator: Simulator) -> None:
+        """However the task waits, it asks for one call."""
+        run()
+        assert len(simulator.calls) == 1
+
+    def test_a_timeout_stops_the_call_and_says_so(
+        self, run: Callable[..., Any], endpoint: str, simulator: Simulator
+    ) -> None:
+        """At the deadline a live call is stopped, and the error says what became of it."""
+        with pytest.raises(RetellCallTimeoutError, match="was stopped") as raised:
+            run("talks_forever", timeout=60)
+        (call,) = simulator.calls
+        assert raised.value.call_ids == (call,)
+        assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
+
+    def test_a_timeout_leaves_the_call_alone_if_so_wanted(
+        self, run: Callable[..., Any], simulator: Simulator
+    ) -> None:
+        """With cancel_on_kill=False a call that was not over in time goes on."""
+        with pytest.raises(RetellCallTimeoutError, match="goes on"):
+            run("talks_forever", timeout=60, cancel_on_kill=False)
+        (call,) = simulator.calls
+        assert simulator.call(call)["call_status"] == "ongoing"
+
+    def test_a_kill_hangs_up(self, endpoint: str, simulator: Simulator, time: ManualClock) -> None:
+        """on_kill stops a live call, with a request of its own."""
+        operator = _killed_while_waiting(endpoint, "talks_forever", time)
+        operator.on_kill()
+        (call,) = simulator.calls
+        assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
+
+    def test_a_kill_leaves_the_call_alone_if_so_wanted(
+        self, endpoint: str, simulator: Simulator, time: ManualClock
+    ) -> None:
+        """With cancel_on_kill=False a kill asks Retell for nothing."""
+        operator = _killed_while_waiting(endpoint, "talks_forever", time, cancel_on_kill=False)
+        asked = len(simulator.requests)
+        operator.on_kill()
+        assert len(simulator.requests) == asked
+
+
+def _killed_while_waiting(endpoint: str, scenario: str, time: ManualClock, **arguments: Any) -> BaseOperator:
+    """Return an operator whose wait was broken off, as by a signal."""
+
+    class Signal(BaseException):
+        pass
+
+    class KilledClock(SteppingClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(60)
+            raise Signal
+
+    operator = place(endpoint, scenario, wait_for="ended", **arguments)
+    operator._clock = KilledClock(time)
+    with pytest.raises(Signal):
+        operator.execute(TaskInstance().context())
+    return operator
+
+
+def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialled(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """A registered call rings nobody until it is dialled, and times out by itself."""
+
+    class Signal(BaseException):
+        pass
+
+    class KilledClock(SteppingClock):
+        def sleep(self, seconds: float) -> None:
+            raise Signal
+
+    operator = place(REGISTER, "registered_call_timeout", wait_for="ended")
+    operator._clock = KilledClock(time)
+    with pytest.raises(Signal):
+        operator.execute(TaskInstance().context())
+    operator.on_kill()
+    assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
+
+
+def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simulator) -> None:
+    """A task killed before it placed its call has nothing to stop."""
+    place(endpoint).on_kill()
+    assert simulator.requests == []
+
+
+def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: str) -> None:
+    """A deferred wait holds to execution_timeout too, which Airflow forgets once a task is deferred."""
+    for arguments, seconds in (
+        ({}, 10800),
+        ({"timeout": timedelta(minutes=1)}, 60),
+        ({"execution_timeout": timedelta(seconds=5)}, 5),
+    ):
+        operator = place(endpoint, wait_for="ended", deferrable=True, **arguments)
+        operator._clock = SteppingClock(ManualClock(start=1000))
+        with pytest.raises(TaskDeferred) as deferral:
+            operator.execute(TaskInstance().context())
+        assert deferral.value.trigger.deadline == 1000 + seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"agent_id": ""}, "agent_id .*got ''"),
+        ({"agent_id": "  "}, "agent_id .*got '  '"),
+        ({"agent_id": None}, "agent_id .*got None"),
+        ({"agent_id": "None"}, "agent_id .*got 'None'"),
+        ({"agent_id": 7}, "agent_id must be a string, not int"),
+        ({"agent_version": "V 2"}, "agent_version must be a version number"),
+        ({"to_number": "555-0100"}, r"to_number .*\+14155550100, got '…0100'"),
+        ({"to_number": "+1 415 555 0100"}, r"to_number .*got '…0100'"),
+        ({"to_number": "+1415555010012345"}, r"to_number .*got '…2345'"),
+        ({"from_number": "None"}, "from_number must be given"),
+        ({"direction": "up"}, "direction .*inbound.*outbound.*got 'up'"),
+        ({"metadata": "x"}, "metadata must be an object, got 'x'"),
+        ({"metadata": {"when": timedelta(1)}}, "metadata must be JSON, but 'when' of type timedelta"),
+        ({"metadata": {"x": "y" * 50_000}}, "metadata must be at most 50000 bytes of JSON, not 50008"),
+        ({"retell_llm_dynamic_variables": {"age": 7}}, "retell_llm_dynamic_variables .*'age' is of type int"),
+        (
+            {"retell_llm_dynamic_variables": {"age": None}},
+            "retell_llm_dynamic_variables .*'age' is of type NoneType",
+        ),
+    ],
+)
+def test_bad_input_fails_before_any_request(simulator: Simulator, arguments: dict[str, Any], named: str) -> None:
+    """What cannot be sent fails for good, naming the field and what was given; numbers by their last digits."""
+    with pytest.raises(RetellInputError, match=named) as raised:
+        place(REGISTER, **arguments).execute(TaskInstance().context())
+    assert isinstance(raised.value, AirflowFailException)
+    assert simulator.requests == []
+
+
+@pytest.mark.parametrize("field", ["from_number", "to_number"])
+def test_creating_needs_both_numbers(simulator: Simulator, field: str) -> None:
+    """Retell cannot dial from or to nowhere."""
+    with pytest.raises(RetellInputError, match=f"{field} must be given, got None"):
+        place(CREATE, **{field: None}).execute(TaskInstance().context())
+    assert simulator.requests == []
+
+
+def test_the_check_of_numbers_can_be_switched_off(simulator: Simulator) -> None:
+    """validate_e164=False leaves the judgement to Retell."""
+    place(REGISTER, to_number="555-0100", validate_e164=False).execute(TaskInstance().context())
+    assert simulator.requests[-1].json["to_number"] == "555-0100"
+
+
+def test_a_calling_number_of_ones_own_telephony_is_not_checked(simulator: Simulator) -> None:
+    """ignore_e164_validation lets from_number be anything, but not to_number."""
+    context = TaskInstance().context()
+    place(CREATE, from_number="my-trunk", ignore_e164_validation=True).execute(context)
+    assert simulator.requests[-1].json["from_number"] == "my-trunk"
+    with pytest.raises(RetellInputError, match="to_number"):
+        place(CREATE, to_number="555-0100", ignore_e164_validation=True).execute(context)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, RetellInvalidRequestError),
+        (401, RetellAuthenticationError),
+        (402, RetellPaymentError),
+        (403, RetellPermissionError),
+        (404, RetellNotFoundError),
+        (422, RetellNotFoundError),
+    ],
+)
+def test_a_refusal_fails_for_good_in_retells_own_words(
+    endpoint: str, simulator: Simulator, status: int, error: type[RetellError]
+) -> None:
+    """A permanent error is typed, carries Retell's message, and is not repeated by Airflow or in place."""
+    simulator.fail(Fault(endpoint=endpoint, answer=status, message="Because we say so."))
+    with pytest.raises(error, match=f"{status} Because we say so.") as raised:
+        place(endpoint).execute(TaskInstance().context())
+    assert isinstance(raised.value, AirflowFailException)
+    assert len(simulator.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"answer": 200, "html": True}, {"answer": "empty"}, {"answer": 302}],
+    ids=["html", "no call_id", "redirect"],
+)
+def test_an_answer_nobody_can_read_is_told(endpoint: str, simulator: Simulator, fault: dict[str, Any]) -> None:
+    """HTML, a call without call_id and a redirect are errors with the status and the first characters."""
+    simulator.fail(Fault(endpoint=endpoint, times=None, **fault))
+    with pytest.raises(RetellResponseError, match=r"\(\d{3}\) is .* It begins: '"):
+        place(endpoint).execute(TaskInstance().context())
+
+
+def test_registering_is_not_repeated_when_the_answer_is_lost(simulator: Simulator) -> None:
+    """A registration whose answer was lost may have been made: it is not sent again in place."""
+    simulator.fail(Fault(endpoint=REGISTER, answer="reset", after=True))
+    with pytest.raises(RetellError):
+        place(REGISTER).execute(TaskInstance().context())
+    assert len(simulator.calls) == 1
+
+
+def test_creating_is_repeated_with_its_key(simulator: Simulator) -> None:
+    """A lost answer is asked for again with the same key: one call, and its id is known."""
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=2))
+    row = place(CREATE).execute(TaskInstance().context())
+    assert list(simulator.calls) == [row["call_id"]]
+    assert len({request.json["idempotency_key"] for request in simulator.requests}) == 1
+    assert len(simulator.requests) == 3
+
+
+def test_an_unknown_connection_is_airflows_own_error(endpoint: str) -> None:
+    """A connection that does not exist raises Airflow's not-found error, untouched."""
+    with pytest.raises(AirflowNotFoundException):
+        place(endpoint, retell_conn_id="retell_nowhere").execute(TaskInstance().context())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        ({"wait_for": "over"}, "None, 'ended', 'analyzed'"),
+        ({"fail_on": ["broken"]}, "not_connected"),
+        ({"skip_on": "voice_mail"}, "voicemail"),
+        ({"include": ["transcripts"]}, "transcript"),
+        ({"analysis_timeout": -1}, "non-negative"),
+        ({"poll_interval": timedelta(seconds=-1)}, "non-negative"),
+        ({"timeout": True}, "non-negative"),
+    ],
+)
+def test_a_bad_argument_fails_when_the_dag_is_parsed(
+    endpoint: str, arguments: dict[str, Any], allowed: str
+) -> None:
+    """The constructor refuses words and numbers that cannot be meant, and lists what is allowed."""
+    with pytest.raises(ValueError, match=allowed):
+        place(endpoint, **arguments)
+
+
+def test_templated_fields_are_left_alone_until_they_are_rendered(endpoint: str) -> None:
+    """The constructor assigns templated fields as they are given, whatever they are."""
+    given = object()
+    operator = place(endpoint)
+    for name in type(operator).template_fields:
+        assert getattr(place(endpoint, **{name: given}), name) is given
+
+
+def test_the_calls_tag_leaves_the_users_metadata_alone(endpoint: str, simulator: Simulator) -> None:
+    """The tag is one key beside the user's; the mapping that was given is not changed."""
+    metadata = {"customer": 7}
+    place(endpoint, metadata=metadata).execute(TaskInstance().context())
+    assert metadata == {"customer": 7}
+    assert set(simulator.requests[-1].json["metadata"]) == {"customer", TAG}

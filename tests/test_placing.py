@@ -1,0 +1,363 @@
+"""One intended call is placed once: what a retry, a clear and a crash make of what was written down."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from conftest import TaskInstance
+
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallFinalError,
+    RetellConnectionError,
+    RetellError,
+    RetellRateLimitError,
+)
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.placing import STORE_KEY, TAG
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+REGISTER = "register-phone-call"
+CREATE = "create-phone-call"
+
+
+class Store:
+    """Airflow's task state store, as far as operators use it; `fails` counts down to a crash before a write."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.values = {} if value is None else {STORE_KEY: value}
+        self.crash_before_write: int | None = None
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return copy.deepcopy(self.values.get(key, default))
+
+    def set(self, key: str, value: Any) -> None:
+        if self.crash_before_write == 0:
+            raise Crash
+        if self.crash_before_write is not None:
+            self.crash_before_write -= 1
+        self.values[key] = copy.deepcopy(value)
+
+
+class Crash(BaseException):
+    """The worker is gone."""
+
+
+class Attempts:
+    """The tries of one task, which share a state store as Airflow's do."""
+
+    def __init__(
+        self, endpoint: str, time: ManualClock, store: Store | None, scenario: str = "talks_forever"
+    ) -> None:
+        self.endpoint, self.time, self.store = endpoint, time, store
+        self.arguments: dict[str, Any] = {"task_id": "call", "to_number": SCENARIOS[scenario].number}
+        self.try_number, self.max_tries, self.run_id = 0, 2, "run"
+
+    def retry(self, **arguments: Any) -> dict[str, Any]:
+        """Run the next try, and return its row."""
+        self.try_number += 1
+        ti = TaskInstance(try_number=self.try_number, max_tries=self.max_tries)
+        ti.run_id = self.run_id
+        given = {**self.arguments, **arguments}
+        if self.endpoint == REGISTER:
+            operator: Any = RetellRegisterPhoneCallOperator(agent_id="agent_1", **given)
+        else:
+            operator = RetellCreatePhoneCallOperator(from_number="+14155550199", **given)
+        operator._clock = _Clock(self.time)
+        store = {} if self.store is None else {"task_state_store": self.store}
+        row: dict[str, Any] = operator.execute(ti.context(**store))
+        return row
+
+    def clear(self) -> None:
+        """Do to the numbers what a user's clear does."""
+        self.max_tries = self.try_number + 2
+
+
+class _Clock:
+    def __init__(self, time: ManualClock) -> None:
+        self.now = time
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("Nobody waits here.")
+
+    async def asleep(self, seconds: float) -> None:
+        raise AssertionError("Nobody waits here.")
+
+
+@pytest.fixture(params=[REGISTER, CREATE])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """Each of the two ways to place a call."""
+    return str(request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["store", "no store"])
+def store(request: pytest.FixtureRequest) -> Store | None:
+    """Airflow from 3.3 on, and before."""
+    return Store() if request.param else None
+
+
+def test_a_retry_adopts_a_live_call(
+    endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """The call of an earlier try is gone on with, on every Airflow."""
+    attempts = Attempts(endpoint, time, store)
+    first = attempts.retry()
+    time.advance(60)
+    assert attempts.retry()["call_id"] == first["call_id"]
+    assert len(simulator.calls) == 1
+
+
+def test_a_retry_adopts_a_call_that_is_over_well(
+    endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """A call that took place is not placed again because its task failed afterwards."""
+    attempts = Attempts(endpoint, time, store, "user_hangup")
+    first = attempts.retry()
+    time.advance(600)
+    second = attempts.retry()
+    assert (second["call_id"], second["outcome"]) == (first["call_id"], "answered")
+
+
+@pytest.mark.parametrize("scenario", ["dial_busy", "error_retell"])
+def test_a_retry_replaces_a_call_that_failed(
+    endpoint: str, time: ManualClock, simulator: Simulator, scenario: str
+) -> None:
+    """After error or not_connected a retry places a new call, with a key and a tag of its own, and adopts that."""
+    attempts = Attempts(endpoint, time, Store(), scenario)
+    first = attempts.retry()
+    time.advance(600)
+    second = attempts.retry()
+    assert second["call_id"] != first["call_id"]
+    assert second["metadata"][TAG] != first["metadata"][TAG]
+    assert attempts.retry()["call_id"] == second["call_id"]
+    assert len(simulator.calls) == 2
+
+
+def test_a_retry_replaces_a_call_that_fail_on_names(
+    endpoint: str, time: ManualClock, simulator: Simulator
+) -> None:
+    """What fail_on names has failed for the user, whatever Retell calls it."""
+    attempts = Attempts(endpoint, time, Store(), "voicemail_reached")
+    first = attempts.retry()
+    time.advance(600)
+    assert attempts.retry(fail_on=["voicemail"])["call_id"] != first["call_id"]
+
+
+def test_the_worker_dies_between_the_answer_and_writing_it_down(
+    endpoint: str, time: ManualClock, simulator: Simulator
+) -> None:
+    """A created call is found again by its key. A registered one by its tag, once Retell lists it."""
+    store = Store()
+    attempts = Attempts(endpoint, time, store)
+    store.crash_before_write = 1
+    with pytest.raises(Crash):
+        attempts.retry()
+    store.crash_before_write = None
+    time.advance(60)
+    row = attempts.retry()
+    assert list(simulator.calls) == [row["call_id"]]
+
+
+def test_a_registration_nobody_can_find_is_made_anew(time: ManualClock, simulator: Simulator) -> None:
+    """Where Retell does not list it, a lost registration is made again; the lost one is nobody's and times out."""
+    attempts = Attempts(REGISTER, time, Store(), "registered_call_timeout")
+    simulator.fail(Fault(endpoint=REGISTER, answer="reset", after=True))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry()
+    row = attempts.retry()
+    assert len(simulator.calls) == 2
+    assert row["call_id"] == list(simulator.calls)[1]
+
+
+@pytest.mark.parametrize("answer", ["reset", "drop", "truncate", "empty", 500, 502, 503, 504])
+def test_a_lost_answer_is_settled_by_the_next_try(
+    endpoint: str, time: ManualClock, simulator: Simulator, answer: Any
+) -> None:
+    """Whatever was lost after the call was made, one call is handed on."""
+    attempts = Attempts(endpoint, time, Store())
+    lost = Fault(endpoint=endpoint, answer=answer, after=True, times=4)
+    simulator.fail(lost)
+    with pytest.raises(RetellError):
+        attempts.retry()
+    simulator.recover()
+    time.advance(60)
+    row = attempts.retry()
+    assert list(simulator.calls) == [row["call_id"]]
+
+
+def test_the_stored_body_is_sent_again(time: ManualClock, simulator: Simulator) -> None:
+    """A re-sent create is the stored request, byte for byte, so that the key means the same request."""
+    attempts = Attempts(CREATE, time, Store())
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=4))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry(metadata={"rendered": "at the first try"})
+    attempts.retry(metadata={"rendered": "at the second try"})
+    bodies = [request.json for request in simulator.requests if request.endpoint == CREATE]
+    assert all(body == bodies[0] for body in bodies)
+
+
+def test_the_key_does_not_depend_on_the_try(time: ManualClock, simulator: Simulator) -> None:
+    """The key is the task's, the run's and the generation's: a retry has the same, another run another."""
+    attempts = Attempts(CREATE, time, Store())
+    simulator.fail(Fault(endpoint=CREATE, answer=429, times=4))
+    with pytest.raises(RetellRateLimitError):
+        attempts.retry()
+    attempts.retry()
+    attempts.run_id, attempts.store, attempts.try_number = "another", Store(), 0
+    attempts.retry()
+    keys = [request.json["idempotency_key"] for request in simulator.requests if request.endpoint == CREATE]
+    assert len(set(keys[:-1])) == 1
+    assert keys[-1] not in keys[:-1]
+
+
+def test_an_hour_later_the_call_is_looked_up_by_its_tag(time: ManualClock, simulator: Simulator) -> None:
+    """Beyond the key's hour nothing is sent again: the tag finds the call."""
+    attempts = Attempts(CREATE, time, Store(), "user_hangup")
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=4))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry()
+    time.advance(2 * 3600)
+    assert attempts.retry()["outcome"] == "answered"
+    assert len(simulator.calls) == 1
+
+
+def test_an_hour_later_a_call_that_cannot_be_found_is_not_placed_again(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """If nobody can tell whether it rang, the task fails for good, and says what to do."""
+    attempts = Attempts(CREATE, time, Store())
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", times=4))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry()
+    time.advance(2 * 3600)
+    with pytest.raises(RetellCallFinalError, match=r"Not called again.* clear the task") as raised:
+        attempts.retry()
+    assert isinstance(raised.value, AirflowFailException)
+    assert not simulator.calls
+
+
+def test_a_refusal_after_a_lost_answer_does_not_forget_it(time: ManualClock, simulator: Simulator) -> None:
+    """A 429 at the second attempt says nothing of the first: hours later the call is still not placed again."""
+    attempts = Attempts(CREATE, time, Store(), "user_hangup")
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True), Fault(endpoint=CREATE, answer=429, times=3))
+    with pytest.raises(RetellRateLimitError) as raised:
+        attempts.retry()
+    assert raised.value.may_have_arrived
+    time.advance(2 * 3600)
+    attempts.retry()
+    assert len(simulator.calls) == 1
+
+
+def test_a_refused_request_is_simply_made_again(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """What Retell certainly did not carry out is sent by the next try, however late."""
+    attempts = Attempts(endpoint, time, Store())
+    simulator.fail(Fault(endpoint=endpoint, answer=429, times=4))
+    with pytest.raises(RetellRateLimitError):
+        attempts.retry()
+    time.advance(2 * 3600)
+    attempts.retry()
+    assert len(simulator.calls) == 1
+
+
+def test_a_clear_stops_the_live_call_and_places_a_new_one(
+    endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """A clear is a new intent: never two live calls, never the old one, never none."""
+    attempts = Attempts(endpoint, time, store)
+    first = attempts.retry()
+    time.advance(60)
+    attempts.clear()
+    second = attempts.retry()
+    assert second["call_id"] != first["call_id"]
+    assert simulator.call(first["call_id"])["disconnection_reason"] == "manual_stopped"
+    time.advance(60)
+    assert attempts.retry()["call_id"] == second["call_id"], "a retry after the clear adopts the new call"
+
+
+def test_a_clear_after_the_end_places_a_new_call(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """A cleared task calls again, also where its first call went well."""
+    attempts = Attempts(endpoint, time, Store(), "user_hangup")
+    first = attempts.retry()
+    time.advance(600)
+    attempts.clear()
+    assert attempts.retry()["call_id"] != first["call_id"]
+    assert not [request for request in simulator.requests if request.endpoint == "stop-call"]
+
+
+def test_a_call_retell_no_longer_knows_is_not_placed_again(
+    endpoint: str, time: ManualClock, simulator: Simulator
+) -> None:
+    """A stored call that was deleted may have rung: the task fails for good and says what to do."""
+    attempts = Attempts(endpoint, time, Store())
+    call_id = attempts.retry()["call_id"]
+    simulator.fail(Fault(endpoint="get-call", answer=422))
+    with pytest.raises(RetellCallFinalError, match=f"Not called again.*{call_id}.*clear the task"):
+        attempts.retry()
+    assert len(simulator.calls) == 1
+
+
+@pytest.mark.parametrize("value", ["call_1", 7, {"job_id": "x"}, {"generation": "2"}, []])
+def test_something_else_in_the_store_is_no_reason_to_call(
+    endpoint: str, time: ManualClock, simulator: Simulator, value: Any
+) -> None:
+    """A value that this operator did not write stops it: it cannot know whether it called before."""
+    with pytest.raises(RetellCallFinalError, match=r"Not called again.*retell_call"):
+        Attempts(endpoint, time, Store(value)).retry()
+    assert simulator.requests == []
+
+
+def test_the_users_own_key_is_never_overwritten(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """Metadata that already uses the tag's key is sent as it is."""
+    Attempts(endpoint, time, Store()).retry(metadata={TAG: "mine"})
+    assert simulator.requests[-1].json["metadata"] == {TAG: "mine"}
+
+
+def test_durable_false_writes_and_tags_nothing(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """Switched off, nothing is written down, and the metadata is the user's alone."""
+    store = Store()
+    Attempts(endpoint, time, store).retry(durable=False)
+    assert store.values == {}
+    assert "metadata" not in simulator.requests[-1].json
+
+
+def test_a_strangers_call_is_never_adopted(time: ManualClock, simulator: Simulator) -> None:
+    """Calls of other tasks, runs and map indices have other tags."""
+    tags = set()
+    for map_index in (-1, 0, 1):
+        for run_id in ("a", "b"):
+            ti = TaskInstance(map_index=map_index)
+            ti.run_id = run_id
+            operator = RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1")
+            operator.execute(ti.context())
+            tags.add(simulator.requests[-1].json["metadata"][TAG])
+    assert len(tags) == 6
+
+
+def test_a_failed_call_after_which_none_can_be_placed_is_still_replaced_once(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """Two retries of which the first adopted: the failed call is replaced once, not per retry."""
+    attempts = Attempts(CREATE, time, Store(), "dial_busy")
+    first = attempts.retry()
+    assert attempts.retry()["call_id"] == first["call_id"], "still ringing: adopted"
+    time.advance(600)
+    second = attempts.retry()
+    assert second["call_id"] != first["call_id"]
+    assert len(simulator.placed) == 2
+
+
+def test_a_lost_stop_does_not_place_a_second_live_call(time: ManualClock, simulator: Simulator) -> None:
+    """If the old call cannot be stopped after a clear, no new one is placed beside it."""
+    attempts = Attempts(CREATE, time, Store())
+    attempts.retry()
+    time.advance(60)
+    attempts.clear()
+    simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
+    with pytest.raises((RetellError, RetellCallError)):
+        attempts.retry()
+    assert len(simulator.calls) == 1

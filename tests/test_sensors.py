@@ -1,0 +1,332 @@
+"""What the sensor promises, in each of its modes, against the simulator over a real socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+from conftest import SteppingClock, TaskInstance, TickingTime, fire, run_task
+
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellCallFinalError,
+    RetellError,
+    RetellInputError,
+    RetellNotFoundError,
+    RetellResponseError,
+)
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.sensors import RetellCallSensor
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferrable": {"deferrable": True},
+}
+
+
+@pytest.fixture
+def time() -> TickingTime:
+    """Time goes on whenever the simulator is asked."""
+    return TickingTime()
+
+
+@pytest.fixture
+def register() -> Iterator[Callable[..., str]]:
+    """Register a call that plays a scenario; return its id."""
+    with RetellHook() as hook:
+        yield (
+            lambda name: (
+                hook.register_phone_call({"agent_id": "agent_1", "to_number": SCENARIOS[name].number}).call_id
+            )
+        )
+
+
+@pytest.fixture(params=MODES)
+def wait(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Run a sensor to its end in one of the three modes."""
+
+    def wait(call_id: Any, **arguments: Any) -> Any:
+        chosen = {"poke_interval": 0, **MODES[request.param], **arguments}
+        return run_task(lambda: RetellCallSensor(task_id="wait", call_id=call_id, **chosen))
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status", "outcome"),
+    [
+        ("user_hangup", "ended", "answered"),
+        ("voicemail_reached", "ended", "voicemail"),
+        ("dial_no_answer", "not_connected", "no_answer"),
+        ("error_retell", "error", "technical"),
+        ("registered_call_timeout", "error", "not_dialed"),
+    ],
+)
+def test_waiting_ends_with_every_ending(
+    wait: Callable[..., Any], register: Callable[..., str], scenario: str, status: str, outcome: str
+) -> None:
+    """A call that is ended, error or not_connected is over, in every mode, and its row says how it went."""
+    row = wait(register(scenario))
+    assert (row["call_status"], row["outcome"]) == (status, outcome)
+
+
+def test_rows_come_in_the_order_given(wait: Callable[..., Any], register: Callable[..., str]) -> None:
+    """Many calls give their rows in the order of the ids, one that is named twice twice."""
+    first, second, third = (register(name) for name in ("dial_busy", "user_hangup", "error_retell"))
+    rows = wait([third, {"call_id": first}, second, third])
+    assert [row["call_id"] for row in rows] == [third, first, second, third]
+
+
+def test_a_sequence_of_one_gives_a_list(wait: Callable[..., Any], register: Callable[..., str]) -> None:
+    """The result's shape follows the input's, not the number of calls."""
+    assert isinstance(wait([register("user_hangup")]), list)
+
+
+def test_a_row_is_taken_for_its_call(wait: Callable[..., Any], register: Callable[..., str]) -> None:
+    """The output of an operator is as good as the id in it."""
+    call_id = register("user_hangup")
+    assert wait({"call_id": call_id, "call_status": "registered"})["call_id"] == call_id
+
+
+def test_an_empty_sequence_succeeds_without_a_request(wait: Callable[..., Any], simulator: Simulator) -> None:
+    """Nobody to wait for is no reason to fail, or to ask Retell."""
+    assert wait([]) == []
+    assert simulator.requests == []
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one call", "many calls"])
+def test_analyzed_waits_for_the_analysis(
+    wait: Callable[..., Any], register: Callable[..., str], many: bool
+) -> None:
+    """With wait_for="analyzed" the row has its call_analysis."""
+    ids = [register("user_hangup"), register("user_hangup")]
+    rows = wait(ids, wait_for="analyzed") if many else [wait(ids[0], wait_for="analyzed")]
+    assert all(row["call_analysis"]["call_summary"] for row in rows)
+
+
+def test_an_analysis_that_never_comes_is_waited_for_until_the_bound(
+    wait: Callable[..., Any], register: Callable[..., str]
+) -> None:
+    """analysis_timeout seconds after its end a call without analysis is taken as it is."""
+    assert "call_analysis" not in wait(register("never_analyzed"), wait_for="analyzed", analysis_timeout=0)
+
+
+def test_a_call_that_never_connected_is_not_waited_for_to_be_analyzed(
+    wait: Callable[..., Any], register: Callable[..., str]
+) -> None:
+    """Where nothing was said there is nothing to wait for, however long the bound."""
+    row = wait(register("dial_busy"), wait_for="analyzed", analysis_timeout=1e9)
+    assert row["outcome"] == "busy"
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one call", "many calls"])
+def test_include_puts_heavy_fields_into_the_row(
+    wait: Callable[..., Any], register: Callable[..., str], many: bool
+) -> None:
+    """A row is light unless include names more, for many calls as for one."""
+    ids = [register("user_hangup"), register("dial_busy")]
+    light = wait(ids)[0] if many else wait(ids[0])
+    heavy = wait(ids, include=("transcript",))[0] if many else wait(ids[0], include=("transcript",))
+    assert "transcript" not in light
+    assert heavy["transcript"].startswith("Agent: ")
+
+
+@pytest.mark.parametrize("ending", ["error", "technical", "error_retell"])
+def test_fail_on_fails_for_good(wait: Callable[..., Any], register: Callable[..., str], ending: str) -> None:
+    """A status, an outcome or a reason in fail_on fails the sensor, without an Airflow retry, naming the call."""
+    call_id = register("error_retell")
+    with pytest.raises(RetellCallFinalError, match=call_id) as raised:
+        wait([register("user_hangup"), call_id], fail_on=(ending,))
+    assert isinstance(raised.value, AirflowFailException)
+    assert raised.value.call_ids == (call_id,)
+
+
+@pytest.mark.parametrize("ending", ["not_connected", "busy", "dial_busy"])
+def test_skip_on_skips(wait: Callable[..., Any], register: Callable[..., str], ending: str) -> None:
+    """A status, an outcome or a reason in skip_on skips the sensor."""
+    with pytest.raises(AirflowSkipException, match="skip_on"):
+        wait(register("dial_busy"), skip_on=ending)
+
+
+def test_failing_wins_over_skipping(wait: Callable[..., Any], register: Callable[..., str]) -> None:
+    """A call to fail on among others to skip on fails the task."""
+    with pytest.raises(RetellCallFinalError):
+        wait([register("dial_busy"), register("error_retell")], fail_on=["error"], skip_on=["busy"])
+
+
+def test_the_timeout_ends_the_wait(wait: Callable[..., Any], register: Callable[..., str]) -> None:
+    """A call that is never over times the sensor out, after at least one look at it."""
+    with pytest.raises(AirflowSensorTimeout):
+        wait(register("rings_forever"), timeout=0)
+
+
+@pytest.mark.parametrize("reason", ["timeout", "fail_on", "bad input"])
+def test_soft_fail_means_the_same_in_every_mode(
+    wait: Callable[..., Any], register: Callable[..., str], reason: str
+) -> None:
+    """soft_fail turns a time-out, a failure by fail_on and bad input into a skipped task."""
+    arguments: dict[str, Any] = {"call_id": register("error_retell"), "fail_on": ("error",)}
+    if reason == "timeout":
+        arguments = {"call_id": register("rings_forever"), "timeout": 0}
+    if reason == "bad input":
+        arguments = {"call_id": "../x"}
+    with pytest.raises(AirflowSkipException):
+        wait(**arguments, soft_fail=True)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(endpoint="get-call", answer=500, times=1),
+        Fault(endpoint="get-call", answer=503, times=6),
+        Fault(endpoint="get-call", answer=429, times=6),
+        Fault(endpoint="get-call", answer="reset", times=6),
+        Fault(endpoint="get-call", answer="truncate", times=6),
+    ],
+    ids=["500", "503", "429", "reset", "truncated"],
+)
+def test_trouble_on_the_way_never_fails_a_wait(
+    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator, fault: Fault
+) -> None:
+    """5xx, 429 and lost answers say nothing about the call: the next poll asks again."""
+    call_id = register("user_hangup")
+    simulator.fail(fault)
+    assert wait(call_id)["outcome"] == "answered"
+
+
+@pytest.mark.parametrize(
+    "call_id", ["", None, "None", "a/b", "a?b", "..", "a\nb", {"id": "x"}, 7, b"call_1", ["a", None]]
+)
+def test_a_bad_call_id_fails_before_any_request(
+    wait: Callable[..., Any], simulator: Simulator, call_id: Any
+) -> None:
+    """What cannot be a call id fails at once, for good, and nothing is sent."""
+    with pytest.raises(RetellInputError, match="call_id") as raised:
+        wait(call_id)
+    assert isinstance(raised.value, AirflowFailException)
+    assert simulator.requests == []
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one call", "many calls"])
+def test_an_unknown_call_fails_at_once(wait: Callable[..., Any], register: Callable[..., str], many: bool) -> None:
+    """A call that Retell does not know is an error, not an endless wait."""
+    with pytest.raises(RetellNotFoundError, match="call_unknown"):
+        wait([register("rings_forever"), "call_unknown"] if many else "call_unknown")
+
+
+def test_a_refused_key_fails_at_once(wait: Callable[..., Any], simulator: Simulator) -> None:
+    """A key that Retell refuses fails the sensor for good, in Retell's own words."""
+    simulator.fail(Fault(endpoint="get-call", answer=401, times=None))
+    with pytest.raises(RetellAuthenticationError, match="API key is missing or invalid"):
+        wait("call_1")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(endpoint="get-call", times=None, answer=200, html=True),
+        Fault(endpoint="get-call", times=None, answer="empty"),
+        Fault(endpoint="get-call", times=None, answer=307),
+    ],
+    ids=["html", "no call_id", "redirect"],
+)
+def test_an_answer_nobody_can_read_fails(
+    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator, fault: Fault
+) -> None:
+    """An unreadable answer is told with its status and first characters, not polled for three hours."""
+    call_id = register("user_hangup")
+    simulator.fail(fault)
+    with pytest.raises(RetellResponseError, match=call_id):
+        wait(call_id)
+
+
+def test_an_unknown_connection_is_airflows_own_error(wait: Callable[..., Any]) -> None:
+    """A connection that does not exist raises Airflow's not-found error, untouched."""
+    with pytest.raises(AirflowNotFoundException, match="retell_nowhere"):
+        wait("call_1", retell_conn_id="retell_nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        ({"wait_for": "over"}, "'ended', 'analyzed'"),
+        ({"wait_for": None}, "'ended', 'analyzed'"),
+        ({"fail_on": ["broken"]}, "not_connected"),
+        ({"skip_on": "voice_mail"}, "voicemail"),
+        ({"include": ["transcripts"]}, "transcript"),
+        ({"analysis_timeout": -1}, "non-negative"),
+        ({"poke_interval": -1}, "non-negative"),
+        ({"timeout": -1}, "non-negative"),
+    ],
+)
+def test_a_bad_argument_fails_when_the_dag_is_parsed(arguments: dict[str, Any], allowed: str) -> None:
+    """The constructor refuses words and numbers that cannot be meant, and lists what is allowed."""
+    with pytest.raises(ValueError, match=allowed):
+        RetellCallSensor(task_id="wait", call_id="call_1", **arguments)
+
+
+def test_templated_fields_are_left_alone_until_they_are_rendered() -> None:
+    """The constructor assigns a templated field as it is given, whatever it is."""
+    given = object()
+    assert RetellCallSensor(task_id="wait", call_id=given).call_id is given  # type: ignore[arg-type]
+
+
+def test_progress_is_one_line_per_change(register: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+    """The log has a line when something changed, and none for a poll that brought nothing new."""
+    ids = [register("user_hangup"), register("dial_busy")]
+    with caplog.at_level(logging.INFO):
+        run_task(lambda: RetellCallSensor(task_id="wait", call_id=ids, poke_interval=0))
+    lines = [record.getMessage() for record in caplog.records if "calls over" in record.getMessage()]
+    assert lines[-1] == "2 of 2 calls over"
+    assert len(lines) == len(set(lines))
+
+
+def test_the_worker_is_free_while_the_call_goes_on(register: Callable[..., str], simulator: Simulator) -> None:
+    """A deferrable sensor reads once, defers, and wakes once: it asks nothing in between."""
+    sensor = RetellCallSensor(task_id="wait", call_id=register("user_hangup"), deferrable=True, poke_interval=0)
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(TaskInstance().context())
+    asked = len(simulator.requests)
+    assert fire(deferral.value.trigger)["wake"] == "over"
+    assert asked == 2, "one registration, one look"
+
+
+def test_the_deadline_counts_from_the_first_look(simulator: Simulator) -> None:
+    """timeout, or a shorter execution_timeout, becomes the trigger's absolute deadline."""
+    clock = SteppingClock(ManualClock(start=1000))
+    for arguments, seconds in (({}, 10800), ({"timeout": 60}, 60), ({"execution_timeout": 5}, 5)):
+        given = {name: timedelta(seconds=value) for name, value in arguments.items()}
+        sensor = RetellCallSensor(task_id="wait", call_id="call_1", deferrable=True, **given)
+        sensor._clock = clock
+        simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
+        with pytest.raises(TaskDeferred) as deferral:
+            sensor.execute(TaskInstance().context())
+        assert deferral.value.trigger.deadline == 1000 + seconds
+        assert deferral.value.timeout.total_seconds() > seconds, "Airflow's own limit is a backstop only"
+
+
+def test_a_trigger_that_cannot_go_on_wakes_the_sensor_with_its_reason(register: Callable[..., str]) -> None:
+    """What stopped the trigger is told by the task, if the worker does not see the same."""
+    sensor = RetellCallSensor(task_id="wait", call_id=register("rings_forever"), deferrable=True)
+    event = {
+        "wake": "failed",
+        "deadline": 1e12,
+        "calls": {sensor.call_id: None},
+        "message": "the triggerer's trouble",
+    }
+    with pytest.raises(RetellError, match="the triggerer's trouble"):
+        sensor.execute_complete(TaskInstance().context(), event)

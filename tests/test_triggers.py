@@ -1,0 +1,138 @@
+"""What the trigger promises: it is truly asynchronous, knows no secrets, and always wakes its task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import SteppingClock, fire
+
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.triggers import RetellCallTrigger
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+
+@pytest.fixture
+def register() -> Callable[..., str]:
+    """Register a call that plays a scenario; return its id."""
+
+    def register(name: str) -> str:
+        request = {"agent_id": "agent_1", "to_number": SCENARIOS[name].number}
+        with RetellHook() as hook:
+            return hook.register_phone_call(request).call_id
+
+    return register
+
+
+def trigger(*call_ids: str, deadline: float = 1e12, **arguments: Any) -> RetellCallTrigger:
+    """Return a trigger with a deadline far away."""
+    return RetellCallTrigger(call_ids=call_ids, retell_conn_id="retell_default", deadline=deadline, **arguments)
+
+
+def test_what_is_stored_makes_the_same_trigger_again(simulator: Simulator) -> None:
+    """A triggerer restart loses nothing: the stored kwargs are the whole trigger, and JSON."""
+    first = trigger("call_1", "call_2", deadline=5.0, poll_interval=3, wait_for="analyzed", analysis_timeout=9)
+    path, kwargs = json.loads(json.dumps(first.serialize()))
+    assert path == "airflow_provider_retell.triggers.RetellCallTrigger"
+    assert RetellCallTrigger(**kwargs).serialize() == first.serialize()
+
+
+def test_nothing_secret_is_stored(
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """Neither kwargs nor event hold the key, a number or a transcript: Airflow logs and keeps both."""
+    waiting = trigger(register("user_hangup"))
+    kept = json.dumps(waiting.serialize()) + json.dumps(fire(waiting, clock))
+    for secret in (simulator.api_key, SCENARIOS["user_hangup"].number[-7:], "appointment"):
+        assert secret not in kept
+
+
+def test_it_fires_when_every_call_is_over(register: Callable[..., str], clock: SteppingClock) -> None:
+    """The event names each call with its status."""
+    answered, busy = register("user_hangup"), register("dial_busy")
+    event = fire(trigger(answered, busy, poll_interval=10), clock)
+    assert (event["wake"], event["calls"]) == ("over", {answered: "ended", busy: "not_connected"})
+
+
+def test_it_polls_at_its_interval(register: Callable[..., str], clock: SteppingClock) -> None:
+    """Between two polls it sleeps poll_interval seconds, and less only before the deadline."""
+    call_id = register("rings_forever")
+    fire(trigger(call_id, poll_interval=10, deadline=clock.now() + 25), clock)
+    assert clock.slept == pytest.approx([10, 10, 5])
+
+
+def test_it_looks_once_before_it_says_timed_out(
+    register: Callable[..., str], time: ManualClock, clock: SteppingClock
+) -> None:
+    """A call that ended while no triggerer ran is over, although the deadline has passed."""
+    call_id = register("user_hangup")
+    time.advance(3600)
+    assert fire(trigger(call_id, deadline=0), clock)["wake"] == "over"
+    assert fire(trigger(register("rings_forever"), deadline=0), clock)["wake"] == "timeout"
+
+
+@pytest.mark.parametrize("answer", [429, 500, 502, 503, 504, "reset", "drop", "truncate"])
+def test_trouble_is_waited_out(
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock, answer: Any
+) -> None:
+    """Trouble on the way says nothing about the call: the next poll asks again."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", answer=answer, times=9))
+    assert fire(trigger(call_id), clock)["wake"] == "over"
+
+
+@pytest.mark.parametrize("answer", [401, 403, 422, "empty"])
+def test_what_cannot_heal_wakes_the_task(
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock, answer: Any
+) -> None:
+    """A refused key, an unknown call or an unreadable answer is handed to the task at once, with the reason."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", answer=answer, times=None))
+    event = fire(trigger(call_id), clock)
+    assert (event["wake"], event["calls"]) == ("failed", {call_id: None})
+    assert call_id in event["message"]
+
+
+def test_an_unknown_connection_wakes_the_task(clock: SteppingClock) -> None:
+    """A trigger that cannot even begin says so, instead of waiting for ever."""
+    lost = RetellCallTrigger(call_ids=["call_1"], retell_conn_id="retell_nowhere", deadline=1e12)
+    assert "retell_nowhere" in fire(lost, clock)["message"]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["registered calls are listed", "they are not"])
+def test_many_calls_are_one_request(
+    listed: bool, time: ManualClock, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls are polled together; only those that the list does not show are read one by one."""
+    simulator = Simulator(clock=time, list_registered=listed)
+    with simulator.serve() as url, RetellHook() as hook:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        request = {"agent_id": "agent_1", "to_number": SCENARIOS["user_hangup"].number}
+        ids = [hook.register_phone_call(request).call_id for _ in range(30)]
+        before = len(simulator.requests)
+        fire(trigger(*ids, deadline=0), clock)
+        polled = [request.endpoint for request in simulator.requests[before:]]
+    assert polled == ["list-calls"] + ["get-call"] * (0 if listed else 30)
+
+
+def test_triggers_of_one_loop_share_one_client(
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """A hundred triggers wait side by side on one client and one look-up, and the last one closes it."""
+    ids = [register("user_hangup") for _ in range(100)]
+
+    async def wait(call_id: str) -> Any:
+        waiting = trigger(call_id, poll_interval=1)
+        waiting._clock = clock
+        return [event async for event in waiting.run()]
+
+    async def wait_for_all() -> Any:
+        return await asyncio.gather(*map(wait, ids))
+
+    events = asyncio.run(wait_for_all())
+    assert all(event.payload["wake"] == "over" for (event,) in events)
