@@ -1,0 +1,132 @@
+"""Each example DAG runs as it stands, for real, with ``dag.test()`` against the simulator."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import DAGS
+
+from airflow_provider_retell.simulator import SCENARIOS, RealClock, Simulator
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "example_dags").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def database() -> None:
+    """Give Airflow its tables, and the examples as its DAGs."""
+    from airflow.utils.db import initdb  # noqa: PLC0415 (Airflow's home is set in conftest)
+
+    initdb()
+    for example in EXAMPLES:
+        shutil.copy(example, DAGS)
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """A Retell where half a minute is a second."""
+    return Simulator(clock=RealClock(speed=30))
+
+
+@pytest.fixture
+def run(
+    database: None, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., SimpleNamespace]]:
+    """Run an example, and return its state and what its tasks returned."""
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+
+        def run(example: str, **conf: Any) -> SimpleNamespace:
+            spec = importlib.util.spec_from_file_location(example, DAGS / f"{example}.py")
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            dag_run = module.dag.test(run_conf=conf)
+            states = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
+            return SimpleNamespace(state=str(dag_run.state), states=states, result=_results(dag_run))
+
+        yield run
+
+
+def _results(dag_run: Any) -> Callable[[str], Any]:
+    from airflow.models.xcom import XComModel  # noqa: PLC0415 (Airflow's home is set in conftest)
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    def result(task_id: str) -> Any:
+        with create_session() as session:
+            query = XComModel.get_many(
+                run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key="return_value"
+            )
+            return [row.value for row in session.scalars(query)]
+
+    return result
+
+
+def test_a_single_call_takes_its_params(run: Callable[..., SimpleNamespace], simulator: Simulator) -> None:
+    """The number and name of the form reach the request; the sensor hands on the finished call."""
+    done = run("single_call", to_number=SCENARIOS["dial_busy"].number, name="Grace")
+    sent = simulator.requests[0].json
+    assert (sent["to_number"], sent["retell_llm_dynamic_variables"]) == (
+        SCENARIOS["dial_busy"].number,
+        {"name": "Grace"},
+    )
+    assert done.state == "success"
+    assert done.result("wait")[0]["outcome"] == "busy"
+
+
+def test_a_list_of_people_is_called_and_reported(
+    run: Callable[..., SimpleNamespace], simulator: Simulator
+) -> None:
+    """One mapped task a person, one sensor for all, and a report of the outcomes."""
+    done = run("call_list")
+    assert done.state == "success"
+    assert len(simulator.calls) == 4
+    assert done.result("report") == [{"answered": 1, "voicemail": 1, "no_answer": 1, "technical": 1}]
+
+
+def test_a_call_ends_up_in_a_table(
+    run: Callable[..., SimpleNamespace], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From call to row of a database table, with what was said and what Retell makes of it."""
+    path = tmp_path / "calls.db"
+    monkeypatch.setenv("AIRFLOW_CONN_SQLITE_DEFAULT", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    assert run("call_to_table").state == "success"
+    with sqlite3.connect(path) as database:
+        ((call_id, outcome, seconds, summary, sentiment, said),) = database.execute("SELECT * FROM calls")
+    assert call_id in simulator.calls
+    assert (outcome, seconds, sentiment) == ("answered", 20.0, "Positive")
+    assert summary
+    assert said.startswith("Oh yes, thank you.")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "follows"),
+    [
+        ("user_hangup", "thank_them"),
+        ("voicemail_reached", "send_a_message"),
+        ("dial_no_answer", "try_tomorrow"),
+        ("error_retell", "look_into_it"),
+    ],
+)
+def test_the_outcome_chooses_what_follows(
+    run: Callable[..., SimpleNamespace], scenario: str, follows: str
+) -> None:
+    """One branch runs, the others are skipped."""
+    done = run("branch_on_outcome", to_number=SCENARIOS[scenario].number)
+    assert done.state == "success"
+    assert {task for task, state in done.states.items() if state == "success"} == {"call", "choose", follows}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_read_in_one_sitting(example: Path) -> None:
+    """An example has fewer than 60 lines, and a row in the table of the README."""
+    assert len(example.read_text().splitlines()) < 60
+    assert f"]({example.name})" in (example.parent / "README.md").read_text()
