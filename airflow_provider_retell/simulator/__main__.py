@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from threading import Event
 
 from airflow_provider_retell.simulator import RealClock, SimulatedCall, Simulator
@@ -97,7 +99,7 @@ class News:
 
 
 def _name(call: SimulatedCall) -> str:
-    return f"{call.call_id} to …{call.request.get('to_number', '')[-4:]}:"
+    return f"{call.call_id} to ...{call.request.get('to_number', '')[-4:]}:"
 
 
 def main() -> None:
@@ -106,15 +108,16 @@ def main() -> None:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    try:
-        with simulator.serve(chosen.port) as url:
-            _say(f"export AIRFLOW_CONN_RETELL_DEFAULT='{simulator.connection(url)}'")
-            news = News(simulator)
-            while not stop.wait(_TICK):
-                for line in news.lines() if not chosen.quiet else ():
-                    _say(line)
-    except OSError as taken:
-        sys.exit(f"Cannot serve on port {chosen.port}: {taken.strerror}.")
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(simulator.serve(chosen.port))
+        except OSError as taken:
+            sys.exit(f"Cannot serve on port {chosen.port}: {taken.strerror}.")
+        _say(f"export AIRFLOW_CONN_RETELL_DEFAULT={shlex.quote(simulator.connection(url))}")
+        news = News(simulator)
+        while not stop.wait(_TICK):
+            for line in news.lines() if not chosen.quiet else ():
+                _say(line)
 
 
 def _say(line: str) -> None:

@@ -40,12 +40,13 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda actual, values: actual in values,
     "bt": lambda actual, bounds: bounds[0] <= actual <= bounds[1],
 }
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "boolean": bool,
-    "enum": str,
+# Exact types: to Python, `True` is a number as well.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "enum": (str,),
     "number": (int, float),
     "range": (int, float),
-    "string": str,
+    "string": (str,),
 }
 
 
@@ -78,9 +79,7 @@ def _passes(actual: Any, wanted: Mapping[str, Any]) -> bool:
     if wanted["type"] == "present":
         return (actual is not None) is (wanted["op"] == "pr")
     # A value that is missing, or of another type than the filter's, passes no test, not even `ne`.
-    if not isinstance(actual, _TYPES[wanted["type"]]) or isinstance(actual, bool) is not (
-        wanted["type"] == "boolean"
-    ):
+    if type(actual) not in _TYPES[wanted["type"]]:
         return False
     return _COMPARISONS[wanted["op"]](actual, wanted["value"])
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
-from urllib.parse import unquote
 
 from airflow_provider_retell.simulator import answers, filters, schemas
 from airflow_provider_retell.simulator.answers import Reply, Request
@@ -48,7 +47,7 @@ def endpoint_of(request: Request) -> tuple[Endpoint, str] | None:
     """Find what is asked for, and the call id in the path (empty if there is none)."""
     for endpoint in ENDPOINTS:
         if endpoint.method == request.method and (found := endpoint.path.fullmatch(request.path)):
-            return endpoint, unquote("".join(found.groups()))
+            return endpoint, "".join(found.groups())
     return None
 
 

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_retell.simulator import SCENARIOS, ManualClock, RealClock, Simulator
+from airflow_provider_retell.simulator.__main__ import News, parse
+
+ANSWERED = SCENARIOS["agent_hangup"].number
+
+
+def _client(simulator: Simulator) -> httpx.Client:
+    key = {"Authorization": f"Bearer {simulator.api_key}"}
+    return httpx.Client(transport=simulator, base_url="http://retell", headers=key)
+
+
+def _create(simulator: Simulator, to_number: str = ANSWERED) -> httpx.Response:
+    body = {"from_number": "+12025550199", "to_number": to_number}
+    return _client(simulator).post("/v2/create-phone-call", json=body)
+
+
+def _register(simulator: Simulator) -> Any:
+    body = {"agent_id": "agent_1", "to_number": ANSWERED}
+    call_id = _client(simulator).post("/v2/register-phone-call", json=body).json()["call_id"]
+    return simulator.calls[call_id]
+
+
+def _program(*options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "airflow_provider_retell.simulator", *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ours
+
+
+def test_program_serves_until_it_is_told_to_end() -> None:
+    """The program prints the connection, answers, tells of calls without whole numbers, and ends on SIGTERM."""
+    with _program("--port", "0", "--speed", "10000") as program:
+        assert program.stdout
+        assert program.stderr
+        (exported,) = shlex.split(program.stdout.readline())[1:]
+        name, _, value = exported.partition("=")
+        connection = json.loads(value)
+        assert (name, connection["conn_type"]) == ("AIRFLOW_CONN_RETELL_DEFAULT", "retell")
+        answer = httpx.post(
+            f"{connection['host']}/v2/create-phone-call",
+            json={"from_number": "+12025550199", "to_number": ANSWERED},
+            headers={"Authorization": f"Bearer {connection['password']}"},
+        )
+        call_id = answer.json()["call_id"]
+        assert program.stdout.readline() == f"{call_id} to ...0100: created\n"
+        assert program.stdout.readline() == f"{call_id} to ...0100: ended, agent_hangup\n"
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(10) == 0
+        assert program.stderr.read() == ""
+
+
+def test_quiet_program_ends_on_interrupt_and_says_so_when_the_port_is_taken() -> None:
+    """With `--quiet` only the connection is printed; a port in use is an error in one line."""
+    with _program("--port", "0", "--quiet") as program:
+        assert program.stdout
+        line = program.stdout.readline()
+        found = re.search(r"http://127.0.0.1:(\d+)", line)
+        assert found
+        headers = {"Authorization": "Bearer key_simulator"}
+        httpx.post(f"{found[0]}/v2/register-phone-call", json={"agent_id": "a"}, headers=headers)
+        with _program("--port", found[1]) as second:
+            assert second.stderr
+            assert second.stderr.read() == f"Cannot serve on port {found[1]}: Address already in use.\n"
+            assert second.wait(10) == 1
+        program.send_signal(signal.SIGINT)
+        assert program.stdout.read() == ""
+        assert program.wait(10) == 0
+
+
+def test_defaults_are_those_of_the_simulator() -> None:
+    """Without options the program and `Simulator()` play the same."""
+    chosen, simulator = parse([])
+    here = replace(_register(simulator), call_id="", created_at=0, dialed_at=None)
+    there = replace(_register(Simulator()), call_id="", created_at=0, dialed_at=None)
+    assert here == there
+    assert isinstance(simulator.clock, RealClock)
+    assert (chosen.port, chosen.quiet) == (8787, False)
+
+
+def test_options_reach_the_simulator() -> None:
+    """Each option changes what it says."""
+
+    def with_options(*words: str) -> Simulator:
+        return parse(words)[1]
+
+    assert with_options("--api-key", "k").api_key == "k"
+    clock = with_options("--speed", "1e9").clock
+    assert clock() < clock()
+    assert _register(with_options("--no-auto-dial")).dialed_at is None
+    call = _register(with_options("--dial-delay", "10"))
+    assert call.dialed_at == call.created_at + 10
+    seconds = ("--ring-seconds", "11", "--talk-seconds", "12", "--analysis-delay", "13")
+    call = _register(with_options(*seconds))
+    assert (call.ring_seconds, call.talk_seconds, call.analysis_delay) == (11, 12, 13)
+    mapped = with_options(
+        "--scenario", "dial_busy", "--number", f"{ANSWERED}=inactivity", "--number", "+49=dial_failed"
+    )
+    for number, reason in (("+4930", "dial_busy"), (ANSWERED, "inactivity"), ("+49", "dial_failed")):
+        call_id = _create(mapped, number).json()["call_id"]
+        assert mapped.calls[call_id].scenario.reason == reason
+    full = with_options("--concurrency-limit", "1")
+    assert [_create(full).status_code for _ in range(2)] == [201, 429]
+    full = with_options("--concurrency-limit", "1", "--over-limit", "call")
+    assert [_create(full).status_code for _ in range(2)] == [201, 201]
+    listing = with_options("--list-registered")
+    _register(listing)
+    assert len(_client(listing).post("/v3/list-calls").json()["items"]) == 1
+    failing = with_options("--fault", "create-phone-call:503", "--fault", "create-phone-call:402")
+    assert [_create(failing).status_code for _ in range(3)] == [503, 402, 201]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--number", "+49"), "'+49' is not of the form +NUMBER=NAME"),
+        (("--number", "+49=busy"), "No scenario is called 'busy'"),
+        (("--scenario", "busy"), "invalid choice: 'busy'"),
+        (("--fault", "get-call:explode"), "'explode' is no part of a fault"),
+        (("--speed", "0"), "greater than 0"),
+    ],
+)
+def test_wrong_option_is_explained(
+    words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be understood ends the program with a sentence that says what is wrong."""
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_news_tells_each_change_once() -> None:
+    """Every call is told of when it is new and when it is over, and never again."""
+    clock = ManualClock()
+    simulator = Simulator(clock=clock)
+    news = News(simulator)
+    busy = _create(simulator, SCENARIOS["dial_busy"].number).json()["call_id"]
+    registered = _register(simulator).call_id
+    assert list(news.lines()) == [f"{busy} to ...0121: created", f"{registered} to ...0100: registered"]
+    clock.advance(10)
+    assert list(news.lines()) == [f"{busy} to ...0121: not_connected, dial_busy"]
+    clock.advance(100)
+    assert list(news.lines()) == [f"{registered} to ...0100: ended, agent_hangup"]
+    assert list(news.lines()) == []
+    _create(simulator, SCENARIOS["error_without_reason"].number)
+    clock.advance(100)
+    assert [line.partition(": ")[2] for line in news.lines()] == ["created", "error"]

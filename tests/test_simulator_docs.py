@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_retell.simulator import SCENARIOS, Fault, Scenario, Simulator
+from airflow_provider_retell.simulator.__main__ import parse
+
+DOCS = (Path(__file__).parents[1] / "docs" / "simulator.md").read_text()
+
+
+def _line(scenario: Scenario) -> str:
+    reason = f"`{scenario.reason}`" if scenario.reason else "none"
+    cells = (f"`{scenario.number}`", f"`{scenario.name}`", f"`{scenario.status}`", reason, scenario.analysis)
+    return f"| {' | '.join(cells)} | {scenario.story} |"
+
+
+def test_documentation_shows_the_table() -> None:
+    """The table in docs/simulator.md has exactly the lines that the scenarios make."""
+    lines = [line for line in DOCS.splitlines() if line.startswith("| `+1")]
+    assert lines == [_line(scenario) for scenario in SCENARIOS.values()]
+
+
+def test_documentation_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every argument of `Simulator` and `Fault` and every command line option is in docs/simulator.md."""
+    for name in inspect.signature(Simulator).parameters:
+        assert f"`{name}" in DOCS, name
+    for name in inspect.signature(Fault).parameters:
+        assert f"{name}=" in DOCS, name
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    for option in set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}:
+        assert f"`{option}" in DOCS, option
+
+
+def test_documented_faults_can_be_had() -> None:
+    """Every fault in the table of docs/simulator.md is accepted by the command line."""
+    faults = re.findall(r"^\| `([a-z*-]+:[^`]+)` \|", DOCS, flags=re.MULTILINE)
+    assert len(faults) == 11
+    parse([word for fault in faults for word in ("--fault", fault)])
+
+
+def test_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python in docs/simulator.md works as it stands."""
+    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", "")
+    blocks = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
+    ran = 0
+    for block in blocks:
+        namespace: dict[str, Any] = {}
+        exec(block, namespace)  # noqa: S102 - it is our own documentation
+        for name, function in namespace.items():
+            if name.startswith("test_"):
+                function()
+                ran += 1
+    assert (len(blocks), ran) == (3, 2)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import statistics
+import threading
+import time
+
+import httpx
+import pytest
+
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+
+REGISTER = {"agent_id": "agent_1", "to_number": "+12025550100"}
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    return Simulator(clock=ManualClock())
+
+
+def _key(simulator: Simulator) -> dict[str, str]:
+    return {"Authorization": f"Bearer {simulator.api_key}"}
+
+
+def test_many_connections_at_once(simulator: Simulator) -> None:
+    """Three hundred callers that connect at the same moment, and stay, are all answered."""
+
+    async def call(port: int) -> tuple[asyncio.StreamWriter, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /get-concurrency HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer key_simulator\r\n\r\n")
+        return writer, await reader.readline()
+
+    async def run() -> set[bytes]:
+        with simulator.serve() as url:
+            answers = await asyncio.gather(*(call(int(url.rpartition(":")[2])) for _ in range(300)))
+            for writer, _ in answers:
+                writer.close()
+            return {line for _, line in answers}
+
+    assert asyncio.run(run()) == {b"HTTP/1.1 200 OK\r\n"}
+
+
+def test_answers_are_not_held_back(simulator: Simulator) -> None:
+    """On one connection, answers do not wait the 40 ms that a split answer would."""
+    with simulator.serve() as url, httpx.Client(base_url=url, headers=_key(simulator)) as client:
+        times = []
+        for _ in range(21):
+            start = time.perf_counter()
+            client.get("/get-concurrency")
+            times.append(time.perf_counter() - start)
+        assert statistics.median(times) < 0.03
+
+
+def test_connection_is_kept_alive(simulator: Simulator) -> None:
+    """Answers of every kind leave the connection open for the next request."""
+    with simulator.serve() as url, httpx.Client(base_url=url, headers=_key(simulator)) as client:
+        paths = ("/get-concurrency", "/nothing?x=1", "/v2/get-call/a%2Fb")
+        sockets = set()
+        for path in paths:
+            stream = client.get(path).extensions["network_stream"]
+            sockets.add(stream.get_extra_info("client_addr"))
+        assert len(sockets) == 1
+        assert [request.path for request in simulator.requests] == [
+            "/get-concurrency",
+            "/nothing",
+            "/v2/get-call/a%2Fb",
+        ]
+
+
+def test_server_leaves_nothing_behind(simulator: Simulator) -> None:
+    """Leaving the block ends idle connections, delayed answers, all threads and the socket, at once."""
+    before = threading.active_count()
+    simulator.fail(Fault(endpoint="get-concurrency", delay=60))
+    with httpx.Client(headers=_key(simulator)) as client:
+        with simulator.serve() as url:
+            client.get(f"{url}/get-api-key-info")
+            waiting = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
+            waiting.sendall(b"GET /get-concurrency HTTP/1.1\r\nHost: x\r\n\r\n")
+            while threading.active_count() < before + 3:  # the server's, and one for each connection
+                time.sleep(0.001)
+            start = time.perf_counter()
+        assert time.perf_counter() - start < 2
+        assert threading.active_count() == before
+        with pytest.raises(httpx.ConnectError):
+            client.get(f"{url}/get-api-key-info")
+        assert waiting.recv(100) == b""
+        waiting.close()
+
+
+def test_port_can_be_chosen_and_taken_again(simulator: Simulator) -> None:
+    """The simulator can come back on the port it had, its calls still there."""
+    with httpx.Client(headers=_key(simulator)) as client:
+        with simulator.serve() as url:
+            call_id = client.post(f"{url}/v2/register-phone-call", json=REGISTER).json()["call_id"]
+        with simulator.serve(port=int(url.rpartition(":")[2])) as again:
+            assert again == url
+            assert client.get(f"{url}/v2/get-call/{call_id}").status_code == 200
+
+
+def test_caller_that_hangs_up_is_no_error(simulator: Simulator, capfd: pytest.CaptureFixture[str]) -> None:
+    """A caller that resets its connection leaves no traceback, and others are still answered."""
+    with simulator.serve() as url:
+        port = httpx.URL(url).port
+        rude = socket.create_connection(("127.0.0.1", port))
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        rude.sendall(b"GET /get-concurrency HTTP/1.1\r\nHo")
+        rude.close()
+        assert httpx.get(f"{url}/get-concurrency", headers=_key(simulator)).status_code == 200
+    assert capfd.readouterr().err == ""
