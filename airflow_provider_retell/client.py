@@ -29,6 +29,7 @@ from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
     RetellError,
+    RetellInputError,
     RetellNotFoundError,
     RetellPaymentError,
     RetellPermissionError,
@@ -46,6 +47,7 @@ T = TypeVar("T")
 _FIRST_CHARACTERS: Final = 200
 _FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitter
 _GATEWAY_TROUBLE: Final = frozenset({502, 503, 504})
+_HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
 _NEVER_ARRIVED: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -165,7 +167,12 @@ class AsyncRetellClient:
 
 
 def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
-    _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
+    try:
+        _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
+    except httpx.InvalidURL as error:
+        raise RetellInputError(
+            f"Connection {settings.conn_id!r}: the field Host is not a URL ({error}). Nothing was sent."
+        ) from None
     return {
         "base_url": settings.base_url,
         "headers": {
@@ -256,22 +263,22 @@ def _is_redirect(status_code: int) -> bool:
 
 @contextmanager
 def _translated(endpoint: Endpoint[Any], settings: ConnectionSettings) -> Iterator[None]:
-    """Turn the HTTP library's errors into this package's."""
+    """Turn the HTTP library's errors into this package's, not chained: theirs may quote what must not be shown."""
     try:
         yield
     except httpx.DecodingError as error:
         raise RetellResponseError(
             f"{_request(endpoint)}: the answer is not encoded as it says ({_clean(error, settings)}).",
             status_code=200,
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        ) from None
+    except _HTTP_ERRORS as error:
         arrived = not isinstance(error, _NEVER_ARRIVED)
         meaning = "It may have been carried out all the same." if arrived else "It was not carried out."
         raise RetellConnectionError(
             f"{_request(endpoint)}: no answer from {settings.base_url} "
             f"({type(error).__name__}: {_clean(error, settings) or 'no details'}). {meaning}",
             may_have_arrived=arrived,
-        ) from error
+        ) from None
 
 
 def _read(endpoint: Endpoint[T], response: httpx.Response, settings: ConnectionSettings) -> T:
@@ -280,8 +287,9 @@ def _read(endpoint: Endpoint[T], response: httpx.Response, settings: ConnectionS
         try:
             answer = None if endpoint.empty else json.loads(response.content)
             return endpoint.read(answer)
-        except ValueError as error:
-            problem = "not JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
+        except (ValueError, RecursionError) as error:
+            broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
+            problem = "not JSON" if broken else str(error)
             raise _unreadable(endpoint, response, settings, problem) from None
     if not response.is_error:
         raise _unreadable(endpoint, response, settings, "a redirect, which is not followed")
@@ -314,7 +322,7 @@ def _message(response: httpx.Response) -> str:
     """Return Retell's own words, in either of the two forms it uses."""
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         for name in ("message", "error_message"):
@@ -354,7 +362,7 @@ def retry_after(header: str | None, *, now: float) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -169,7 +169,7 @@ def _number(name: str, given: Any) -> float:
         return setting.default
     try:
         number = float("bool" if isinstance(given, bool) else given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number >= setting.minimum) or (setting.whole and number % 1):
         kind = "whole number" if setting.whole else "number"

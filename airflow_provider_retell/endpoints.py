@@ -93,7 +93,7 @@ def create_phone_call(
     """
     body = CreatePhoneCallRequest.read(request).body()
     if idempotency_key is not None:
-        body["idempotency_key"] = idempotency_key
+        body = CreatePhoneCallRequest.read(body | {"idempotency_key": idempotency_key}).body()
     keyed = "idempotency_key" in body
     return Endpoint(
         method="POST",
@@ -213,11 +213,11 @@ def list_calls(
         raise RetellInputError(f"page_size must be 1 to {MAX_PAGE_SIZE}, got {page_size}.")
     started = (started_from, started_before)
     filters = {
-        "call_id": None if call_ids is None else _any_of([check_call_id(call_id) for call_id in call_ids]),
+        "call_id": None if call_ids is None else _any_of([*map(check_call_id, _several(call_ids))]),
         "metadata": [_equal(key, value) for key, value in (metadata or {}).items()] or None,
         "agent": None if agent_id is None else [{"agent_id": agent_id}],
         "call_status": None if call_status is None else _any_of(call_status),
-        "direction": None if direction is None else _any_of([direction]),
+        "direction": None if direction is None else _any_of(direction),
         "batch_call_id": batch_call_id and {"type": "string", "op": "eq", "value": batch_call_id},
         "start_timestamp": None if started == (None, None) else _between(*started),
     }
@@ -255,7 +255,12 @@ def next_page(endpoint: Endpoint[Page], page: Page) -> Endpoint[Page] | None:
 
 
 def _any_of(values: Sequence[str]) -> dict[str, Any]:
-    return {"type": "enum", "op": "in", "value": list(values)}
+    return {"type": "enum", "op": "in", "value": _several(values)}
+
+
+def _several(values: Sequence[str]) -> list[str]:
+    # One word is a sequence too, of letters.
+    return [values] if isinstance(values, str) else list(values)
 
 
 def _equal(key: str, value: Any) -> dict[str, Any]:

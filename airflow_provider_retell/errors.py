@@ -32,7 +32,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-_PHONE_NUMBER = re.compile(r"(?<![\w.-])\+?\d[\d ().-]{5,18}\d(?![\w-])")
+_PHONE_NUMBER = re.compile(r"(?<![\w.-])\+?\d[\d\s()./\u2010-\u2015-]{5,18}\d(?![\w-])")
 _SHORTEST_NUMBER = 7  # digits; "555-0100" is a phone number, "127.0.0.1" is not
 _SHOWN_CHARACTERS = 120
 
@@ -57,7 +57,8 @@ def shown(value: object) -> str:
     >>> shown("+14155550100")
     "'…0100'"
     """
-    text = mask_numbers(repr(value))
+    # A string is masked before repr writes its odd spaces as escapes.
+    text = repr(mask_numbers(value)) if isinstance(value, str) else mask_numbers(repr(value))
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
@@ -176,11 +177,15 @@ class RetellCallError(RetellError):
 
     Attributes:
         call_ids: The calls in question.
+        outcomes: How they went, in the words of ``Outcome``; empty while they are not over.
     """
 
-    def __init__(self, message: str, *, call_ids: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, call_ids: tuple[str, ...] = (), outcomes: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__(message)
         self.call_ids = call_ids
+        self.outcomes = outcomes
 
 
 class RetellCallTimeoutError(RetellCallError):

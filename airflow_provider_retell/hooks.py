@@ -154,7 +154,7 @@ class RetellHook(BaseHook):
         return True, f"Key accepted, workspace {workspace}, {used} of {limit} concurrent calls in use."
 
     def get_conn(self) -> RetellClient:
-        """Return the blocking client; the hook keeps one, and closes it in ``close`` or with its last reference."""
+        """Return the blocking client, which the hook closes in ``close``, or with its last reference."""
         if self._client is None:
             # Here, not above: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.client import RetellClient  # noqa: PLC0415

@@ -37,7 +37,7 @@ METADATA_LIMIT: Final = 50_000
 
 _AGENT_VERSION = re.compile(r"latest|latest_published|(?!v\d+$)[a-z][a-z0-9_-]{0,19}")
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_E164 = re.compile(r"\+[1-9]\d{6,14}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 class Direction(StrEnum):
@@ -99,7 +99,15 @@ def _strings(value: object) -> object:
         raise ValueError("must be an object of strings")  # noqa: TRY004 (pydantic's protocol)
     for key, item in value.items():
         if not isinstance(key, str) or not isinstance(item, str):
-            raise ValueError(f"must hold strings only, but {key!r} is of type {type(item).__name__}")  # noqa: TRY004
+            raise ValueError(f"must hold strings only, but {shown(key)} is of type {type(item).__name__}")  # noqa: TRY004
+    return value
+
+
+def _json(value: object) -> object:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError("must be JSON") from error
     return value
 
 
@@ -108,9 +116,9 @@ def _json_object(value: object) -> object:
         raise ValueError("must be an object")  # noqa: TRY004 (pydantic's protocol)
     for key, item in value.items():
         try:
-            json.dumps({key: item}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"must be JSON, but {key!r} of type {type(item).__name__} is not") from error
+            _json({key: item})
+        except ValueError as error:
+            raise ValueError(f"must be JSON, but {shown(key)} of type {type(item).__name__} is not") from error
     return value
 
 
@@ -122,6 +130,7 @@ def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Json = Annotated[Any, BeforeValidator(_json)]
 AgentVersion = Annotated[int | str, BeforeValidator(_version)]
 Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json_object)]
@@ -132,6 +141,7 @@ class _Request(BaseModel):
     """A request's body: fields left out, or None, are not sent; fields this package does not know are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, hide_input_in_errors=True)
+    __pydantic_extra__: dict[str, Json] = Field(init=False)
 
     @classmethod
     def read(cls, fields: Self | Mapping[str, Any]) -> Self:

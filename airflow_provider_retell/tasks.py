@@ -141,6 +141,7 @@ class CallWait:
             raise kind(
                 f"{len(failed)} of {len(calls)} calls ended as fail_on names it: {_told(failed)}.",
                 call_ids=tuple(call.call_id for call in failed),
+                outcomes=frozenset(str(call.outcome) for call in failed),
             )
         if skipped := [call for call in calls.values() if matches(call, self.skip_on)]:
             raise AirflowSkipException(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.errors import transient
-from airflow_provider_retell.flows import read_calls
+from airflow_provider_retell.errors import RetellError, transient
+from airflow_provider_retell.flows import hang_up, read_calls
 from airflow_provider_retell.hooks import shared_client
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
 
@@ -29,6 +31,8 @@ class RetellCallTrigger(BaseTrigger):
         poll_interval: Seconds between two polls.
         wait_for: ``ended`` or ``analyzed``.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
+        cancel_on_kill: Hang up if the task is killed while it waits.
+        leave_registered: But leave calls alone that nobody has dialled yet.
     """
 
     def __init__(
@@ -40,6 +44,8 @@ class RetellCallTrigger(BaseTrigger):
         poll_interval: float = 30,
         wait_for: WaitFor = "ended",
         analysis_timeout: float = 600,
+        cancel_on_kill: bool = False,
+        leave_registered: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.call_ids = list(call_ids)
@@ -48,7 +54,10 @@ class RetellCallTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.wait_for = wait_for
         self.analysis_timeout = analysis_timeout
+        self.cancel_on_kill = cancel_on_kill
+        self.leave_registered = leave_registered
         self._clock: Clock = SYSTEM_CLOCK
+        self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
@@ -61,6 +70,8 @@ class RetellCallTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "wait_for": self.wait_for,
                 "analysis_timeout": self.analysis_timeout,
+                "cancel_on_kill": self.cancel_on_kill,
+                "leave_registered": self.leave_registered,
             },
         )
 
@@ -76,6 +87,7 @@ class RetellCallTrigger(BaseTrigger):
             yield self._event(watch, wake)
 
     def _event(self, watch: Watch, wake: Wake, **more: str) -> TriggerEvent:
+        self._fired = True
         # All that the task needs to go on stands here: `dag.test()` drops the kwargs of a deferral.
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
@@ -99,3 +111,31 @@ class RetellCallTrigger(BaseTrigger):
                 if left <= 0:
                     return Wake.TIMEOUT
                 await self._clock.asleep(min(self.poll_interval, left))
+
+    async def on_kill(self) -> None:
+        """Hang up, if wanted, when somebody kills the task while it is deferred (Airflow 3.3 and later).
+
+        Nobody is hung up on when a triggerer restarts or hands its triggers over: Airflow up to 3.3.2 calls this
+        then too (apache/airflow 73454), and the task is still deferred.
+        """
+        if not self.cancel_on_kill or self._fired or await self._still_deferred():
+            return
+        async with shared_client(self.retell_conn_id) as client:
+            for call_id in self.call_ids:
+                try:
+                    became = await client.run(hang_up(call_id, leave_registered=self.leave_registered))
+                except RetellError as error:
+                    self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
+                else:
+                    self.log.info("The task is killed: %s.", became)
+
+    async def _still_deferred(self) -> bool:
+        ti = self.task_instance
+        if ti is None:
+            return False
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 (Airflow 3 only)
+
+        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+        )
+        return TaskInstanceState.DEFERRED in states.get(ti.run_id, {}).values()

@@ -32,7 +32,7 @@ with DAG(
     tags=["retell"],
 ) as dag:
 
-    @task
+    @task(show_return_value_in_logs=False)  # no phone numbers in the log
     def people(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the arguments that differ from call to call."""
         listed = (params or {})["people"]

@@ -40,7 +40,7 @@ with DAG(
         deferrable=True,
     )
 
-    @task
+    @task(show_return_value_in_logs=False)  # what people say is not for the log
     def extract(row: dict[str, Any]) -> dict[str, Any]:
         """Take from the call what the table keeps; a call nobody answered has neither words nor analysis."""
         said = [turn["content"] for turn in row.get("transcript_object") or [] if turn["role"] == "user"]

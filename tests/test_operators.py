@@ -256,6 +256,22 @@ def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simul
     assert simulator.requests == []
 
 
+def test_a_wait_that_airflow_ended_stops_the_call(
+    endpoint: str, simulator: Simulator, time: ManualClock, clock: SteppingClock
+) -> None:
+    """Where Airflow gives up on the trigger, the call is found by its XCom, stopped, and the error says so."""
+    ti = TaskInstance()
+    operator = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    with pytest.raises(TaskDeferred):
+        operator.execute(ti.context())
+    time.advance(60)
+    resumed = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    with pytest.raises(RetellCallTimeoutError, match=r"Trigger timeout.* was stopped"):
+        resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+    (call,) = simulator.calls
+    assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
+
+
 def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: str) -> None:
     """A deferred wait holds to execution_timeout too, which Airflow forgets once a task is deferred."""
     for arguments, seconds in (

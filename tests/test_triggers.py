@@ -136,3 +136,65 @@ def test_triggers_of_one_loop_share_one_client(
 
     events = asyncio.run(wait_for_all())
     assert all(event.payload["wake"] == "over" for (event,) in events)
+
+
+class TestKill:
+    """What becomes of the calls when the task is killed while it is deferred."""
+
+    @pytest.fixture
+    def live(self, register: Callable[..., str], time: ManualClock) -> str:
+        """A call that goes on until somebody stops it."""
+        call_id = register("talks_forever")
+        time.advance(60)
+        return call_id
+
+    @staticmethod
+    def kill(killed: RetellCallTrigger) -> None:
+        asyncio.run(killed.on_kill())
+
+    def test_a_live_call_is_hung_up_on(self, live: str, simulator: Simulator) -> None:
+        """A kill stops the call, if the operator wants that."""
+        self.kill(trigger(live, cancel_on_kill=True))
+        assert simulator.call(live)["disconnection_reason"] == "manual_stopped"
+
+    def test_a_sensors_calls_are_left_alone(self, live: str, simulator: Simulator) -> None:
+        """Without cancel_on_kill nobody is hung up on: a sensor's calls are not its own."""
+        self.kill(trigger(live))
+        assert simulator.call(live)["call_status"] == "ongoing"
+
+    def test_a_call_that_is_over_for_the_task_is_left_alone(self, live: str, simulator: Simulator) -> None:
+        """Once the event is out, the task decides: a kill that comes late stops nothing."""
+        late = trigger(live, cancel_on_kill=True)
+        late._fired = True
+        self.kill(late)
+        assert simulator.call(live)["call_status"] == "ongoing"
+
+    def test_a_call_nobody_has_dialled_is_left_alone(
+        self, register: Callable[..., str], simulator: Simulator
+    ) -> None:
+        """A registered call that is not dialled times out by itself."""
+        self.kill(trigger(register("rings_forever"), cancel_on_kill=True, leave_registered=True))
+        assert not [request for request in simulator.requests if request.endpoint == "stop-call"]
+
+    def test_trouble_is_told_and_goes_no_further(
+        self,
+        live: str,
+        simulator: Simulator,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A kill is best effort: what cannot be stopped is named in the log."""
+        simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
+        self.kill(trigger(live, cancel_on_kill=True))
+        # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
+        assert f"{live} may go on" in caplog.text + capsys.readouterr().out
+
+    def test_a_handed_over_trigger_hangs_up_on_nobody(self, live: str, simulator: Simulator) -> None:
+        """While Airflow still calls the task deferred, it is being handed over, not killed."""
+
+        class HandedOver(RetellCallTrigger):
+            async def _still_deferred(self) -> bool:
+                return True
+
+        self.kill(HandedOver(call_ids=[live], retell_conn_id="retell_default", deadline=1e12, cancel_on_kill=True))
+        assert simulator.call(live)["call_status"] == "ongoing"

@@ -1,0 +1,65 @@
+# A fresh machine needs Python 3.11 or newer, git, make and bash; everything else goes into .venv.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build constraints clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+# The first that is new enough; PYTHON=... on the command line chooses another.
+PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+# What installs, and what builds from source: pinned as well, so that a release of theirs breaks nothing here.
+INSTALLERS := editables hatchling setuptools uv
+
+# What the caller's shell has set for other projects stays out. Only where packages come from is the caller's to say.
+SOURCES := UV_INDEX% %_INDEX %_INDEX_URL %_FIND_LINKS %_CERT %_CERTS %_TLS %_PROXY %_HOST %_TIMEOUT \
+	%_RETRIES %_CACHE_DIR %_OFFLINE %_CONFIG_FILE
+unexport $(filter-out $(SOURCES), $(filter PIP_% UV_%, $(.VARIABLES)))
+unexport $(filter AIRFLOW% _AIRFLOW% CONDA_% VIRTUAL_ENV%, $(.VARIABLES))
+# Without bytecode every process would compile all of Airflow again.
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONWARNINGS MYPYPATH
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key)
+	@$(BIN)/python scripts/demo.py
+
+test: lint ## Check style and types, then run all tests
+	$(BIN)/pytest
+
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+build: $(INSTALLED) ## Build sdist and wheel into dist/
+	$(BIN)/python -m build --no-isolation
+
+constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.txt
+	printf '%s\n' $(INSTALLERS) | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --group dev --output-file constraints.txt pyproject.toml -
+
+clean: ## Remove all that was made here
+	rm -rf $(VENV) .airflow dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	@if [[ -z "$(PYTHON)" ]]; then \
+		echo "Python 3.11 or newer is needed, with its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; \
+		exit 1; \
+	fi
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --exact --python $(BIN)/python --constraint constraints.txt \
+		--build-constraint constraints.txt --group dev --editable . uv
+	touch $@

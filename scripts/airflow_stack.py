@@ -1,0 +1,242 @@
+"""A real Airflow 3 on this machine for as long as a `with` block lasts.
+
+API server, scheduler, DAG processor and triggerer are processes of their own, on SQLite with LocalExecutor:
+a test may kill one of them and see what a deployment would see.
+
+    with AirflowStack(Path("example_dags"), env={"AIRFLOW_CONN_RETELL_DEFAULT": "..."}) as airflow:
+        run_id = airflow.trigger("my_dag")
+        assert airflow.wait_for_run("my_dag", run_id, timeout=60) == "success"
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import httpx
+import psutil
+from airflow_api import LOOK_EVERY, AirflowApi, AirflowError, AirflowTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+Component = Literal["api-server", "scheduler", "dag-processor", "triggerer"]
+
+COMPONENTS: tuple[Component, ...] = ("api-server", "scheduler", "dag-processor", "triggerer")
+GRACE = 5.0  # seconds a process has to end by itself before it is killed
+LOOPBACK = "127.0.0.1"
+
+SETTINGS = {
+    "API__HOST": LOOPBACK,
+    "API__MAXIMUM_PAGE_LIMIT": "10000",
+    "CORE__EXECUTOR": "LocalExecutor",
+    "CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the default asks DNS, which may take seconds
+    "CORE__LOAD_EXAMPLES": "False",
+    "CORE__PARALLELISM": "8",
+    "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+    "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+    "DATABASE__CHECK_MIGRATIONS": "False",  # the API server starts while the tables are being made
+    "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    # How long a killed triggerer keeps its triggers: short for a test, longer than a busy machine's hiccup.
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+
+class AirflowStack(AirflowApi):
+    """Run Airflow from `__enter__` to `__exit__`, whatever happens in between.
+
+    Args:
+        dags: The folder of the DAGs; all files in it must load.
+        home: The folder of the database and all logs, kept at the end; by default a temporary one.
+        env: More environment variables for every process, such as `AIRFLOW_CONN_...`.
+        patience: Seconds to wait for the components to come up and for a DAG to be parsed.
+    """
+
+    def __init__(
+        self,
+        dags: Path,
+        *,
+        home: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        patience: float = 120,
+    ) -> None:
+        api_port, *self._log_ports = free_ports(3)
+        self.url = f"http://{LOOPBACK}:{api_port}"
+        super().__init__(httpx.Client(base_url=self.url, timeout=30, trust_env=False), patience)
+        self._dags = dags.resolve()
+        self._home = home
+        self._more_env = dict(env or {})
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, datetime] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.enter_context(self._client)
+            self.home = (self._home or Path(undo.enter_context(tempfile.TemporaryDirectory()))).resolve()
+            self.home.mkdir(parents=True, exist_ok=True)
+            self._env = self._environment()
+            undo.callback(self._end_all)
+            self._spawn("api-server")
+            if self._spawn("db", "migrate").wait(self._patience) != 0:
+                raise self._error("The database could not be made", "db")
+            del self._running["db"]
+            for name in COMPONENTS[1:]:
+                self._spawn(name)
+            for name in COMPONENTS:
+                self._wait_until_healthy(name)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def start(self, name: Component) -> None:
+        """Start a component that was killed, and wait until it is healthy."""
+        self._spawn(name)
+        self._wait_until_healthy(name)
+
+    def kill(self, name: Component, sig: signal.Signals = signal.SIGKILL) -> None:
+        """End a component and wait until none of its processes is left.
+
+        SIGKILL hits all of them at once, like a power cut. Another signal goes to the main process alone, as
+        a supervisor sends it; after five seconds the rest is killed.
+        """
+        end_sessions([self._running.pop(name)], sig)
+
+    def log_of(self, name: str) -> Path:
+        """Return the file with all that a component has printed."""
+        return self.home / f"{name}.log"
+
+    def busy_workers(self) -> int:
+        """Count the processes that run a task at this moment; a deferred task has none."""
+        scheduler = self._running["scheduler"].pid
+        busy = 0
+        for process in processes_of({scheduler}):
+            with suppress(ProcessLookupError):
+                # In the scheduler's session only tasks have process groups of their own.
+                busy += os.getpgid(process.pid) != scheduler
+        return busy
+
+    def check_alive(self) -> None:
+        """Raise with the end of its log if a component has ended that nobody killed."""
+        for name, process in self._running.items():
+            if (code := process.poll()) is not None:
+                raise self._error(f"{name} has ended with exit code {code}", name)
+
+    def _environment(self) -> dict[str, str]:
+        # An empty configuration file keeps the processes from writing the default one all at once.
+        (self.home / "airflow.cfg").touch()
+        triggerer_log_port, worker_log_port = self._log_ports
+        settings = SETTINGS | {
+            "API__BASE_URL": self.url,
+            "API__PORT": self.url.rpartition(":")[2],
+            "API__SECRET_KEY": secrets.token_hex(),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(),
+            "CORE__DAGS_FOLDER": str(self._dags),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
+        }
+        # The user's own Airflow stays out of it. Without bytecode each process would compile Airflow again,
+        # and a warning of a dependency must not end one.
+        unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+        direct = f"{LOOPBACK},localhost,{inherited.get('no_proxy') or inherited.get('NO_PROXY', '')}"
+        ours = {"AIRFLOW_HOME": str(self.home), "NO_PROXY": direct, "no_proxy": direct}
+        configured = {f"AIRFLOW__{key}": value for key, value in settings.items()}
+        return inherited | ours | configured | self._more_env
+
+    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        self._started_at[name] = datetime.now(UTC)
+        with self.log_of(name).open("ab") as log:
+            self._running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
+                [sys.executable, "-m", "airflow", name, *arguments],
+                env=self._env,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # by its session all that a component forks is found again
+            )
+        return self._running[name]
+
+    def _wait_until_healthy(self, name: Component) -> None:
+        key = name.replace("-", "_")
+
+        def healthy() -> bool:
+            if name == "api-server":
+                # Its first answer takes the execution API seconds: better now than under the first task.
+                self._ask("GET", "/execution/health")
+                token = self._ask("GET", "/auth/token")["access_token"]
+                self._client.headers["Authorization"] = f"Bearer {token}"
+                return True
+            heartbeat = self._ask("GET", "/api/v2/monitor/health")[key][f"latest_{key}_heartbeat"]
+            return heartbeat is not None and datetime.fromisoformat(heartbeat) >= self._started_at[name]
+
+        try:
+            self._wait_until(healthy, f"{name} is not ready")
+        except AirflowTimeoutError as error:
+            raise self._error(str(error), name) from None
+
+    def _error(self, complaint: str, name: str) -> AirflowError:
+        log = self.log_of(name)
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+        return AirflowError(f"{complaint}\n--- the end of {log} ---\n{tail}")
+
+    def _end_all(self) -> None:
+        end_sessions(self._running.values(), signal.SIGTERM)
+        self._running.clear()
+
+
+def free_ports(count: int) -> list[int]:
+    """Find different ports of the loopback interface that nobody listens on."""
+    with ExitStack() as held:
+        listeners = [held.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
+
+
+def processes_of(sessions: Collection[int]) -> list[psutil.Process]:
+    """List the live processes of sessions, whatever became of their parents and process groups."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours to look at
+            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end_sessions(leaders: Collection[subprocess.Popen[bytes]], sig: signal.Signals) -> None:
+    """Signal the leaders, give their sessions a few seconds to end, and kill who is still there."""
+    sessions = {leader.pid for leader in leaders}
+    try:
+        if sig != signal.SIGKILL:
+            for leader in leaders:
+                leader.send_signal(sig)
+            deadline = time.monotonic() + GRACE
+            while processes_of(sessions) and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY)
+    finally:  # also when an impatient Ctrl-C cuts the waiting short
+        while left := processes_of(sessions):  # again and again: the dying may fork
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.05)
+        for leader in leaders:
+            leader.wait()

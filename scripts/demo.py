@@ -1,0 +1,198 @@
+"""Run an example DAG in a real Airflow against the simulator, with a call for every way a call may end.
+
+With RETELL_API_KEY and RETELL_AGENT_ID in the environment it talks to Retell instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_api import AirflowError
+from airflow_stack import AirflowStack
+
+from airflow_provider_retell.outcomes import outcome_of
+from airflow_provider_retell.simulator import SCENARIOS, RealClock, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow_api import TaskInstance
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".airflow" / "demo"
+DAG_ID = "retell_call_list"
+TASKS = ("people", "register", "wait", "report")
+SPEED = 10.0  # the call that nobody dials takes five minutes, which are half a minute then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Who answers the requests, and what is asked of it.
+
+    Attributes:
+        introduction: What the person at the terminal should know before it starts.
+        connection: The Airflow connection as JSON, with the key.
+        agent_id: The agent of the calls.
+        numbers: Whom to call.
+        statuses: The status of each call right now, where that can be known without asking Retell.
+        timeout: Seconds the run may take.
+    """
+
+    introduction: str
+    connection: str
+    agent_id: str
+    numbers: Sequence[str]
+    statuses: Callable[[], Iterable[str]]
+    timeout: float
+
+
+def retell(api_key: str, agent_id: str) -> Service:
+    """Describe a run against Retell itself."""
+    numbers = ["+12025550100", "+12025550101", "+12025550110"]
+    return Service(
+        introduction=(
+            f"This uses the real Retell service, because RETELL_API_KEY and RETELL_AGENT_ID are set.\n"
+            f"It registers {len(numbers)} calls with the agent {agent_id} and dials nobody:\n"
+            f"unless your telephony dials them, they end as registered_call_timeout after five minutes."
+        ),
+        connection=json.dumps({"conn_type": "retell", "password": api_key}),
+        agent_id=agent_id,
+        numbers=numbers,
+        statuses=tuple,
+        timeout=900,
+    )
+
+
+def simulation(simulator: Simulator, url: str) -> Service:
+    """Describe a run against the simulator, with one call for each outcome there is."""
+    endings = {outcome_of(it.status, it.reason): it for it in reversed([*SCENARIOS.values()])}
+    numbers = sorted(scenario.number for outcome, scenario in endings.items() if outcome)
+    return Service(
+        introduction=(
+            f"This uses the simulator at {url}, {SPEED:.0f} times as fast as time: {len(numbers)} calls, "
+            f"one for each way a call may end.\nNo phone rings, and nothing leaves this machine. "
+            f"(For the real service, set RETELL_API_KEY and RETELL_AGENT_ID.)"
+        ),
+        connection=simulator.connection(url),
+        agent_id="agent_simulated",
+        numbers=numbers,
+        statuses=lambda: [call.status(simulator.clock()) for call in simulator.calls.values()],
+        timeout=180,
+    )
+
+
+def run(service: Service) -> bool:
+    """Run the DAG, tell what happens, and return whether it went well."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started:5.0f} s  {line}", flush=True)
+
+    shutil.rmtree(HOME, ignore_errors=True)
+    say("starting Airflow: API server, scheduler, DAG processor, triggerer")
+    env = {"AIRFLOW_CONN_RETELL_DEFAULT": service.connection, "RETELL_AGENT_ID": service.agent_id}
+    with AirflowStack(ROOT / "example_dags", home=HOME, env=env) as airflow:
+        say(f"Airflow is up; its UI is at {airflow.url} until this ends")
+        people = [{"name": f"Person {place}", "number": it} for place, it in enumerate(service.numbers, 1)]
+        run_id = airflow.trigger(DAG_ID, conf={"people": people})
+        last = ""
+        for instances in airflow.watch(DAG_ID, run_id, service.timeout):
+            line = progress(instances, service.statuses(), airflow.busy_workers())
+            if line != last:
+                say(line)
+            last = line
+        if airflow.run_state(DAG_ID, run_id) == "success":
+            print("\n" + table(airflow.xcom(DAG_ID, run_id, "wait")) + "\n")
+            say("done; stopping Airflow")
+            return True
+        print(f"\nThe run has failed.\n{reasons(airflow, run_id)}\nAll logs are in {HOME}.", file=sys.stderr)
+        return False
+
+
+def progress(instances: Iterable[TaskInstance], statuses: Iterable[str], busy_workers: int) -> str:
+    """Put the states of the tasks and calls on one line."""
+    states = {task_id: Counter[str]() for task_id in TASKS}
+    for each in instances:
+        states[each["task_id"]][each["state"] or "-"] += 1
+    tasks = ", ".join(f"{task_id} {counted(counts)}" for task_id, counts in states.items())
+    calls = Counter(statuses)
+    return f"{tasks} | {f'calls: {counted(calls)} | ' if calls else ''}busy workers: {busy_workers}"
+
+
+def counted(counts: Counter[str]) -> str:
+    """Write `1 ongoing 2 ended`; where there is but one thing, its word alone."""
+    if counts.total() == 1:
+        return next(iter(counts))
+    return " ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Set the calls as a table; of a number only the last four digits are shown."""
+    lines: list[tuple[str, ...]] = [("number", "status", "reason", "outcome", "seconds")]
+    for row in rows:
+        duration = row.get("duration_ms")
+        lines.append(
+            (
+                f"...{str(row.get('to_number', ''))[-4:]}",
+                str(row.get("call_status")),
+                str(row.get("disconnection_reason") or "-"),
+                str(row.get("outcome")),
+                "-" if duration is None else f"{duration / 1000:.0f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def reasons(airflow: AirflowStack, run_id: str) -> str:
+    """Return the error lines of every failed task's log."""
+    found = []
+    for it in airflow.task_instances(DAG_ID, run_id):
+        if it["state"] != "failed":
+            continue
+        log = airflow.task_log(DAG_ID, run_id, it["task_id"], it["map_index"], it["try_number"])
+        for line in map(json.loads, log.splitlines()):
+            if line.get("level") in {"error", "critical"}:
+                details = [detail["exc_value"] for detail in line.get("error_detail") or ()]
+                found.append(f"  {it['task_id']}: {line['event']} {' '.join(details)}".rstrip())
+    return "\n".join(found) or "  No task's log holds an error."
+
+
+def main() -> int:
+    """Return the exit code."""
+    # Ended from outside, it must take Airflow along, as Ctrl-C does.
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda number, _: sys.exit(128 + number))
+    api_key, agent_id = os.environ.get("RETELL_API_KEY"), os.environ.get("RETELL_AGENT_ID")
+    with ExitStack() as serving:
+        if api_key and agent_id:
+            service = retell(api_key, agent_id)
+        else:
+            simulator = Simulator(clock=RealClock(speed=SPEED), concurrency_limit=100)
+            service = simulation(simulator, serving.enter_context(simulator.serve()))
+        print(service.introduction, flush=True)
+        try:
+            return 0 if run(service) else 1
+        except AirflowError as error:
+            print(f"\n{error}\nAll logs are in {HOME}.", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nInterrupted; Airflow is stopped.", file=sys.stderr)
+            return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""When a failed try is followed by another, on Airflow 3.3 and later."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import RetryAction, RetryDecision, RetryPolicy
+
+from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError, RetellServerError
+from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
+from airflow_provider_retell.retry_policy import RetellRetryPolicy
+
+
+def limited(retry_after: float | None) -> RetellRateLimitError:
+    return RetellRateLimitError("429", status_code=429, message="", retry_after=retry_after)
+
+
+FULL = RetellCallError("no line", outcomes=frozenset({"capacity"}))
+
+
+@pytest.mark.parametrize(
+    ("error", "try_number", "seconds"),
+    [
+        (limited(90.0), 1, 90),
+        (limited(90.0), 3, 90),
+        (limited(None), 1, 60),
+        (limited(None), 3, 240),
+        (FULL, 2, 120),
+        (limited(7200.0), 1, 900),
+        (FULL, 9, 900),
+    ],
+)
+def test_a_full_account_is_given_time(error: Exception, try_number: int, seconds: float) -> None:
+    """Retry-After, or a pause that doubles from try to try, up to the longest."""
+    decision = RetellRetryPolicy().evaluate(error, try_number, 9)
+    assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, timedelta(seconds=seconds))
+    assert f"next try in {seconds} s" in (decision.reason or "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RetellServerError("500", status_code=500, message=""),
+        RetellCallError("busy", outcomes=frozenset({"busy"})),
+        KeyError("x"),
+    ],
+)
+def test_everything_else_is_left_to_the_task(error: Exception) -> None:
+    """The task's own retries and retry_delay hold where Retell is not at its limit."""
+    assert RetellRetryPolicy().evaluate(error, 1, 3) == RetryDecision.default()
+
+
+def test_the_users_own_policy_wins() -> None:
+    """The policy is a default of the operators, not more."""
+
+    class Own(RetryPolicy):
+        def evaluate(self, *_: Any, **__: Any) -> RetryDecision:
+            return RetryDecision.fail()
+
+    own = Own()
+    default = RetellRegisterPhoneCallOperator(task_id="a", agent_id="agent_1")
+    chosen = RetellRegisterPhoneCallOperator(task_id="b", agent_id="agent_1", retry_policy=own)
+    assert isinstance(default.retry_policy, RetellRetryPolicy)
+    assert chosen.retry_policy is own
