@@ -165,9 +165,9 @@ class RetellHook(BaseHook):
 
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
-        from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as above)
-
-        return AsyncRetellClient(self._settings(await self._aget_connection()))
+        settings = self._settings(await self._aget_connection())
+        # In a thread: a client reads certificates from disk, some 20 ms that the event loop has not to spare.
+        return await asyncio.to_thread(_async_client, settings)
 
     async def _aget_connection(self) -> Connection:
         try:
@@ -233,6 +233,12 @@ class RetellHook(BaseHook):
             )
             for name, setting in form.SETTINGS.items()
         }
+
+
+def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
+    from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
+
+    return AsyncRetellClient(settings)
 
 
 # -- one client for all triggers of an event loop -------------------------------------------------------------

@@ -68,7 +68,9 @@ class RetellCallSensor(BaseSensorOperator):
         timeout: float | timedelta = 10800,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=seconds("poke_interval", poke_interval), timeout=seconds("timeout", timeout), **kwargs
+        )
         check_wait_for(wait_for, required=True)
         self.call_id = call_id
         self.wait_for = wait_for

@@ -32,7 +32,15 @@ for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "R
     del os.environ[name]
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred  # noqa: E402 (Airflow's home is set)
-from airflow.sdk.exceptions import AirflowRescheduleException  # noqa: E402
+
+try:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # Airflow 2
+    from airflow.exceptions import AirflowRescheduleException
+
+    AIRFLOW_2 = True
+else:
+    AIRFLOW_2 = False
 
 from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: E402 (after Airflow's home is set)
 
@@ -83,6 +91,21 @@ class TaskInstance:
 
     def context(self, **more: Any) -> dict[str, Any]:
         return {"ti": self, **more}
+
+
+@pytest.fixture(scope="session")
+def database() -> None:
+    """Give Airflow its tables."""
+    from airflow.utils.db import initdb  # noqa: PLC0415 (Airflow's home is set above)
+
+    initdb()
+
+
+@pytest.fixture(autouse=AIRFLOW_2)
+def _database(request: pytest.FixtureRequest) -> None:
+    """Give Airflow 2 its tables, which it asks when a sensor was rescheduled; Airflow 3 asks its API."""
+    if AIRFLOW_2:
+        request.getfixturevalue("database")
 
 
 @pytest.fixture

@@ -20,11 +20,8 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "example_dags").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
-def database() -> None:
+def dags(database: None) -> None:
     """Give Airflow its tables, and the examples as its DAGs."""
-    from airflow.utils.db import initdb  # noqa: PLC0415 (Airflow's home is set in conftest)
-
-    initdb()
     for example in EXAMPLES:
         shutil.copy(example, DAGS)
 
@@ -37,7 +34,7 @@ def simulator() -> Simulator:
 
 @pytest.fixture
 def run(
-    database: None, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    dags: None, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., SimpleNamespace]]:
     """Run an example, and return its state and what its tasks returned."""
     with simulator.serve() as url:
