@@ -4,11 +4,12 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build constraints clean
+.PHONY: help demo test test-lowest reliability lint build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+LOWEST := .venv-lowest
 
 # The first that is new enough; PYTHON=... on the command line chooses another.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
@@ -35,6 +36,15 @@ demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator
 test: lint ## Check style and types, then run all tests
 	$(BIN)/pytest
 
+test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on the oldest Airflow and dependencies
+	@# The oldest versions warn of much that is none of this package's doing.
+	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
+		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack docs end_to_end example_dags fault_matrix \
+		retry_policy simulator_sdk wheel))
+
+reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
+
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -43,12 +53,14 @@ lint: $(INSTALLED) ## Check style and types
 build: $(INSTALLED) ## Build sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation
 
-constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.txt
+constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.txt, the oldest in constraints-lowest.txt
+	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+		--output-file constraints-lowest.txt lowest.in
 	printf '%s\n' $(INSTALLERS) | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --group dev --output-file constraints.txt pyproject.toml -
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) .airflow dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) .airflow dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
@@ -62,4 +74,10 @@ $(BIN)/uv:
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --exact --python $(BIN)/python --constraint constraints.txt \
 		--build-constraint constraints.txt --group dev --editable . uv
+	touch $@
+
+$(LOWEST)/installed: pyproject.toml constraints-lowest.txt | $(BIN)/uv
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/uv pip install --quiet --exact --python $(LOWEST)/bin/python --constraint constraints-lowest.txt \
+		--build-constraint constraints.txt blockbuster pytest uv --editable .
 	touch $@

@@ -125,7 +125,7 @@ class PhoneCallOperator(BaseOperator):
         (call_id,) = event["calls"]
         with RetellHook(self.retell_conn_id) as hook:
             self._live = (call_id, hook.get_conn().settings)
-            wait = self._wait(hook, call_id, event["deadline"])
+            wait = self._wait(hook, call_id, event["deadline"], event)
             if wait.poll():
                 return self._row(wait)
             wait.woken(event)
@@ -201,11 +201,14 @@ class PhoneCallOperator(BaseOperator):
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
         return self._clock.now() + min(self.timeout, limit)
 
-    def _wait(self, hook: RetellHook, call_id: str, deadline: float) -> CallWait:
+    def _wait(
+        self, hook: RetellHook, call_id: str, deadline: float, event: Mapping[str, Any] | None = None
+    ) -> CallWait:
+        goal = Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout)
         return CallWait(
             hook,
             [call_id],
-            goal=Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout),
+            goal=goal.after(event or {}),
             deadline=deadline,
             poll_interval=self.poll_interval,
             fail_on=self.fail_on,

@@ -101,7 +101,7 @@ class RetellCallSensor(BaseSensorOperator):
         """Read the calls once; hand over to the trigger if that is wanted and they are not over."""
         wait = self._wait
         if wait is None:
-            wait = self._wait = self._first_wait()
+            wait = self._wait = self._first_wait(context)
             if isinstance(self.call_id, str | Mapping):
                 context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
         if wait.poll():
@@ -116,18 +116,25 @@ class RetellCallSensor(BaseSensorOperator):
             self.defer(trigger=wait.trigger(), method_name="execute_complete", timeout=wait.backstop())
         return PokeReturnValue(is_done=False)
 
-    def _first_wait(self) -> CallWait:
+    def _first_wait(self, context: Context) -> CallWait:
         return CallWait(
             RetellHook(self.retell_conn_id),
             call_ids(self.call_id),
-            goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout),
+            goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout).after(self._event),
             deadline=self._event.get("deadline", self._clock.now() + self._limit()),
             poll_interval=self.poke_interval,
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
+            since=self._rescheduled_since(context),
             clock=self._clock,
         )
+
+    def _rescheduled_since(self, context: Context) -> float | None:
+        # Airflow 2 does not say.
+        tell = getattr(context["ti"], "get_first_reschedule_date", None)
+        first = tell(context) if tell and self.reschedule else None
+        return first.timestamp() if first else None
 
     def _limit(self) -> float:
         # Airflow does not enforce execution_timeout once a task is deferred.

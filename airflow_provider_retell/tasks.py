@@ -47,6 +47,7 @@ class CallWait:
         fail_on: Statuses, outcomes and reasons that fail the task.
         skip_on: The same, to skip it. Failing wins.
         include: Heavy fields that the rows get back.
+        since: When the first look was, if another process had it, in seconds since the epoch.
         clock: What time it is.
     """
 
@@ -59,12 +60,13 @@ class CallWait:
     fail_on: tuple[str, ...] = ()
     skip_on: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
+    since: float | None = None
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
     _woken_late: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.call_ids, self.goal)
+        self.watch = Watch(self.call_ids, self.goal, since=self.since)
 
     def poll(self) -> bool:
         """Read the calls still waited for; say whether all have reached the goal.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.models import Call
@@ -39,6 +39,14 @@ class Goal:
     wait_for: WaitFor = "ended"
     analysis_timeout: float = 600
 
+    def after(self, event: Mapping[str, Any]) -> Goal:
+        """Return what is left to wait for after a trigger's event.
+
+        A trigger that says "over" has waited for the analysis as long as it should: what it has seen, and when,
+        is not known here.
+        """
+        return Goal(wait_for="ended") if event.get("wake") == Wake.OVER else self
+
     def reached(self, call: Call, *, now: float, seen_over: float) -> bool:
         """Say whether nothing more is to be waited for.
 
@@ -62,12 +70,15 @@ class Watch:
     Args:
         call_ids: The calls, in the order given; one id may stand there twice.
         goal: What is waited for.
+        since: When the first look was, if another process had it (a rescheduled sensor), in seconds since the
+            epoch: a call that is over without saying since when counts as over since then.
     """
 
-    def __init__(self, call_ids: Sequence[str], goal: Goal) -> None:
+    def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
         self.call_ids = tuple(dict.fromkeys(call_ids))
         self.goal = goal
         self.calls: dict[str, Call] = {}
+        self._since = since
         self._waiting = dict.fromkeys(self.call_ids)
         self._seen_over: dict[str, float] = {}
         self._progress = ""
@@ -95,7 +106,7 @@ class Watch:
                 _note_unknown(call)
             self.calls[call_id] = call
             if call.is_terminal:
-                self._seen_over.setdefault(call_id, now)
+                self._seen_over.setdefault(call_id, now if self._since is None else self._since)
             if self.goal.reached(call, now=now, seen_over=self._seen_over.get(call_id, now)):
                 self._waiting.pop(call_id, None)
         progress = self.progress()

@@ -59,9 +59,9 @@ def register() -> Iterator[Callable[..., str]]:
 def wait(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Run a sensor to its end in one of the three modes."""
 
-    def wait(call_id: Any, **arguments: Any) -> Any:
+    def wait(call_id: Any, clock: SteppingClock | None = None, **arguments: Any) -> Any:
         chosen = {"poke_interval": 0, **MODES[request.param], **arguments}
-        return run_task(lambda: RetellCallSensor(task_id="wait", call_id=call_id, **chosen))
+        return run_task(lambda: RetellCallSensor(task_id="wait", call_id=call_id, **chosen), clock=clock)
 
     return wait
 
@@ -123,6 +123,21 @@ def test_an_analysis_that_never_comes_is_waited_for_until_the_bound(
 ) -> None:
     """analysis_timeout seconds after its end a call without analysis is taken as it is."""
     assert "call_analysis" not in wait(register("never_analyzed"), wait_for="analyzed", analysis_timeout=0)
+
+
+def test_a_call_whose_end_cannot_be_told_is_bounded_too(
+    wait: Callable[..., Any], register: Callable[..., str], time: ManualClock
+) -> None:
+    """Where end_timestamp is of no use the bound runs from when the call was first seen over, in every mode."""
+    ahead = 1e6  # seconds by which Retell's clock is ahead of Airflow's
+
+    class Behind(SteppingClock):
+        def now(self) -> float:
+            return super().now() - ahead
+
+    time.advance(ahead)
+    row = wait(register("never_analyzed"), Behind(time), wait_for="analyzed", analysis_timeout=60)
+    assert row["outcome"] == "answered"
 
 
 def test_a_call_that_never_connected_is_not_waited_for_to_be_analyzed(
