@@ -296,7 +296,7 @@ def _read(endpoint: Endpoint[T], response: httpx.Response, settings: ConnectionS
     kind = RetellStatusError.kind(response.status_code)
     message = _clean(_message(response), settings)
     raise kind(
-        f"{_request(endpoint)}: {response.status_code} {message} {_advice(kind, settings)}".rstrip(),
+        f"{_request(endpoint)}: {response.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
         status_code=response.status_code,
         message=message,
         retry_after=retry_after(response.headers.get("Retry-After"), now=time.time()),

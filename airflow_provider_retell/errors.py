@@ -28,7 +28,6 @@ Messages hold no API key, and phone numbers by their last four digits only.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -199,8 +198,3 @@ class RetellCallFinalError(RetellCallError, AirflowFailException):
 def transient(error: BaseException) -> bool:
     """Say whether a read that failed so is worth repeating at the next poll: the call is not concerned."""
     return isinstance(error, RetellConnectionError | RetellRateLimitError | RetellServerError)
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """Return an error as a small JSON-able dict, for a trigger's event."""
-    return {"error": type(error).__name__, "message": str(error)}

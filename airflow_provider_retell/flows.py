@@ -64,5 +64,5 @@ def hang_up(call_id: str, *, leave_registered: bool) -> Flow[str]:
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:
-        return f"{call_id} could not be stopped, it may just have ended ({error})"
+        return f"{call_id} could not be stopped ({error})"
     return f"{call_id} was stopped"

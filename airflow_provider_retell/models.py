@@ -84,6 +84,13 @@ def _text(value: object) -> object:
     return value
 
 
+def _phone_number(value: object) -> object:
+    # With native rendering Jinja reads "+14155550100" as a number, and drops the plus.
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return f"+{value}"
+    return _text(value)
+
+
 def _version(value: object) -> object:
     # A template renders the number 3 as "3"; no tag begins with a digit.
     if isinstance(value, str) and value.isdecimal():
@@ -130,6 +137,7 @@ def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+PhoneNumber = Annotated[str, BeforeValidator(_phone_number)]
 Json = Annotated[Any, BeforeValidator(_json)]
 AgentVersion = Annotated[int | str, BeforeValidator(_version)]
 Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
@@ -141,7 +149,7 @@ class _Request(BaseModel):
     """A request's body: fields left out, or None, are not sent; fields this package does not know are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, hide_input_in_errors=True)
-    __pydantic_extra__: dict[str, Json] = Field(init=False)
+    __pydantic_extra__: dict[str, Json]
 
     @classmethod
     def read(cls, fields: Self | Mapping[str, Any]) -> Self:
@@ -187,8 +195,8 @@ class RegisterPhoneCallRequest(_Request):
     agent_id: Text
     agent_version: AgentVersion | None = None
     agent_override: JsonObject | None = None
-    from_number: Text | None = None
-    to_number: Text | None = None
+    from_number: PhoneNumber | None = None
+    to_number: PhoneNumber | None = None
     direction: Literal["inbound", "outbound"] | None = None
     metadata: Metadata | None = None
     retell_llm_dynamic_variables: Strings | None = None
@@ -200,8 +208,8 @@ class CreatePhoneCallRequest(_Request):
     See https://docs.retellai.com/api-references/create-phone-call
     """
 
-    from_number: Text
-    to_number: Text
+    from_number: PhoneNumber
+    to_number: PhoneNumber
     override_agent_id: Text | None = None
     override_agent_version: AgentVersion | None = None
     agent_override: JsonObject | None = None

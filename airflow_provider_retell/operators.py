@@ -75,9 +75,6 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
     def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Endpoint[Call]:  # noqa: ARG002
         return endpoints.register_phone_call(body)
 
-    def _numbers(self) -> Mapping[str, object]:
-        return {"from_number": self.from_number, "to_number": self.to_number}
-
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {**super()._handed_on(call), "sip_uri": f"sip:{call.call_id}@sip.retellai.com"}
 
@@ -155,6 +152,6 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
     def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Endpoint[Call]:
         return endpoints.create_phone_call(body, idempotency_key=idempotency_key)
 
-    def _numbers(self) -> Mapping[str, object]:
-        checked = {"to_number": self.to_number}
-        return checked if self.ignore_e164_validation else {"from_number": self.from_number, **checked}
+    def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        # As it is sent: a template may have rendered the flag as text.
+        return ("to_number",) if body.get("ignore_e164_validation") else super()._checked_numbers(body)

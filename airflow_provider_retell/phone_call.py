@@ -19,7 +19,7 @@ from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import Call, check_e164
 from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Intent, Placement
-from airflow_provider_retell.retry_policy import HAS_RETRY_POLICIES, RetellRetryPolicy
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
 from airflow_provider_retell.tasks import CallWait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
@@ -71,11 +71,11 @@ class PhoneCallOperator(BaseOperator):
         durable: bool = True,
         cancel_on_kill: bool = True,
         validate_e164: bool = True,
+        retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
         **kwargs: Any,
     ) -> None:
-        if HAS_RETRY_POLICIES:
-            kwargs.setdefault("retry_policy", RetellRetryPolicy())
-        super().__init__(**kwargs)
+        # Airflow before 3.3 does not know the argument.
+        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
         check_wait_for(wait_for, required=False)
         self.retell_conn_id = retell_conn_id
         self.wait_for = wait_for
@@ -100,9 +100,9 @@ class PhoneCallOperator(BaseOperator):
 
     _keyed: ClassVar[bool]
 
-    def _numbers(self) -> Mapping[str, object]:
-        """Return the fields that are checked to be phone numbers."""
-        raise NotImplementedError
+    def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 (a subclass looks)
+        """Return the fields of the request that must be phone numbers."""
+        return ("from_number", "to_number")
 
     # -- the task ------------------------------------------------------------------------------------------
 
@@ -169,11 +169,11 @@ class PhoneCallOperator(BaseOperator):
     def _body(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.request_fields}
         body = {name: value for name, value in given.items() if value is not None}
-        self._endpoint(body, None)
+        sent = self._endpoint(body, None).body or {}
         if self.validate_e164:
-            for name, value in self._numbers().items():
-                if value is not None:
-                    check_e164(name, value)
+            for name in self._checked_numbers(sent):
+                if name in sent:
+                    check_e164(name, sent[name])
         return body
 
     def _place(self, hook: RetellHook, body: Mapping[str, Any], context: Context) -> Call:

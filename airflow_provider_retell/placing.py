@@ -9,6 +9,7 @@ nothing                   was never asked for                   places it
 refused                   was certainly not placed              places it
 sent, id known            lives, or is over well                adopts it
 sent, id known            failed                                places a new one
+sent, id known            was hung up on                        fails: redialling is for people to decide
 sent, id known            is unknown to Retell (deleted)        fails: nobody can say whether it rang
 sent, answer lost         created, within the key's hour        sends the same request with the same key
 sent, answer lost         created, later                        looks for its tag; fails if it finds none
@@ -32,13 +33,15 @@ from airflow_provider_retell import endpoints
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
+    RetellCallError,
     RetellCallFinalError,
     RetellError,
     RetellNotFoundError,
 )
+from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.models import Call
-from airflow_provider_retell.outcomes import CallStatus
+from airflow_provider_retell.outcomes import CallStatus, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,13 @@ STORE_KEY: Final = "retell_call"
 
 KEY_LIFETIME: Final = 3600 - 300
 """Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
+
+
+LONGEST_RINGING: Final = 330.0
+"""Seconds after which a call that rings has certainly been answered or given up: Retell's five minutes at most."""
+
+STOP_INTERVAL: Final = 5.0
+"""Seconds between two attempts to stop a call."""
 
 
 class StateStore(Protocol):
@@ -202,6 +212,14 @@ class Placement:
             ) from error
 
     def _adopt_or_replace(self, call: Call, intent: Intent, try_number: int | None) -> Call:
+        if call.outcome == Outcome.STOPPED and not self.failed(call):
+            raise RetellCallFinalError(
+                f"Not called again: {call.call_id} of an earlier try was hung up on, by this task when it was "
+                "killed or timed out, or by somebody else. To place a new call, clear the task; to have retries "
+                "place one, name 'stopped' in fail_on.",
+                call_ids=(call.call_id,),
+                outcomes=frozenset({Outcome.STOPPED.value}),
+            )
         if call.is_terminal and self.failed(call):
             log.info("%s of an earlier try failed (%s): placing a new call.", call.call_id, call.outcome)
             return self._send(replace(intent, redial=intent.redial + 1))
@@ -240,9 +258,23 @@ class Placement:
 
     def _end_cleared(self, calls: Sequence[Call]) -> None:
         for call in calls:
-            if not call.is_terminal and (self.keyed or call.call_status != CallStatus.REGISTERED):
-                log.info("The task was cleared: stopping %s of the attempt before.", call.call_id)
-                self.hook.stop_call(call.call_id)
+            self._end(call, give_up_at=self.clock.now() + LONGEST_RINGING)
+
+    def _end(self, call: Call, give_up_at: float) -> None:
+        """Stop a call of before the clear, or see it end: a phone that rings may not let itself be stopped."""
+        while not call.is_terminal and (self.keyed or call.call_status != CallStatus.REGISTERED):
+            became = self.hook.run(hang_up(call.call_id, leave_registered=not self.keyed))
+            log.info("The task was cleared: %s.", became)
+            call = self.hook.get_call(call.call_id)
+            if call.is_terminal:
+                return
+            if self.clock.now() >= give_up_at:
+                raise RetellCallError(
+                    f"Not called again: {call.call_id} of before the clear is still live and could not be "
+                    "stopped. Stop it in Retell's dashboard; the next try looks again.",
+                    call_ids=(call.call_id,),
+                )
+            self.clock.sleep(STOP_INTERVAL)
 
     # -- without a store -----------------------------------------------------------------------------------
 

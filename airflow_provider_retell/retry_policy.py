@@ -14,8 +14,6 @@ except (ImportError, AttributeError):  # before Airflow 3.3: the classes of the 
     if not TYPE_CHECKING:
         RetryPolicy = object
 
-HAS_RETRY_POLICIES: Final[bool] = RetryPolicy is not object
-
 
 class RetellRetryPolicy(RetryPolicy):
     """Wait as long as Retell asks, or ever longer, where the account is at its limit.
@@ -63,3 +61,7 @@ class RetellRetryPolicy(RetryPolicy):
     def _retry(self, delay: timedelta, reason: str) -> RetryDecision:
         delay = min(delay, self.longest_delay)
         return RetryDecision.retry(delay=delay, reason=f"{reason}: next try in {delay.total_seconds():.0f} s.")
+
+
+DEFAULT_RETRY_POLICY: Final = None if RetryPolicy is object else RetellRetryPolicy()
+"""What the operators use unless told otherwise; None where Airflow has no retry policies."""

@@ -111,7 +111,7 @@ class RetellCallSensor(BaseSensorOperator):
         if self.deferrable:
             wait.woken(self._event)
             if wait.timed_out:
-                raise AirflowSensorTimeout(wait.missed())
+                raise AirflowSensorTimeout(f"{wait.missed()} The calls go on by themselves.")
             # Out of the middle of Airflow's own loop, so that soft_fail and the like mean the same in every mode.
             self.defer(trigger=wait.trigger(), method_name="execute_complete", timeout=wait.backstop())
         return PokeReturnValue(is_done=False)

@@ -97,10 +97,7 @@ class CallWait:
     def missed(self) -> str:
         """Return what a time-out's error says."""
         waiting = self.watch.waiting
-        return (
-            f"Gave up waiting at the deadline: {self.watch.progress()}. "
-            f"Still waited for: {_some(waiting)}. A longer timeout waits longer; the calls go on by themselves."
-        )
+        return f"Gave up waiting at the deadline: {self.watch.progress()}. Still waited for: {_some(waiting)}."
 
     def trigger(self, **kwargs: Any) -> RetellCallTrigger:
         """Return the trigger that goes on with this wait."""
@@ -141,14 +138,12 @@ class CallWait:
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
             kind = RetellCallFinalError if final else RetellCallError
             raise kind(
-                f"{len(failed)} of {len(calls)} calls ended as fail_on names it: {_told(failed)}.",
+                f"{_counted(failed, calls)} ended as fail_on names it: {_told(failed)}.",
                 call_ids=tuple(call.call_id for call in failed),
                 outcomes=frozenset(str(call.outcome) for call in failed),
             )
         if skipped := [call for call in calls.values() if matches(call, self.skip_on)]:
-            raise AirflowSkipException(
-                f"{len(skipped)} of {len(calls)} calls ended as skip_on names it: {_told(skipped)}."
-            )
+            raise AirflowSkipException(f"{_counted(skipped, calls)} ended as skip_on names it: {_told(skipped)}.")
         return [row(calls[call_id], self.include) for call_id in self.call_ids]
 
     def _detailed(self) -> dict[str, Call]:
@@ -186,6 +181,10 @@ def told(call: Call) -> str:
     if isinstance(cost, int | float):
         parts.append(f"{cost:.2f} cents")
     return " ".join(parts)
+
+
+def _counted(some: Sequence[Call], calls: Mapping[str, Call]) -> str:
+    return f"{len(some)} of {len(calls)} call{'s' * (len(calls) != 1)}"
 
 
 def _told(calls: Sequence[Call]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import TaskInstance
+from conftest import SteppingClock, TaskInstance
 
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -16,6 +16,7 @@ from airflow_provider_retell.errors import (
     RetellError,
     RetellRateLimitError,
 )
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.placing import STORE_KEY, TAG
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
@@ -57,6 +58,7 @@ class Attempts:
         self.endpoint, self.time, self.store = endpoint, time, store
         self.arguments: dict[str, Any] = {"task_id": "call", "to_number": SCENARIOS[scenario].number}
         self.try_number, self.max_tries, self.run_id = 0, 2, "run"
+        self.clock: Any = _Clock(time)
 
     def retry(self, **arguments: Any) -> dict[str, Any]:
         """Run the next try, and return its row."""
@@ -68,7 +70,7 @@ class Attempts:
             operator: Any = RetellRegisterPhoneCallOperator(agent_id="agent_1", **given)
         else:
             operator = RetellCreatePhoneCallOperator(from_number="+14155550199", **given)
-        operator._clock = _Clock(self.time)
+        operator._clock = self.clock
         store = {} if self.store is None else {"task_state_store": self.store}
         row: dict[str, Any] = operator.execute(ti.context(**store))
         return row
@@ -359,5 +361,43 @@ def test_a_lost_stop_does_not_place_a_second_live_call(time: ManualClock, simula
     attempts.clear()
     simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
     with pytest.raises((RetellError, RetellCallError)):
+        attempts.retry()
+    assert len(simulator.calls) == 1
+
+
+@pytest.mark.parametrize("by", ["an earlier try", "no store"])
+def test_a_call_that_was_hung_up_on_is_not_placed_again(
+    endpoint: str, time: ManualClock, simulator: Simulator, by: str
+) -> None:
+    """After a kill or a time-out stopped the call, a retry neither rings again nor calls that a success."""
+    attempts = Attempts(endpoint, time, Store() if by == "an earlier try" else None)
+    call_id = attempts.retry()["call_id"]
+    time.advance(60)
+    with RetellHook() as hook:
+        hook.stop_call(call_id)
+    with pytest.raises(RetellCallFinalError, match=r"hung up on.*clear the task"):
+        attempts.retry()
+    assert list(simulator.calls) == [call_id]
+    assert attempts.retry(fail_on=["stopped"])["call_id"] != call_id, "unless fail_on asks for it"
+
+
+def test_a_clear_while_the_phone_rings_waits_until_it_can_hang_up(time: ManualClock, simulator: Simulator) -> None:
+    """A phone that rings may not let itself be stopped: the new call is placed when the old one is over."""
+    attempts = Attempts(CREATE, time, Store())
+    attempts.clock = SteppingClock(time)
+    first = attempts.retry()["call_id"]
+    attempts.clear()
+    second = attempts.retry()["call_id"]
+    assert simulator.call(first)["disconnection_reason"] == "manual_stopped"
+    assert simulator.calls[second].created_at >= simulator.calls[first].stopped_at
+
+
+def test_a_clear_gives_up_on_a_call_that_cannot_be_stopped(time: ManualClock, simulator: Simulator) -> None:
+    """A call that is live after the longest ringing, and cannot be stopped, gets no second call beside it."""
+    attempts = Attempts(CREATE, time, Store(), "rings_forever")
+    attempts.clock = SteppingClock(time)
+    attempts.retry()
+    attempts.clear()
+    with pytest.raises(RetellCallError, match=r"Not called again.*still live"):
         attempts.retry()
     assert len(simulator.calls) == 1

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import RetryAction, RetryDecision, RetryPolicy
+from airflow.providers.common.compat.sdk import DAG, RetryAction, RetryDecision, RetryPolicy
 
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError, RetellServerError
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
@@ -53,14 +53,18 @@ def test_everything_else_is_left_to_the_task(error: Exception) -> None:
 
 
 def test_the_users_own_policy_wins() -> None:
-    """The policy is a default of the operators, not more."""
+    """The policy is a default of the operators: one of the task or of default_args wins, and so does None."""
 
     class Own(RetryPolicy):
         def evaluate(self, *_: Any, **__: Any) -> RetryDecision:
             return RetryDecision.fail()
 
     own = Own()
+    none = RetellRegisterPhoneCallOperator(task_id="c", agent_id="agent_1", retry_policy=None)
+    with DAG("dag", schedule=None, default_args={"retry_policy": own}):
+        inherited = RetellRegisterPhoneCallOperator(task_id="d", agent_id="agent_1")
     default = RetellRegisterPhoneCallOperator(task_id="a", agent_id="agent_1")
     chosen = RetellRegisterPhoneCallOperator(task_id="b", agent_id="agent_1", retry_policy=own)
     assert isinstance(default.retry_policy, RetellRetryPolicy)
-    assert chosen.retry_policy is own
+    assert chosen.retry_policy is inherited.retry_policy is own
+    assert none.retry_policy is None

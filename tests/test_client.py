@@ -1,0 +1,702 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from email.utils import formatdate
+from functools import partial
+from time import time as now
+from typing import Any
+
+import httpx
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from blockbuster import blockbuster_ctx
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.client import AsyncRetellClient, RetellClient, retry_after
+from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellConnectionError,
+    RetellError,
+    RetellInputError,
+    RetellInvalidRequestError,
+    RetellNotFoundError,
+    RetellPaymentError,
+    RetellPermissionError,
+    RetellRateLimitError,
+    RetellResponseError,
+    RetellServerError,
+    RetellStatusError,
+)
+from airflow_provider_retell.flows import Flow
+from airflow_provider_retell.models import Call
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+
+KEY = "key_simulator"
+FROM, TO = "+12025550199", "+12025550100"
+NUMBERS = {"from_number": FROM, "to_number": TO}
+
+REGISTER = endpoints.register_phone_call({"agent_id": "agent_1", "to_number": TO})
+CREATE = endpoints.create_phone_call(NUMBERS)
+CREATE_WITH_A_KEY = endpoints.create_phone_call(NUMBERS, idempotency_key="key-1")
+GET = endpoints.get_call("call_1")
+
+PLACING = {"register": REGISTER, "create": CREATE}
+HARMLESS = {
+    "create with a key": CREATE_WITH_A_KEY,
+    "get": GET,
+    "list": endpoints.list_calls(),
+    "stop": endpoints.stop_call("call_1"),
+    "concurrency": endpoints.get_concurrency(),
+    "key info": endpoints.get_api_key_info(),
+}
+
+NEVER_ARRIVED = [
+    httpx.ConnectError("[Errno 111] Connection refused"),
+    httpx.ConnectTimeout("timed out"),
+    httpx.PoolTimeout("timed out"),
+    httpx.ProxyError("407 Proxy Authentication Required"),
+]
+PERHAPS_ARRIVED = [
+    httpx.ReadTimeout("timed out"),
+    httpx.WriteTimeout("timed out"),
+    httpx.ReadError("[Errno 104] Connection reset by peer"),
+    httpx.WriteError("[Errno 32] Broken pipe"),
+    httpx.RemoteProtocolError("Server disconnected without sending a response."),
+    502,
+    503,
+    504,
+]
+
+
+def each(cases: Mapping[str, Any] | Iterable[Any], name: str = "endpoint") -> pytest.MarkDecorator:
+    """Run a test for each endpoint, or for each answer."""
+    if isinstance(cases, Mapping):
+        return pytest.mark.parametrize(name, list(cases.values()), ids=list(cases))
+    return pytest.mark.parametrize(
+        name, cases, ids=lambda case: type(case).__name__ if isinstance(case, Exception) else None
+    )
+
+
+class Script(httpx.MockTransport):
+    """A Retell that answers as told, one request after the other: a status, an error to raise, a response.
+
+    The last answer is given for ever. 200 is an answer that suits every endpoint.
+    """
+
+    closed = False
+
+    def __init__(self, *answers: int | Exception | Callable[[], httpx.Response]) -> None:
+        super().__init__(self._answer)
+        self.requests: list[httpx.Request] = []
+        self._answers = list(answers)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if not isinstance(answer, int):
+            return answer()
+        suits = {"call_id": "call_1", "items": []} if answer == 200 else {"message": f"In words: {answer}."}
+        return httpx.Response(answer, json=suits)
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class Wire:
+    """One of the two clients, driven alike. Pauses between attempts are noted, and not waited for."""
+
+    def __init__(self, *, blocking: bool) -> None:
+        self.pauses: list[float] = []
+        self._blocking = blocking
+
+    def send(self, endpoint: Endpoint[Any], transport: Any = None, **settings: Any) -> Any:
+        return self._do(lambda client: client.send(endpoint), transport, settings)
+
+    def run(self, flow: Flow[Any], transport: Any = None, **settings: Any) -> Any:
+        return self._do(lambda client: client.run(flow), transport, settings)
+
+    def _do(self, work: Callable[[Any], Any], transport: Any, settings: Mapping[str, Any]) -> Any:
+        complete = ConnectionSettings(**{"api_key": KEY, **settings})
+        if self._blocking:
+            with RetellClient(complete, transport=transport, sleep=self.pauses.append) as client:
+                return work(client)
+
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        async def main(made: AsyncRetellClient) -> Any:
+            with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
+                async with made as client:
+                    return await work(client)
+
+        # Made off the event loop, as the hook does it: a client reads certificates from disk.
+        return asyncio.run(main(AsyncRetellClient(complete, transport=transport, sleep=sleep)))
+
+
+@pytest.fixture(params=[True, False], ids=["blocking", "asynchronous"])
+def wire(request: pytest.FixtureRequest) -> Wire:
+    return Wire(blocking=request.param)
+
+
+# -- what is sent --------------------------------------------------------------------------------------------
+
+
+def test_a_request_carries_the_key_and_the_body_as_json(wire: Wire) -> None:
+    """The key goes into the one header Retell documents, to the host of the connection."""
+    retell = Script(200)
+    wire.send(REGISTER, retell, base_url="https://retell.example:8443")
+    (request,) = retell.requests
+    assert str(request.url) == "https://retell.example:8443/v2/register-phone-call"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("airflow-provider-retell/")
+    assert json.loads(request.content) == {"agent_id": "agent_1", "to_number": TO}
+
+
+def test_a_request_without_a_body_has_none(wire: Wire) -> None:
+    """Nothing is sent where Retell documents nothing."""
+    retell = Script(200)
+    wire.send(endpoints.stop_call("call_1"), retell)
+    assert retell.requests[0].content == b""
+    assert "content-type" not in retell.requests[0].headers
+
+
+def test_retell_understands_every_request(wire: Wire, simulator: Simulator, time: ManualClock) -> None:
+    """The simulator, which checks requests against Retell's schemas, takes all seven."""
+    placed = wire.send(CREATE_WITH_A_KEY, simulator)
+    registered = wire.send(REGISTER, simulator)
+    assert {call.call_status for call in (placed, registered)} == {"registered"}
+    time.advance(6)
+    assert wire.send(endpoints.get_call(placed.call_id), simulator).call_status == "ongoing"
+    listed = wire.send(endpoints.list_calls(call_ids=[placed.call_id]), simulator)
+    assert [call.call_id for call in listed.calls] == [placed.call_id]
+    assert wire.send(endpoints.get_concurrency(), simulator)["current_concurrency"] == 2
+    assert wire.send(endpoints.get_api_key_info(), simulator)["org_name"] == "Simulated organisation"
+    assert wire.send(endpoints.stop_call(placed.call_id), simulator) is None
+    assert wire.send(endpoints.get_call(placed.call_id), simulator).outcome == "stopped"
+
+
+def test_a_simulator_is_not_looked_for_behind_a_proxy(
+    wire: Wire, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's proxy leads to the internet; what is on this machine is reached directly."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with simulator.serve() as url:
+        assert wire.send(REGISTER, base_url=url).call_status == "registered"
+
+
+@pytest.mark.parametrize("host", ["https://1.2.3.999", "https://a\x00b", "https://❤.example"])
+def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None:
+    """What passed the first check and is still no URL is a final error too, and names the field."""
+    with pytest.raises(RetellInputError, match="Connection 'retell_default': the field Host is not a URL"):
+        wire.send(GET, Script(200), base_url=host)
+
+
+# -- what is repeated ----------------------------------------------------------------------------------------
+
+
+@each(PLACING | HARMLESS)
+@each(NEVER_ARRIVED, "refused")
+def test_what_never_arrived_is_repeated(wire: Wire, endpoint: Endpoint[Any], refused: Exception) -> None:
+    """A refused connection, or none within the time, has placed no call: any request is sent again."""
+    retell = Script(refused, refused, 200)
+    wire.send(endpoint, retell)
+    assert len(retell.requests) == 3
+
+
+@each(PLACING | HARMLESS)
+def test_what_was_turned_away_is_repeated(wire: Wire, endpoint: Endpoint[Any]) -> None:
+    """429 says that nothing was done: any request is sent again."""
+    retell = Script(429, 429, 200)
+    wire.send(endpoint, retell)
+    assert len(retell.requests) == 3
+
+
+@each(HARMLESS)
+@each(PERHAPS_ARRIVED, "trouble")
+def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
+    wire: Wire, endpoint: Endpoint[Any], trouble: Any
+) -> None:
+    """Reading, hanging up and creating under one key do no more twice than once."""
+    retell = Script(trouble, trouble, 200)
+    wire.send(endpoint, retell)
+    assert len(retell.requests) == 3
+
+
+@each(PLACING)
+@each(PERHAPS_ARRIVED, "trouble")
+def test_what_perhaps_arrived_is_not_repeated_where_it_would_ring_twice(
+    wire: Wire, endpoint: Endpoint[Any], trouble: Any
+) -> None:
+    """A call that may have been placed is not placed again; the error says that it may have been."""
+    retell = Script(trouble, 200)
+    with pytest.raises(RetellError) as lost:
+        wire.send(endpoint, retell)
+    assert lost.value.may_have_arrived
+    assert len(retell.requests) == 1
+
+
+def test_register_is_not_repeated_after_read_timeout(wire: Wire, simulator: Simulator) -> None:
+    """Retell registered the call although its answer came too late: one call, not two."""
+    simulator.fail(Fault(endpoint="register-phone-call", delay=60, after=True))
+    with pytest.raises(RetellConnectionError, match=r"ReadTimeout.*It may have been carried out all the same\."):
+        wire.send(REGISTER, simulator, timeout=30)
+    assert len(simulator.calls) == 1
+
+
+def test_create_is_repeated_only_with_a_key(wire: Wire, simulator: Simulator) -> None:
+    """Without a key a lost answer ends the attempt; with one, Retell answers for the call it has."""
+    simulator.fail(Fault(endpoint="create-phone-call", answer=503, after=True, times=2))
+    with pytest.raises(RetellServerError):
+        wire.send(CREATE, simulator)
+    assert len(simulator.placed) == 1
+    again = wire.send(CREATE_WITH_A_KEY, simulator)
+    assert [call.creates for call in simulator.placed] == [1, 2]
+    assert simulator.placed[-1].call_id == again.call_id
+
+
+@each({"register": REGISTER, "get": GET})
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 422, 500, 501])
+def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Endpoint[Any], status: int) -> None:
+    """Refusals, and Retell's own 500, are not asked for twice."""
+    retell = Script(status, 200)
+    with pytest.raises(RetellStatusError) as refused:
+        wire.send(endpoint, retell)
+    assert refused.value.status_code == status
+    assert (len(retell.requests), wire.pauses) == (1, [])
+
+
+@each(HARMLESS)
+def test_an_unreadable_answer_is_asked_for_again_where_that_is_harmless(
+    wire: Wire, endpoint: Endpoint[Any]
+) -> None:
+    """A gateway's page in place of JSON may be gone a moment later."""
+    retell = Script(partial(httpx.Response, 200, html="<h1>Welcome</h1>"), 200)
+    wire.send(endpoint, retell)
+    assert len(retell.requests) == (1 if endpoint.empty else 2)
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2, 4])
+@each([503, 429, httpx.ConnectError("refused")], "trouble")
+def test_attempts_are_bounded(wire: Wire, trouble: Any, max_attempts: int) -> None:
+    """After the last attempt its error is raised as it is."""
+    retell = Script(trouble)
+    with pytest.raises((RetellServerError, RetellRateLimitError, RetellConnectionError)):
+        wire.send(GET, retell, max_attempts=max_attempts)
+    assert (len(retell.requests), len(wire.pauses)) == (max_attempts, max_attempts - 1)
+
+
+def test_each_repetition_is_announced(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody who watches a task that seems to hang reads why, and how long."""
+    wire.send(GET, Script(503, 429, 200), max_attempts=3, max_retry_delay=0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "GET /v2/get-call/call_1: 503 In words: 503. Trying again in 0.0 s (attempt 2 of 3).",
+        "GET /v2/get-call/call_1: 429 In words: 429. Trying again in 0.0 s (attempt 3 of 3).",
+    ]
+
+
+# -- how long it pauses --------------------------------------------------------------------------------------
+
+
+def slow_down(header: str) -> Callable[[], httpx.Response]:
+    return partial(httpx.Response, 429, headers={"Retry-After": header}, json={"message": "Slower."})
+
+
+def test_pauses_grow(wire: Wire) -> None:
+    """Each pause is up to twice the one before, and at least half of that: 0.5 s, 1 s, 2 s, 4 s."""
+    with pytest.raises(RetellServerError):
+        wire.send(GET, Script(503), max_attempts=5)
+    for longest, pause in zip([0.5, 1, 2, 4], wire.pauses, strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+def test_pauses_differ(wire: Wire) -> None:
+    """A hundred tasks that failed together do not come back together."""
+    for _ in range(10):
+        wire.send(GET, Script(503, 200))
+    assert len(set(wire.pauses)) > 1
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7, 7),
+        ("0.25", 0.25, 0.25),
+        ("0", 0, 0),
+        ("-5", 0, 0),
+        ("3600", 60, 60),
+        (formatdate(now() + 7200, usegmt=True), 60, 60),
+        (formatdate(0, usegmt=True), 0, 0),
+        ("soon", 0.25, 0.5),
+    ],
+)
+def test_retell_says_how_long(wire: Wire, header: str, least: float, most: float) -> None:
+    """Retry-After in seconds or as a date is kept to, up to ``max_retry_delay``; rubbish is not there at all."""
+    wire.send(GET, Script(slow_down(header), 200), max_retry_delay=60)
+    (pause,) = wire.pauses
+    assert least <= pause <= most
+
+
+def test_retell_says_until_when(wire: Wire, simulator: Simulator) -> None:
+    """A date is compared with this machine's clock."""
+    simulator.fail(Fault(endpoint="get-concurrency", answer=429, retry_after=40, as_date=True))
+    wire.send(endpoints.get_concurrency(), simulator)
+    (pause,) = wire.pauses
+    assert 30 < pause <= 40
+
+
+def test_no_pause_is_longer_than_the_longest(wire: Wire) -> None:
+    """``max_retry_delay`` caps the back-off as well."""
+    with pytest.raises(RetellServerError):
+        wire.send(GET, Script(503), max_attempts=6, max_retry_delay=0.1)
+    assert wire.pauses == [0.1] * 5
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("rubbish", None),
+        ("nan", None),
+        ("inf", None),
+        ("2.5", 2.5),
+        ("-1", 0),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", 20),
+        ("Thu, 01 Jan 1970 00:02:00", 20),
+        ("Thu, 01 Jan 1970 01:02:00 +0100", 20),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", 0),
+        ("Thu, 01 Jan 99999 00:02:00 GMT", None),
+        ("Thu, 01 Jan 1970 00:02:00 +99999999999999", None),
+    ],
+)
+def test_retry_after_is_read(header: str | None, seconds: float | None) -> None:
+    """100 s after the epoch: seconds, or a date with or without a time zone; None if nobody can read it."""
+    assert retry_after(header, now=100.0) == seconds
+
+
+# -- what an error says --------------------------------------------------------------------------------------
+
+STATUSES = {
+    400: RetellInvalidRequestError,
+    401: RetellAuthenticationError,
+    402: RetellPaymentError,
+    403: RetellPermissionError,
+    404: RetellNotFoundError,
+    422: RetellNotFoundError,
+    429: RetellRateLimitError,
+    500: RetellServerError,
+    502: RetellServerError,
+}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda status: httpx.Response(status, json={"status": "error", "message": "In Retell's words."}),
+        lambda status: httpx.Response(status, json={"error_message": "In Retell's words."}),
+        lambda status: httpx.Response(status, text="In Retell's words."),
+    ],
+    ids=["message", "error_message", "text"],
+)
+@pytest.mark.parametrize(("status", "kind"), STATUSES.items())
+def test_a_refused_registration_is_a_typed_error(
+    wire: Wire, status: int, kind: type[RetellStatusError], form: Callable[[int], httpx.Response]
+) -> None:
+    """Class by status, Retell's own words in whichever form they come, and no retry where it would not help."""
+    with pytest.raises(kind) as refused:
+        wire.send(REGISTER, Script(partial(form, status)), max_attempts=1)
+    assert type(refused.value) is kind
+    assert (refused.value.status_code, refused.value.message) == (status, "In Retell's words.")
+    assert str(refused.value).startswith(f"POST /v2/register-phone-call: {status} In Retell's words.")
+    assert isinstance(refused.value, AirflowFailException) is (status < 429)
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (401, "Check the API key (Password) of connection 'retell_team'."),
+        (402, "Check the payment method and the credit of the Retell account."),
+        (403, "Give the API key of connection 'retell_team' this permission in the dashboard."),
+        (404, "Check the id, and that it belongs to the account of connection 'retell_team'."),
+        (422, "Check the id, and that it belongs to the account of connection 'retell_team'."),
+    ],
+)
+def test_an_error_says_what_to_do(wire: Wire, status: int, advice: str) -> None:
+    """After Retell's words stands where to look, with the connection's id."""
+    with pytest.raises(RetellStatusError) as refused:
+        wire.send(GET, Script(status), conn_id="retell_team")
+    assert str(refused.value) == f"GET /v2/get-call/call_1: {status} In words: {status}. {advice}"
+
+
+@pytest.mark.parametrize("body", [{}, [], {"message": ""}, {"message": {"code": 5}}, {"message": None}])
+def test_an_error_without_words_shows_its_body(wire: Wire, body: Any) -> None:
+    """Whatever is there is better than nothing."""
+    with pytest.raises(RetellInvalidRequestError) as refused:
+        wire.send(REGISTER, Script(partial(httpx.Response, 400, text=json.dumps(body))))
+    assert refused.value.message == json.dumps(body)
+
+
+def test_an_error_is_no_longer_than_a_line(wire: Wire) -> None:
+    """A gateway's page does not fill the log: its first 200 characters, in one line."""
+    page = partial(httpx.Response, 500, html="<html>\n  <body>\n" + "x" * 10_000)
+    with pytest.raises(RetellServerError) as failed:
+        wire.send(GET, Script(page))
+    assert failed.value.message.startswith("<html> <body> xxx")
+    assert len(failed.value.message) == 200
+
+
+def test_an_error_knows_how_long_to_wait(wire: Wire) -> None:
+    """``retry_after`` is what Retell asks for, also where this package waits no more."""
+    with pytest.raises(RetellRateLimitError) as slower:
+        wire.send(GET, Script(slow_down("3600")), max_attempts=1)
+    assert slower.value.retry_after == 3600
+
+
+UNREADABLE: dict[str, tuple[Callable[[], httpx.Response], str]] = {
+    "html": (partial(httpx.Response, 200, html="<h1>Welcome</h1>"), "not JSON. It begins: '<h1>Welcome</h1>'"),
+    "truncated": (
+        partial(httpx.Response, 201, text='{"call_id": "ca'),
+        'not JSON. It begins: \'{"call_id": "ca\'',
+    ),
+    "empty": (partial(httpx.Response, 204), "not JSON. It begins: ''"),
+    "no text": (partial(httpx.Response, 200, content=b'{"call_id": "\xff"}'), "not JSON. It begins: '{"),
+    "endless": (partial(httpx.Response, 200, text="[" * 100_000), "not JSON. It begins: '[[["),
+    "no object": (partial(httpx.Response, 200, json=["call_1"]), "not a JSON object. It begins: '[\"call_1\"]'"),
+    "no id": (partial(httpx.Response, 201, json={}), "a call whose call_id is missing or of another type."),
+    "no text for an id": (partial(httpx.Response, 200, json={"call_id": 5}), "a call whose call_id is missing"),
+    "redirect": (
+        partial(httpx.Response, 302, headers={"location": "https://evil.example/"}, text="Moved"),
+        "a redirect, which is not followed. It begins: 'Moved'",
+    ),
+    "not modified": (partial(httpx.Response, 304), "a redirect, which is not followed."),
+}
+
+
+@pytest.mark.parametrize(("answer", "problem"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_unreadable_answer_is_shown(wire: Wire, answer: Callable[[], httpx.Response], problem: str) -> None:
+    """Status, what is wrong, the first characters, and where to look; placing a call is not tried again."""
+    retell = Script(answer)
+    with pytest.raises(RetellResponseError) as unreadable:
+        wire.send(REGISTER, retell)
+    status = answer().status_code
+    assert f"POST /v2/register-phone-call: Retell's answer ({status}) is {problem}" in str(unreadable.value)
+    assert "Check that the Host of connection 'retell_default' is Retell's API." in str(unreadable.value)
+    assert (unreadable.value.status_code, unreadable.value.may_have_arrived) == (status, True)
+    assert len(retell.requests) == 1
+
+
+def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> None:
+    """A body that cannot be unpacked has arrived all the same."""
+    headers = {"content-encoding": "gzip"}
+    with pytest.raises(RetellResponseError, match="the answer is not encoded as it says"):
+        wire.send(REGISTER, Script(partial(httpx.Response, 200, headers=headers, stream=httpx.ByteStream(b"no"))))
+
+
+@each({"register": REGISTER, "get": GET})
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(wire: Wire, endpoint: Endpoint[Any], status: int) -> None:
+    """The key goes to the host of the connection and nowhere else, and asking again would change nothing."""
+    retell = Script(partial(httpx.Response, status, headers={"location": "https://evil.example/v2"}), 200)
+    with pytest.raises(RetellResponseError, match="a redirect, which is not followed"):
+        wire.send(endpoint, retell)
+    assert [request.url.host for request in retell.requests] == ["api.retellai.com"]
+
+
+def every_error_of_httpx() -> Iterable[Exception]:
+    for kind in vars(httpx).values():
+        if not inspect.isclass(kind) or not issubclass(kind, Exception):
+            continue
+        if kind is httpx.HTTPStatusError:
+            request = httpx.Request("GET", "https://api.retellai.com")
+            yield kind("refused", request=request, response=httpx.Response(400))
+        elif "message" in inspect.signature(kind).parameters:
+            yield kind("lost")
+        else:
+            yield kind()
+
+
+@each(list(every_error_of_httpx()), "error")
+def test_no_error_of_httpx_leaks(wire: Wire, error: Exception) -> None:
+    """Users catch this package's errors, and are told which of the library's it was."""
+    with pytest.raises((RetellConnectionError, RetellResponseError)) as translated:
+        wire.send(REGISTER, Script(error), max_attempts=1)
+    named = f"({type(error).__name__}: " in str(translated.value)
+    assert named is not isinstance(error, httpx.DecodingError)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "may_have_arrived"),
+    [
+        ([httpx.ConnectError("refused")], False),
+        ([429], False),
+        ([400], False),
+        ([500], True),
+        ([httpx.ReadTimeout("timed out"), httpx.ConnectError("refused")], True),
+        ([503, 429], True),
+        ([429, httpx.ConnectError("refused")], False),
+        ([httpx.ConnectError("refused"), 503, httpx.ConnectError("refused")], True),
+        ([502, 401], True),
+    ],
+)
+def test_a_lost_answer_stays_lost(wire: Wire, attempts: list[Any], may_have_arrived: bool) -> None:
+    """Once an attempt may have placed the call, a later refusal does not say that it has not."""
+    with pytest.raises(RetellError) as lost:
+        wire.send(CREATE_WITH_A_KEY, Script(*attempts), max_attempts=len(attempts))
+    assert lost.value.may_have_arrived is may_have_arrived
+
+
+def test_one_request_does_not_remember_another(wire: Wire) -> None:
+    """What became of an earlier request says nothing about this one."""
+
+    def twice() -> Flow[list[bool]]:
+        flags = []
+        for _ in range(2):
+            try:
+                yield CREATE
+            except RetellError as error:
+                flags.append(error.may_have_arrived)
+        return flags
+
+    assert wire.run(twice(), Script(503, 400)) == [True, False]
+
+
+# -- what nobody may read ------------------------------------------------------------------------------------
+
+ECHO = f"Bearer {KEY} called {TO}"
+ECHOES: dict[str, Exception | Callable[[], httpx.Response]] = {
+    "message": partial(httpx.Response, 401, json={"message": ECHO}),
+    "error_message": partial(httpx.Response, 400, json={"error_message": ECHO}),
+    "slower": partial(httpx.Response, 429, json={"message": ECHO}),
+    "body": partial(httpx.Response, 422, json={"echo": ECHO}),
+    "page": partial(httpx.Response, 503, html=f"<h1>{ECHO}</h1>"),
+    "unreadable": partial(httpx.Response, 200, text=ECHO),
+    "no call": partial(httpx.Response, 200, json={"echo": ECHO}),
+    "redirect": partial(httpx.Response, 302, headers={"location": f"/?{ECHO}"}, text=ECHO),
+    "header": httpx.LocalProtocolError(f"Illegal header value b'{ECHO}'"),
+    "line": httpx.RemoteProtocolError(f"illegal header line: bytearray(b'{ECHO}')"),
+    "encoding": httpx.DecodingError(ECHO),
+    "refused": httpx.ConnectError(ECHO),
+}
+
+
+@each(ECHOES, "echo")
+def test_neither_key_nor_number_gets_into_errors_or_logs(
+    wire: Wire, echo: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever repeats what was sent, Retell or a gateway, does not get it into a task's log."""
+    with caplog.at_level(logging.DEBUG), pytest.raises(RetellError) as failed:
+        wire.send(GET, Script(echo), max_attempts=2)
+    error = failed.value
+    told = [str(error), repr(error), *traceback.format_exception(error), caplog.text, str(vars(error))]
+    for secret in (KEY, TO[:-4]):
+        assert secret not in "\n".join(told)
+    assert "…0100" in str(error)
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_requests_to_retell_are_not_logged_one_by_one(
+    wire: Wire, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    """A line of httpx per request would fill the log of a task that polls for hours; other hosts keep theirs."""
+    with caplog.at_level(level, logger="httpx"):
+        wire.send(GET, Script(200))
+        wire.send(GET, Script(200), base_url="http://127.0.0.1:8787")
+        assert not caplog.records
+        with httpx.Client(transport=Script(200)) as other:
+            other.get("https://other.example/")
+            other.get("http://127.0.0.1:9999/")
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
+    assert "https://other.example/" in caplog.text
+
+
+# -- over a socket -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["drop", "reset", "truncate"])
+def test_a_connection_that_breaks_is_repeated_where_that_is_harmless(
+    wire: Wire, simulator: Simulator, answer: Any
+) -> None:
+    """A real socket breaks as the transports above do."""
+    simulator.fail(Fault(endpoint="*", answer=answer, times=2))
+    with simulator.serve() as url:
+        with pytest.raises(RetellConnectionError, match=f"no answer from {url}") as lost:
+            wire.send(REGISTER, base_url=url)
+        wire.send(endpoints.get_concurrency(), base_url=url)
+    assert lost.value.may_have_arrived
+    assert [request.endpoint for request in simulator.requests] == ["register-phone-call"] + [
+        "get-concurrency"
+    ] * 2
+
+
+def test_nobody_there_is_a_refused_connection(wire: Wire, simulator: Simulator) -> None:
+    """A port that nobody listens on is tried again, and certainly placed no call."""
+    with simulator.serve() as url:
+        pass
+    with pytest.raises(RetellConnectionError, match=r"It was not carried out\.$") as refused:
+        wire.send(REGISTER, base_url=url, max_attempts=3)
+    assert not refused.value.may_have_arrived
+    assert len(wire.pauses) == 2
+
+
+def test_leaving_the_block_closes_the_connections(wire: Wire) -> None:
+    """A client is a context manager and leaves nothing open."""
+    retell = Script(200)
+    wire.send(GET, retell)
+    assert retell.closed
+
+
+# -- flows -----------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_gets_answers_and_errors(wire: Wire) -> None:
+    """A flow is sent each answer, is thrown each error, and its result is returned."""
+
+    def flow() -> Flow[list[str]]:
+        call: Call = yield GET
+        try:
+            yield REGISTER
+        except RetellInvalidRequestError as error:
+            again: Call = yield GET
+            return [call.call_id, error.message, again.call_id]
+        return []
+
+    assert wire.run(flow(), Script(200, 400, 200)) == ["call_1", "In words: 400.", "call_1"]
+
+
+def test_an_error_a_flow_does_not_expect_is_raised(wire: Wire) -> None:
+    """It ends the flow, and its clean-up runs."""
+    cleaned = []
+
+    def flow() -> Flow[None]:
+        try:
+            yield GET
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(RetellNotFoundError):
+        wire.run(flow(), Script(404))
+    assert cleaned == [True]
+
+
+def test_a_flow_may_have_nothing_to_send(wire: Wire) -> None:
+    """No request, only a result."""
+
+    def flow() -> Flow[str]:
+        return "done"
+        yield GET
+
+    assert wire.run(flow(), Script(200)) == "done"

@@ -1,0 +1,497 @@
+"""The documentation says what the code does: every argument, default, word, message, link and example."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.common.compat.sdk import AirflowFailException
+from conftest import DAGS, SteppingClock, TaskInstance
+from retell.types import PhoneCallResponse
+from test_layers import LEVEL
+
+import airflow_provider_retell
+from airflow_provider_retell import connection, endpoints, errors
+from airflow_provider_retell.client import RetellClient, may_be_repeated
+from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
+from airflow_provider_retell.errors import (
+    RetellConnectionError,
+    RetellError,
+    RetellResponseError,
+    RetellStatusError,
+)
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
+from airflow_provider_retell.placing import STORE_KEY
+from airflow_provider_retell.retry_policy import RetellRetryPolicy
+from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
+from airflow_provider_retell.sensors import RetellCallSensor
+from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_dags/*.md")]
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
+OPERATORS, CONNECTION = PAGES["docs/operators.md"], PAGES["docs/connection.md"]
+ERRORS, OUTCOMES = PAGES["docs/errors.md"], PAGES["docs/outcomes.md"]
+FROM = "+14155550199"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def section(page: str, heading: str) -> str:
+    """Return what stands between a heading and the next one, of whatever level."""
+    # A comment in a code block is no heading.
+    veiled = re.sub(
+        r"^```.*?^```", lambda block: block[0].replace("#", "\0"), page, flags=re.DOTALL | re.MULTILINE
+    )
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", veiled, re.DOTALL | re.MULTILINE)
+    assert found, f"no heading {heading!r}"
+    return found[1].replace("\0", "#")
+
+
+def table(text: str, first_column: str) -> list[list[str]]:
+    """Return the lines of the tables whose first column has this name; cells that are code without backticks."""
+    bodies = re.findall(rf"^\| {re.escape(first_column)} \|.*\n\|[ |-]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert bodies, f"no table of {first_column!r}"
+    lines = [line.strip("|").split("|") for body in bodies for line in body.splitlines()]
+    return [[re.sub(r"^`([^`]*)`$", r"\1", cell.strip()) for cell in line] for line in lines]
+
+
+def plain(text: str) -> str:
+    """Return a text on one line."""
+    return " ".join(text.split())
+
+
+# -- operators.md --------------------------------------------------------------------------------------------
+
+
+def arguments(constructor: Callable[..., None]) -> list[list[str]]:
+    """Return the arguments of a signature with their defaults, as the tables write them."""
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    return [[each.name, default(each)] for each in parameters if each.kind is not each.VAR_KEYWORD]
+
+
+def default(parameter: inspect.Parameter) -> str:
+    """Return a default as the tables write it."""
+    match parameter:
+        case inspect.Parameter(default=inspect.Parameter.empty):
+            return "required"
+        case inspect.Parameter(name="deferrable"):  # False here, and what the reader's configuration says there
+            return "Airflow's `default_deferrable`"
+        case inspect.Parameter(name="retry_policy"):  # None where Airflow has no retry policies
+            return "RetellRetryPolicy()"
+        case inspect.Parameter(default=timedelta() as pause):
+            return f"timedelta(minutes={pause.total_seconds() / 60:g})"
+    return repr(parameter.default)
+
+
+@pytest.mark.parametrize(
+    ("heading", "documented"),
+    [
+        ("RetellRegisterPhoneCallOperator", RetellRegisterPhoneCallOperator),
+        ("RetellCreatePhoneCallOperator", RetellCreatePhoneCallOperator),
+        ("Arguments of both operators", RetellCreatePhoneCallOperator.__bases__[0]),
+        ("RetellCallSensor", RetellCallSensor),
+        ("When the retry comes", RetellRetryPolicy),
+    ],
+)
+def test_every_argument_is_documented_with_its_default(heading: str, documented: type) -> None:
+    """A table has the arguments of the signature, no others, in its order, each with its default."""
+    listed = [line[:2] for line in table(section(OPERATORS, heading), "argument")]
+    assert listed == arguments(documented.__init__)  # type: ignore[misc]
+
+
+def test_every_field_that_a_row_leaves_out_is_documented() -> None:
+    """The section on rows names all that include can put back."""
+    assert set(re.findall(r"`(\w+)`", section(OPERATORS, "Rows"))) >= HEAVY_FIELDS | LATENCY_FIELDS
+
+
+def test_every_method_of_the_hook_is_documented() -> None:
+    """The table has what the hook offers to a task, and nothing that it does not."""
+    offered = {name for name, value in vars(RetellHook).items() if inspect.isfunction(value) and name[0] != "_"}
+    listed = " ".join(line[0] for line in table(section(OPERATORS, "The hook"), "method"))
+    assert set(re.findall(r"(\w+)\(", listed)) == offered - {"close", "run", "send"}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "rings", "sentence"),
+    [
+        ("agent_hangup", 12, "| 10:04:30 | | succeeds |"),
+        ("never_analyzed", 12, "the poll at 10:14:00 succeeds with a row without it."),
+        ("dial_no_answer", 45, "the poll at 10:01:00 succeeds."),
+    ],
+)
+def test_the_worked_example_of_waiting_is_right(
+    scenario: str, rings: float, sentence: str, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call with the times of the example, placed at ten o'clock, ends the wait when the page says so."""
+    simulator = Simulator(clock=clock.time, dial_delay=0, ring_seconds=rings, talk_seconds=208, analysis_delay=40)
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        create(clock, scenario, wait_for="analyzed").execute(TaskInstance().context())
+    minutes, seconds = divmod(int(sum(clock.slept)), 60)
+    assert f" 10:{minutes:02}:{seconds:02} " in sentence
+    assert sentence in plain(section(OPERATORS, "Waiting"))
+
+
+# -- connection.md -------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """The tables have the connection's settings, in the form's words, and the API's own address."""
+    listed = [line[:4] for line in table(section(CONNECTION, "Fields"), "name")]
+    settings = SETTINGS.items()
+    assert listed == [[name, each.label, f"{each.default:g}", f"{each.minimum:g}"] for name, each in settings]
+    fields = {line[0]: line[1:3] for line in table(section(CONNECTION, "Fields"), "field")}
+    labels = connection.FIELD_BEHAVIOUR["relabeling"]
+    assert fields["password"] == [labels["password"], ""]
+    assert fields["host"] == [labels["host"], connection.DEFAULT_BASE_URL]
+    assert f"`{connection.DEFAULT_CONN_ID}`" in CONNECTION
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_connection_that_is_shown_can_be_used(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page exports as a connection is read without complaint, with the key in it."""
+    exported = re.findall(r"AIRFLOW_CONN_(RETELL_\w+)='(.*?)'", PAGES[page], re.DOTALL)
+    for name, value in exported:
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", value)
+        assert RetellHook(name.lower()).get_conn().settings.api_key.startswith("key_")
+    assert exported or page not in {"README.md", "docs/connection.md"}
+
+
+REGISTER = endpoints.register_phone_call({"agent_id": "agent_1"})
+CREATE = endpoints.create_phone_call({"from_number": FROM, "to_number": "+14155550100"})
+KEYED = endpoints.create_phone_call({"from_number": FROM, "to_number": "+14155550100"}, idempotency_key="key")
+READ = endpoints.get_call("call_0123abcd")
+STOP = endpoints.stop_call("call_0123abcd")
+
+
+def status(code: int) -> RetellStatusError:
+    """Return the error of an answer with a status."""
+    return RetellStatusError.kind(code)("", status_code=code, message="")
+
+
+@pytest.mark.parametrize(
+    ("happened", "failures"),
+    [
+        (
+            "never arrived: refused, no such host, no connection in time",
+            [RetellConnectionError("", may_have_arrived=False)],
+        ),
+        ("429", [status(429)]),
+        ("no answer: time-out, connection lost", [RetellConnectionError("", may_have_arrived=True)]),
+        ("an answer nobody can read", [RetellResponseError("", status_code=200)]),
+        ("502, 503, 504", [status(502), status(503), status(504)]),
+        ("500, any other 5xx", [status(500), status(501), status(599)]),
+        (
+            "a redirect, any other 4xx",
+            [RetellResponseError("", status_code=302), status(400), status(401), status(422)],
+        ),
+    ],
+)
+def test_what_is_repeated_in_place_is_documented(happened: str, failures: list[RetellError]) -> None:
+    """Each line of the table is what the client decides, for each kind of request."""
+    said = {line[0]: line[1:] for line in table(section(CONNECTION, "What is repeated in place"), "what happened")}
+    harmless, risky = (cell.partition(":")[0] == "repeated" for cell in said[happened])
+    for error in failures:
+        assert {may_be_repeated(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
+        assert {may_be_repeated(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
+
+
+@pytest.mark.usefixtures("connect")
+def test_the_answer_of_the_test_button_is_the_documented_one() -> None:
+    """What the page shows is what the button says."""
+    assert blocks(CONNECTION, "text") == [f"{RetellHook().test_connection()[1]}\n"]
+
+
+# -- outcomes.md ---------------------------------------------------------------------------------------------
+
+
+def test_every_disconnection_reason_is_documented_with_its_outcome_and_status() -> None:
+    """The table has every reason, once, with the outcome it makes and the status it comes with."""
+    listed = [line[:3] for line in table(OUTCOMES, "`disconnection_reason`")]
+    statuses = {each.reason: each.status for each in SCENARIOS.values()}
+    expected = {
+        reason.value: (str(outcome_of("ended", reason)), statuses[reason]) for reason in DisconnectionReason
+    }
+    assert {
+        reason: (outcome, said.split("`")[0] or said.split("`")[1]) for reason, outcome, said in listed
+    } == expected
+    assert len(listed) == len(expected)
+
+
+def test_reasons_that_retell_no_longer_gives_are_marked() -> None:
+    """A reason is in use today if Retell's own SDK names it."""
+    (literal,) = get_args(PhoneCallResponse.model_fields["disconnection_reason"].annotation)[:1]
+    listed = {line[0]: line[3] for line in table(OUTCOMES, "`disconnection_reason`")}
+    assert listed == {reason: "today" if reason in get_args(literal) else "older" for reason in listed}
+
+
+def test_every_status_is_documented() -> None:
+    """The table says which statuses are the end of a call."""
+    listed = [line[:2] for line in table(section(OUTCOMES, "Statuses"), "`call_status`")]
+    assert listed == [[each.value, "yes" if each.is_terminal else "no"] for each in CallStatus]
+
+
+def test_every_outcome_is_documented() -> None:
+    """The table has the words that there are, in their order."""
+    assert [line[0] for line in table(section(OUTCOMES, "Outcomes"), "`outcome`")] == list(Outcome)
+
+
+# -- errors.md -----------------------------------------------------------------------------------------------
+
+
+def documented_errors() -> dict[str, type[RetellError]]:
+    """Return the public errors under the one that all of them are."""
+    public = {name: each for name, each in vars(errors).items() if isinstance(each, type) and name[0] != "_"}
+    return {
+        name: each for name, each in public.items() if issubclass(each, RetellError) and each is not RetellError
+    }
+
+
+def test_every_error_is_documented_as_final_or_transient() -> None:
+    """The table has every error; the final ones are those that Airflow does not retry."""
+    listed = {re.findall(r"\w+", line[0])[0]: line[1] for line in table(ERRORS, "error")}
+    final = {name: issubclass(each, AirflowFailException) for name, each in documented_errors().items()}
+    assert listed == {name: "final" if it_is else "transient" for name, it_is in final.items()}
+
+
+@pytest.mark.parametrize(("name", "error"), documented_errors().items())
+def test_every_attribute_of_an_error_is_documented(name: str, error: type[RetellError]) -> None:
+    """What an error can be asked for is in its section, or in that of the error it is a kind of."""
+    sections = [section(ERRORS, each.__name__) for each in error.__mro__ if each.__name__ in documented_errors()]
+    for each in inspect.signature(error.__init__).parameters.values():
+        if each.kind is each.KEYWORD_ONLY:
+            assert any(f"`{each.name}`" in text for text in sections), (name, each.name)
+
+
+class Nobody(httpx.BaseTransport):
+    """A network on which every request meets the same error."""
+
+    def __init__(self, error: httpx.HTTPError) -> None:
+        self.error = error
+
+    def handle_request(self, _: httpx.Request) -> httpx.Response:
+        raise self.error
+
+
+class Store(dict[str, Any]):
+    """A task state store."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+def create(clock: SteppingClock, scenario: str = "agent_hangup", **given: Any) -> RetellCreatePhoneCallOperator:
+    """Return an operator that has Retell dial the number of a scenario."""
+    number = SCENARIOS[scenario].number
+    operator = RetellCreatePhoneCallOperator(task_id="call", from_number=FROM, to_number=number, **given)
+    operator._clock = clock
+    return operator
+
+
+class World:
+    """Where things go wrong: each method is a way, and does what raises the error."""
+
+    def __init__(self, simulator: Simulator, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.simulator, self.clock, self.monkeypatch = simulator, clock, monkeypatch
+        self.store = Store()
+
+    def send(self, endpoint: endpoints.Endpoint[Any], transport: httpx.BaseTransport) -> None:
+        settings = ConnectionSettings(api_key="key_simulator", max_attempts=1)
+        with RetellClient(settings, transport=transport) as client:
+            client.send(endpoint)
+
+    def answered(self, endpoint: endpoints.Endpoint[Any], **fault: Any) -> None:
+        self.simulator.fail(Fault(endpoint="*", **fault))
+        self.send(endpoint, self.simulator)
+
+    def run(self, operator: RetellCreatePhoneCallOperator, **numbers: int) -> str:
+        row = operator.execute(TaskInstance(**numbers).context(task_state_store=self.store))
+        return str(row["call_id"])
+
+    def not_a_number(self) -> None:
+        RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to_number="415 555 0100").execute({})
+
+    def not_a_string(self) -> None:
+        endpoints.register_phone_call({"agent_id": "agent_1", "retell_llm_dynamic_variables": {"age": 42}})
+
+    def no_key(self) -> None:
+        self.monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", '{"conn_type": "retell"}')
+        RetellHook().get_conn()
+
+    def refused(self) -> None:
+        self.send(CREATE, Nobody(httpx.ConnectError("[Errno 111] Connection refused")))
+
+    def late(self) -> None:
+        self.send(CREATE, Nobody(httpx.ReadTimeout("The read operation timed out")))
+
+    def busy(self) -> None:
+        self.run(create(self.clock, "dial_busy", wait_for="ended", fail_on="busy"))
+
+    def too_long(self) -> None:
+        self.run(create(self.clock, "talks_forever", wait_for="ended", timeout=60))
+
+    def busy_for_a_sensor(self) -> None:
+        ids = [
+            self.run(create(self.clock, scenario, durable=False), max_tries=n)
+            for n, scenario in enumerate(("dial_busy", "agent_hangup"))
+        ]
+        self.clock.sleep(60)
+        sensor = RetellCallSensor(task_id="wait", call_id=ids, fail_on="busy")
+        sensor.execute(TaskInstance().context())
+
+    def deleted(self) -> None:
+        self.run(create(self.clock))
+        self.simulator.fail(Fault(endpoint="get-call", answer=422))
+        self.run(create(self.clock), try_number=2)
+
+    def lost(self) -> None:
+        self.simulator.fail(Fault(endpoint="create-phone-call", answer="drop", times=4))
+        with pytest.raises(RetellConnectionError):
+            self.run(create(self.clock))
+        self.clock.sleep(7200)
+        self.run(create(self.clock), try_number=2)
+
+    def not_ours(self) -> None:
+        self.store.set(STORE_KEY, "something else")
+        self.run(create(self.clock), try_number=2)
+
+
+WRONG: dict[str, list[Callable[[World], Any]]] = {
+    "RetellInputError": [World.not_a_number, World.not_a_string, World.no_key],
+    "RetellConnectionError": [World.refused, World.late],
+    "RetellStatusError": [],
+    "RetellInvalidRequestError": [lambda world: world.answered(CREATE, answer=400)],
+    "RetellAuthenticationError": [lambda world: world.answered(CREATE, answer=401)],
+    "RetellPaymentError": [lambda world: world.answered(CREATE, answer=402)],
+    "RetellPermissionError": [lambda world: world.answered(CREATE, answer=403)],
+    "RetellNotFoundError": [lambda world: world.send(READ, world.simulator)],
+    "RetellRateLimitError": [lambda world: world.answered(CREATE, answer=429)],
+    "RetellServerError": [lambda world: world.answered(CREATE, answer=500)],
+    "RetellResponseError": [lambda world: world.answered(READ, answer=200, html=True)],
+    "RetellCallError": [World.busy],
+    "RetellCallTimeoutError": [World.too_long],
+    "RetellCallFinalError": [World.busy_for_a_sensor, World.deleted, World.lost, World.not_ours],
+}
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("name", documented_errors())
+def test_the_messages_are_the_documented_ones(
+    name: str, simulator: Simulator, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every message on the page is what the package says when that goes wrong, but for the call's id."""
+    said = []
+    for goes_wrong in WRONG[name]:
+        with pytest.raises(RetellError) as raised:
+            goes_wrong(World(simulator, clock, monkeypatch))
+        assert type(raised.value).__name__ == name
+        said.append(re.sub(r"call_[0-9a-f]{16,}", "call_0123abcd", f"{raised.value}\n"))
+    assert blocks(section(ERRORS, name), "text") == said
+
+
+# -- every page ----------------------------------------------------------------------------------------------
+
+EXAMPLES = [(page, number, code) for page in PAGES for number, code in enumerate(blocks(PAGES[page], "python"))]
+DAG_FILES = [example for example in EXAMPLES if "@dag" in example[2] or "DAG(" in example[2]]
+
+
+@pytest.mark.parametrize(("page", "number", "code"), EXAMPLES)
+def test_python_compiles(page: str, number: int, code: str) -> None:
+    """Every Python block is Python."""
+    compile(code, f"{page}, block {number}", "exec")
+
+
+@pytest.mark.parametrize(("page", "number", "code"), DAG_FILES)
+def test_a_dag_is_one_for_airflow(page: str, number: int, code: str, tmp_path: Path) -> None:
+    """Every block with a DAG, saved as a file, gives Airflow a DAG, without an error or a warning."""
+    path = tmp_path / f"{Path(page).stem}_{number}.py"
+    path.write_text(code)
+    bag = DagBag(tmp_path, collect_dags=False)
+    dags = bag.process_file(str(path), safe_mode=True)
+    assert (len(dags), bag.import_errors, bag.captured_warnings) == (1, {}, {})
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/connection.md", "docs/errors.md", "docs/operators.md"])
+def test_short_examples_run(page: str) -> None:
+    """The other blocks of a page run one after the other: every argument they name is one there is."""
+    namespace: dict[str, Any] = {}
+    for example in EXAMPLES:
+        if example[0] == page and example not in DAG_FILES:
+            exec(example[2], namespace)  # noqa: S102 (our own documentation)
+
+
+@pytest.fixture
+def dag_of_the_readme() -> Iterator[Any]:
+    """The DAG on the first screen, saved as a file where Airflow finds it again."""
+    from airflow.utils.db import initdb  # noqa: PLC0415 (Airflow's home is set in conftest)
+
+    initdb()
+    path = DAGS / "call_people.py"
+    path.write_text(blocks(PAGES["README.md"], "python")[0])
+    (dag,) = DagBag(DAGS, collect_dags=False).process_file(str(path))
+    yield dag
+    path.unlink()
+
+
+def test_the_dag_of_the_readme_runs(dag_of_the_readme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first thing a reader copies says, it does: register two calls, wait for both, load both."""
+    simulator = Simulator(clock=RealClock(speed=10_000))
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        run = dag_of_the_readme.test()
+    assert run.state == "success"
+    assert {ti.task_id for ti in run.get_task_instances()} == {"read_people", "register", "wait", "load"}
+    assert len(simulator.calls) == 2
+
+
+def anchors(page: str) -> set[str]:
+    """Return what can follow the # in a link to a page."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    """A relative link names a file that is there, and behind # a heading of it."""
+    for link in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path.read_text()), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_exists(page: str) -> None:
+    """What a page tells to make can be made."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:^\$ .*|`)\bmake ([a-z-]+)", PAGES[page], re.MULTILINE)) <= set(targets)
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    """The top section of the changelog is the one of the version in the package."""
+    versions = re.findall(r"^## (\S+)", PAGES["CHANGELOG.md"], re.MULTILINE)
+    assert versions[0] == airflow_provider_retell.__version__
+
+
+def test_the_layers_are_the_documented_ones() -> None:
+    """The list in CONTRIBUTING.md has every module of the package, from the lowest layer to the highest."""
+    listed = re.findall(r"^    (\w+)\.py ", PAGES["CONTRIBUTING.md"], re.MULTILINE)
+    assert sorted(listed) == sorted(LEVEL)
+    assert listed == sorted(listed, key=LEVEL.__getitem__)

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.endpoints import Endpoint, Page, next_page
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.models import Call, RegisterPhoneCallRequest
+
+NUMBERS = {"from_number": "+14155550100", "to_number": "+14155550199"}
+KEYED = NUMBERS | {"idempotency_key": "key-1"}
+EVERYTHING = {"limit": 1000}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "method", "path", "body"),
+    [
+        (endpoints.register_phone_call({"agent_id": "a"}), "POST", "/v2/register-phone-call", {"agent_id": "a"}),
+        (endpoints.create_phone_call(NUMBERS), "POST", "/v2/create-phone-call", NUMBERS),
+        (endpoints.create_phone_call(NUMBERS, idempotency_key="key-1"), "POST", "/v2/create-phone-call", KEYED),
+        (endpoints.create_phone_call(KEYED), "POST", "/v2/create-phone-call", KEYED),
+        (endpoints.get_call("call_1"), "GET", "/v2/get-call/call_1", None),
+        (endpoints.stop_call("call_1"), "POST", "/v2/stop-call/call_1", None),
+        (endpoints.list_calls(), "POST", "/v3/list-calls", EVERYTHING),
+        (endpoints.get_concurrency(), "GET", "/get-concurrency", None),
+        (endpoints.get_api_key_info(), "GET", "/get-api-key-info", None),
+    ],
+)
+def test_each_request_is_what_retell_documents(endpoint: Endpoint[Any], method: str, path: str, body: Any) -> None:
+    """Method, path and body."""
+    assert (endpoint.method, endpoint.path, endpoint.body) == (method, path, body)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "repeatable"),
+    [
+        (endpoints.register_phone_call({"agent_id": "a"}), False),
+        (endpoints.create_phone_call(NUMBERS), False),
+        (endpoints.create_phone_call(NUMBERS, idempotency_key="key-1"), True),
+        (endpoints.create_phone_call(KEYED), True),
+        (endpoints.get_call("call_1"), True),
+        (endpoints.stop_call("call_1"), True),
+        (endpoints.list_calls(), True),
+        (endpoints.get_concurrency(), True),
+        (endpoints.get_api_key_info(), True),
+    ],
+)
+def test_what_may_be_sent_twice_says_so(endpoint: Endpoint[Any], repeatable: bool) -> None:
+    """A second registration is a second call, a second creation without a key rings twice; the rest is safe."""
+    assert endpoint.repeatable is repeatable
+    assert endpoint.because
+
+
+def test_an_endpoint_is_a_value() -> None:
+    """It can be kept, compared and sent later, and nobody can change it in between."""
+    endpoint = endpoints.get_call("call_1")
+    assert endpoint == endpoints.get_call("call_1")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        endpoint.path = "/v2/elsewhere"
+
+
+def test_a_request_is_a_model_or_a_mapping() -> None:
+    """Both give the same body."""
+    model = RegisterPhoneCallRequest(agent_id="a", metadata={"order": 7})
+    assert endpoints.register_phone_call(model).body == {"agent_id": "a", "metadata": {"order": 7}}
+
+
+@pytest.mark.parametrize("key", ["", " ", "None"])
+def test_a_key_that_protects_nothing_is_refused(key: str) -> None:
+    """A blank key would make a creation look safe to repeat."""
+    with pytest.raises(RetellInputError, match="idempotency_key must be given"):
+        endpoints.create_phone_call(NUMBERS, idempotency_key=key)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [endpoints.get_call, endpoints.stop_call, lambda call_id: endpoints.list_calls(call_ids=["call_1", call_id])],
+)
+@pytest.mark.parametrize("call_id", ["", None, "a/b", "a?b", "..", "call_1\n"])
+def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Endpoint[Any]], call_id: Any) -> None:
+    """There is no request that could be sent with an id that is none."""
+    with pytest.raises(RetellInputError, match="call_id must be the id of a call"):
+        make(call_id)
+
+
+# -- answers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        endpoints.register_phone_call({"agent_id": "a"}),
+        endpoints.create_phone_call(NUMBERS),
+        endpoints.get_call("a"),
+    ],
+)
+def test_a_call_is_read(endpoint: Endpoint[Call]) -> None:
+    """Three answers are a call object, unknown fields and all."""
+    call = endpoint.read({"call_id": "call_1", "call_status": "registered", "tomorrow": 1})
+    assert call.json_dict() == {"call_id": "call_1", "call_status": "registered", "tomorrow": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ({}, "a call whose call_id is missing or of another type"),
+        ({"call_id": 5}, "a call whose call_id is missing or of another type"),
+        ({"call_id": "call_1", "call_status": []}, "a call whose call_status is missing or of another type"),
+        ([], "not a JSON object"),
+        (None, "not a JSON object"),
+    ],
+)
+def test_what_is_no_call_is_not_read(answer: Any, problem: str) -> None:
+    """The complaint names the field, without the value."""
+    with pytest.raises(ValueError, match=f"^{problem}$"):
+        endpoints.get_call("call_1").read(answer)
+
+
+@pytest.mark.parametrize("endpoint", [endpoints.get_concurrency(), endpoints.get_api_key_info()])
+def test_facts_about_the_account_are_read_as_they_are(endpoint: Endpoint[dict[str, Any]]) -> None:
+    """Two answers are objects handed on as they came."""
+    assert endpoint.read({"org_name": "Example"}) == {"org_name": "Example"}
+    with pytest.raises(ValueError, match="not a JSON object"):
+        endpoint.read("busy")
+
+
+def test_nothing_is_read_of_a_hang_up() -> None:
+    """Retell answers 204 without a body, and whatever else it may say is no concern."""
+    endpoint = endpoints.stop_call("call_1")
+    assert endpoint.empty
+    assert endpoint.read(None) is None
+
+
+# -- lists -------------------------------------------------------------------------------------------------
+
+
+def enum(*values: str) -> dict[str, Any]:
+    return {"type": "enum", "op": "in", "value": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "criteria"),
+    [
+        ({"call_ids": ["call_1", "call_2"]}, {"call_id": enum("call_1", "call_2")}),
+        ({"call_ids": ("call_1",)}, {"call_id": enum("call_1")}),
+        ({"call_ids": "call_1"}, {"call_id": enum("call_1")}),
+        ({"call_ids": []}, {"call_id": enum()}),
+        ({"agent_id": "agent_1"}, {"agent": [{"agent_id": "agent_1"}]}),
+        ({"call_status": ["ended", "error"]}, {"call_status": enum("ended", "error")}),
+        ({"call_status": "ended"}, {"call_status": enum("ended")}),
+        ({"direction": "inbound"}, {"direction": enum("inbound")}),
+        ({"batch_call_id": "batch_1"}, {"batch_call_id": {"type": "string", "op": "eq", "value": "batch_1"}}),
+        ({"started_from": 5}, {"start_timestamp": {"type": "number", "op": "ge", "value": 5}}),
+        ({"started_from": 0}, {"start_timestamp": {"type": "number", "op": "ge", "value": 0}}),
+        ({"started_before": 9}, {"start_timestamp": {"type": "number", "op": "lt", "value": 9}}),
+        (
+            {"started_from": 5, "started_before": 9},
+            {"start_timestamp": {"type": "range", "op": "bt", "value": [5, 8]}},
+        ),
+        (
+            {"metadata": {"order": "7", "retry": 2, "rate": 0.5, "vip": True}},
+            {
+                "metadata": [
+                    {"key": "order", "type": "string", "op": "eq", "value": "7"},
+                    {"key": "retry", "type": "number", "op": "eq", "value": 2},
+                    {"key": "rate", "type": "number", "op": "eq", "value": 0.5},
+                    {"key": "vip", "type": "boolean", "op": "eq", "value": True},
+                ]
+            },
+        ),
+        (
+            {"agent_id": "agent_1", "direction": "inbound"},
+            {"agent": [{"agent_id": "agent_1"}], "direction": enum("inbound")},
+        ),
+    ],
+)
+def test_each_filter_reaches_the_request(arguments: dict[str, Any], criteria: dict[str, Any]) -> None:
+    """Plain arguments become Retell's typed filters."""
+    assert endpoints.list_calls(**arguments).body == EVERYTHING | {"filter_criteria": criteria}
+
+
+def test_order_and_page_size_reach_the_request() -> None:
+    """Retell lists 50 calls if nobody says how many, so the page size is always sent."""
+    assert endpoints.list_calls(sort_order="ascending", page_size=2).body == {
+        "limit": 2,
+        "sort_order": "ascending",
+    }
+
+
+@pytest.mark.parametrize("page_size", [0, 1001])
+def test_a_page_has_1_to_1000_calls(page_size: int) -> None:
+    """Anything else is refused before Retell does."""
+    with pytest.raises(RetellInputError, match=f"page_size must be 1 to 1000, got {page_size}"):
+        endpoints.list_calls(page_size=page_size)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(None, "NoneType"), (["a"], "list"), ({}, "dict")])
+def test_metadata_is_compared_with_plain_values(value: Any, kind: str) -> None:
+    """Retell's filters know strings, numbers and booleans."""
+    with pytest.raises(RetellInputError, match=f"but 'order' is of type {kind}"):
+        endpoints.list_calls(metadata={"order": value})
+
+
+@pytest.mark.parametrize("op", ["eq", "sw"])
+def test_tagged_calls_are_found_by_the_tag_or_its_beginning(op: Any) -> None:
+    """An earlier try's call is looked up by what it left in the metadata."""
+    criterion = {"key": "airflow", "type": "string", "op": op, "value": "tag"}
+    body = EVERYTHING | {"filter_criteria": {"metadata": [criterion]}}
+    assert endpoints.list_tagged_calls("airflow", "tag", op=op).body == body
+
+
+def page(**answer: Any) -> Page:
+    """Read an answer of list-calls."""
+    return endpoints.list_calls().read(answer)
+
+
+def test_a_page_is_read() -> None:
+    """Its calls, and where the next page begins."""
+    read = page(items=[{"call_id": "call_1"}, {"call_id": "call_2"}], has_more=True, pagination_key="next")
+    assert [call.call_id for call in read.calls] == ["call_1", "call_2"]
+    assert read.cursor == "next"
+
+
+@pytest.mark.parametrize("item", [None, {}, {"call_id": 5}, {"call_id": "call_2", "call_status": 5}, "call_2"])
+def test_an_item_nobody_can_read_hides_no_other(item: Any) -> None:
+    """One broken call must not stop the wait for the other 999 of its page."""
+    read = page(items=[{"call_id": "call_1"}, item, {"call_id": "call_3"}], has_more=False)
+    assert [call.call_id for call in read.calls] == ["call_1", "call_3"]
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"items": None}, {"items": {}}, None])
+def test_what_is_no_page_is_not_read(answer: Any) -> None:
+    """The bare array of the older list-calls, or an object without items, is not taken for an empty page."""
+    with pytest.raises(ValueError, match="a list of calls without items"):
+        endpoints.list_calls().read(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"has_more": False},
+        {"has_more": False, "pagination_key": "left-over"},
+        {"has_more": True},
+        {"has_more": True, "pagination_key": None},
+        {"has_more": True, "pagination_key": ""},
+        {"has_more": True, "pagination_key": 5},
+        {},
+    ],
+)
+def test_the_last_page_ends_the_list(answer: dict[str, Any]) -> None:
+    """Whether Retell says so, or says there is more but not where."""
+    assert next_page(endpoints.list_calls(), page(items=[], **answer)) is None
+
+
+def test_the_next_page_is_asked_for_alike() -> None:
+    """Filters and page size stay; only the cursor is added, and then replaced."""
+    first = endpoints.list_calls(direction="inbound", page_size=2)
+    second = next_page(first, page(items=[], has_more=True, pagination_key="a"))
+    assert second is not None
+    assert second.body == {**first.body, "pagination_key": "a"}
+    third = next_page(second, page(items=[], pagination_key="b"))
+    assert third is not None
+    assert third.body == {**first.body, "pagination_key": "b"}
+    assert first.body == {"limit": 2, "filter_criteria": {"direction": enum("inbound")}}
+
+
+def test_a_cursor_that_leads_back_to_itself_ends_the_list() -> None:
+    """A server stuck on one page does not keep a task busy for ever."""
+    stuck = page(items=[], has_more=True, pagination_key="a")
+    second = next_page(endpoints.list_calls(), stuck)
+    assert second is not None
+    assert next_page(second, stuck) is None

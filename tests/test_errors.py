@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_retell import errors
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellCallError,
+    RetellConnectionError,
+    RetellError,
+    RetellInputError,
+    RetellInvalidRequestError,
+    RetellNotFoundError,
+    RetellPaymentError,
+    RetellPermissionError,
+    RetellRateLimitError,
+    RetellResponseError,
+    RetellServerError,
+    RetellStatusError,
+    describe,
+    mask_numbers,
+    shown,
+    transient,
+)
+
+DRAWN = re.findall(r"(\w+Error) .*(final|transient)$", errors.__doc__ or "", re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "retries"), DRAWN)
+def test_final_errors_end_the_task(name: str, retries: str) -> None:
+    """Errors drawn as final are Airflow's AirflowFailException, and no others: Airflow does not retry these."""
+    assert issubclass(getattr(errors, name), AirflowFailException) is (retries == "final")
+
+
+def test_the_tree_is_drawn_in_full() -> None:
+    """Every error there is stands in the drawing at the top of the module."""
+    named = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, RetellError) and not name.startswith("_")
+    }
+    assert named == {"RetellError", *(name for name, _ in DRAWN)}
+
+
+@pytest.mark.parametrize(
+    ("status_code", "kind"),
+    [
+        (400, RetellInvalidRequestError),
+        (401, RetellAuthenticationError),
+        (402, RetellPaymentError),
+        (403, RetellPermissionError),
+        (404, RetellNotFoundError),
+        (409, RetellInvalidRequestError),
+        (422, RetellNotFoundError),
+        (429, RetellRateLimitError),
+        (500, RetellServerError),
+        (503, RetellServerError),
+        (599, RetellServerError),
+    ],
+)
+def test_each_status_has_its_class(status_code: int, kind: type[RetellStatusError]) -> None:
+    """Users catch a class; 422 is Retell's own word for "no such call", and counts as 404 does."""
+    assert RetellStatusError.kind(status_code) is kind
+
+
+def test_input_errors_are_value_errors() -> None:
+    """A wrong argument is caught as Python's ValueError too."""
+    assert issubclass(RetellInputError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RetellConnectionError("no answer", may_have_arrived=True), True),
+        (RetellRateLimitError("slower", status_code=429, message="slower"), True),
+        (RetellServerError("broken", status_code=500, message="broken"), True),
+        (RetellAuthenticationError("who?", status_code=401, message="who?"), False),
+        (RetellNotFoundError("what?", status_code=422, message="what?"), False),
+        (RetellResponseError("not JSON", status_code=200), False),
+        (RetellInputError("agent_id must be given"), False),
+        (RetellCallError("busy", call_ids=("call_1",)), False),
+        (RuntimeError("a bug"), False),
+    ],
+)
+def test_a_wait_survives_trouble_on_the_way_only(error: Exception, expected: bool) -> None:
+    """A poll is repeated after no answer, 429 and 5xx; whatever the next poll would find again ends the wait."""
+    assert transient(error) is expected
+
+
+def test_an_error_is_described_for_a_trigger() -> None:
+    """An event carries the class and the message, as JSON."""
+    assert describe(RetellInputError("bad")) == {"error": "RetellInputError", "message": "bad"}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Item +14155550100 not found from phone-number", "Item …0100 not found from phone-number"),
+        ("4155550100", "…0100"),
+        ("555-0100", "…0100"),
+        ("+1 415 555 0100", "…0100"),
+        ("+1\u00a0415\u00a0555\u00a00100", "…0100"),
+        ("+1\u2011415\u2011555\u20110100", "…0100"),
+        ("+1/415/555/0100", "…0100"),
+        ("+49 (0)30 123456-78", "…5678"),
+        ("+1415555010012345", "…2345"),
+        ("+14155550100,+14155550199", "…0100,…0199"),
+        ("sip:+14155550100@example.org", "sip:…0100@example.org"),
+        ('{"to_number":"+14155550100"}', '{"to_number":"…0100"}'),
+    ],
+)
+def test_phone_numbers_are_masked(text: str, masked: str) -> None:
+    """However a phone number is written, its last four digits are all that is shown."""
+    assert mask_numbers(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "call_1234567890abcdef",
+        "agent_14155550100",
+        "http://127.0.0.1:8787",
+        "at most 50000 bytes",
+        "attempt 2 of 4, 503",
+        "0.28.1",
+    ],
+)
+def test_what_is_no_phone_number_stays(text: str) -> None:
+    """Ids, addresses and counts are what one needs to find the mistake."""
+    assert mask_numbers(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("+14155550100", "'…0100'"),
+        ("+1\u00a0415\u00a0555\u00a00100", "'…0100'"),
+        (None, "None"),
+        (["+14155550100", 7], "['…0100', 7]"),
+        ("x" * 1000, "'" + "x" * 119 + "…"),
+    ],
+)
+def test_a_given_value_is_shown_short_and_without_numbers(value: object, text: str) -> None:
+    """A message quotes what was given: enough of it to recognise, no phone number, no megabyte."""
+    assert shown(value) == text

@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from itertools import islice
+from typing import Any, ClassVar
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.secrets import BaseSecretsBackend
+from blockbuster import blockbuster_ctx
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.client import AsyncRetellClient
+from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
+from airflow_provider_retell.flows import read_calls
+from airflow_provider_retell.hooks import RetellHook, shared_client
+from airflow_provider_retell.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+FROM, TO = "+12025550199", SCENARIOS["agent_hangup"].number
+REGISTER = {"agent_id": "agent_1", "to_number": TO}
+CREATE = {"from_number": FROM, "to_number": TO}
+
+Connect = Callable[..., None]
+
+
+def run(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Run something on an event loop of its own, where nothing may block."""
+
+    async def main() -> Any:
+        with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
+            return await work()
+
+    return asyncio.run(main())
+
+
+# -- every method, over a real socket ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", [REGISTER, RegisterPhoneCallRequest(**REGISTER)], ids=["mapping", "model"])
+def test_a_call_is_registered(connect: Connect, simulator: Simulator, request_: Any) -> None:
+    """A mapping or a model goes out; the call comes back with its id."""
+    with RetellHook() as hook:
+        call = hook.register_phone_call(request_)
+    assert (call.call_id, call.call_status, call.to_number) == (*simulator.calls, "registered", TO)
+    assert simulator.requests[0].json == REGISTER
+
+
+@pytest.mark.parametrize("request_", [CREATE, CreatePhoneCallRequest(**CREATE)], ids=["mapping", "model"])
+def test_a_call_is_created(connect: Connect, simulator: Simulator, request_: Any) -> None:
+    """Without a key each request rings; under one key the second request finds the call of the first."""
+    with RetellHook() as hook:
+        hook.create_phone_call(request_)
+        first, again = (hook.create_phone_call(request_, idempotency_key="key-1").call_id for _ in range(2))
+    assert first == again
+    assert [call.creates for call in simulator.placed] == [1, 2]
+
+
+def test_a_call_is_read_and_stopped(connect: Connect, time: ManualClock) -> None:
+    """What is stopped is read as ended by hand."""
+    with RetellHook() as hook:
+        call_id = hook.create_phone_call(CREATE).call_id
+        time.advance(10)
+        assert hook.get_call(call_id).call_status == "ongoing"
+        hook.stop_call(call_id)
+        assert hook.get_call(call_id).outcome == "stopped"
+
+
+def test_concurrency_is_read(connect: Connect) -> None:
+    """Calls that are going, and how many may."""
+    with RetellHook() as hook:
+        hook.create_phone_call(CREATE)
+        concurrency = hook.get_concurrency()
+    assert (concurrency["current_concurrency"], concurrency["concurrency_limit"]) == (1, 20)
+
+
+def test_all_pages_are_listed(connect: Connect, simulator: Simulator, time: ManualClock) -> None:
+    """Five calls in pages of two are three requests, and five calls."""
+    with RetellHook() as hook:
+        ids = {hook.register_phone_call(REGISTER).call_id for _ in range(5)}
+        time.advance(60)
+        listed = [call.call_id for call in hook.list_calls(page_size=2)]
+    assert (len(listed), set(listed)) == (5, ids)
+    asked = [request.json for request in simulator.requests if request.endpoint == "list-calls"]
+    assert [body["limit"] for body in asked] == [2, 2, 2]
+    assert ["pagination_key" in body for body in asked] == [False, True, True]
+
+
+def test_pages_are_asked_for_as_they_are_used(connect: Connect, simulator: Simulator, time: ManualClock) -> None:
+    """Who wants one call of a thousand does not wait for the others."""
+    with RetellHook() as hook:
+        for _ in range(5):
+            hook.register_phone_call(REGISTER)
+        time.advance(60)
+        assert len(list(islice(hook.list_calls(page_size=2), 1))) == 1
+    assert [request.endpoint for request in simulator.requests].count("list-calls") == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"metadata": {"order": 7}}, ["first"]),
+        ({"metadata": {"order": "7"}}, []),
+        ({"agent_id": "agent_2"}, ["second"]),
+        ({"direction": "inbound"}, ["second"]),
+        ({"call_status": ["not_connected"]}, ["second"]),
+        ({"call_status": "ended"}, ["first"]),
+        ({"started_from": 1}, ["first"]),
+        ({"started_before": 1}, []),
+        ({"sort_order": "ascending"}, ["first", "second"]),
+    ],
+)
+def test_calls_are_listed_by_filter(
+    connect: Connect, time: ManualClock, filters: dict[str, Any], found: list[str]
+) -> None:
+    """Each filter means what it says."""
+    with RetellHook() as hook:
+        first = REGISTER | {"metadata": {"order": 7}, "direction": "outbound"}
+        second = {"agent_id": "agent_2", "to_number": SCENARIOS["dial_busy"].number, "direction": "inbound"}
+        names = {hook.register_phone_call(first).call_id: "first"}
+        time.advance(10)
+        names[hook.register_phone_call(second).call_id] = "second"
+        time.advance(60)
+        assert [names[call.call_id] for call in hook.list_calls(**filters)] == found
+        assert {call.call_id for call in hook.list_calls(call_ids=list(names))} == set(names)
+
+
+def test_many_calls_are_read(connect: Connect) -> None:
+    """Each by its id, however they had to be asked for."""
+    with RetellHook() as hook:
+        ids = [hook.register_phone_call(REGISTER).call_id for _ in range(3)]
+        assert hook.read_calls(ids).keys() == set(ids)
+        with pytest.raises(RetellNotFoundError):
+            hook.read_calls([*ids, "call_unknown"])
+
+
+def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:
+    """The hook is open to what it has no method for."""
+    with RetellHook() as hook:
+        assert hook.send(endpoints.get_api_key_info())["org_id"] == "org_simulated"
+        assert hook.run(read_calls([])) == {}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda hook: hook.register_phone_call({"to_number": TO}),
+        lambda hook: hook.register_phone_call(REGISTER | {"direction": "up"}),
+        lambda hook: hook.create_phone_call({"to_number": TO}),
+        lambda hook: hook.create_phone_call(CREATE, idempotency_key=""),
+        lambda hook: hook.get_call("a/b"),
+        lambda hook: hook.stop_call(""),
+        lambda hook: hook.read_calls(["..", "call_1"]),
+        lambda hook: hook.list_calls(call_ids=["a?b"]),
+        lambda hook: hook.list_calls(page_size=0),
+    ],
+)
+def test_what_cannot_be_sent_is_not(
+    connect: Connect, simulator: Simulator, use: Callable[[RetellHook], Any]
+) -> None:
+    """A wrong argument is an error before anything is sent, for a list too, and not when it is first used."""
+    with RetellHook() as hook, pytest.raises(RetellInputError):
+        use(hook)
+    assert not simulator.requests
+
+
+# -- the client ----------------------------------------------------------------------------------------------
+
+
+class Vault(BaseSecretsBackend):
+    """A secrets backend that counts who asks it."""
+
+    connections: ClassVar[dict[str, str]] = {}
+    asked: ClassVar[list[str]] = []
+    asked_by: ClassVar[set[str]] = set()
+
+    def get_conn_value(self, conn_id: str, **_: Any) -> str | None:
+        self.asked.append(conn_id)
+        self.asked_by.add(TASK.get())
+        return self.connections.get(conn_id)
+
+    def get_variable(self, key: str, **_: Any) -> None:
+        return None
+
+    def get_config(self, key: str) -> None:
+        return None
+
+
+TASK: ContextVar[str] = ContextVar("TASK", default="nobody")
+
+
+def forget_backends() -> None:
+    """Make Airflow read its configuration of secrets backends anew."""
+    with suppress(ImportError):  # before Airflow 3.3 it always does
+        from airflow.sdk.configuration import clear_secrets_backends_cache  # noqa: PLC0415
+
+        clear_secrets_backends_cache()
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Vault]]:
+    """Two connections in a secrets backend."""
+    connection = json.dumps({"conn_type": "retell", "password": "key_1"})
+    Vault.connections.update(dict.fromkeys(["retell_default", "retell_team"], connection))
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{__name__}.Vault")
+    forget_backends()
+    yield Vault
+    for kept in (Vault.connections, Vault.asked, Vault.asked_by):
+        kept.clear()
+    forget_backends()
+
+
+def test_a_hook_is_made_without_asking_anybody(vault: type[Vault]) -> None:
+    """Nothing is looked up or sent before it is needed: DAG files make hooks and operators at parse time."""
+    hook = RetellHook("retell_team")
+    assert vault.asked == []
+    hook.get_conn()
+    hook.get_conn()
+    assert vault.asked == ["retell_team"]
+
+
+def test_a_hook_keeps_one_client(vault: type[Vault]) -> None:
+    """Connections are reused from request to request, until the hook is closed; then it makes a new one."""
+    with RetellHook() as hook:
+        first = hook.get_conn()
+        assert hook.get_conn() is first
+        hook.close()
+        assert hook.get_conn() is not first
+    with pytest.raises(RuntimeError, match="closed"):
+        first.send(endpoints.get_concurrency())
+
+
+def test_a_closed_hook_can_be_used_again(connect: Connect) -> None:
+    """Closing twice, or before the first use, does no harm."""
+    hook = RetellHook()
+    hook.close()
+    hook.get_concurrency()
+    hook.close()
+    hook.close()
+    assert hook.get_concurrency()
+    hook.close()
+
+
+def test_a_hook_that_nobody_holds_is_closed(vault: type[Vault]) -> None:
+    """A task that never says ``close`` leaves no connection open."""
+    client = RetellHook().get_conn()
+    gc.collect()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.send(endpoints.get_concurrency())
+
+
+def test_an_asynchronous_client_is_the_callers(connect: Connect, simulator: Simulator) -> None:
+    """Each is a new one, made and used without blocking the event loop."""
+
+    async def use() -> Any:
+        hook = RetellHook()
+        async with await hook.aget_conn() as one, await hook.aget_conn() as another:
+            assert one is not another
+            return await one.send(endpoints.register_phone_call(REGISTER))
+
+    assert run(use).call_id in simulator.calls
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_an_unknown_connection_is_airflows_error(blocking: bool) -> None:
+    """Airflow's own not-found error comes through untouched, so that it means what it means elsewhere."""
+    hook = RetellHook("retell_nowhere")
+    with pytest.raises(AirflowNotFoundException, match="retell_nowhere") as unknown:
+        hook.get_call("call_1") if blocking else run(hook.aget_conn)
+    assert not isinstance(unknown.value, RetellError)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_connection_that_cannot_be_used_is_an_input_error(vault: type[Vault], blocking: bool) -> None:
+    """Both clients are refused in the same words."""
+    vault.connections["retell_team"] = json.dumps({"conn_type": "retell", "password": "a b"})
+    hook = RetellHook("retell_team")
+    with pytest.raises(
+        RetellInputError, match=r"^Connection 'retell_team': the field Password .* Nothing was sent"
+    ):
+        hook.get_call("call_1") if blocking else run(hook.aget_conn)
+
+
+# -- the Test button -----------------------------------------------------------------------------------------
+
+
+def test_a_good_connection_is_told_by_its_workspace(connect: Connect) -> None:
+    """The answer names the workspace, so that a key of the wrong one is noticed, and costs nothing."""
+    with RetellHook() as hook:
+        hook.create_phone_call(CREATE)
+        assert hook.test_connection() == (
+            True,
+            "Key accepted, workspace Simulated organisation, 1 of 20 concurrent calls in use.",
+        )
+
+
+def test_a_restricted_key_is_a_good_one(connect: Connect, simulator: Simulator) -> None:
+    """A key that may place calls need not be allowed to read the concurrency."""
+    simulator.fail(Fault(endpoint="get-concurrency", answer=403))
+    with RetellHook() as hook:
+        assert hook.test_connection() == (
+            True,
+            "Key accepted, workspace Simulated organisation. It may not read the concurrency.",
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault(endpoint="get-api-key-info", answer=401), "401 API key is missing or invalid. Check the API key"),
+        (Fault(endpoint="get-api-key-info", answer=500), "GET /get-api-key-info: 500"),
+        (Fault(endpoint="get-api-key-info", answer=200, html=True), "Retell's answer (200) is not JSON"),
+        (Fault(endpoint="get-api-key-info", answer=302), "a redirect, which is not followed"),
+        (Fault(endpoint="get-concurrency", answer=500), "GET /get-concurrency: 500"),
+    ],
+)
+def test_a_bad_connection_is_explained(connect: Connect, simulator: Simulator, fault: Fault, told: str) -> None:
+    """The form shows the sentence in red instead of a traceback."""
+    connect(max_attempts=1)
+    simulator.fail(fault)
+    with RetellHook() as hook:
+        good, message = hook.test_connection()
+    assert not good
+    assert told in message
+
+
+def test_an_unreachable_host_is_explained(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the host that was tried."""
+    with simulator.serve() as url:
+        pass
+    fields = {"conn_type": "retell", "password": "key_1", "host": url, "extra": {"max_attempts": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
+    with RetellHook() as hook:
+        good, message = hook.test_connection()
+    assert not good
+    assert f"no answer from {url}" in message
+
+
+def test_fields_that_cannot_be_used_are_explained(vault: type[Vault]) -> None:
+    """A form that was sent half filled in is no crash."""
+    vault.connections["retell_team"] = json.dumps({"conn_type": "retell"})
+    assert RetellHook("retell_team").test_connection() == (
+        False,
+        "Connection 'retell_team': the field Password (API key) is empty. Nothing was sent.",
+    )
+
+
+# -- one client for all who wait on an event loop --------------------------------------------------------------
+
+
+async def closed(client: AsyncRetellClient) -> bool:
+    """Say whether a client can send no more."""
+    try:
+        await client.send(endpoints.get_concurrency())
+    except RuntimeError:
+        return True
+    return False
+
+
+async def settle() -> None:
+    """Let everybody go on who can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_a_hundred_users_share_one_client_and_one_look_up(vault: type[Vault]) -> None:
+    """A hundred triggers cost what one costs, and the last one to leave closes the client."""
+
+    async def main() -> None:
+        everybody = asyncio.Barrier(100)
+
+        async def use() -> AsyncRetellClient:
+            async with shared_client("retell_default") as client:
+                await everybody.wait()
+                return client
+
+        (client,) = set(await asyncio.gather(*(use() for _ in range(100))))
+        assert await closed(client)
+
+    run(main)
+    assert vault.asked == ["retell_default"]
+
+
+def test_a_client_stays_open_until_the_last_one_leaves(connect: Connect) -> None:
+    """Whoever is still waiting can still ask."""
+
+    async def main() -> None:
+        async with shared_client("retell_default") as client:
+            async with shared_client("retell_default") as same:
+                assert same is client
+            assert not await closed(client)
+        assert await closed(client)
+        async with shared_client("retell_default") as another:
+            assert another is not client
+
+    run(main)
+
+
+def test_each_connection_has_a_client_of_its_own(vault: type[Vault]) -> None:
+    """Two accounts are not mixed up."""
+
+    async def main() -> None:
+        async with shared_client("retell_default") as one, shared_client("retell_team") as another:
+            assert [client.settings.conn_id for client in (one, another)] == ["retell_default", "retell_team"]
+
+    run(main)
+
+
+def test_each_event_loop_has_a_client_of_its_own(vault: type[Vault]) -> None:
+    """The connections of a client belong to the loop that made them."""
+
+    async def use() -> AsyncRetellClient:
+        async with shared_client("retell_default") as client:
+            return client
+
+    async def main() -> None:
+        async with shared_client("retell_default") as client:
+            assert await asyncio.to_thread(asyncio.run, use()) is not client
+            async with shared_client("retell_default") as same:
+                assert same is client
+
+    run(main)
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["while it opens", "while it is used"])
+def test_one_user_who_is_cancelled_does_not_take_the_client_along(connect: Connect, opened: bool) -> None:
+    """Not even the one who had it made; the others ask on."""
+
+    async def main() -> None:
+        enough = asyncio.Event()
+
+        async def use() -> bool:
+            async with shared_client("retell_default") as client:
+                await enough.wait()
+                return await closed(client)
+
+        first, second = (asyncio.create_task(use()) for _ in range(2))
+        await settle()
+        if opened:
+            async with shared_client("retell_default"):
+                await settle()
+        first.cancel()
+        enough.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert not await second
+
+    run(main)
+
+
+def test_when_all_are_cancelled_nothing_is_left(connect: Connect) -> None:
+    """A look-up that nobody waits for any more is dropped, and the next user begins anew."""
+
+    async def main() -> None:
+        async def use() -> None:
+            async with shared_client("retell_default"):
+                raise AssertionError
+
+        users = [asyncio.create_task(use()) for _ in range(3)]
+        await settle()
+        for user in users:
+            user.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*users, return_exceptions=True)
+        )
+        async with shared_client("retell_default") as client:
+            assert not await closed(client)
+
+    run(main)
+
+
+def test_a_failed_look_up_is_not_remembered(vault: type[Vault]) -> None:
+    """All who waited for it get its error; who asks again after that, at once or later, gets a client."""
+    kept = vault.connections.pop("retell_default")
+
+    async def main() -> None:
+        async def use() -> str:
+            try:
+                async with shared_client("retell_default"):
+                    return "at once"
+            except AirflowNotFoundException:
+                vault.connections["retell_default"] = kept
+                async with shared_client("retell_default") as client:
+                    return client.settings.conn_id
+
+        assert await asyncio.gather(use(), use(), use()) == ["retell_default"] * 3
+        del vault.connections["retell_default"]
+        with pytest.raises(AirflowNotFoundException):
+            async with shared_client("retell_default"):
+                pass
+        vault.connections["retell_default"] = kept
+        async with shared_client("retell_default") as client:
+            assert client.settings.api_key == "key_1"
+
+    run(main)
+
+
+def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
+    """It does not run in the context of the first user, whose task's name would stand on everybody's log lines."""
+
+    async def main() -> None:
+        TASK.set("first")
+        async with shared_client("retell_default"):
+            pass
+
+    run(main)
+    assert vault.asked_by == {"nobody"}

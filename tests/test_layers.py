@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_retell
+
+PACKAGE = Path(airflow_provider_retell.__file__).parent
+# Each module imports from lines above its own only.
+LAYERS = """
+    __init__ clock connection errors
+    outcomes provider_info
+    models retry_policy
+    endpoints rows waiting
+    flows
+    client
+    hooks
+    links triggers
+    tasks placing
+    phone_call sensors
+    operators
+"""
+LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
+
+
+def imported(path: Path) -> set[str]:
+    """Return the full names of what a file imports, wherever in the file it does."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_module_has_its_place() -> None:
+    """A new module is put into a layer."""
+    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+
+
+@pytest.mark.parametrize("module", LEVEL)
+def test_imports_point_one_way(module: str) -> None:
+    """A module knows the layers below its own, and nothing of the simulator."""
+    ours = [name.split(".") for name in imported(PACKAGE / f"{module}.py") if name.startswith(PACKAGE.name)]
+    for _, first, *_ in ours:
+        below = first if first in LEVEL or first == "simulator" else "__init__"
+        assert LEVEL.get(below, len(LEVEL)) < LEVEL[module]
+
+
+def test_one_module_sends() -> None:
+    """Only the client and the simulator import httpx: whatever is sent goes through the client's rules."""
+    senders = {path for path in PACKAGE.rglob("*.py") if any(n.split(".")[0] == "httpx" for n in imported(path))}
+    assert {path for path in senders if "simulator" not in path.parts} == {PACKAGE / "client.py"}
+
+
+def run(code: str) -> None:
+    """Run some code in a Python that has imported nothing yet."""
+    subprocess.run([sys.executable, "-c", f"import sys; {code}"], check=True)  # noqa: S603 (the code stands below)
+
+
+@pytest.mark.parametrize("module", ["__init__", "provider_info", "connection"])
+def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> None:
+    """Airflow loads the provider's metadata in every process, while it is being imported itself."""
+    run(f"import {PACKAGE.name}.{module}; sys.exit('airflow' in sys.modules)")
+
+
+@pytest.mark.parametrize("module", ["operators", "sensors"])
+def test_a_dag_file_costs_little(module: str) -> None:
+    """Parsing a DAG builds no HTTP client and no pydantic model: the DAG processor does so all day."""
+    run(
+        f"import {PACKAGE.name}.{module}; from {PACKAGE.name} import models; "
+        f"sys.exit('{PACKAGE.name}.client' in sys.modules or any("
+        "getattr(model, '__pydantic_complete__', False) is True for model in vars(models).values()))"
+    )
