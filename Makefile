@@ -40,7 +40,7 @@ test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on 
 	@# The oldest versions warn of much that is none of this package's doing.
 	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
 		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack docs end_to_end example_dags fault_matrix \
-		retry_policy simulator_sdk wheel))
+		retry_policy wheel))
 
 reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
@@ -79,5 +79,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/uv
 $(LOWEST)/installed: pyproject.toml constraints-lowest.txt | $(BIN)/uv
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install --quiet --exact --python $(LOWEST)/bin/python --constraint constraints-lowest.txt \
-		--build-constraint constraints.txt blockbuster pytest uv --editable .
+		--build-constraint constraints.txt blockbuster pytest retell-sdk uv --editable .
 	touch $@

@@ -182,7 +182,7 @@ def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
         "timeout": settings.timeout,
         "follow_redirects": False,
         # A proxy of the environment is for the internet: a simulator on this machine is not behind it.
-        "trust_env": not settings.base_url.startswith("http://"),
+        "trust_env": not settings.base_url.lower().startswith("http://"),
     }
 
 

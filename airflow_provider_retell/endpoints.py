@@ -55,7 +55,7 @@ def _read_call(answer: Any) -> Call:
     try:
         return Call.model_validate(answer)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problem = error.errors(include_url=False)[0]
         raise ValueError(f"a call whose {problem['loc'][0]} is missing or of another type") from None
 
 
@@ -218,7 +218,7 @@ def list_calls(
         "agent": None if agent_id is None else [{"agent_id": agent_id}],
         "call_status": None if call_status is None else _any_of(call_status),
         "direction": None if direction is None else _any_of(direction),
-        "batch_call_id": batch_call_id and {"type": "string", "op": "eq", "value": batch_call_id},
+        "batch_call_id": None if batch_call_id is None else {"type": "string", "op": "eq", "value": batch_call_id},
         "start_timestamp": None if started == (None, None) else _between(*started),
     }
     criteria = {name: criterion for name, criterion in filters.items() if criterion}

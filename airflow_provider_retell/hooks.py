@@ -108,10 +108,13 @@ class RetellHook(BaseHook):
 
     def _pages(self, first: Endpoint[endpoints.Page]) -> Iterator[Call]:
         endpoint: Endpoint[endpoints.Page] | None = first
+        cursors: set[str | None] = set()
         while endpoint is not None:
             page = self.send(endpoint)
             yield from page.calls
-            endpoint = endpoints.next_page(endpoint, page)
+            # A cursor seen before would lead round in circles.
+            endpoint = None if page.cursor in cursors else endpoints.next_page(endpoint, page)
+            cursors.add(page.cursor)
 
     def read_calls(self, call_ids: Sequence[str]) -> dict[str, Call]:
         """Read many calls with few requests, by call id.

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -110,21 +110,13 @@ def _strings(value: object) -> object:
     return value
 
 
-def _json(value: object) -> object:
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        raise ValueError("must be JSON") from error
-    return value
-
-
 def _json_object(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError("must be an object")  # noqa: TRY004 (pydantic's protocol)
     for key, item in value.items():
         try:
-            _json({key: item})
-        except ValueError as error:
+            json.dumps({key: item}, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
             raise ValueError(f"must be JSON, but {shown(key)} of type {type(item).__name__} is not") from error
     return value
 
@@ -138,7 +130,6 @@ def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 Text = Annotated[str, BeforeValidator(_text)]
 PhoneNumber = Annotated[str, BeforeValidator(_phone_number)]
-Json = Annotated[Any, BeforeValidator(_json)]
 AgentVersion = Annotated[int | str, BeforeValidator(_version)]
 Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json_object)]
@@ -149,7 +140,6 @@ class _Request(BaseModel):
     """A request's body: fields left out, or None, are not sent; fields this package does not know are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, hide_input_in_errors=True)
-    __pydantic_extra__: dict[str, Json]
 
     @classmethod
     def read(cls, fields: Self | Mapping[str, Any]) -> Self:
@@ -162,10 +152,14 @@ class _Request(BaseModel):
             return fields
         if not isinstance(fields, Mapping):
             raise RetellInputError(f"A request must be a {cls.__name__} or a mapping, got {shown(fields)}.")
+        given = {name: value for name, value in fields.items() if value is not None}
         try:
-            return cls.model_validate({name: value for name, value in fields.items() if value is not None})
+            _json_object({name: given[name] for name in given.keys() - cls.model_fields})
+            return cls.model_validate(given)
         except ValidationError as error:
             raise RetellInputError(_explain(error)) from None
+        except ValueError as error:
+            raise RetellInputError(f"A request {error}. Nothing was sent.") from None
 
     def body(self) -> dict[str, Any]:
         """Return what is sent, as a JSON-able dict."""
@@ -197,7 +191,7 @@ class RegisterPhoneCallRequest(_Request):
     agent_override: JsonObject | None = None
     from_number: PhoneNumber | None = None
     to_number: PhoneNumber | None = None
-    direction: Literal["inbound", "outbound"] | None = None
+    direction: Direction | None = None
     metadata: Metadata | None = None
     retell_llm_dynamic_variables: Strings | None = None
 
@@ -340,6 +334,12 @@ class Call(_Answer):
     def outcome(self) -> Outcome | None:
         """How the call went, in one plain word; None while it is not over."""
         return outcome_of(self.call_status, self.disconnection_reason)
+
+    @property
+    def analyzed(self) -> bool:
+        """Whether Retell has anything to say about the call; an empty analysis is none yet."""
+        analysis = self.call_analysis
+        return bool(analysis.model_fields_set if isinstance(analysis, CallAnalysis) else analysis)
 
     @property
     def connected(self) -> bool:

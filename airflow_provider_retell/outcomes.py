@@ -177,9 +177,9 @@ ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason}
 """The words that ``fail_on`` and ``skip_on`` take."""
 
 
-def check_endings(argument: str, words: str | Iterable[str]) -> tuple[str, ...]:
+def check_endings(argument: str, words: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
-    given = (words,) if isinstance(words, str) else tuple(words)
+    given = (words,) if isinstance(words, str) else tuple(words or ())
     for word in given:
         if word not in ENDINGS:
             raise RetellInputError(

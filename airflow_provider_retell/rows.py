@@ -29,9 +29,9 @@ LATENCY_FIELDS: Final = frozenset({"latency", "e2e_latency", "llm_latency", "llm
 """Fields of which a row keeps the percentiles and leaves out the ``values`` per turn, unless named."""
 
 
-def check_include(include: str | Iterable[str]) -> tuple[str, ...]:
+def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the fields of an ``include``, else raise ``RetellInputError`` with those allowed."""
-    given = (include,) if isinstance(include, str) else tuple(include)
+    given = (include,) if isinstance(include, str) else tuple(include or ())
     for field in given:
         if field not in Call.model_fields:
             raise RetellInputError(

@@ -154,6 +154,7 @@ def enum(*values: str) -> dict[str, Any]:
         ({"call_status": "ended"}, {"call_status": enum("ended")}),
         ({"direction": "inbound"}, {"direction": enum("inbound")}),
         ({"batch_call_id": "batch_1"}, {"batch_call_id": {"type": "string", "op": "eq", "value": "batch_1"}}),
+        ({"batch_call_id": ""}, {"batch_call_id": {"type": "string", "op": "eq", "value": ""}}),
         ({"started_from": 5}, {"start_timestamp": {"type": "number", "op": "ge", "value": 5}}),
         ({"started_from": 0}, {"start_timestamp": {"type": "number", "op": "ge", "value": 0}}),
         ({"started_before": 9}, {"start_timestamp": {"type": "number", "op": "lt", "value": 9}}),

@@ -21,7 +21,6 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellServerError,
     RetellStatusError,
-    describe,
     mask_numbers,
     shown,
     transient,
@@ -89,11 +88,6 @@ def test_input_errors_are_value_errors() -> None:
 def test_a_wait_survives_trouble_on_the_way_only(error: Exception, expected: bool) -> None:
     """A poll is repeated after no answer, 429 and 5xx; whatever the next poll would find again ends the wait."""
     assert transient(error) is expected
-
-
-def test_an_error_is_described_for_a_trigger() -> None:
-    """An event carries the class and the message, as JSON."""
-    assert describe(RetellInputError("bad")) == {"error": "RetellInputError", "message": "bad"}
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_an_object_is_json(field: str, value: Any, kind: str) -> None:
 @pytest.mark.parametrize("value", [object(), float("nan"), {"a": {1}}])
 def test_a_field_of_tomorrow_is_json(value: Any) -> None:
     """A field this package does not know is refused like any other when nobody could send it."""
-    assert refusal(tomorrow=value).startswith("tomorrow must be JSON")
+    assert refusal(tomorrow=value).startswith("A request must be JSON, but 'tomorrow' of type ")
 
 
 def test_metadata_ends_at_50_kb() -> None:

@@ -126,6 +126,37 @@ def test_when_an_end_was_seen_first_is_remembered() -> None:
     assert watch.reached
 
 
+def test_a_first_look_in_another_process_counts() -> None:
+    """A rescheduled sensor does not begin its wait anew each time it looks at a call that hides its end."""
+    watch = Watch(["call_1"], ANALYZED, since=1005)
+    watch.update(by_id(ended()), now=1604)
+    assert not watch.reached
+    watch.update(by_id(ended()), now=1605)
+    assert watch.reached
+
+
+@pytest.mark.parametrize("skew", [0, 2], ids=["clocks agree", "Retell's clock is 2 s ahead"])
+def test_a_first_look_before_the_end_does_not_count(skew: float) -> None:
+    """A call that says when it ended is waited for from then on, however long it had been watched before."""
+    for now, reached in [(5000, False), (5599, False), (5600 + skew, True)]:
+        watch = Watch(["call_1"], ANALYZED, since=1005)
+        watch.update(by_id(ended(at=5000 + skew)), now=now)
+        assert watch.reached is reached
+
+
+def test_an_end_far_ahead_is_not_believed() -> None:
+    """Where Retell's clock is ahead by more than the bound, all that is known is the first look."""
+    watch = Watch(["call_1"], ANALYZED, since=1005)
+    watch.update(by_id(ended(at=90_000)), now=1605)
+    assert watch.reached
+
+
+@pytest.mark.parametrize(("wake", "left"), [("over", "ended"), ("timeout", "analyzed"), (None, "analyzed")])
+def test_a_trigger_has_waited_long_enough(wake: str | None, left: str) -> None:
+    """After a trigger's "over" only the end is asked for: how long it saw the call over is not known here."""
+    assert ANALYZED.after({"wake": wake} if wake else {}).wait_for == left
+
+
 def test_what_was_read_last_is_kept() -> None:
     """The rows are made of the latest reading, analysis included."""
     watch = Watch(["call_1"], ANALYZED)
@@ -210,3 +241,14 @@ def test_any_other_word_is_refused(word: str | None, required: bool, allowed: st
     """A misspelt word is found when the DAG is parsed, with those it may be."""
     with pytest.raises(RetellInputError, match=f"^wait_for takes {allowed}.*, not {word!r}"):
         check_wait_for(word, required=required)
+
+
+@pytest.mark.parametrize("analysis", [None, {}])
+def test_an_empty_analysis_is_none_yet(analysis: dict[str, Any] | None) -> None:
+    """What Retell has to say is waited for, not the place where it will stand."""
+    ended = Call.model_validate(
+        {"call_id": "call_1", "call_status": "ended", "end_timestamp": 0, "call_analysis": analysis}
+    )
+    goal = Goal(wait_for="analyzed", analysis_timeout=60)
+    assert not goal.reached(ended, now=1, seen_over=0)
+    assert goal.reached(ended, now=60, seen_over=0)
