@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -217,9 +217,16 @@ class CreatePhoneCallRequest(_Request):
 
 # -- answers ---------------------------------------------------------------------------------------------
 
-_T = TypeVar("_T")
-Open = Annotated[_T | str, Field(union_mode="left_to_right")]
-"""An enum to which Retell adds values: known ones are members, others stay strings."""
+
+def _open(enum: type[StrEnum]) -> BeforeValidator:
+    """Read an enum to which Retell adds values: known ones are members, others stay strings."""
+    return BeforeValidator(lambda value: enum(value) if value in list(enum) else value)
+
+
+OpenStatus = Annotated[CallStatus | str, _open(CallStatus)]
+OpenReason = Annotated[DisconnectionReason | str, _open(DisconnectionReason)]
+OpenDirection = Annotated[Direction | str, _open(Direction)]
+OpenSentiment = Annotated[Sentiment | str, _open(Sentiment)]
 
 
 class _Answer(BaseModel):
@@ -244,7 +251,7 @@ class CallAnalysis(_Answer):
 
     call_summary: str | None = None
     in_voicemail: bool | None = None
-    user_sentiment: Open[Sentiment] | None = None
+    user_sentiment: OpenSentiment | None = None
     call_successful: bool | None = None
     custom_analysis_data: dict[str, Any] | None = None
     """What the agent was configured to extract; absent if no conversation took place."""
@@ -272,7 +279,7 @@ class Call(_Answer):
     """
 
     call_id: str = Field(min_length=1)
-    call_status: Open[CallStatus] | None = None
+    call_status: OpenStatus | None = None
     """A status this package does not know counts as "not over"."""
     call_type: str | None = None
     agent_id: str | None = None
@@ -281,7 +288,7 @@ class Call(_Answer):
     agent_tag: str | None = None
     from_number: str | None = None
     to_number: str | None = None
-    direction: Open[Direction] | None = None
+    direction: OpenDirection | None = None
     telephony_identifier: dict[str, Any] | None = None
     custom_sip_headers: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
@@ -294,7 +301,7 @@ class Call(_Answer):
     transfer_end_timestamp: int | None = None
     duration_ms: int | None = None
     transfer_destination: str | None = None
-    disconnection_reason: Open[DisconnectionReason] | None = None
+    disconnection_reason: OpenReason | None = None
 
     call_analysis: CallAnalysis | None = None
     call_cost: CallCost | None = None
