@@ -48,6 +48,9 @@ class Endpoint(Generic[T]):
     body: Mapping[str, Any] | None = None
     empty: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
 
 def _read_call(answer: Any) -> Call:
     if not isinstance(answer, dict):

@@ -15,10 +15,11 @@ from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellCallTimeoutError, RetellError
 from airflow_provider_retell.flows import Flow, hang_up
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.intent import Intent
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import Call, check_e164
 from airflow_provider_retell.outcomes import CallStatus, check_endings
-from airflow_provider_retell.placing import Intent, Placement
+from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
 from airflow_provider_retell.tasks import CallWait, matches, seconds

@@ -17,7 +17,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from blockbuster import blockbuster_ctx
 
 from airflow_provider_retell import endpoints
-from airflow_provider_retell.client import AsyncRetellClient, RetellClient, retry_after
+from airflow_provider_retell.answers import retry_after
+from airflow_provider_retell.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.connection import ConnectionSettings
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (

@@ -19,7 +19,7 @@ from test_layers import LEVEL
 
 import airflow_provider_retell
 from airflow_provider_retell import connection, endpoints, errors
-from airflow_provider_retell.client import RetellClient, may_be_repeated
+from airflow_provider_retell.client import RetellClient
 from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -28,9 +28,10 @@ from airflow_provider_retell.errors import (
     RetellStatusError,
 )
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.intent import STORE_KEY
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
-from airflow_provider_retell.placing import STORE_KEY
+from airflow_provider_retell.repeating import may_be_repeated
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor

@@ -13,10 +13,10 @@ PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
     __init__ clock connection errors
-    outcomes provider_info
+    intent outcomes provider_info
     models retry_policy
     endpoints rows waiting
-    flows
+    answers flows repeating
     client
     hooks
     links triggers

@@ -17,8 +17,9 @@ from airflow_provider_retell.errors import (
     RetellRateLimitError,
 )
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.intent import STORE_KEY
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
-from airflow_provider_retell.placing import STORE_KEY, TAG
+from airflow_provider_retell.placing import TAG
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
