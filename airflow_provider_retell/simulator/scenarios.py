@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 # The numbers North America keeps for fiction: (any area code) 555-0100 to 555-0199.
@@ -69,11 +70,11 @@ def _ended(digits: str, reason: str, story: str, **more: Any) -> Scenario:
     return Scenario(name=reason, digits=digits, status="ended", reason=reason, story=story, **more)
 
 
-def _not_connected(digits: str, reason: str, story: str) -> Scenario:
+def _unanswered(status: str, digits: str, reason: str, story: str) -> Scenario:
     return Scenario(
         name=reason,
         digits=digits,
-        status="not_connected",
+        status=status,
         reason=reason,
         story=story,
         connects=False,
@@ -81,16 +82,8 @@ def _not_connected(digits: str, reason: str, story: str) -> Scenario:
     )
 
 
-def _refused(digits: str, reason: str, story: str) -> Scenario:
-    return Scenario(
-        name=reason,
-        digits=digits,
-        status="error",
-        reason=reason,
-        story=story,
-        connects=False,
-        analysis="none",
-    )
+_not_connected = partial(_unanswered, "not_connected")
+_refused = partial(_unanswered, "error")
 
 
 def _broken(digits: str, reason: str, story: str) -> Scenario:
