@@ -22,11 +22,8 @@ from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
-from airflow_provider_retell.tasks import CallWait, matches, seconds
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
-
-_TRIGGER_FAILED = "__fail__"
-"""The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 _LAST_WORDS = 2.0
 """Seconds for one answer while the task is being killed: Airflow grants five for all."""
@@ -137,7 +134,7 @@ class PhoneCallOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
-            if next_method != _TRIGGER_FAILED:
+            if next_method != TRIGGER_FAILED:
                 raise
             # Airflow has overwritten what the deferral carried; the XComs of this try are still there.
             ti = context["ti"]

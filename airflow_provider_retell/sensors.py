@@ -22,8 +22,8 @@ from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import check_include
-from airflow_provider_retell.tasks import CallWait, seconds
-from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds
+from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
 
 class RetellCallSensor(BaseSensorOperator):
@@ -96,6 +96,16 @@ class RetellCallSensor(BaseSensorOperator):
         """Go on where the trigger left off: read the calls again, whatever the event says of them."""
         self._event = event
         return self.execute(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Look once more where Airflow itself ended the wait: its trigger failed, or no triggerer ran it."""
+        if next_method != TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        reason = str((next_kwargs or {}).get("error", "of an unknown reason"))
+        wake = Wake.TIMEOUT if "timeout" in reason else Wake.FAILED
+        return self.execute_complete(
+            context, {"wake": wake, "deadline": self._clock.now(), "message": reason, "calls": {}}
+        )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Read the calls once; hand over to the trigger if that is wanted and they are not over."""

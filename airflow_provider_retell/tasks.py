@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 BACKSTOP: Final = 600.0
 """Seconds that Airflow waits beyond the deadline for a trigger that should have fired, before it ends it."""
 
+TRIGGER_FAILED: Final = "__fail__"
+"""The method that Airflow names when it resumes a task whose trigger failed or took too long."""
+
 _NAMED: Final = 5
 
 

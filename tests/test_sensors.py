@@ -334,6 +334,26 @@ def test_the_deadline_counts_from_the_first_look(simulator: Simulator) -> None:
         assert deferral.value.timeout.total_seconds() > seconds, "Airflow's own limit is a backstop only"
 
 
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [("Trigger timeout", AirflowSensorTimeout), ("Trigger failure", RetellError)],
+)
+def test_a_wait_that_airflow_ended_looks_once_more(
+    register: Callable[..., str], time: ManualClock, reason: str, error: type[Exception]
+) -> None:
+    """Calls that ended while no triggerer ran are over; for the others Airflow's reason is told."""
+    ended, ringing = register("user_hangup"), register("rings_forever")
+    time.advance(600)
+
+    def resume(call_id: str, **arguments: Any) -> Any:
+        sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True, **arguments)
+        return sensor.resume_execution("__fail__", {"error": reason}, TaskInstance().context())
+
+    assert resume(ended)["outcome"] == "answered"
+    with pytest.raises(error):
+        resume(ringing)
+
+
 def test_a_trigger_that_cannot_go_on_wakes_the_sensor_with_its_reason(register: Callable[..., str]) -> None:
     """What stopped the trigger is told by the task, if the worker does not see the same."""
     sensor = RetellCallSensor(task_id="wait", call_id=register("rings_forever"), deferrable=True)
