@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettings
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.errors import RetellCallTimeoutError, RetellError
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError
 from airflow_provider_retell.flows import Flow, hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import Intent
@@ -89,6 +89,7 @@ class PhoneCallOperator(BaseOperator):
         self.validate_e164 = validate_e164
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
+        self._hung_up = False
 
     # -- what the two operators differ in ------------------------------------------------------------------
 
@@ -157,6 +158,7 @@ class PhoneCallOperator(BaseOperator):
 
         call_id, settings = self._live
         try:
+            self._hung_up = True
             with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
                 self.log.info("The task is killed: %s.", client.run(self._hang_up(call_id)))
         except RetellError as error:
@@ -221,7 +223,13 @@ class PhoneCallOperator(BaseOperator):
                 trigger = wait.trigger(cancel_on_kill=self.cancel_on_kill, leave_registered=not self._keyed)
                 self.defer(trigger=trigger, method_name="execute_complete", timeout=wait.backstop())
             wait.sleep()
-            if wait.poll():
+            over = wait.poll()
+            if self._hung_up:
+                # Airflow goes on with the task for some seconds after a signal: long enough to see the call end.
+                raise RetellCallError(
+                    "The task was killed, and its call hung up on.", call_ids=wait.watch.call_ids
+                )
+            if over:
                 return self._row(wait)
         raise RetellCallTimeoutError(self._give_up(wait), call_ids=wait.watch.call_ids)
 

@@ -250,6 +250,22 @@ def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialled(
     assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
 
 
+def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
+    endpoint: str, simulator: Simulator, time: ManualClock
+) -> None:
+    """Airflow's signal handler does not end the task: the next poll sees the call over, and the task still fails."""
+
+    class SignalledClock(SteppingClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(60)
+            operator.on_kill()
+
+    operator = place(endpoint, "talks_forever", wait_for="ended")
+    operator._clock = SignalledClock(time)
+    with pytest.raises(RetellCallError, match="The task was killed"):
+        operator.execute(TaskInstance().context())
+
+
 def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simulator) -> None:
     """A task killed before it placed its call has nothing to stop."""
     place(endpoint).on_kill()
