@@ -89,7 +89,7 @@ class PhoneCallOperator(BaseOperator):
         self.validate_e164 = validate_e164
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
-        self._hung_up = False
+        self._killed = False
 
     # -- what the two operators differ in ------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class PhoneCallOperator(BaseOperator):
 
         call_id, settings = self._live
         try:
-            self._hung_up = True
+            self._killed = True
             with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
                 self.log.info("The task is killed: %s.", client.run(self._hang_up(call_id)))
         except RetellError as error:
@@ -224,11 +224,9 @@ class PhoneCallOperator(BaseOperator):
                 self.defer(trigger=trigger, method_name="execute_complete", timeout=wait.backstop())
             wait.sleep()
             over = wait.poll()
-            if self._hung_up:
+            if self._killed:
                 # Airflow goes on with the task for some seconds after a signal: long enough to see the call end.
-                raise RetellCallError(
-                    "The task was killed, and its call hung up on.", call_ids=wait.watch.call_ids
-                )
+                raise RetellCallError("The task was killed.", call_ids=wait.watch.call_ids)
             if over:
                 return self._row(wait)
         raise RetellCallTimeoutError(self._give_up(wait), call_ids=wait.watch.call_ids)

@@ -253,7 +253,7 @@ def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialled(
 def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
     endpoint: str, simulator: Simulator, time: ManualClock
 ) -> None:
-    """Airflow's signal handler does not end the task: the next poll sees the call over, and the task still fails."""
+    """Airflow's signal handler does not end the task: the next poll sees the call over, and the task fails."""
 
     class SignalledClock(SteppingClock):
         def sleep(self, seconds: float) -> None:
