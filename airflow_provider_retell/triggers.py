@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from airflow_provider_retell.errors import RetellError, transient
 from airflow_provider_retell.flows import hang_up, read_calls
 from airflow_provider_retell.hooks import shared_client
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
+
+_hanging_up: set[asyncio.Task[None]] = set()
+"""What is under way after kills: an event loop alone does not keep a task alive."""
 
 
 class RetellCallTrigger(BaseTrigger):
@@ -118,7 +122,16 @@ class RetellCallTrigger(BaseTrigger):
         Nobody is hung up on when a triggerer restarts or hands its triggers over: Airflow up to 3.3.2 calls this
         then too (apache/airflow 73454), and the task is still deferred.
         """
-        if not self.cancel_on_kill or self._fired or await self._still_deferred():
+        if not self.cancel_on_kill or self._fired:
+            return
+        # In a task of its own, shielded: a triggerer cancels the trigger again while this is under way.
+        hanging_up = asyncio.create_task(self._hang_up())
+        _hanging_up.add(hanging_up)
+        hanging_up.add_done_callback(_hanging_up.discard)
+        await asyncio.shield(hanging_up)
+
+    async def _hang_up(self) -> None:
+        if await self._still_deferred():
             return
         async with shared_client(self.retell_conn_id) as client:
             for call_id in self.call_ids:

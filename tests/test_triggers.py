@@ -157,6 +157,20 @@ class TestKill:
         self.kill(trigger(live, cancel_on_kill=True))
         assert simulator.call(live)["disconnection_reason"] == "manual_stopped"
 
+    def test_a_second_cancellation_does_not_keep_the_call_alive(self, live: str, simulator: Simulator) -> None:
+        """A triggerer may cancel the trigger again while it hangs up: the call is stopped all the same."""
+        simulator.fail(Fault(endpoint="get-call", delay=0.2))
+
+        async def kill_twice() -> None:
+            killing = asyncio.create_task(trigger(live, cancel_on_kill=True).on_kill())
+            while not [request for request in simulator.requests if request.endpoint == "get-call"]:
+                await asyncio.sleep(0.01)
+                killing.cancel()
+            while simulator.call(live)["call_status"] == "ongoing":  # noqa: ASYNC110 (the simulator tells nobody)
+                await asyncio.sleep(0.01)
+
+        asyncio.run(asyncio.wait_for(kill_twice(), timeout=10))
+
     def test_a_sensors_calls_are_left_alone(self, live: str, simulator: Simulator) -> None:
         """Without cancel_on_kill nobody is hung up on: a sensor's calls are not its own."""
         self.kill(trigger(live))

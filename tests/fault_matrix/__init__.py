@@ -1,0 +1,1 @@
+"""The fault matrix: every fault of `rows`, on every column of `dags/columns.py`, on one real Airflow."""

@@ -1,0 +1,282 @@
+"""The rows of the fault matrix: what goes wrong, and what must come of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import partial
+from typing import Final
+
+from airflow_stack import AirflowStack
+
+from airflow_provider_retell.simulator import Fault
+from fault_matrix import plays
+from fault_matrix.cells import Cell, Figures
+from fault_matrix.columns import COLUMNS, Column
+from fault_matrix.lines import TALK
+from fault_matrix.plays import answered, restart
+
+
+class Goal(Enum):
+    """What must come of a row."""
+
+    ONCE = "one call, and the task succeeds"
+    ANEW = "one call more, never two at once, and the task succeeds"
+    STOPPED = "one call, hung up on, and the run fails"
+
+
+class Group(Enum):
+    """Which table of the page a row stands in."""
+
+    ANSWERS = "Answers that go wrong"
+    PROCESSES = "Processes that die"
+    PEOPLE = "Clears, kills and time-outs"
+
+    @property
+    def goal(self) -> str:
+        """Return what the page says of the rows' goals."""
+        if self is Group.PEOPLE:
+            return (
+                "The goal after a clear, which asks for a new call: one call more, never two at once; success.\n"
+                "The goal of the other rows: the call is hung up on, no other is placed, and the run fails.\n"
+                "Airflow marks what a timed-out run leaves unfinished as skipped."
+            )
+        return "The goal: one call placed (three by the three tasks), or one handed on; success."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Miss:
+    """A cell that does not reach the goal, and cannot.
+
+    Attributes:
+        shown: What the page shows instead.
+        reason: Why.
+    """
+
+    shown: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One fault.
+
+    Attributes:
+        name: Part of run ids.
+        title: What the page calls it.
+        group: Which table of the page it stands in.
+        faults: What goes wrong with the requests.
+        play: What happens to the run meanwhile.
+        together: What happens to Airflow, once all runs of the row wait for their calls.
+        goal: What must come of it.
+        calls: How many calls are intended.
+        tries: How many tries it takes at the least, else nothing has gone wrong.
+        suffix: Which sibling of the DAG.
+        timeout: Seconds that the client waits for an answer.
+        refuses: Whether connections are refused, until the row's play opens the port.
+        held_at: Where the task stands still, until it is killed there.
+        ring_seconds: How long phones ring.
+        columns: Which columns meet it.
+        misses: The columns, by their DAG, that do not reach the goal.
+    """
+
+    name: str
+    title: str
+    group: Group = Group.ANSWERS
+    faults: Callable[[Column], Sequence[Fault]] = plays.no_faults
+    play: Callable[[Cell], None] = plays.nothing
+    together: Callable[[AirflowStack], None] | None = None
+    goal: Goal = Goal.ONCE
+    calls: int = 1
+    tries: int = 2
+    suffix: str = ""
+    timeout: float = 30
+    refuses: bool = False
+    held_at: str = ""
+    ring_seconds: float = 0
+    columns: tuple[Column, ...] = COLUMNS
+    misses: Mapping[str, Miss] = field(default_factory=dict)
+
+    def reached(self, column: Column, figures: Figures) -> bool:
+        """Say whether the goal is reached."""
+        intended = 2 * self.calls if self.goal is Goal.ANEW else self.calls
+        # A registration whose answer was lost is nobody's: nobody can dial it, and it times out.
+        calls = figures.handed_on if column.registers else figures.placed
+        if (calls, figures.at_once, figures.live, figures.note) != (intended, 1, 0, ""):
+            return False
+        if figures.tries < self.tries:
+            return False
+        if self.goal is Goal.STOPPED:
+            return figures.stopped == 1 and figures.state in {"failed", "skipped, run failed"}
+        return figures.state == "success"
+
+
+OURS: Final = tuple(column for column in COLUMNS if column.ours)
+OURS_BLOCKING: Final = tuple(column for column in OURS if not column.deferrable)
+CREATES: Final = tuple(column for column in OURS if not column.registers)
+GATEWAYS: Final = {500: "", 502: " with an HTML page", 503: "", 504: ""}
+WHEN: Final = {"before": "no call was made", "after": "the call was made"}
+
+ANSWERS: Final = (
+    Row(
+        name="refused",
+        title="connection refused, as long as the first try",
+        refuses=True,
+        play=plays.open_after_the_first_try,
+    ),
+    Row(name="429_seconds", title="429, Retry-After in seconds", faults=answered(429, retry_after=1)),
+    Row(name="429_date", title="429, Retry-After as a date", faults=answered(429, retry_after=1, as_date=True)),
+    Row(name="429", title="429 without Retry-After", faults=answered(429)),
+    *(
+        Row(
+            name=f"{status}_{when}",
+            title=f"{status}{page}, {what}",
+            faults=answered(status, html=bool(page), after=when == "after"),
+        )
+        for when, what in WHEN.items()
+        for status, page in GATEWAYS.items()
+    ),
+    Row(
+        name="read_timeout",
+        title="read time-out, the call was made",
+        faults=answered(None, delay=6, after=True),
+        timeout=2,
+    ),
+    Row(name="reset", title="connection reset, the call was made", faults=answered("reset", after=True)),
+    Row(name="truncated", title="answer cut off, the call was made", faults=answered("truncate")),
+    Row(
+        name="mapped",
+        title="three mapped tasks, and the answer of one is lost",
+        faults=answered("reset", after=True),
+        calls=3,
+        suffix="_mapped",
+    ),
+    Row(
+        name="polls", title="while waiting, four polls answered 503", faults=plays.polls_answered(503, 4), tries=1
+    ),
+    Row(
+        name="two_retries",
+        title="while waiting, two tries in a row fail: the second adopts the call, the third too",
+        faults=plays.two_failed_tries,
+        tries=3,
+    ),
+)
+PROCESSES: Final = (
+    Row(
+        name="worker_before_post",
+        title="worker SIGKILL before the request took effect",
+        faults=lambda column: [Fault(endpoint=column.endpoint, delay=20)],
+        play=plays.killed_before_the_post,
+    ),
+    Row(
+        name="worker_before_save",
+        title="worker SIGKILL between the request and saving the id",
+        faults=lambda column: [Fault(endpoint=column.endpoint, delay=20, after=True)],
+        play=plays.killed_after_the_post,
+    ),
+    Row(
+        name="worker_after_save",
+        title="worker SIGKILL after saving the id",
+        held_at="handing-on",
+        play=plays.killed_where_held,
+    ),
+    Row(name="worker_waiting", title="worker SIGKILL while waiting", play=plays.killed_while_waiting),
+    Row(
+        name="triggerer_sigterm",
+        title="triggerer SIGTERM while waiting",
+        together=partial(restart, "triggerer", signal.SIGTERM),
+        tries=1,
+        columns=OURS,
+    ),
+    Row(
+        name="triggerer_sigkill",
+        title="triggerer SIGKILL while waiting",
+        together=partial(restart, "triggerer", signal.SIGKILL),
+        tries=1,
+        columns=OURS,
+    ),
+    Row(
+        name="scheduler_sigterm",
+        title="scheduler restart (SIGTERM) while waiting",
+        together=partial(restart, "scheduler", signal.SIGTERM),
+        tries=1,
+    ),
+    Row(
+        name="scheduler_sigkill",
+        title="scheduler SIGKILL, with its workers, while waiting",
+        together=partial(restart, "scheduler", signal.SIGKILL),
+        tries=1,
+    ),
+)
+LIKE_A_RETRY: Final = Miss(
+    shown="1 · 0 · success",
+    reason="Airflow gives the task that comes after such a clear the numbers of a retry. So it goes on with the "
+    "call that is there: never two calls, but no new one.",
+)
+RINGS_ON: Final = Miss(
+    shown="1 · 1 · failed",
+    reason="Retell does not say whether a call that still rings can be stopped. The simulator refuses it, as the "
+    "harder case: the phone rings on.",
+)
+PEOPLE: Final = (
+    Row(name="clear_live", title="clear while the call is live", goal=Goal.ANEW, play=plays.cleared_while_live),
+    Row(
+        name="clear_dead_worker",
+        title="worker SIGKILL, and a clear before Airflow notices",
+        goal=Goal.ANEW,
+        play=plays.cleared_when_dead,
+        columns=OURS_BLOCKING,
+        misses={column.dag: LIKE_A_RETRY for column in OURS_BLOCKING},
+    ),
+    Row(name="clear_over", title="clear after the end", goal=Goal.ANEW, play=plays.cleared_after_the_end),
+    Row(
+        name="clear_ringing",
+        title="clear while the phone still rings",
+        goal=Goal.ANEW,
+        play=plays.cleared_while_ringing,
+        ring_seconds=TALK,
+        columns=CREATES,
+    ),
+    Row(
+        name="mark_failed", title="mark failed while waiting", goal=Goal.STOPPED, tries=1, play=plays.marked_failed
+    ),
+    Row(
+        name="mark_failed_slow",
+        title="mark failed while waiting, and Retell takes 1.5 seconds for each answer",
+        faults=plays.slow(1.5),
+        goal=Goal.STOPPED,
+        tries=1,
+        play=plays.marked_failed,
+    ),
+    Row(
+        name="dagrun_timeout",
+        title="dag-run time-out while waiting",
+        goal=Goal.STOPPED,
+        tries=1,
+        suffix="_limited",
+    ),
+    Row(
+        name="worker_sigterm",
+        title="worker SIGTERM while waiting, and SIGKILL five seconds later, as when a pod is evicted",
+        goal=Goal.STOPPED,
+        play=plays.evicted_while_waiting,
+        columns=OURS_BLOCKING,
+    ),
+    Row(
+        name="mark_failed_ringing",
+        title="mark failed while the phone still rings",
+        goal=Goal.STOPPED,
+        tries=1,
+        play=plays.marked_failed,
+        ring_seconds=TALK,
+        columns=CREATES,
+        misses={column.dag: RINGS_ON for column in CREATES},
+    ),
+)
+ROWS: Final = (
+    *ANSWERS,
+    *(replace(row, group=Group.PROCESSES) for row in PROCESSES),
+    *(replace(row, group=Group.PEOPLE) for row in PEOPLE),
+)

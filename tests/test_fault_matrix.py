@@ -1,0 +1,58 @@
+"""One intended call is placed once: every fault, on a real Airflow, beside what users would write instead.
+
+`make reliability` runs all of it and writes `docs/reliability.md`. `pytest -m reliability -k reset` runs
+one row, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fault_matrix.columns import COLUMNS
+from fault_matrix.measure import Results, measure
+from fault_matrix.page import page
+from fault_matrix.rows import ROWS, Row
+
+PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What became of every cell of the rows that are asked for; the page, if that is all of them."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = [call.params["row"] for call in calls if call and "row" in call.params]
+    rows = [row for row in ROWS if row in asked]
+    results = measure(rows, tmp_path_factory.mktemp("matrix"))
+    if len(rows) == len(ROWS):
+        PAGE.write_text(page(rows, results))
+    return results
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_one_intended_call_is_one_call(row: Row, results: Results) -> None:
+    """Our columns reach the goal of each row, or are the known misses that the page explains."""
+    ours = {column: results[row.name][column.dag] for column in row.columns if column.ours}
+    for column, figures in ours.items():
+        miss = row.misses.get(column.dag)
+        if miss:
+            assert figures.shown(column) == miss.shown, f"{column.title}: {figures}"
+        else:
+            assert row.reached(column, figures), f"{column.title}: {figures}"
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("row", [row for row in ROWS if row.name == "reset"], ids=lambda row: row.name)
+def test_what_users_would_write_instead_repeats_the_request(row: Row, results: Results) -> None:
+    """The columns beside ours meet the same faults: after a lost answer they place, or register, again."""
+    assert results[row.name]["http"].at_once == 2
+    assert results[row.name]["sdk"].placed >= 3
+
+
+def test_the_page_shows_every_row() -> None:
+    """The page is of these rows and columns, not of earlier ones."""
+    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    measured = [line for line in lines if len(line) == len(COLUMNS) + 1 and line[0] != "---"]
+    assert [line[0] for line in measured if line[0] != "fault"] == [row.title for row in ROWS]
+    assert [line[1:] for line in measured if line[0] == "fault"] == [[column.title for column in COLUMNS]] * 3
