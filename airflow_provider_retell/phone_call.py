@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -93,9 +94,9 @@ class PhoneCallOperator(BaseOperator):
 
     # -- what the two operators differ in ------------------------------------------------------------------
 
+    @abstractmethod
     def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Endpoint[Call]:
         """Return the request. Raises ``RetellInputError`` for a field that cannot be sent."""
-        raise NotImplementedError
 
     _keyed: ClassVar[bool]
 
