@@ -28,11 +28,15 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
 )
 from airflow_provider_retell.flows import Flow
+from airflow_provider_retell.options import Options
 from airflow_provider_retell.repeating import retrying
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LONG_ANSWER: Final = 64_000
+"""Bytes from which on an answer is read in a thread of its own."""
 
 _HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
 _NEVER_ARRIVED: Final = (
@@ -50,6 +54,7 @@ class RetellClient:
 
     Args:
         settings: Where to, with which key, and how patiently.
+        connections: Network connections at the most.
         transport: What carries the requests; a simulator in tests.
         sleep: What waits between two attempts, seconds.
     """
@@ -58,12 +63,13 @@ class RetellClient:
         self,
         settings: ConnectionSettings,
         *,
+        connections: int = Options.connections,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], Any] = time.sleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.Client(**_http_options(settings), transport=transport)
+        self._http = httpx.Client(**_http_options(settings, connections), transport=transport)
 
     def send(self, endpoint: Endpoint[T]) -> T:
         """Send one request, again where that is harmless, and return its answer.
@@ -112,25 +118,37 @@ class AsyncRetellClient:
         self,
         settings: ConnectionSettings,
         *,
+        connections: int = Options.connections,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**_http_options(settings), transport=transport)
+        self._http = httpx.AsyncClient(**_http_options(settings, connections), transport=transport)
 
     async def send(self, endpoint: Endpoint[T]) -> T:
         """Send one request, again where that is harmless, and return its answer."""
         repeat = AsyncRetrying(sleep=self._sleep, **retrying(endpoint, self.settings))
-        return await repeat(self._send_once, endpoint)
+        return await repeat(self.send_once, endpoint)
 
-    async def _send_once(self, endpoint: Endpoint[T]) -> T:
+    async def send_once(self, endpoint: Endpoint[T]) -> T:
+        """Send one request, whatever becomes of it, and return its answer."""
         with _translated(endpoint, self.settings):
             response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
-        return read(endpoint, _answer(response), self.settings)
+        answer = _answer(response)
+        if len(answer.content) < _LONG_ANSWER:
+            return read(endpoint, answer, self.settings)
+        # A thousand calls take longer to read than an event loop has to spare.
+        return await asyncio.to_thread(read, endpoint, answer, self.settings)
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Send the requests of a flow, one after the other, and return its result."""
+    async def run(self, flow: Flow[T], *, once: bool = False) -> T:
+        """Send the requests of a flow, one after the other, and return its result.
+
+        Args:
+            flow: The requests.
+            once: Send each of them once, whatever becomes of it.
+        """
+        send = self.send_once if once else self.send
         step: Callable[[], Endpoint[Any]] = partial(next, flow)
         while True:
             try:
@@ -138,7 +156,7 @@ class AsyncRetellClient:
             except StopIteration as end:
                 return cast("T", end.value)
             try:
-                step = partial(flow.send, await self.send(endpoint))
+                step = partial(flow.send, await send(endpoint))
             except RetellError as error:
                 step = partial(flow.throw, error)
 
@@ -153,7 +171,7 @@ class AsyncRetellClient:
         await self.aclose()
 
 
-def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
+def _http_options(settings: ConnectionSettings, connections: int) -> dict[str, Any]:
     try:
         _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
     except httpx.InvalidURL as error:
@@ -166,7 +184,9 @@ def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
             "Authorization": f"Bearer {settings.api_key}",
             "User-Agent": f"airflow-provider-retell/{__version__}",
         },
-        "timeout": settings.timeout,
+        # Whoever waits for a free connection is not waiting for Retell.
+        "timeout": httpx.Timeout(settings.timeout, pool=None),
+        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         "follow_redirects": False,
         # A proxy of the environment is for the internet: a simulator on this machine is not behind it.
         "trust_env": not settings.base_url.lower().startswith("http://"),

@@ -6,24 +6,26 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
 from asgiref.sync import sync_to_async
 
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import ConnectionSettings, SettingsError
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellPermissionError
 from airflow_provider_retell.flows import Flow, read_calls
 from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.options import Options
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import AsyncRetellClient, RetellClient
+    from airflow_provider_retell.poller import Poller
 
 T = TypeVar("T")
 
@@ -162,15 +164,19 @@ class RetellHook(BaseHook):
             # Here, not above: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.client import RetellClient  # noqa: PLC0415
 
-            self._client = RetellClient(self._settings(self.get_connection(self.retell_conn_id)))
+            settings = self._settings(self.get_connection(self.retell_conn_id))
+            self._client = RetellClient(settings, connections=options().connections)
             weakref.finalize(self, self._client.close)
         return self._client
 
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
-        settings = self._settings(await self._aget_connection())
         # In a thread: a client reads certificates from disk, some 20 ms that the event loop has not to spare.
-        return await asyncio.to_thread(_async_client, settings)
+        return await asyncio.to_thread(_async_client, await self.aget_settings())
+
+    async def aget_settings(self) -> ConnectionSettings:
+        """Look the connection up without blocking the event loop."""
+        return self._settings(await self._aget_connection())
 
     async def _aget_connection(self) -> Connection:
         try:
@@ -241,15 +247,23 @@ class RetellHook(BaseHook):
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
     from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
 
-    return AsyncRetellClient(settings)
+    return AsyncRetellClient(settings, connections=options().connections)
 
 
-# -- one client for all triggers of an event loop -------------------------------------------------------------
+def options() -> Options:
+    """Return what Airflow's configuration says in ``[retell]``."""
+    try:
+        return Options.read(conf.get)
+    except ValueError as error:
+        raise RetellInputError(f"{error} Nothing was sent.") from None
+
+
+# -- one poller for all triggers of an event loop -------------------------------------------------------------
 
 
 @dataclass
 class _Shared:
-    client: asyncio.Task[AsyncRetellClient]
+    poller: Poller
     users: int = 0
 
 
@@ -257,33 +271,25 @@ _shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]
 
 
 @asynccontextmanager
-async def shared_client(retell_conn_id: str) -> AsyncIterator[AsyncRetellClient]:
-    """Share one client, and one look-up of the connection, among all who wait on this loop at the same time.
+async def shared_poller(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[Poller]:
+    """Share one poller, one client and one look-up of the connection among all who wait on this loop.
 
     A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last one to leave closes it.
     """
-    clients = _shared.setdefault(asyncio.get_running_loop(), {})
-    shared = clients.get(retell_conn_id)
-    if shared is None or (shared.client.done() and shared.client.exception()):
-        # A context of its own: the first user's would put its task's name on everybody's log lines.
-        opening = asyncio.get_running_loop().create_task(
-            RetellHook(retell_conn_id).aget_conn(), context=Variables()
+    from airflow_provider_retell.poller import Poller  # noqa: PLC0415 (as in get_conn)
+
+    pollers = _shared.setdefault(asyncio.get_running_loop(), {})
+    if retell_conn_id not in pollers:
+        hook = RetellHook(retell_conn_id)
+        pollers[retell_conn_id] = _Shared(
+            Poller(hook.aget_settings, client=_async_client, options=options(), clock=clock)
         )
-        shared = clients[retell_conn_id] = _Shared(opening)
+    shared = pollers[retell_conn_id]
     shared.users += 1
     try:
-        # Shielded: one user who is cancelled must not take the client from the others.
-        yield await asyncio.shield(shared.client)
+        yield shared.poller
     finally:
         shared.users -= 1
         if shared.users == 0:
-            if clients.get(retell_conn_id) is shared:
-                del clients[retell_conn_id]
-            await _close(shared.client)
-
-
-async def _close(opening: asyncio.Task[AsyncRetellClient]) -> None:
-    if not opening.done():
-        opening.cancel()
-    elif not opening.cancelled() and opening.exception() is None:
-        await opening.result().aclose()
+            del pollers[retell_conn_id]
+            await shared.poller.aclose()

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_retell import __version__
 from airflow_provider_retell.connection import CONN_TYPE, FIELD_BEHAVIOUR, form_fields
+from airflow_provider_retell.options import provider_config
 
 _PACKAGE = "airflow_provider_retell"
 _INTEGRATION = "Retell AI"
@@ -29,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators")],
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
+        "config": provider_config(),
         "extra-links": [f"{_PACKAGE}.links.RetellCallLink"],
         "connection-types": [
             {

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
-from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.hooks import RetellHook, options
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
@@ -86,6 +86,7 @@ class RetellCallSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait, and return the row or rows."""
+        self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
         try:
             return super().execute(context)
         finally:

@@ -20,7 +20,8 @@ from airflow_provider_retell.errors import (
     mask_numbers,
     transient,
 )
-from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.flows import Sweeps
+from airflow_provider_retell.hooks import RetellHook, options
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.rows import HEAVY_FIELDS, row
 from airflow_provider_retell.triggers import RetellCallTrigger
@@ -66,10 +67,12 @@ class CallWait:
     since: float | None = None
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
+    _sweeps: Sweeps = field(init=False)
     _woken_late: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.call_ids, self.goal, since=self.since)
+        self._sweeps = Sweeps(ids_per_request=options().ids_per_request)
 
     def poll(self) -> bool:
         """Read the calls still waited for; say whether all have reached the goal.
@@ -78,19 +81,30 @@ class CallWait:
         """
         if not self.watch.reached:
             try:
-                calls = self.hook.read_calls(self.watch.waiting)
+                self._look()
             except RetellError as error:
                 if not transient(error):
                     raise
                 log.warning("Reading the calls failed, and is tried again: %s", error)
-            else:
-                if progress := self.watch.update(calls, now=self.clock.now()):
-                    log.info("%s", progress)
         return self.watch.reached
+
+    def _look(self) -> None:
+        waiting = self.watch.waiting
+        # The last look, before giving up, leaves none out.
+        sweeps = Sweeps(single_reads=len(waiting)) if self.timed_out else self._sweeps
+        reading: dict[str, Call | RetellError] = {}
+        try:
+            for step in sweeps.sweep(waiting):
+                reading |= self.hook.run(step)
+        finally:
+            if progress := self.watch.update(reading, now=self.clock.now()):
+                log.info("%s", progress)
+        self.watch.check()
 
     def sleep(self) -> None:
         """Sleep until the next poll, or the deadline."""
-        self.clock.sleep(max(0.0, min(self.poll_interval, self.deadline - self.clock.now())))
+        pause = max(self.poll_interval, options().shortest_poll_interval)
+        self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
 
     @property
     def timed_out(self) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.errors import RetellError, transient
-from airflow_provider_retell.flows import hang_up, read_calls
-from airflow_provider_retell.hooks import shared_client
+from airflow_provider_retell.errors import RetellError, RetellResponseError, transient
+from airflow_provider_retell.flows import hang_up
+from airflow_provider_retell.hooks import shared_poller
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
+
+UNREADABLE_ANSWERS: Final = 5
+"""Answers that nobody can read, after which a trigger stops waiting for one that can be read."""
 
 _hanging_up: set[asyncio.Task[None]] = set()
 """What is under way after kills: an event loop alone does not keep a task alive."""
@@ -98,23 +101,30 @@ class RetellCallTrigger(BaseTrigger):
         return TriggerEvent({"wake": wake.value, "deadline": self.deadline, "calls": statuses, **more})
 
     async def _wait(self, watch: Watch) -> Wake:
-        async with shared_client(self.retell_conn_id) as client:
+        trouble, unreadable = "", 0
+        due = self._clock.now()
+        async with shared_poller(self.retell_conn_id, self._clock) as poller:
             while True:
                 try:
-                    calls = await client.run(read_calls(watch.waiting))
-                except Exception as error:
-                    if not transient(error):
-                        raise
-                    self.log.warning("Reading the calls failed, and is tried again: %s", error)
-                else:
-                    if progress := watch.update(calls, now=self._clock.now()):
+                    reading = await poller.read(watch.waiting, due=due)
+                    if progress := watch.update(reading, now=self._clock.now()):
                         self.log.info("%s", progress)
+                    watch.check()
+                    trouble, unreadable = "", 0
+                except RetellError as error:
+                    unreadable += isinstance(error, RetellResponseError)
+                    may_heal = isinstance(error, RetellResponseError) and unreadable < UNREADABLE_ANSWERS
+                    if not may_heal and not transient(error):
+                        raise
+                    if str(error) != trouble:
+                        trouble = str(error)
+                        self.log.warning("Reading the calls failed, and is tried again: %s", error)
                 if watch.reached:
                     return Wake.OVER
-                left = self.deadline - self._clock.now()
-                if left <= 0:
+                now = self._clock.now()
+                if now >= self.deadline:
                     return Wake.TIMEOUT
-                await self._clock.asleep(min(self.poll_interval, left))
+                due = min(now + self.poll_interval, self.deadline)
 
     async def on_kill(self) -> None:
         """Hang up, if wanted, when somebody kills the task while it is deferred (Airflow 3.3 and later).
@@ -133,10 +143,10 @@ class RetellCallTrigger(BaseTrigger):
     async def _hang_up(self) -> None:
         if await self._still_deferred():
             return
-        async with shared_client(self.retell_conn_id) as client:
+        async with shared_poller(self.retell_conn_id, self._clock) as poller:
             for call_id in self.call_ids:
                 try:
-                    became = await client.run(hang_up(call_id, leave_registered=self.leave_registered))
+                    became = await poller.run(hang_up(call_id, leave_registered=self.leave_registered))
                 except RetellError as error:
                     self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
                 else:

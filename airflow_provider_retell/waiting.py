@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.errors import RetellError, RetellInputError, transient
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import CallStatus
 
@@ -82,6 +82,7 @@ class Watch:
         self._waiting = dict.fromkeys(self.call_ids)
         self._seen_over: dict[str, float] = {}
         self._progress = ""
+        self._errors: list[RetellError] = []
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -93,14 +94,17 @@ class Watch:
         """Whether every call has reached the goal."""
         return not self._waiting
 
-    def update(self, calls: Mapping[str, Call], *, now: float) -> str | None:
+    def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:
         """Take in what was read, and return the line to log if anything changed.
 
         Args:
-            calls: What was read, by call id.
+            reading: The calls by id, or why one of them could not be read: ``check`` raises it.
             now: Seconds since the epoch.
         """
-        for call_id, call in calls.items():
+        self._errors = [call for call in reading.values() if isinstance(call, RetellError)]
+        for call_id, call in reading.items():
+            if isinstance(call, RetellError):
+                continue
             known = self.calls.get(call_id)
             if known is None or known.call_status != call.call_status:
                 _note_unknown(call)
@@ -112,6 +116,11 @@ class Watch:
         progress = self.progress()
         changed, self._progress = progress != self._progress, progress
         return progress if changed else None
+
+    def check(self) -> None:
+        """Raise why one of the calls could not be read the last time; what will not heal comes first."""
+        for error in sorted(self._errors, key=transient):
+            raise error
 
     def _first_seen_over(self, call: Call, now: float) -> float:
         # An end that lies ahead tells nothing; clocks that differ a little are no reason to doubt it.

@@ -150,7 +150,7 @@ def test_a_list_that_is_refused_is_no_obstacle(
         assert set(run(read_calls(ids))) == set(ids)
     assert sent(simulator) == ["list-calls", "get-call", "get-call"]
     (record,) = caplog.records
-    assert "Reading 2 calls one by one" in record.getMessage()
+    assert "Reading 2 calls in parts or one by one" in record.getMessage()
     assert "Not so many." in record.getMessage()
 
 

@@ -15,11 +15,12 @@ from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
 
 from airflow_provider_retell import endpoints
-from airflow_provider_retell.client import AsyncRetellClient
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
-from airflow_provider_retell.flows import read_calls
-from airflow_provider_retell.hooks import RetellHook, shared_client
+from airflow_provider_retell.flows import hang_up, read_calls
+from airflow_provider_retell.hooks import RetellHook, options, shared_poller
 from airflow_provider_retell.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.options import Options
+from airflow_provider_retell.poller import Poller
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 FROM, TO = "+12025550199", SCENARIOS["agent_hangup"].number
@@ -350,152 +351,76 @@ def test_fields_that_cannot_be_used_are_explained(vault: type[Vault]) -> None:
     )
 
 
-# -- one client for all who wait on an event loop --------------------------------------------------------------
+# -- one poller for all who wait on an event loop --------------------------------------------------------------
 
 
-async def closed(client: AsyncRetellClient) -> bool:
-    """Say whether a client can send no more."""
-    try:
-        await client.send(endpoints.get_concurrency())
-    except RuntimeError:
-        return True
-    return False
+def read(shared: Poller, *call_ids: str) -> Awaitable[Any]:
+    """Read calls as a trigger does, at once."""
+    return shared.read(call_ids, due=0)
 
 
-async def settle() -> None:
-    """Let everybody go on who can."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-def test_a_hundred_users_share_one_client_and_one_look_up(vault: type[Vault]) -> None:
-    """A hundred triggers cost what one costs, and the last one to leave closes the client."""
+def test_a_hundred_users_share_one_poller_and_one_look_up(vault: type[Vault]) -> None:
+    """A hundred triggers cost what one costs, and the last one to leave closes what they shared."""
 
     async def main() -> None:
         everybody = asyncio.Barrier(100)
 
-        async def use() -> AsyncRetellClient:
-            async with shared_client("retell_default") as client:
+        async def use() -> Poller:
+            async with shared_poller("retell_default") as shared:
                 await everybody.wait()
-                return client
+                with suppress(RetellError):
+                    await read(shared, "call_1")
+                return shared
 
-        (client,) = set(await asyncio.gather(*(use() for _ in range(100))))
-        assert await closed(client)
-
-    run(main)
-    assert vault.asked == ["retell_default"]
-
-
-def test_a_client_stays_open_until_the_last_one_leaves(connect: Connect) -> None:
-    """Whoever is still waiting can still ask."""
-
-    async def main() -> None:
-        async with shared_client("retell_default") as client:
-            async with shared_client("retell_default") as same:
-                assert same is client
-            assert not await closed(client)
-        assert await closed(client)
-        async with shared_client("retell_default") as another:
-            assert another is not client
+        (shared,) = set(await asyncio.gather(*(use() for _ in range(100))))
+        with pytest.raises(RuntimeError, match="closed"):
+            await shared.run(hang_up("call_1", leave_registered=False))
 
     run(main)
+    assert set(vault.asked) == {"retell_default"}
+    assert len(vault.asked) <= 2  # a refused key has it looked up once more
 
 
-def test_each_connection_has_a_client_of_its_own(vault: type[Vault]) -> None:
-    """Two accounts are not mixed up."""
+def test_a_poller_stays_until_the_last_one_leaves(connect: Connect) -> None:
+    """Whoever is still waiting can still ask; who comes after that begins anew."""
 
     async def main() -> None:
-        async with shared_client("retell_default") as one, shared_client("retell_team") as another:
-            assert [client.settings.conn_id for client in (one, another)] == ["retell_default", "retell_team"]
+        async with shared_poller("retell_default") as shared:
+            async with shared_poller("retell_default") as same:
+                assert same is shared
+            assert isinstance((await read(shared, "call_unknown"))["call_unknown"], RetellNotFoundError)
+        async with shared_poller("retell_default") as another:
+            assert another is not shared
 
     run(main)
 
 
-def test_each_event_loop_has_a_client_of_its_own(vault: type[Vault]) -> None:
-    """The connections of a client belong to the loop that made them."""
+def test_each_connection_and_each_event_loop_has_a_poller_of_its_own(connect: Connect) -> None:
+    """Two accounts are not mixed up; the connections of a client belong to the loop that made them."""
 
-    async def use() -> AsyncRetellClient:
-        async with shared_client("retell_default") as client:
-            return client
-
-    async def main() -> None:
-        async with shared_client("retell_default") as client:
-            assert await asyncio.to_thread(asyncio.run, use()) is not client
-            async with shared_client("retell_default") as same:
-                assert same is client
-
-    run(main)
-
-
-@pytest.mark.parametrize("opened", [False, True], ids=["while it opens", "while it is used"])
-def test_one_user_who_is_cancelled_does_not_take_the_client_along(connect: Connect, opened: bool) -> None:
-    """Not even the one who had it made; the others ask on."""
+    async def use() -> Poller:
+        async with shared_poller("retell_default") as shared:
+            return shared
 
     async def main() -> None:
-        enough = asyncio.Event()
-
-        async def use() -> bool:
-            async with shared_client("retell_default") as client:
-                await enough.wait()
-                return await closed(client)
-
-        first, second = (asyncio.create_task(use()) for _ in range(2))
-        await settle()
-        if opened:
-            async with shared_client("retell_default"):
-                await settle()
-        first.cancel()
-        enough.set()
-        with pytest.raises(asyncio.CancelledError):
-            await first
-        assert not await second
-
-    run(main)
-
-
-def test_when_all_are_cancelled_nothing_is_left(connect: Connect) -> None:
-    """A look-up that nobody waits for any more is dropped, and the next user begins anew."""
-
-    async def main() -> None:
-        async def use() -> None:
-            async with shared_client("retell_default"):
-                raise AssertionError
-
-        users = [asyncio.create_task(use()) for _ in range(3)]
-        await settle()
-        for user in users:
-            user.cancel()
-        assert all(
-            isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*users, return_exceptions=True)
-        )
-        async with shared_client("retell_default") as client:
-            assert not await closed(client)
+        async with shared_poller("retell_default") as shared, shared_poller("retell_team") as team:
+            assert team is not shared
+            assert await asyncio.to_thread(asyncio.run, use()) is not shared
 
     run(main)
 
 
 def test_a_failed_look_up_is_not_remembered(vault: type[Vault]) -> None:
-    """All who waited for it get its error; who asks again after that, at once or later, gets a client."""
+    """Who waited for it gets its error; who asks after that gets another look-up."""
     kept = vault.connections.pop("retell_default")
 
     async def main() -> None:
-        async def use() -> str:
-            try:
-                async with shared_client("retell_default"):
-                    return "at once"
-            except AirflowNotFoundException:
-                vault.connections["retell_default"] = kept
-                async with shared_client("retell_default") as client:
-                    return client.settings.conn_id
-
-        assert await asyncio.gather(use(), use(), use()) == ["retell_default"] * 3
-        del vault.connections["retell_default"]
-        with pytest.raises(AirflowNotFoundException):
-            async with shared_client("retell_default"):
-                pass
-        vault.connections["retell_default"] = kept
-        async with shared_client("retell_default") as client:
-            assert client.settings.api_key == "key_1"
+        async with shared_poller("retell_default") as shared:
+            with pytest.raises(AirflowNotFoundException):
+                await read(shared, "call_1")
+            vault.connections["retell_default"] = kept
+            with pytest.raises(RetellError):
+                await read(shared, "call_1")
 
     run(main)
 
@@ -505,8 +430,37 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
 
     async def main() -> None:
         TASK.set("first")
-        async with shared_client("retell_default"):
-            pass
+        async with shared_poller("retell_default") as shared:
+            with suppress(RetellError):
+                await read(shared, "call_1")
 
     run(main)
     assert vault.asked_by == {"nobody"}
+
+
+# -- Airflow's configuration -----------------------------------------------------------------------------------
+
+
+def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is what Airflow's configuration says, and its default if it says nothing."""
+    monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
+    assert options() == Options(shortest_poll_interval=0.5, ids_per_request=1000, connections=20)
+    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "2.5")
+    monkeypatch.setenv("AIRFLOW__RETELL__IDS_PER_REQUEST", "100")
+    monkeypatch.setenv("AIRFLOW__RETELL__CONNECTIONS", "4")
+    assert options() == Options(shortest_poll_interval=2.5, ids_per_request=100, connections=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SHORTEST_POLL_INTERVAL", "0"), ("SHORTEST_POLL_INTERVAL", "soon"), ("CONNECTIONS", "1.5")],
+)
+def test_an_option_that_cannot_be_used_is_explained(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """The message names section, option and value, and nothing is sent."""
+    monkeypatch.setenv(f"AIRFLOW__RETELL__{name}", value)
+    with pytest.raises(
+        RetellInputError, match=rf"{name.lower()} in section \[retell\].*'{value}'.*Nothing was sent"
+    ):
+        options()

@@ -12,12 +12,14 @@ import airflow_provider_retell
 PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
-    __init__ clock connection errors
+    __init__ clock connection errors options
     intent outcomes provider_info
     models retry_policy
     endpoints rows waiting
     answers flows repeating
     client
+    renewing
+    poller
     hooks
     links triggers
     tasks placing

@@ -108,7 +108,7 @@ def test_an_unknown_connection_wakes_the_task(clock: SteppingClock) -> None:
 def test_many_calls_are_one_request(
     listed: bool, time: ManualClock, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Calls are polled together; only those that the list does not show are read one by one."""
+    """Calls are polled together; of those that the list does not show, a poll reads no more than 20."""
     simulator = Simulator(clock=time, list_registered=listed)
     with simulator.serve() as url, RetellHook() as hook:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
@@ -117,7 +117,7 @@ def test_many_calls_are_one_request(
         before = len(simulator.requests)
         fire(trigger(*ids, deadline=0), clock)
         polled = [request.endpoint for request in simulator.requests[before:]]
-    assert polled == ["list-calls"] + ["get-call"] * (0 if listed else 30)
+    assert polled == ["list-calls"] + ["get-call"] * (0 if listed else 20)
 
 
 def test_triggers_of_one_loop_share_one_client(

@@ -1,0 +1,73 @@
+"""The client of an Airflow connection that may change while it is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from airflow_provider_retell.client import AsyncRetellClient
+from airflow_provider_retell.clock import Clock
+from airflow_provider_retell.connection import ConnectionSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_UP_EVERY: Final = 300.0
+"""Seconds after which the connection is looked up again, to pick up a change."""
+
+
+class RenewedClient:
+    """Keep the client of an Airflow connection, and make another when the connection has changed.
+
+    Args:
+        look_up: Looks up the connection; one look-up at a time.
+        make: Makes a client.
+        clock: What time it is.
+    """
+
+    def __init__(
+        self,
+        look_up: Callable[[], Awaitable[ConnectionSettings]],
+        make: Callable[[ConnectionSettings], AsyncRetellClient],
+        clock: Clock,
+    ) -> None:
+        self._look_up = look_up
+        self._make = make
+        self._clock = clock
+        self._clients: list[AsyncRetellClient] = []
+        self._looked_up = float("-inf")
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self) -> AsyncRetellClient:
+        """Return the client; look the connection up first, if that was not done for five minutes."""
+        async with self._one_at_a_time:
+            if self._clock.now() >= self._looked_up + LOOK_UP_EVERY:
+                await self._refresh()
+            return self._clients[-1]
+
+    async def changed(self) -> bool:
+        """Look the connection up at once, and say whether it has changed."""
+        async with self._one_at_a_time:
+            before = len(self._clients)
+            await self._refresh()
+            return len(self._clients) > before
+
+    async def aclose(self) -> None:
+        """Close the client, and those of before."""
+        for client in self._clients:
+            await client.aclose()
+
+    async def _refresh(self) -> None:
+        try:
+            settings = await self._look_up()
+        except Exception as error:
+            if not self._clients:
+                raise
+            log.warning("The connection could not be looked up again, and stays as it was: %s", error)
+        else:
+            if not self._clients or self._clients[-1].settings != settings:
+                # In a thread: a client reads certificates from disk, some 20 ms that the loop has not to spare.
+                # The one of before may still carry a request, and is closed at the end.
+                self._clients.append(await asyncio.to_thread(self._make, settings))
+        self._looked_up = self._clock.now()

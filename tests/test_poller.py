@@ -1,0 +1,562 @@
+"""What the shared poll promises: few requests, nobody waits for ever, and one waiter's trouble is no other's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+from blockbuster import blockbuster_ctx
+from conftest import SteppingClock
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellConnectionError,
+    RetellError,
+    RetellInputError,
+    RetellNotFoundError,
+    RetellPermissionError,
+    RetellRateLimitError,
+    RetellResponseError,
+    RetellServerError,
+)
+from airflow_provider_retell.options import Options
+from airflow_provider_retell.poller import Poller
+from airflow_provider_retell.renewing import LOOK_UP_EVERY
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+SHOWN = pytest.mark.parametrize("list_registered", [True, False], ids=["registered shown", "registered hidden"])
+
+
+@pytest.fixture
+def list_registered() -> bool:
+    """Whether list-calls shows registered calls: Retell does not say."""
+    return True
+
+
+@pytest.fixture
+def simulator(time: ManualClock, list_registered: bool) -> Simulator:
+    return Simulator(clock=time, list_registered=list_registered, concurrency_limit=20_000)
+
+
+@pytest.fixture
+def register(simulator: Simulator) -> Callable[..., list[str]]:
+    """Register calls that play a scenario; return their ids."""
+
+    def register(count: int = 1, name: str = "user_hangup") -> list[str]:
+        settings = ConnectionSettings(api_key=simulator.api_key)
+        with RetellClient(settings, transport=simulator) as client:
+            request = {"agent_id": "agent_1", "to_number": SCENARIOS[name].number}
+            return [client.send(endpoints.register_phone_call(request)).call_id for _ in range(count)]
+
+    return register
+
+
+class Account:
+    """An Airflow connection, and what became of its look-ups."""
+
+    def __init__(self, api_key: str, transport: httpx.AsyncBaseTransport) -> None:
+        self.api_key = api_key
+        self.transport = transport
+        self.looked_up = 0
+        self.clients: list[AsyncRetellClient] = []
+        self.error: Exception | None = None
+        self.timeout = 5.0
+
+    async def look_up(self) -> ConnectionSettings:
+        self.looked_up += 1
+        if self.error:
+            raise self.error
+        return ConnectionSettings(api_key=self.api_key, timeout=self.timeout)
+
+    def client(self, settings: ConnectionSettings) -> AsyncRetellClient:
+        self.clients.append(AsyncRetellClient(settings, transport=self.transport))
+        return self.clients[-1]
+
+
+@pytest.fixture
+def account(simulator: Simulator) -> Account:
+    return Account(simulator.api_key, simulator)
+
+
+def poll(
+    account: Account, clock: Any, work: Callable[[Poller], Awaitable[Any]], options: Options | None = None
+) -> Any:
+    """Run some work with a poller on a loop of its own, where nothing may block or hang."""
+
+    async def main() -> Any:
+        shared = Poller(
+            account.look_up,
+            client=account.client,
+            clock=clock,
+            options=options or Options(shortest_poll_interval=1),
+        )
+        with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
+            try:
+                return await asyncio.wait_for(work(shared), timeout=30)
+            finally:
+                await shared.aclose()
+
+    return asyncio.run(main())
+
+
+def together(*readers: Callable[[Poller], Awaitable[Any]]) -> Callable[[Poller], Awaitable[list[Any]]]:
+    """Let several waiters wait side by side; return what each got, its error included."""
+
+    async def work(shared: Poller) -> list[Any]:
+        return await asyncio.gather(*(reader(shared) for reader in readers), return_exceptions=True)
+
+    return work
+
+
+def reader(*call_ids: str, due: float = 0.0) -> Callable[[Poller], Awaitable[Any]]:
+    """A waiter that reads once."""
+    return lambda shared: shared.read(call_ids, due=due)
+
+
+def asked(simulator: Simulator) -> list[str]:
+    """Return the endpoints of the polls."""
+    return [request.endpoint for request in simulator.requests if request.endpoint != "register-phone-call"]
+
+
+class Lists(httpx.AsyncBaseTransport):
+    """A Retell whose list-calls answers as told; get-call knows every call."""
+
+    def __init__(self, *, items: list[Any], calls: dict[str, Any] | None = None, **more: Any) -> None:
+        self.items = items
+        self.calls = calls or {"call_status": "ongoing"}
+        self.more = more
+        self.asked_for: list[int] = []
+        self.status = 200
+        self.key: str | None = None
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if self.key and request.headers["Authorization"] != f"Bearer {self.key}":
+            return httpx.Response(401, json={"status": "error", "message": "API key is missing or invalid."})
+        if request.method == "GET":
+            return httpx.Response(200, json={"call_id": request.url.path.rpartition("/")[2]} | self.calls)
+        self.asked_for.append(len(json.loads(request.content)["filter_criteria"]["call_id"]["value"]))
+        if self.status != 200:
+            return httpx.Response(self.status, json={"status": "error", "message": "Not so many."})
+        return httpx.Response(200, json={"items": self.items} | self.more)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.answer(request)
+
+
+NEIGHBOURS = [{"call_id": "call_1", "call_status": "ongoing"}, {"call_id": "call_2", "call_status": "ended"}]
+
+
+# -- few requests ----------------------------------------------------------------------------------------------
+
+
+@SHOWN
+def test_a_thousand_waiters_cost_one_request_and_at_most_twenty_more(
+    register: Callable[..., list[str]],
+    simulator: Simulator,
+    account: Account,
+    clock: SteppingClock,
+    list_registered: bool,
+) -> None:
+    """One list for all; of the calls that Retell does not list, a round reads twenty."""
+    ids = register(1000)
+    readings = poll(account, clock, together(*map(reader, ids)))
+    assert asked(simulator) == ["list-calls"] + ["get-call"] * (0 if list_registered else 20)
+    assert sum(len(reading) for reading in readings) == (1000 if list_registered else 20)
+    assert (account.looked_up, len(account.clients)) == (1, 1)
+
+
+@pytest.mark.parametrize("list_registered", [False])
+def test_calls_that_are_not_listed_have_their_turn(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """Each round reads others, so that no call is forgotten."""
+    ids = register(100)
+
+    async def work(shared: Poller) -> set[str]:
+        seen: set[str] = set()
+        for _ in range(5):
+            seen |= set(await shared.read(ids, due=clock.now()))
+        return seen
+
+    assert poll(account, clock, work) == set(ids)
+    assert asked(simulator) == (["list-calls"] + ["get-call"] * 20) * 5
+
+
+@pytest.mark.parametrize("list_registered", [False])
+def test_calls_that_are_over_are_read_on_and_on(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as all that are read one by one turn out to be over, a round does not stop at twenty."""
+    ids = register(50, "dial_busy")
+    clock.time.advance(3600)
+    monkeypatch.setattr(account, "transport", Lists(items=[], calls={"call_status": "not_connected"}))
+    (reading,) = poll(account, clock, together(reader(*ids)))
+    assert len(reading) == 50
+
+
+@pytest.mark.parametrize(("count", "requests"), [(1, []), (2, [2]), (1001, [1000, 1]), (10_000, [1000] * 10)])
+def test_ids_go_in_parts_that_retell_takes(
+    account: Account, clock: SteppingClock, count: int, requests: list[int]
+) -> None:
+    """A thousand ids fit into one request, the thousand-and-first makes another; one call alone is not listed."""
+    ids = [f"call_{number}" for number in range(count)]
+    account.transport = lists = Lists(items=[{"call_id": call_id, "call_status": "ongoing"} for call_id in ids])
+    (reading,) = poll(account, clock, together(reader(*ids, *ids)))
+    assert len(reading) == count
+    assert lists.asked_for == requests
+
+
+def test_an_option_bounds_the_ids_of_one_request(account: Account, clock: SteppingClock) -> None:
+    """``ids_per_request`` of Airflow's configuration holds."""
+    account.transport = lists = Lists(items=[{"call_id": f"call_{n}"} for n in range(25)])
+    poll(account, clock, reader(*(f"call_{n}" for n in range(25))), Options(ids_per_request=10))
+    assert lists.asked_for == [10, 10, 5]
+
+
+# -- when -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_who_is_due_is_everybodys_round(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """Who would have waited for longer learns it as well, at no cost."""
+    one, another = register(2)
+    now = clock.now()
+    poll(account, clock, together(reader(one, due=now + 30), reader(another, due=now + 5)))
+    assert (clock.now(), asked(simulator)) == (now + 5, ["list-calls"])
+
+
+def test_rounds_keep_the_shortest_interval(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock
+) -> None:
+    """Whatever the waiters ask for, Retell is not asked more often than Airflow's configuration says."""
+    (call_id,) = register()
+    now = clock.now()
+
+    async def work(shared: Poller) -> None:
+        for _ in range(4):
+            await shared.read([call_id], due=0)
+
+    poll(account, clock, work, Options(shortest_poll_interval=7))
+    assert clock.now() == now + 21
+
+
+def test_who_comes_in_between_is_not_kept_waiting(account: Account, time: ManualClock) -> None:
+    """A waiter that is due before the others ends the pause."""
+    account.transport = Lists(items=[{"call_id": "call_1"}, {"call_id": "call_2"}])
+
+    class Endless(SteppingClock):
+        async def asleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    async def work(shared: Poller) -> Any:
+        early = asyncio.create_task(shared.read(["call_1"], due=time() + 3600))
+        await asyncio.sleep(0.01)
+        assert not early.done()
+        return await shared.read(["call_2"], due=0), await early
+
+    assert [*map(list, poll(account, Endless(time), work))] == [["call_2"], ["call_1"]]
+
+
+# -- trouble ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_call_fails_its_waiter_only(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock
+) -> None:
+    """The others read on; whoever waits for it and for others learns of those too."""
+    one, another = register(2)
+    mine, theirs = poll(account, clock, together(reader(one, "call_unknown"), reader(another)))
+    assert isinstance(mine["call_unknown"], RetellNotFoundError)
+    assert mine[one].call_id == one
+    assert list(theirs) == [another]
+
+
+@pytest.mark.parametrize("answer", [500, 503, "empty"])
+def test_a_call_that_cannot_be_read_fails_its_waiter_only(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock, answer: Any
+) -> None:
+    """One call for which Retell stumbles keeps nobody else from reading."""
+    (known,) = register()
+    simulator.fail(Fault(endpoint="get-call", answer=answer, times=None))
+    mine, theirs = poll(account, clock, together(reader("call_odd"), reader(known)))
+    assert isinstance(mine["call_odd"], RetellError)
+    assert list(theirs) == [known]
+
+
+def test_an_id_that_is_none_fails_its_waiter_only(account: Account, clock: SteppingClock) -> None:
+    """It is refused before it can spoil the request of all."""
+    account.transport = Lists(items=[{"call_id": "call_1"}])
+    mine, theirs = poll(account, clock, together(reader("a/b"), reader("call_1")))
+    assert isinstance(mine, RetellInputError)
+    assert list(theirs) == ["call_1"]
+
+
+@pytest.mark.parametrize("retry_after", [None, 40, 9999])
+def test_429_slows_everybody(
+    register: Callable[..., list[str]],
+    simulator: Simulator,
+    account: Account,
+    clock: SteppingClock,
+    retry_after: float | None,
+) -> None:
+    """Until Retry-After is over, but for five minutes at most, nobody asks; who is due is told why."""
+    ids = register(3)
+    simulator.fail(Fault(endpoint="list-calls", answer=429, retry_after=retry_after))
+    began = clock.now()
+
+    async def wait(shared: Poller, call_id: str, interval: float) -> tuple[int, float]:
+        failed, due = 0, 0.0
+        while True:
+            try:
+                await shared.read([call_id], due=due)
+            except RetellRateLimitError:
+                failed += 1
+                due = clock.now() + interval
+            else:
+                return failed, clock.now() - began
+
+    waits = poll(account, clock, together(*(lambda s, c=call_id: wait(s, c, 10) for call_id in ids)))
+    failed, waited = {None: (1, 10), 40: (4, 40), 9999: (30, 300)}[retry_after]
+    assert waits == [(failed, waited)] * 3
+    assert asked(simulator) == ["list-calls"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (500, RetellServerError),
+        (503, RetellServerError),
+        ("drop", RetellConnectionError),
+        ("truncate", RetellConnectionError),
+        ("empty", RetellResponseError),
+    ],
+)
+def test_trouble_is_told_to_all_and_ends(
+    register: Callable[..., list[str]],
+    simulator: Simulator,
+    account: Account,
+    clock: SteppingClock,
+    answer: Any,
+    kind: type[RetellError],
+) -> None:
+    """Nobody is left without an answer, and the round after it works again; the log has a line for each."""
+    ids = register(2)
+    simulator.fail(Fault(endpoint="list-calls", answer=answer))
+
+    async def work(shared: Poller) -> list[Any]:
+        failed = await together(*map(reader, ids))(shared)
+        return [failed, await together(*(reader(call_id, due=clock.now() + 5) for call_id in ids))(shared)]
+
+    failed, read = poll(account, clock, work)
+    assert [type(error) for error in failed] == [kind, kind]
+    assert [list(reading) for reading in read] == [[call_id] for call_id in ids]
+
+
+def test_rounds_that_fail_come_ever_more_slowly(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """A Retell in trouble is asked after 1, 2, 4 ... 60 seconds, however often the waiters are due."""
+    (call_id,) = register()
+    simulator.fail(Fault(endpoint="get-call", answer=429, times=None))
+
+    async def work(shared: Poller) -> None:
+        until = clock.now() + 600
+        while clock.now() < until:
+            with pytest.raises(RetellRateLimitError):
+                await shared.read([call_id], due=clock.now() + 1)
+
+    poll(account, clock, work)
+    times = [request.clock for request in simulator.requests if request.endpoint == "get-call"]
+    pauses = [round(later - earlier) for earlier, later in pairwise(times)]
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_an_answer_that_never_ends_is_given_up(account: Account, clock: SteppingClock) -> None:
+    """Retell may drip an answer for ever, and keep to every time-out of the HTTP library."""
+
+    async def drip(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def look_up() -> ConnectionSettings:
+        return ConnectionSettings(api_key="key_1", timeout=0.01)
+
+    account.transport = httpx.MockTransport(drip)
+    account.look_up = look_up  # type: ignore[method-assign]
+    (error,) = poll(account, clock, together(reader("call_1")))
+    assert isinstance(error, RetellConnectionError)
+
+
+def test_a_slow_round_leaves_the_rest_to_the_next(account: Account, clock: SteppingClock) -> None:
+    """Calls that are read one by one hold nobody up for more than a minute."""
+    account.transport = lists = Lists(items=[], calls={"call_status": "ended"})
+    answer = lists.answer
+
+    def slowly(request: httpx.Request) -> httpx.Response:
+        clock.time.advance(7)
+        return answer(request)
+
+    lists.answer = slowly  # type: ignore[method-assign]
+    (reading,) = poll(account, clock, together(reader(*(f"call_{n}" for n in range(100)))))
+    assert len(reading) == 8
+
+
+@pytest.mark.parametrize("waiters", [1, 3])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_fails_all_after_one_fresh_look_up(
+    register: Callable[..., list[str]],
+    simulator: Simulator,
+    account: Account,
+    clock: SteppingClock,
+    status: int,
+    waiters: int,
+) -> None:
+    """Asking on with a key that Retell refuses helps nobody."""
+    ids = register(waiters)
+    simulator.fail(*(Fault(endpoint=name, answer=status, times=None) for name in ("list-calls", "get-call")))
+    errors = poll(account, clock, together(*map(reader, ids)))
+    assert [type(error) for error in errors] == [
+        {401: RetellAuthenticationError, 403: RetellPermissionError}[status]
+    ] * waiters
+    assert account.looked_up == 2
+
+
+def test_a_rotated_key_loses_no_wait(account: Account, clock: SteppingClock) -> None:
+    """The connection holds the new key by the time Retell refuses the old one: nobody notices."""
+    account.transport = lists = Lists(items=NEIGHBOURS)
+    lists.key = account.api_key
+
+    async def work(shared: Poller) -> list[Any]:
+        await together(reader("call_1"), reader("call_2"))(shared)
+        lists.key = account.api_key = "key_new"
+        return await together(reader("call_1"), reader("call_2"))(shared)
+
+    assert [list(reading) for reading in poll(account, clock, work)] == [["call_1"], ["call_2"]]
+    assert (account.looked_up, len(account.clients)) == (2, 2)
+
+
+def test_a_changed_connection_is_picked_up(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is looked up again every five minutes; a look-up that fails changes nothing."""
+    (call_id,) = register()
+
+    async def work(shared: Poller) -> list[int]:
+        clients = []
+        for change in ("none", "error", "timeout"):
+            clock.time.advance(LOOK_UP_EVERY)
+            account.error = OSError("The vault is closed.") if change == "error" else None
+            account.timeout = 9 if change == "timeout" else 5
+            await shared.read([call_id], due=0)
+            clients.append(len(account.clients))
+        return clients
+
+    assert poll(account, clock, work) == [1, 1, 2]
+    assert account.looked_up == 3
+    assert "The vault is closed." in caplog.text
+
+
+def test_a_connection_that_cannot_be_looked_up_fails_all(account: Account, clock: SteppingClock) -> None:
+    """Nobody waits for a connection that is not there."""
+    account.error = LookupError("no such connection")
+    errors = poll(account, clock, together(reader("call_1"), reader("call_2")))
+    assert [str(error) for error in errors] == ["no such connection"] * 2
+
+
+def test_a_waiter_that_is_cancelled_takes_nobody_along(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock
+) -> None:
+    """Not even the one who came first."""
+    one, another = register(2)
+
+    async def work(shared: Poller) -> Any:
+        first = asyncio.create_task(shared.read([one], due=clock.now() + 60))
+        second = asyncio.create_task(shared.read([another], due=clock.now() + 60))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert list(poll(account, clock, work)) == [another]
+
+
+def test_nobody_waits_for_a_poller_that_has_ended(account: Account, clock: SteppingClock) -> None:
+    """Whatever ends it, the waiters learn of it."""
+    account.transport = Lists(items=[])
+
+    async def work(shared: Poller) -> Any:
+        waiting = asyncio.create_task(shared.read(["call_1"], due=clock.now() + 60))
+        await asyncio.sleep(0)
+        shared._rounds.cancel()
+        return await waiting
+
+    with pytest.raises(RetellError, match="ended"):
+        poll(account, clock, work)
+
+
+# -- odd answers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("items", "more"),
+    [
+        (NEIGHBOURS, {"has_more": True, "pagination_key": "again"}),
+        (NEIGHBOURS, {"has_more": True}),
+        ([*NEIGHBOURS, {"call_id": "call_strange"}], {}),
+        ([*NEIGHBOURS, {"call_status": "ended"}, None, "call_3", {"call_id": 7}], {}),
+        ([{"call_id": "call_1", "call_status": "archived"}, NEIGHBOURS[1]], {}),
+        ([*NEIGHBOURS, *NEIGHBOURS], {}),
+        (NEIGHBOURS[:1], {}),
+        ([], {}),
+    ],
+    ids=["a cursor", "more without one", "a stranger", "no ids", "a status", "twice", "half of them", "nothing"],
+)
+def test_odd_lists_hurt_nobody(
+    account: Account, clock: SteppingClock, items: list[Any], more: dict[str, Any]
+) -> None:
+    """Nothing that a list may hold makes a round hang, ask without end or lose a waiter."""
+    account.transport = lists = Lists(items=items, **more)
+    one, another = poll(account, clock, together(reader("call_1"), reader("call_2")))
+    assert (list(one), list(another)) == (["call_1"], ["call_2"])
+    assert lists.asked_for == [2]
+
+
+@pytest.mark.parametrize(("status", "parts"), [(403, [100]), (400, [100, 50, 50, 25, 25, 25, 25] + [13, 12] * 4)])
+def test_a_list_that_is_refused_is_asked_for_in_parts(
+    account: Account, clock: SteppingClock, status: int, parts: list[int]
+) -> None:
+    """Too many ids, or one that Retell refuses: halves may be listed. A key that may not list never will."""
+    account.transport = lists = Lists(items=[])
+    lists.status = status
+    (reading,) = poll(account, clock, together(reader(*(f"call_{n}" for n in range(100)))))
+    assert sorted(lists.asked_for) == sorted(parts)
+    assert len(reading) == 20
+
+
+def test_two_connections_know_nothing_of_each_other(
+    account: Account, clock: SteppingClock, register: Callable[..., list[str]], simulator: Simulator
+) -> None:
+    """A refused key of one leaves the other's waiters alone."""
+    (call_id,) = register()
+    refused = Account("key_wrong", simulator)
+
+    async def both(shared: Poller) -> Any:
+        other = Poller(refused.look_up, client=refused.client, clock=clock)
+        try:
+            return await asyncio.gather(
+                shared.read([call_id], due=0), other.read([call_id], due=0), return_exceptions=True
+            )
+        finally:
+            await other.aclose()
+
+    good, bad = poll(account, clock, both)
+    assert list(good) == [call_id]
+    assert isinstance(bad, RetellAuthenticationError)
