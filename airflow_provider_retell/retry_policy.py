@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_retell.errors import RetellCallError, RetellError, RetellRateLimitError
 from airflow_provider_retell.outcomes import Outcome
-
-try:
-    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
-except (ImportError, AttributeError):  # before Airflow 3.3: the classes of the errors decide alone
-    if not TYPE_CHECKING:
-        RetryPolicy = object
+from airflow_provider_retell.versions import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 
 class RetellRetryPolicy(RetryPolicy):
@@ -63,5 +58,5 @@ class RetellRetryPolicy(RetryPolicy):
         return RetryDecision.retry(delay=delay, reason=f"{reason}: next try in {delay.total_seconds():.0f} s.")
 
 
-DEFAULT_RETRY_POLICY: Final = None if RetryPolicy is object else RetellRetryPolicy()
+DEFAULT_RETRY_POLICY: Final = RetellRetryPolicy() if HAS_RETRY_POLICIES else None
 """What the operators use unless told otherwise; None where Airflow has no retry policies."""

@@ -23,6 +23,7 @@ from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import check_include
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds
+from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
 
@@ -137,15 +138,9 @@ class RetellCallSensor(BaseSensorOperator):
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
-            since=self._rescheduled_since(context),
+            since=first_look(context) if self.reschedule else None,
             clock=self._clock,
         )
-
-    def _rescheduled_since(self, context: Context) -> float | None:
-        # Airflow 2 does not say.
-        tell = getattr(context["ti"], "get_first_reschedule_date", None)
-        first = tell(context) if tell and self.reschedule else None
-        return first.timestamp() if first else None
 
     def _limit(self) -> float:
         # Airflow does not enforce execution_timeout once a task is deferred.

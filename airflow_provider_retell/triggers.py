@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from airflow.providers.common.compat.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.errors import RetellError, RetellResponseError, transient
 from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import shared_poller
+from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
 
 UNREADABLE_ANSWERS: Final = 5
@@ -87,6 +86,10 @@ class RetellCallTrigger(BaseTrigger):
         watch = Watch(self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout))
         try:
             wake = await self._wait(watch)
+        except asyncio.CancelledError:
+            if not TRIGGERS_ARE_TOLD_OF_KILLS and self._concerns_a_task():
+                await self.on_kill()
+            raise
         except Exception as error:  # noqa: BLE001 (whatever it is, the task must wake and say it, not wait for ever)
             self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
             yield self._event(watch, Wake.FAILED, message=f"{type(error).__name__}: {error}")
@@ -127,10 +130,10 @@ class RetellCallTrigger(BaseTrigger):
                 due = min(now + self.poll_interval, self.deadline)
 
     async def on_kill(self) -> None:
-        """Hang up, if wanted, when somebody kills the task while it is deferred (Airflow 3.3 and later).
+        """Hang up, if wanted, when somebody kills the task while it is deferred.
 
-        Nobody is hung up on when a triggerer restarts or hands its triggers over: Airflow up to 3.3.2 calls this
-        then too (apache/airflow 73454), and the task is still deferred.
+        Nobody is hung up on when a triggerer restarts or hands its triggers over, and the task is still deferred.
+        Airflow up to 3.3.2 calls this then too (apache/airflow 73454); before 3.3 ``run`` does.
         """
         if not self.cancel_on_kill or self._fired:
             return
@@ -141,7 +144,13 @@ class RetellCallTrigger(BaseTrigger):
         await asyncio.shield(hanging_up)
 
     async def _hang_up(self) -> None:
-        if await self._still_deferred():
+        still_deferred = await self._still_deferred()
+        if still_deferred is None:
+            self.log.info(
+                "Cancelled by a kill, or by a triggerer that ends, which cannot be told apart: %s goes on.",
+                ", ".join(self.call_ids),
+            )
+        if still_deferred is not False:
             return
         async with shared_poller(self.retell_conn_id, self._clock) as poller:
             for call_id in self.call_ids:
@@ -152,13 +161,9 @@ class RetellCallTrigger(BaseTrigger):
                 else:
                     self.log.info("The task is killed: %s.", became)
 
-    async def _still_deferred(self) -> bool:
-        ti = self.task_instance
-        if ti is None:
-            return False
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 (Airflow 3 only)
+    async def _still_deferred(self) -> bool | None:
+        return await is_deferred(self.task_instance) if self.task_instance is not None else False
 
-        states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
-        )
-        return TaskInstanceState.DEFERRED in states.get(ti.run_id, {}).values()
+    def _concerns_a_task(self) -> bool:
+        # `dag.test()` tells of none; and once the deadline has passed, the task hangs up by itself.
+        return self.task_instance is not None and self._clock.now() < self.deadline

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, fire
+from conftest import SteppingClock, TaskInstance, fire
 
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import RetellCallTrigger
+from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -212,3 +213,54 @@ class TestKill:
 
         self.kill(HandedOver(call_ids=[live], retell_conn_id="retell_default", deadline=1e12, cancel_on_kill=True))
         assert simulator.call(live)["call_status"] == "ongoing"
+
+    @pytest.mark.skipif(TRIGGERS_ARE_TOLD_OF_KILLS, reason="this Airflow tells triggers of a kill")
+    @pytest.mark.parametrize(
+        ("still_deferred", "cancel_on_kill", "left", "becomes"),
+        [
+            pytest.param(False, True, 5, "ended", id="killed"),
+            pytest.param(True, True, 5, "ongoing", id="handed over"),
+            pytest.param(None, True, 5, "ongoing", id="nobody can say"),
+            pytest.param(False, False, 5, "ongoing", id="not wanted"),
+            pytest.param(False, True, 0, "ongoing", id="left to the task"),
+        ],
+    )
+    def test_a_cancelled_wait_hangs_up_if_the_task_was_killed(
+        self,
+        live: str,
+        simulator: Simulator,
+        time: ManualClock,
+        *,
+        still_deferred: bool | None,
+        cancel_on_kill: bool,
+        left: float,
+        becomes: str,
+    ) -> None:
+        """Where Airflow only cancels the wait, the task's state tells a kill; in doubt nobody is hung up on."""
+        asleep = asyncio.Event()
+
+        class Sleeper(SteppingClock):
+            async def asleep(self, seconds: float) -> None:
+                asleep.set()
+                await asyncio.Event().wait()
+
+        class Cancelled(RetellCallTrigger):
+            async def _still_deferred(self) -> bool | None:
+                return still_deferred
+
+        async def cancel() -> None:
+            deadline = time() + 10
+            killed = Cancelled(
+                call_ids=[live], retell_conn_id="retell_default", deadline=deadline, cancel_on_kill=cancel_on_kill
+            )
+            killed.task_instance = TaskInstance()
+            killed._clock = Sleeper(time)
+            wait = asyncio.ensure_future(anext(killed.run()))
+            await asleep.wait()
+            time.advance(10 - left)
+            wait.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await wait
+
+        asyncio.run(cancel())
+        assert simulator.call(live)["call_status"] == becomes

@@ -1,0 +1,63 @@
+"""What differs between the versions of Airflow. All other modules are written for the newest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.providers.common.compat.sdk import TaskInstanceState
+from airflow.triggers.base import BaseTrigger
+from asgiref.sync import sync_to_async
+
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+except (ImportError, AttributeError):  # before 3.3
+    if not TYPE_CHECKING:
+        RetryDecision = RetryPolicy = object
+
+__all__ = [
+    "HAS_RETRY_POLICIES",
+    "TRIGGERS_ARE_TOLD_OF_KILLS",
+    "RetryDecision",
+    "RetryPolicy",
+    "first_look",
+    "is_deferred",
+]
+
+HAS_RETRY_POLICIES: Final = RetryPolicy is not object
+"""Since 3.3. Before, the classes of the errors decide alone on retries."""
+
+TRIGGERS_ARE_TOLD_OF_KILLS: Final = hasattr(BaseTrigger, "on_kill")
+"""Since 3.3. Before, a trigger is cancelled for whatever reason."""
+
+_ANSWER_WITHIN: Final = 5.0
+"""Seconds: a triggerer that ends has nobody left who answers, and is killed ten seconds later."""
+
+
+async def is_deferred(ti: Any) -> bool | None:
+    """Say whether a trigger's task is still deferred.
+
+    None if that cannot be known: Airflow 2 tells it to nobody but its database, and a triggerer that ends asks in
+    vain.
+    """
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 (Airflow 3 only)
+
+        asked = asyncio.ensure_future(
+            sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
+            )
+        )
+        # Shielded: before 3.2 the answer to a question that was cancelled is taken for that to the next one.
+        states = await asyncio.wait_for(asyncio.shield(asked), _ANSWER_WITHIN)
+    except Exception:  # noqa: BLE001 (whatever it is, nothing is known)
+        return None
+    return TaskInstanceState.DEFERRED in states.get(ti.run_id, {}).values()
+
+
+def first_look(context: Mapping[str, Any]) -> float | None:
+    """Return when a rescheduled sensor looked first, in seconds since the epoch; Airflow 2 does not say."""
+    tell = getattr(context["ti"], "get_first_reschedule_date", None)
+    first = tell(context) if tell else None
+    return first.timestamp() if first else None
