@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
@@ -16,6 +16,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.arguments import CallFilters
 from airflow_provider_retell.connection import ConnectionSettings, SettingsError
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellPermissionError
@@ -92,7 +93,7 @@ class RetellHook(BaseHook):
         call_ids: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         page_size: int = endpoints.MAX_PAGE_SIZE,
-        **filters: Any,
+        **filters: Unpack[CallFilters],
     ) -> Iterator[Call]:
         """Read all calls that pass the filters, page by page, without their transcripts.
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
+
+from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_retell import endpoints
+from airflow_provider_retell.arguments import PhoneCallArguments
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.phone_call import PhoneCallOperator
@@ -52,15 +55,15 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
     def __init__(
         self,
         *,
-        agent_id: str,
-        from_number: str | None = None,
-        to_number: str | None = None,
-        direction: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retell_llm_dynamic_variables: Mapping[str, str] | None = None,
-        agent_version: int | str | None = None,
-        agent_override: Mapping[str, Any] | None = None,
-        **kwargs: Any,
+        agent_id: str | XComArg,
+        from_number: str | XComArg | None = None,
+        to_number: str | XComArg | None = None,
+        direction: str | XComArg | None = None,
+        metadata: Mapping[str, Any] | XComArg | None = None,
+        retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
+        agent_version: int | str | XComArg | None = None,
+        agent_override: Mapping[str, Any] | XComArg | None = None,
+        **kwargs: Unpack[PhoneCallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.agent_id = agent_id
@@ -125,17 +128,17 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
     def __init__(
         self,
         *,
-        from_number: str,
-        to_number: str,
-        override_agent_id: str | None = None,
-        override_agent_version: int | str | None = None,
-        agent_override: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        retell_llm_dynamic_variables: Mapping[str, str] | None = None,
-        custom_sip_headers: Mapping[str, str] | None = None,
-        ignore_e164_validation: bool | None = None,
-        honor_internal_dnc: bool | None = None,
-        **kwargs: Any,
+        from_number: str | XComArg,
+        to_number: str | XComArg,
+        override_agent_id: str | XComArg | None = None,
+        override_agent_version: int | str | XComArg | None = None,
+        agent_override: Mapping[str, Any] | XComArg | None = None,
+        metadata: Mapping[str, Any] | XComArg | None = None,
+        retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
+        custom_sip_headers: Mapping[str, str | XComArg] | XComArg | None = None,
+        ignore_e164_validation: bool | XComArg | None = None,
+        honor_internal_dnc: bool | XComArg | None = None,
+        **kwargs: Unpack[PhoneCallArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.from_number = from_number

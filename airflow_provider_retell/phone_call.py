@@ -22,7 +22,7 @@ from airflow_provider_retell.models import Call, check_e164
 from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
-from airflow_provider_retell.rows import check_include
+from airflow_provider_retell.rows import Row, check_include
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
 
@@ -106,7 +106,7 @@ class PhoneCallOperator(BaseOperator):
 
     # -- the task ------------------------------------------------------------------------------------------
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
         body = self._body()
         with RetellHook(self.retell_conn_id) as hook:
@@ -120,7 +120,7 @@ class PhoneCallOperator(BaseOperator):
                 return self._row(wait)
             return self._go_on(wait)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:  # noqa: ARG002
         """Go on where the trigger left off: read the call again, whatever the event says of it."""
         (call_id,) = event["calls"]
         with RetellHook(self.retell_conn_id) as hook:
@@ -218,7 +218,7 @@ class PhoneCallOperator(BaseOperator):
             clock=self._clock,
         )
 
-    def _go_on(self, wait: CallWait) -> dict[str, Any]:
+    def _go_on(self, wait: CallWait) -> Row:
         while not wait.timed_out:
             if self.deferrable:
                 trigger = wait.trigger(cancel_on_kill=self.cancel_on_kill, leave_registered=not self._keyed)
@@ -246,7 +246,7 @@ class PhoneCallOperator(BaseOperator):
         # Nobody's phone rings for a registered call until the user's own telephony dials it.
         return hang_up(call_id, leave_registered=not self._keyed)
 
-    def _row(self, wait: CallWait) -> dict[str, Any]:
+    def _row(self, wait: CallWait) -> Row:
         self._live = None
         (row,) = wait.rows(final=False)
         return row

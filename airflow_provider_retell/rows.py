@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, Required, TypeAlias, TypedDict, cast
 
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.models import Call
@@ -28,6 +28,109 @@ HEAVY_FIELDS: Final = frozenset(
 LATENCY_FIELDS: Final = frozenset({"latency", "e2e_latency", "llm_latency", "llm_websocket_network_rtt_latency"})
 """Fields of which a row keeps the percentiles and leaves out the ``values`` per turn, unless named."""
 
+OutcomeWord: TypeAlias = Literal[
+    "answered",
+    "transferred",
+    "voicemail",
+    "ivr",
+    "no_answer",
+    "busy",
+    "declined",
+    "bad_number",
+    "do_not_call",
+    "callback_requested",
+    "not_dialed",
+    "capacity",
+    "blocked",
+    "billing",
+    "stopped",
+    "technical",
+    "unknown",
+]
+"""The words of ``Outcome``, as a type: a misspelt one is found by a type checker."""
+
+
+class Analysis(TypedDict, total=False):
+    """``call_analysis`` of a row; which fields there are depends on the agent."""
+
+    call_summary: str
+    in_voicemail: bool
+    user_sentiment: str
+    call_successful: bool
+    custom_analysis_data: dict[str, Any]
+
+
+class Cost(TypedDict, total=False):
+    """``call_cost`` of a row, in US cents."""
+
+    combined_cost: float
+    product_costs: list[dict[str, Any]]
+    total_duration_seconds: float
+    total_duration_unit_price: float
+
+
+class Row(TypedDict, total=False):
+    """A call as tasks hand it on: Retell's fields, those that the call has, plus ``outcome``.
+
+    Timestamps are milliseconds since the epoch. Fields that Retell adds later are in the row too, though not in
+    this type.
+
+    See https://docs.retellai.com/api-references/get-call
+    """
+
+    call_id: Required[str]
+    outcome: Required[OutcomeWord | None]
+    """How the call went, in one word; None while it is not over."""
+
+    call_status: str
+    call_type: str
+    agent_id: str
+    agent_name: str
+    agent_version: int
+    agent_tag: str
+    from_number: str
+    to_number: str
+    direction: str
+    telephony_identifier: dict[str, Any]
+    custom_sip_headers: dict[str, Any]
+    metadata: dict[str, Any]
+    retell_llm_dynamic_variables: dict[str, Any]
+    collected_dynamic_variables: dict[str, Any]
+    custom_attributes: dict[str, Any]
+
+    start_timestamp: int
+    end_timestamp: int
+    transfer_end_timestamp: int
+    duration_ms: int
+    transfer_destination: str
+    disconnection_reason: str
+
+    call_analysis: Analysis
+    call_cost: Cost
+    recording_url: str
+    recording_multi_channel_url: str
+    scrubbed_recording_url: str
+    scrubbed_recording_multi_channel_url: str
+    data_storage_setting: str
+    opt_in_signed_url: bool
+    opt_out_sensitive_data_storage: bool
+
+    transcript: str
+    transcript_object: list[dict[str, Any]]
+    transcript_with_tool_calls: list[dict[str, Any]]
+    scrubbed_transcript_with_tool_calls: list[dict[str, Any]]
+    pre_session_transcript_with_tool_calls: list[dict[str, Any]]
+    post_session_transcript_with_tool_calls: list[dict[str, Any]]
+    scrubbed_pre_session_transcript_with_tool_calls: list[dict[str, Any]]
+    scrubbed_post_session_transcript_with_tool_calls: list[dict[str, Any]]
+    public_log_url: str
+    knowledge_base_retrieved_contents_url: str
+    llm_token_usage: dict[str, Any]
+    latency: dict[str, Any]
+    e2e_latency: dict[str, Any]
+    llm_latency: dict[str, Any]
+    llm_websocket_network_rtt_latency: dict[str, Any]
+
 
 def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the fields of an ``include``, else raise ``RetellInputError`` with those allowed."""
@@ -41,7 +144,7 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     return given
 
 
-def row(call: Call, include: Iterable[str] = ()) -> dict[str, Any]:
+def row(call: Call, include: Iterable[str] = ()) -> Row:
     """Return a call as a JSON-able dict: Retell's fields, plus ``outcome``, less the heavy ones.
 
     Args:
@@ -55,7 +158,7 @@ def row(call: Call, include: Iterable[str] = ()) -> dict[str, Any]:
         for name, value in call.json_dict().items()
         if name not in left_out
     }
-    return fields | {"outcome": None if call.outcome is None else call.outcome.value}
+    return cast(Row, fields | {"outcome": None if call.outcome is None else call.outcome.value})
 
 
 def _without_values(latency: Any) -> Any:

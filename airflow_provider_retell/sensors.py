@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     BaseSensorOperator,
     Context,
     PokeReturnValue,
+    XComArg,
     conf,
 )
 
+from airflow_provider_retell.arguments import SensorArguments
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
@@ -21,7 +23,7 @@ from airflow_provider_retell.hooks import RetellHook, options
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
-from airflow_provider_retell.rows import check_include
+from airflow_provider_retell.rows import Row, check_include
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds
 from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
@@ -57,7 +59,7 @@ class RetellCallSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        call_id: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+        call_id: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | XComArg] | XComArg,
         wait_for: WaitFor = "ended",
         analysis_timeout: float | timedelta = 600,
         fail_on: Sequence[str] = (),
@@ -67,7 +69,7 @@ class RetellCallSensor(BaseSensorOperator):
         retell_conn_id: str = DEFAULT_CONN_ID,
         poke_interval: float | timedelta = 30,
         timeout: float | timedelta = 10800,
-        **kwargs: Any,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(
             poke_interval=seconds("poke_interval", poke_interval), timeout=seconds("timeout", timeout), **kwargs
@@ -85,16 +87,17 @@ class RetellCallSensor(BaseSensorOperator):
         self._wait: CallWait | None = None
         self._event: Mapping[str, Any] = {}
 
-    def execute(self, context: Context) -> Any:
+    def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
         self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
         try:
-            return super().execute(context)
+            result: Row | list[Row] = super().execute(context)
+            return result
         finally:
             if self._wait is not None:
                 self._wait.hook.close()
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row | list[Row]:
         """Go on where the trigger left off: read the calls again, whatever the event says of them."""
         self._event = event
         return self.execute(context)

@@ -23,7 +23,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.flows import Sweeps
 from airflow_provider_retell.hooks import RetellHook, options
 from airflow_provider_retell.models import Call
-from airflow_provider_retell.rows import HEAVY_FIELDS, row
+from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 from airflow_provider_retell.triggers import RetellCallTrigger
 from airflow_provider_retell.waiting import Goal, Wake, Watch
 
@@ -139,7 +139,7 @@ class CallWait:
         if event.get("wake") == Wake.FAILED:
             raise RetellError(f"The trigger could not go on waiting: {event.get('message')}")
 
-    def rows(self, *, final: bool) -> list[dict[str, Any]]:
+    def rows(self, *, final: bool) -> list[Row]:
         """Return the calls as rows, in the order given.
 
         Args:

@@ -16,7 +16,7 @@ LAYERS = """
     intent outcomes provider_info
     models retry_policy
     endpoints rows waiting
-    answers flows repeating
+    answers arguments flows repeating
     client
     renewing
     poller

@@ -1,0 +1,124 @@
+"""The types that users see agree with what the code takes and returns; mypy checks user_code.py with them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from enum import StrEnum
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Required, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
+from conftest import AIRFLOW_2
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.arguments import AirflowArguments, CallFilters, PhoneCallArguments, SensorArguments
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.models import Call, CallAnalysis, CallCost
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.phone_call import PhoneCallOperator
+from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
+from airflow_provider_retell.sensors import RetellCallSensor
+
+USER_CODE = Path(__file__).with_name("user_code.py")
+
+
+def parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """Return the named parameters of a function or constructor, with evaluated annotations."""
+    found = list(inspect.signature(function, eval_str=True).parameters.values())
+    return {each.name: each for each in found if each.kind is not each.VAR_KEYWORD and each.name != "self"}
+
+
+def own(typed_dict: Any) -> set[str]:
+    """Return the keys that a typed dict adds to what Airflow takes."""
+    return set(get_type_hints(typed_dict)) - set(get_type_hints(AirflowArguments))
+
+
+# -- arguments -----------------------------------------------------------------------------------------------
+
+
+def test_the_arguments_of_both_operators_are_those_of_their_base() -> None:
+    """What type checkers accept is what the base takes: the same names, the same types."""
+    hints = get_type_hints(PhoneCallArguments)
+    taken = parameters(PhoneCallOperator.__init__)
+    assert {name: hints[name] for name in own(PhoneCallArguments)} == {
+        name: each.annotation for name, each in taken.items()
+    }
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="the newest Airflow decides what there is; an older one has less")
+def test_airflow_s_own_arguments_are_airflow_s() -> None:
+    """What type checkers accept of Airflow's arguments is what the newest Airflow takes."""
+    base = set(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
+    assert set(get_type_hints(AirflowArguments)) == base - {"retry_policy"}
+    sensor = set(inspect.signature(BaseSensorOperator.__init__).parameters) - {"self", "kwargs"}
+    assert own(SensorArguments) == sensor - {"poke_interval", "timeout"} | {"retry_policy"}
+
+
+def test_the_filters_of_list_calls_are_the_endpoint_s() -> None:
+    """What type checkers accept is what the endpoint takes: the same names, the same types."""
+    taken = {name: each.annotation for name, each in parameters(endpoints.list_calls).items()}
+    named = parameters(RetellHook.list_calls)
+    assert get_type_hints(CallFilters) == {name: hint for name, hint in taken.items() if name not in named}
+
+
+def used(name: str) -> set[str]:
+    """Return the keywords of all calls of a name in the user code."""
+    calls = [node for node in ast.walk(ast.parse(USER_CODE.read_text())) if isinstance(node, ast.Call)]
+    named = [each for each in calls if ast.unparse(each.func).rpartition(".")[2] == name]
+    return {str(keyword.arg) for each in named for keyword in each.keywords}
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        (
+            "RetellRegisterPhoneCallOperator",
+            [RetellRegisterPhoneCallOperator.__init__, PhoneCallOperator.__init__],
+        ),
+        ("RetellCreatePhoneCallOperator", [RetellCreatePhoneCallOperator.__init__, PhoneCallOperator.__init__]),
+        ("RetellCallSensor", [RetellCallSensor.__init__]),
+        ("list_calls", [RetellHook.list_calls, endpoints.list_calls]),
+    ],
+)
+def test_every_argument_is_type_checked(name: str, takes: list[Any]) -> None:
+    """The file that mypy reads names every argument: one that a checker would not know is found there."""
+    assert {argument for each in takes for argument in parameters(each)} <= used(name)
+
+
+# -- the row -------------------------------------------------------------------------------------------------
+
+
+def in_a_row(annotation: Any) -> Any:
+    """Return what stands in a row for a field of a model: JSON, and None not at all."""
+    if get_origin(annotation) is Annotated:
+        return in_a_row(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, UnionType}:
+        (kept,) = {in_a_row(each) for each in get_args(annotation) if each is not type(None)}
+        return kept
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return str
+    return {CallAnalysis: Analysis, CallCost: Cost}.get(annotation, annotation)
+
+
+@pytest.mark.parametrize(("row", "model"), [(Row, Call), (Analysis, CallAnalysis), (Cost, CallCost)])
+def test_a_row_has_the_fields_of_a_call(row: Any, model: Any) -> None:
+    """The type of the row has every field of the model, with the type that is left of it in JSON."""
+    hints = get_type_hints(model, include_extras=True)
+    expected = {name: in_a_row(hints[name]) for name in model.model_fields}
+    assert {name: hint for name, hint in get_type_hints(row).items() if name != "outcome"} == expected
+
+
+def test_a_row_always_has_an_id_and_an_outcome() -> None:
+    """These two may be read without asking; what else there is depends on the call."""
+    hints = get_type_hints(Row, include_extras=True)
+    assert {name for name, hint in hints.items() if get_origin(hint) is Required} == {"call_id", "outcome"}
+    assert get_type_hints(Row)["outcome"] == OutcomeWord | None
+
+
+def test_the_words_of_an_outcome_are_the_outcomes() -> None:
+    """A type checker knows the words that there are, and no others."""
+    assert get_args(OutcomeWord) == tuple(Outcome)

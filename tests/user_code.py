@@ -1,0 +1,196 @@
+"""What users write, as a type checker sees it: only type-checked, never run.
+
+Where a line must be refused, it carries the error that refuses it; mypy reports an ignored error that is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, assert_type
+
+from airflow.sdk import XComArg, dag, task
+
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.models import Call, CallAnalysis, CreatePhoneCallRequest
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.retry_policy import RetellRetryPolicy
+from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
+from airflow_provider_retell.sensors import RetellCallSensor
+
+
+def tell(context: Mapping[str, Any]) -> None:
+    """Take what Airflow hands to a callback."""
+
+
+# -- every argument is known ---------------------------------------------------------------------------------
+
+register = RetellRegisterPhoneCallOperator(
+    task_id="register",
+    agent_id="agent_1",
+    from_number="+14155550199",
+    to_number="+14155550100",
+    direction="outbound",
+    metadata={"order": 7},
+    retell_llm_dynamic_variables={"name": "Ada"},
+    agent_version="prod",
+    agent_override={"retell_llm": {"model": "gpt-4.1"}},
+    retell_conn_id="retell_default",
+    wait_for="analyzed",
+    analysis_timeout=timedelta(minutes=5),
+    fail_on=("error", "billing"),
+    skip_on="do_not_call",
+    include=["transcript"],
+    deferrable=True,
+    poll_interval=5,
+    timeout=timedelta(hours=1),
+    durable=False,
+    cancel_on_kill=False,
+    validate_e164=False,
+    retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
+    pool="retell",  # and Airflow's own, such as these
+    retries=2,
+    on_failure_callback=tell,
+    execution_timeout=timedelta(hours=2),
+)
+create = RetellCreatePhoneCallOperator(
+    task_id="create",
+    from_number="+14155550199",
+    to_number="+14155550100",
+    override_agent_id="agent_1",
+    override_agent_version=3,
+    agent_override={},
+    metadata={},
+    retell_llm_dynamic_variables={},
+    custom_sip_headers={"X-Campaign": "spring"},
+    ignore_e164_validation=False,
+    honor_internal_dnc=True,
+    retell_conn_id="retell_default",
+    wait_for=None,
+    analysis_timeout=0,
+    fail_on=(),
+    skip_on=(),
+    include=(),
+    deferrable=False,
+    poll_interval=timedelta(seconds=5),
+    timeout=3600,
+    durable=True,
+    cancel_on_kill=True,
+    validate_e164=True,
+    retry_policy=None,
+)
+wait = RetellCallSensor(
+    task_id="wait",
+    call_id="call_1",
+    wait_for="ended",
+    analysis_timeout=60,
+    fail_on="technical",
+    skip_on=["voicemail"],
+    include=(),
+    deferrable=True,
+    retell_conn_id="retell_default",
+    poke_interval=timedelta(seconds=30),
+    timeout=3600,
+    mode="reschedule",  # and Airflow's own
+    soft_fail=True,
+)
+
+RetellCallSensor(task_id="wait", call_id="call_1", wait_for="analysed")  # type: ignore[arg-type]
+RetellCallSensor(task_id="wait", call_id="call_1", wait_fro="ended")  # type: ignore[call-arg]
+RetellCallSensor(task_id="wait", call_id=7)  # type: ignore[arg-type]
+RetellCallSensor(call_id="call_1")  # type: ignore[call-arg]
+RetellCreatePhoneCallOperator(task_id="call", to_number="+14155550100")  # type: ignore[call-arg]
+RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", wait_for="end")  # type: ignore[arg-type]
+RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to="+14155550100")  # type: ignore[call-arg]
+RetellRegisterPhoneCallOperator(
+    task_id="call",
+    agent_id="agent_1",
+    retell_llm_dynamic_variables={"age": 42},  # type: ignore[dict-item]
+)
+
+
+# -- what comes from other tasks -----------------------------------------------------------------------------
+
+
+@dag(schedule=None)
+def campaign() -> None:
+    """Hand on what other tasks return, whole or by key, mapped or not."""
+
+    @task
+    def read() -> list[dict[str, str]]:
+        return [{"to_number": "+14155550100"}]
+
+    read_first = read()
+    one = RetellRegisterPhoneCallOperator(
+        task_id="one",
+        agent_id="agent_1",
+        metadata=read_first,
+        retell_llm_dynamic_variables={"name": read_first},
+    )
+    many = RetellRegisterPhoneCallOperator.partial(task_id="many", agent_id="agent_1").expand_kwargs(read_first)
+    assert_type(many.output, XComArg)
+    RetellCallSensor(task_id="wait_one", call_id=one.output)
+    RetellCallSensor(task_id="wait_key", call_id=one.output["call_id"])  # type: ignore[index]  # Airflow's omission
+    RetellCallSensor(task_id="wait_many", call_id=many.output)
+    RetellCallSensor(task_id="wait_some", call_id=["call_1", one.output])
+
+
+class CallCustomer(RetellCreatePhoneCallOperator):
+    """An operator of the user's own on top of ours."""
+
+    def __init__(self, *, customer_id: str, **kwargs: Any) -> None:
+        super().__init__(
+            from_number="+14155550199", to_number="+14155550100", metadata={"id": customer_id}, **kwargs
+        )
+
+
+# -- the row -------------------------------------------------------------------------------------------------
+
+row = register.execute({})
+assert_type(row, Row)
+assert_type(row["call_id"], str)
+assert_type(row["outcome"], OutcomeWord | None)
+assert_type(row.get("duration_ms"), int | None)
+assert_type(row.get("call_analysis", {}).get("call_summary"), str | None)
+assert_type(row["call_analysis"], Analysis)
+assert_type(row["call_cost"], Cost)
+assert_type(wait.execute({}), Row | list[Row])
+
+misspelt = row["outcome"] == "no_anwser"  # type: ignore[comparison-overlap]
+well_spelt = row["outcome"] == "no_answer"
+print(row["sumary"])  # type: ignore[typeddict-item]  # noqa: T201
+RetellCallSensor(task_id="wait", call_id=row)
+RetellCallSensor(task_id="wait", call_id=[row, "call_2"])
+
+
+# -- the hook ------------------------------------------------------------------------------------------------
+
+with RetellHook("retell_default") as hook:
+    call = hook.create_phone_call({"from_number": "+14155550199", "to_number": "+14155550100"})
+    assert_type(call, Call)
+    assert_type(call.outcome, Outcome | None)
+    assert_type(call.call_analysis, CallAnalysis | None)
+    hook.create_phone_call(
+        CreatePhoneCallRequest(from_number="+14155550199", to_number="+14155550100"), idempotency_key="order-7"
+    )
+    assert_type(
+        list(
+            hook.list_calls(
+                call_ids=None,
+                metadata={"campaign": "spring"},
+                page_size=100,
+                agent_id="agent_1",
+                call_status=("ended", "error"),
+                direction="outbound",
+                batch_call_id="batch_1",
+                started_from=1,
+                started_before=2,
+                sort_order="ascending",
+            )
+        ),
+        list[Call],
+    )
+    hook.list_calls(agent="agent_1")  # type: ignore[call-arg]
+    accepted, message = hook.test_connection()
+    assert_type((accepted, message), tuple[bool, str])
