@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, Retrying
 
 from airflow_provider_retell import __version__
 from airflow_provider_retell.answers import Answer, clean, read
-from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.connection import BASE_URL_FIELD, ConnectionSettings
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -176,7 +176,8 @@ def _http_options(settings: ConnectionSettings, connections: int) -> dict[str, A
         _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
     except httpx.InvalidURL as error:
         raise RetellInputError(
-            f"Connection {settings.conn_id!r}: the field Host is not a URL ({error}). Nothing was sent."
+            f"Connection {settings.conn_id!r}: the field {BASE_URL_FIELD} is not a URL ({error}). "
+            "Nothing was sent."
         ) from None
     return {
         "base_url": settings.base_url,
@@ -218,10 +219,12 @@ def _translated(endpoint: Endpoint[Any], settings: ConnectionSettings) -> Iterat
     except _HTTP_ERRORS as error:
         arrived = not isinstance(error, _NEVER_ARRIVED)
         meaning = "It may have been carried out all the same." if arrived else "It was not carried out."
+        reason = f"{type(error).__name__}: {clean(error, settings) or 'no details'}"
         raise RetellConnectionError(
-            f"{endpoint}: no answer from {settings.base_url} "
-            f"({type(error).__name__}: {clean(error, settings) or 'no details'}). {meaning}",
+            f"{endpoint}: no answer from {settings.base_url} ({reason}). {meaning}",
             may_have_arrived=arrived,
+            timed_out=isinstance(error, httpx.TimeoutException),
+            reason=reason,
         ) from None
 
 

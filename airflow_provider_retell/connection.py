@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 CONN_TYPE: Final = "retell"
 DEFAULT_CONN_ID: Final = "retell_default"
 DEFAULT_BASE_URL: Final = "https://api.retellai.com"
+
+_NAMED: Final = 3  # of the unknown names in an extra
+_LONGEST_NAME: Final = 30  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,11 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 }
 
 
+API_KEY_FIELD: Final = "Password (API key)"
+BASE_URL_FIELD: Final = "Host (Base URL)"
+"""What messages call a field: by its name and, in brackets, as the form calls it."""
+
+
 class SettingsError(ValueError):
     """The connection holds something that cannot be used; the message names the field."""
 
@@ -69,6 +77,7 @@ class ConnectionSettings:
         max_attempts: How often one request is sent at the most.
         max_retry_delay: Seconds between two attempts at the most; caps Retry-After too.
         conn_id: The connection these came from, for messages.
+        remarks: What a person should mend although it can be used, a sentence each.
     """
 
     api_key: str = field(repr=False)
@@ -77,6 +86,7 @@ class ConnectionSettings:
     max_attempts: int = int(SETTINGS["max_attempts"].default)
     max_retry_delay: float = SETTINGS["max_retry_delay"].default
     conn_id: str = DEFAULT_CONN_ID
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -103,16 +113,31 @@ class ConnectionSettings:
             timeout=numbers["timeout"],
             max_attempts=int(numbers["max_attempts"]),
             max_retry_delay=numbers["max_retry_delay"],
+            remarks=tuple(_remarks(password or "", host or "", own)),
         )
+
+
+def _remarks(password: str, host: str, extra: Mapping[str, Any]) -> Iterator[str]:
+    if password != password.strip():
+        yield f"The field {API_KEY_FIELD} has white space around the key, which is left out."
+    if host.strip() and host != host.strip():
+        yield f"The field {BASE_URL_FIELD} has white space around the URL, which is left out."
+    if host.strip().endswith("/"):
+        yield f"The field {BASE_URL_FIELD} ends with a slash, which is left out."
+    if unknown := sorted(extra.keys() - SETTINGS.keys()):
+        # Not quoted at any length: what is misplaced there may be a secret.
+        names = ", ".join(repr(name[:_LONGEST_NAME]) for name in unknown[:_NAMED])
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        yield f"The field Extra has names that mean nothing here: {names}{more}. Known are {', '.join(SETTINGS)}."
 
 
 def _api_key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
-        raise SettingsError("the field Password (API key) is empty")
+        raise SettingsError(f"the field {API_KEY_FIELD} is empty")
     # Checked here, because the HTTP library's own complaint would quote the key.
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SettingsError("the field Password (API key) holds spaces, line breaks or letters no key has")
+        raise SettingsError(f"the field {API_KEY_FIELD} holds spaces, line breaks or letters no key has")
     return key
 
 
@@ -121,7 +146,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     if "://" not in text:
         text = f"{(schema or '').strip() or 'https'}://{text}"
     text = text.rstrip("/")
-    example = f"the field Host must be a base URL such as {DEFAULT_BASE_URL}"
+    example = f"the field {BASE_URL_FIELD} must be a base URL such as {DEFAULT_BASE_URL}"
     try:
         url = urlsplit(text)
         own_port = url.port
@@ -136,7 +161,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise SettingsError(f"{example}, without a path, not {text!r}")
     if url.scheme == "http" and not _is_loopback(url.hostname):
         raise SettingsError(
-            f"the field Host is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
+            f"the field {BASE_URL_FIELD} is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
             "localhost) only: an API key must not cross a network unencrypted. Use https://"
         )
     return text if own_port or not port else f"{text}:{port}"
@@ -174,7 +199,8 @@ def _number(name: str, given: Any) -> float:
     if not (math.isfinite(number) and number >= setting.minimum) or (setting.whole and number % 1):
         kind = "whole number" if setting.whole else "number"
         raise SettingsError(
-            f"the field {name} of Extra must be a {kind} of at least {setting.minimum:g}, not {given!r}"
+            f"the field {name} of Extra ({setting.label}) must be a {kind} of at least {setting.minimum:g}, "
+            f"not {given!r}"
         )
     return number
 

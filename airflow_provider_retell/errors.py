@@ -81,11 +81,17 @@ class RetellConnectionError(RetellError):
 
     ``may_have_arrived`` is False if the request certainly never reached Retell (connection refused, no such
     host), True if it may have been carried out although the answer was lost.
+
+    Attributes:
+        timed_out: Whether it took longer than the connection's ``timeout``.
+        reason: What the HTTP library or the operating system said.
     """
 
-    def __init__(self, message: str, *, may_have_arrived: bool) -> None:
+    def __init__(self, message: str, *, may_have_arrived: bool, timed_out: bool = False, reason: str = "") -> None:
         super().__init__(message)
         self.may_have_arrived = may_have_arrived
+        self.timed_out = timed_out
+        self.reason = reason
 
 
 class RetellStatusError(RetellError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.connection import get_async_connection
@@ -15,18 +16,21 @@ from asgiref.sync import sync_to_async
 
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
-from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.arguments import CallFilters
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import ConnectionSettings, SettingsError
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.errors import RetellError, RetellInputError, RetellPermissionError
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.flows import Flow, read_calls
+from airflow_provider_retell.key_check import check_key
 from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.options import Options
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import AsyncRetellClient, RetellClient
     from airflow_provider_retell.poller import Poller
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -145,19 +149,21 @@ class RetellHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the key on read-only endpoints; return whether it works, and what to tell a person."""
+        from airflow_provider_retell.client import RetellClient  # noqa: PLC0415 (as in get_conn)
+
+        connection = self.get_connection(self.retell_conn_id)
         try:
-            owner = self.send(endpoints.get_api_key_info())
-        except RetellError as error:
-            return False, str(error)
-        workspace = owner.get("org_name") or owner.get("org_id") or "of unknown name"
+            # A person is waiting: one attempt each.
+            settings = replace(self._read(connection), max_attempts=1)
+        except SettingsError as error:
+            # Without the connection's id: a form that is tested unsaved has a random one.
+            return False, f"{str(error)[0].upper()}{str(error)[1:]}."
         try:
-            calls = self.get_concurrency()
-        except RetellPermissionError:
-            return True, f"Key accepted, workspace {workspace}. It may not read the concurrency."
-        except RetellError as error:
-            return False, str(error)
-        used, limit = calls.get("current_concurrency"), calls.get("concurrency_limit")
-        return True, f"Key accepted, workspace {workspace}, {used} of {limit} concurrent calls in use."
+            with RetellClient(settings) as client:
+                good, message = client.run(check_key(settings))
+        except RetellInputError as error:
+            good, message = False, str(error)
+        return good, " ".join([message, *settings.remarks])
 
     def get_conn(self) -> RetellClient:
         """Return the blocking client, which the hook closes in ``close``, or with its last reference."""
@@ -188,16 +194,22 @@ class RetellHook(BaseHook):
 
     def _settings(self, connection: Connection) -> ConnectionSettings:
         try:
-            return ConnectionSettings.read(
-                conn_id=self.retell_conn_id,
-                password=connection.password,
-                host=connection.host,
-                schema=connection.schema,
-                port=connection.port,
-                extra=connection.extra,
-            )
+            settings = self._read(connection)
         except SettingsError as error:
             raise RetellInputError(f"Connection {self.retell_conn_id!r}: {error}. Nothing was sent.") from None
+        for remark in settings.remarks:
+            log.warning("Connection %r: %s", self.retell_conn_id, remark)
+        return settings
+
+    def _read(self, connection: Connection) -> ConnectionSettings:
+        return ConnectionSettings.read(
+            conn_id=self.retell_conn_id,
+            password=connection.password,
+            host=connection.host,
+            schema=connection.schema,
+            port=connection.port,
+            extra=connection.extra,
+        )
 
     def close(self) -> None:
         """Close the client, if there is one."""

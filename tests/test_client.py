@@ -202,7 +202,9 @@ def test_a_simulator_is_not_looked_for_behind_a_proxy(
 @pytest.mark.parametrize("host", ["https://1.2.3.999", "https://a\x00b", "https://❤.example"])
 def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None:
     """What passed the first check and is still no URL is a final error too, and names the field."""
-    with pytest.raises(RetellInputError, match="Connection 'retell_default': the field Host is not a URL"):
+    with pytest.raises(
+        RetellInputError, match=r"Connection 'retell_default': the field Host \(Base URL\) is not a"
+    ):
         wire.send(GET, Script(200), base_url=host)
 
 

@@ -46,7 +46,7 @@ def refusal(**fields: Any) -> str:
             {"timeout": 5, "max_attempts": 2, "max_retry_delay": 0},
         ),
         ({"password": KEY, "extra": json.dumps({"timeout": "5"})}, {"timeout": 5}),
-        ({"password": KEY, "host": "https://retell.example/"}, {"base_url": "https://retell.example"}),
+        ({"password": KEY, "host": "https://retell.example"}, {"base_url": "https://retell.example"}),
         ({"password": KEY, "host": "http://127.0.0.1:8787"}, {"base_url": "http://127.0.0.1:8787"}),
         (
             {"password": KEY, "host": "127.0.0.1", "port": 8787, "schema": "http"},
@@ -175,7 +175,7 @@ def test_http_reaches_this_machine(host: str) -> None:
 def test_http_reaches_no_other_machine(host: str) -> None:
     """A key must not cross a network unencrypted; names and addresses that look like loopback do not fool it."""
     assert refusal(host=host).startswith(
-        f"the field Host is '{host}', but http:// is for a simulator on this machine"
+        f"the field Host (Base URL) is '{host}', but http:// is for a simulator on this machine"
     )
 
 
@@ -227,7 +227,7 @@ def test_a_host_holds_no_user(host: str) -> None:
 def test_a_host_is_a_base_url_and_nothing_else(host: str) -> None:
     """No path, no query, no other scheme, nothing that is no URL; the message gives an example."""
     message = refusal(host=host)
-    assert message.startswith("the field Host must be a base URL such as https://api.retellai.com, ")
+    assert message.startswith("the field Host (Base URL) must be a base URL such as https://api.retellai.com, ")
     assert "secret_0" not in message
 
 
@@ -249,26 +249,35 @@ def test_a_number_may_be_text_or_left_out(given: Any, seconds: float) -> None:
 )
 def test_rubbish_is_refused_by_name(name: str, given: Any) -> None:
     """A field of the extra that is no number is a clear error, not a crash or a silent default."""
-    assert refusal(extra=json.dumps({name: given})).startswith(f"the field {name} of Extra must be a ")
+    assert refusal(extra=json.dumps({name: given})).startswith(
+        f"the field {name} of Extra ({SETTINGS[name].label}) must be a "
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("timeout", 0, "the field timeout of Extra must be a number of at least 0.1, not 0"),
-        ("max_attempts", 0, "the field max_attempts of Extra must be a whole number of at least 1, not 0"),
-        ("max_attempts", 2.5, "the field max_attempts of Extra must be a whole number of at least 1, not 2.5"),
-        ("max_retry_delay", "x", "the field max_retry_delay of Extra must be a number of at least 0, not 'x'"),
+        ("timeout", 0, "the field timeout of Extra (Time-out) must be a number of at least 0.1, not 0"),
+        (
+            "max_attempts",
+            0,
+            "the field max_attempts of Extra (Attempts) must be a whole number of at least 1, not 0",
+        ),
+        (
+            "max_attempts",
+            2.5,
+            "the field max_attempts of Extra (Attempts) must be a whole number of at least 1, not 2.5",
+        ),
+        (
+            "max_retry_delay",
+            "x",
+            "the field max_retry_delay of Extra (Longest pause) must be a number of at least 0, not 'x'",
+        ),
     ],
 )
 def test_the_message_says_what_a_number_may_be(name: str, given: Any, message: str) -> None:
     """It names the field, the least value, and what was given."""
     assert refusal(extra=json.dumps({name: given})) == message
-
-
-def test_other_fields_of_the_extra_are_left_alone() -> None:
-    """Teams keep notes of their own there."""
-    assert read(extra=json.dumps({"owner": "sales", "timeout": 5})).timeout == 5
 
 
 @pytest.mark.parametrize("extra", ["{", "timeout=5", "[]", "5", '"text"', "null"])
@@ -281,6 +290,51 @@ def test_an_extra_is_a_json_object(extra: str) -> None:
 def test_an_extra_may_be_empty(extra: str | None) -> None:
     """Every setting has a default."""
     assert read(extra=extra) == ConnectionSettings(**DEFAULTS)
+
+
+# -- what is used all the same -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "remark"),
+    [
+        (
+            {"password": f" {KEY}\n"},
+            "The field Password (API key) has white space around the key, which is left out.",
+        ),
+        (
+            {"host": " https://api.retellai.com"},
+            "The field Host (Base URL) has white space around the URL, which is left out.",
+        ),
+        (
+            {"host": "https://api.retellai.com/"},
+            "The field Host (Base URL) ends with a slash, which is left out.",
+        ),
+        (
+            {"extra": json.dumps({"retries": 5, "Timeout": 5, "timeout": 30})},
+            (
+                "The field Extra has names that mean nothing here: 'Timeout', 'retries'. "
+                "Known are timeout, max_attempts, max_retry_delay."
+            ),
+        ),
+    ],
+)
+def test_what_should_be_mended_is_remarked(fields: dict[str, Any], remark: str) -> None:
+    """What is put right, and what is passed over, is not passed over in silence: each is named by its field."""
+    assert read(**fields) == ConnectionSettings(**DEFAULTS, remarks=(remark,))
+
+
+@pytest.mark.parametrize("fields", [{}, {"host": "https://api.retellai.com"}, {"host": ""}, {"host": " "}])
+def test_nothing_is_remarked_of_what_is_right(fields: dict[str, Any]) -> None:
+    """A warning in every task would be read by nobody."""
+    assert read(**fields).remarks == ()
+
+
+def test_a_remark_quotes_little_of_a_misplaced_name() -> None:
+    """What stands where a name should may be a secret, or a whole list of people."""
+    (remark,) = read(extra=json.dumps({f"{place} {KEY * 4}": 1 for place in range(9)})).remarks
+    assert KEY * 2 not in remark
+    assert remark.endswith(" and 6 more. Known are timeout, max_attempts, max_retry_delay.")
 
 
 def test_no_refusal_shows_the_key() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -29,13 +30,14 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY
+from airflow_provider_retell.key_check import check_key
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 from airflow_provider_retell.repeating import may_be_repeated
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor
-from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, RealClock, Simulator
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_dags/*.md")]
@@ -210,10 +212,59 @@ def test_what_is_repeated_in_place_is_documented(happened: str, failures: list[R
         assert {may_be_repeated(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
 
 
-@pytest.mark.usefixtures("connect")
-def test_the_answer_of_the_test_button_is_the_documented_one() -> None:
-    """What the page shows is what the button says."""
-    assert blocks(CONNECTION, "text") == [f"{RetellHook().test_connection()[1]}\n"]
+def test_what_the_test_button_says_is_documented() -> None:
+    """The table has a line for each kind of answer, in the button's own words."""
+
+    def failing(**fault: Any) -> Simulator:
+        simulator = Simulator(clock=ManualClock())
+        simulator.fail(Fault(endpoint="get-api-key-info", **fault))
+        return simulator
+
+    worlds = [
+        Simulator(),
+        failing(answer=401),
+        Nobody(httpx.ConnectError("[Errno 111] Connection refused")),
+        failing(delay=60),
+        Nobody(httpx.RemoteProtocolError("Server disconnected without sending a response.")),
+        failing(answer=500),
+        failing(answer=200, html=True),
+    ]
+    said = []
+    for world in worlds:
+        settings = ConnectionSettings(api_key="key_simulator", max_attempts=1)
+        with RetellClient(settings, transport=world) as client:
+            said.append(client.run(check_key(settings))[1])
+    assert [line[0] for line in table(section(CONNECTION, "Test it"), "it says")] == said
+
+
+def test_what_is_said_of_a_wrong_field_is_documented(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refusals and warnings stand on the page as they are in a task's log."""
+    refusals, warnings = (
+        block.splitlines() for block in blocks(section(CONNECTION, "When a field is wrong"), "text")
+    )
+
+    def use(**fields: Any) -> str:
+        connection_ = {"conn_type": "retell", "password": "key_1", **fields}
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(connection_))
+        try:
+            RetellHook().get_conn()
+        except RetellError as error:
+            return str(error)
+        return caplog.messages[-1].removeprefix("Connection 'retell_default': ")
+
+    assert refusals == [
+        use(extra={"timeout": "soon"}),
+        use(host="https://api.retellai.com/v2"),
+        use(extra="timeout=5"),
+    ]
+    assert warnings == [
+        use(password="key_1 "),
+        use(host=" https://api.retellai.com"),
+        use(host="https://api.retellai.com/"),
+        use(extra={"retries": 5}),
+    ]
 
 
 # -- outcomes.md ---------------------------------------------------------------------------------------------

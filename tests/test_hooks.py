@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -290,65 +291,95 @@ def test_a_connection_that_cannot_be_used_is_an_input_error(vault: type[Vault], 
 # -- the Test button -----------------------------------------------------------------------------------------
 
 
-def test_a_good_connection_is_told_by_its_workspace(connect: Connect) -> None:
-    """The answer names the workspace, so that a key of the wrong one is noticed, and costs nothing."""
-    with RetellHook() as hook:
-        hook.create_phone_call(CREATE)
-        assert hook.test_connection() == (
-            True,
-            "Key accepted, workspace Simulated organisation, 1 of 20 concurrent calls in use.",
-        )
+def test_the_button_asks_with_the_connection(connect: Connect, simulator: Simulator) -> None:
+    """It says what Retell says of this key; what it says of each trouble is key_check's business."""
+    assert RetellHook().test_connection() == (
+        True,
+        "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use.",
+    )
+    simulator.fail(Fault(endpoint="get-api-key-info", answer=401))
+    assert RetellHook().test_connection() == (
+        False,
+        "Key refused: API key is missing or invalid. Check the field Password (API key).",
+    )
 
 
-def test_a_restricted_key_is_a_good_one(connect: Connect, simulator: Simulator) -> None:
-    """A key that may place calls need not be allowed to read the concurrency."""
-    simulator.fail(Fault(endpoint="get-concurrency", answer=403))
-    with RetellHook() as hook:
-        assert hook.test_connection() == (
-            True,
-            "Key accepted, workspace Simulated organisation. It may not read the concurrency.",
-        )
+def test_the_button_tries_once(connect: Connect, simulator: Simulator) -> None:
+    """A person waits for the answer: what a task would repeat is told at once."""
+    connect(max_attempts=4)
+    simulator.fail(Fault(endpoint="get-api-key-info", answer=503, times=None))
+    assert not RetellHook().test_connection()[0]
+    assert len(simulator.requests) == 1
+
+
+def test_the_button_reaches_nobody(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the host that was tried, over a real socket."""
+    with simulator.serve() as url:
+        pass
+    fields = {"conn_type": "retell", "password": "key_1", "host": url}
+    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
+    good, message = RetellHook().test_connection()
+    assert not good
+    assert message.startswith(f"Host unreachable: {url} (ConnectError: ")
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fields", "sentence"),
     [
-        (Fault(endpoint="get-api-key-info", answer=401), "401 API key is missing or invalid. Check the API key"),
-        (Fault(endpoint="get-api-key-info", answer=500), "GET /get-api-key-info: 500"),
-        (Fault(endpoint="get-api-key-info", answer=200, html=True), "Retell's answer (200) is not JSON"),
-        (Fault(endpoint="get-api-key-info", answer=302), "a redirect, which is not followed"),
-        (Fault(endpoint="get-concurrency", answer=500), "GET /get-concurrency: 500"),
+        ({}, "The field Password (API key) is empty."),
+        (
+            {"password": "key_1", "extra": {"timeout": "soon"}},
+            "The field timeout of Extra (Time-out) must be a number of at least 0.1, not 'soon'.",
+        ),
+        (
+            {"password": "key_1", "host": "https://api.retellai.com/v2"},
+            (
+                "The field Host (Base URL) must be a base URL such as https://api.retellai.com, without a path, "
+                "not 'https://api.retellai.com/v2'."
+            ),
+        ),
     ],
 )
-def test_a_bad_connection_is_explained(connect: Connect, simulator: Simulator, fault: Fault, told: str) -> None:
-    """The form shows the sentence in red instead of a traceback."""
-    connect(max_attempts=1)
-    simulator.fail(fault)
-    with RetellHook() as hook:
-        good, message = hook.test_connection()
-    assert not good
-    assert told in message
+def test_the_button_names_the_field_that_is_wrong(
+    vault: type[Vault], fields: dict[str, Any], sentence: str
+) -> None:
+    """A form that was filled in by half is no crash; its id, random until it is saved, is left out."""
+    vault.connections["x7Kq"] = json.dumps({"conn_type": "retell", **fields})
+    assert RetellHook("x7Kq").test_connection() == (False, sentence)
 
 
-def test_an_unreachable_host_is_explained(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sentence names the host that was tried."""
-    with simulator.serve() as url:
-        pass
-    fields = {"conn_type": "retell", "password": "key_1", "host": url, "extra": {"max_attempts": 1}}
-    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
-    with RetellHook() as hook:
-        good, message = hook.test_connection()
-    assert not good
-    assert f"no answer from {url}" in message
-
-
-def test_fields_that_cannot_be_used_are_explained(vault: type[Vault]) -> None:
-    """A form that was sent half filled in is no crash."""
-    vault.connections["retell_team"] = json.dumps({"conn_type": "retell"})
-    assert RetellHook("retell_team").test_connection() == (
-        False,
-        "Connection 'retell_team': the field Password (API key) is empty. Nothing was sent.",
+def test_the_button_tells_a_host_that_httpx_cannot_read(vault: type[Vault]) -> None:
+    """What passes the first check and is still no URL ends in a sentence too."""
+    vault.connections["retell_team"] = json.dumps(
+        {"conn_type": "retell", "password": "key_1", "host": "https://1.2.3.999"}
     )
+    good, message = RetellHook("retell_team").test_connection()
+    assert not good
+    assert "the field Host (Base URL) is not a URL" in message
+
+
+def test_what_should_be_mended_is_told(
+    connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that works all the same is used with a warning, which the button shows too."""
+    connect(time_out=5)
+    fields = json.loads(os.environ["AIRFLOW_CONN_RETELL_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields | {"password": " key_simulator\n"}))
+    remarks = [
+        "The field Password (API key) has white space around the key, which is left out.",
+        (
+            "The field Extra has names that mean nothing here: 'time_out'. "
+            "Known are timeout, max_attempts, max_retry_delay."
+        ),
+    ]
+    accepted = "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use."
+    assert RetellHook().test_connection() == (True, " ".join([accepted, *remarks]))
+    assert not caplog.records
+    with RetellHook() as hook:
+        hook.get_concurrency()
+        hook.get_concurrency()
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [f"Connection 'retell_default': {remark}" for remark in remarks], "once for each client"
 
 
 # -- one poller for all who wait on an event loop --------------------------------------------------------------

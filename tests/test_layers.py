@@ -17,7 +17,7 @@ LAYERS = """
     models retry_policy
     endpoints rows waiting
     answers arguments flows repeating
-    client
+    client key_check
     renewing
     poller
     hooks
