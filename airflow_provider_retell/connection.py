@@ -14,6 +14,7 @@ CONN_TYPE: Final = "retell"
 DEFAULT_CONN_ID: Final = "retell_default"
 DEFAULT_BASE_URL: Final = "https://api.retellai.com"
 
+_PORTS: Final = {"https": 443, "http": 80}
 _NAMED: Final = 3  # of the unknown names in an extra
 _LONGEST_NAME: Final = 30  # characters
 
@@ -39,18 +40,18 @@ class Setting:
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "timeout": Setting(
-        label="Time-out", help="Seconds to wait for one answer of Retell.", default=30, minimum=0.1
+        label="Time-out", help="Seconds to wait for one answer from Retell.", default=30, minimum=0.1
     ),
     "max_attempts": Setting(
         label="Attempts",
-        help="How often one request is sent at the most, where repeating it is harmless.",
+        help="How many times one request is sent at most, where repeating it is harmless.",
         default=4,
         minimum=1,
         whole=True,
     ),
     "max_retry_delay": Setting(
         label="Longest pause",
-        help="Seconds between two attempts at the most, also where Retell asks for more.",
+        help="Seconds between two attempts at most, even if Retell asks for more.",
         default=60,
         minimum=0,
     ),
@@ -155,7 +156,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
     if url.username or url.password:
         # Not quoted: what stands before the @ may be a key.
         raise SettingsError(f"{example}, without a user or a password in it")
-    if url.scheme not in {"http", "https"} or not url.hostname or any(map(str.isspace, text)):
+    if url.scheme not in _PORTS or not url.hostname or any(map(str.isspace, text)):
         raise SettingsError(f"{example}, not {text!r}")
     if url.path or url.query or url.fragment:
         raise SettingsError(f"{example}, without a path, not {text!r}")
@@ -164,7 +165,7 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
             f"the field {BASE_URL_FIELD} is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
             "localhost) only: an API key must not cross a network unencrypted. Use https://"
         )
-    return text if own_port or not port else f"{text}:{port}"
+    return text if own_port or port in {None, 0, _PORTS[url.scheme]} else f"{text}:{port}"
 
 
 def _is_loopback(hostname: str) -> bool:
@@ -208,9 +209,10 @@ def _number(name: str, given: Any) -> float:
 # -- the form ----------------------------------------------------------------------------------------------
 
 FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
-    "hidden-fields": ["schema", "login", "port"],
-    "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {"host": DEFAULT_BASE_URL, "password": "key_..."},
+    # Port stays: Airflow 3.3.1 and 3.3.2 test no connection that has none (apache/airflow pull request 73298).
+    "hidden-fields": ["schema", "login"],
+    "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
+    "placeholders": {"host": DEFAULT_BASE_URL, "port": "443", "password": "key_..."},
 }
 """How the standard fields of a connection show. Keys as in a provider's ``ui-field-behaviour``."""
 

@@ -249,7 +249,7 @@ class RetellHook(BaseHook):
             name: (IntegerField if setting.whole else StringField)(
                 setting.label,
                 description=form.form_fields()[name]["description"],
-                default=setting.default,
+                default=int(setting.default) if setting.whole else f"{setting.default:g}",
                 validators=[Optional()],
                 widget=BS3TextFieldWidget(),
             )

@@ -129,6 +129,10 @@ def test_settings_do_not_show_the_key() -> None:
         ({"host": "https://retell.example", "schema": "http"}, "https://retell.example"),
         ({"host": "retell.example", "schema": "https"}, "https://retell.example"),
         ({"port": 8443}, "https://api.retellai.com:8443"),
+        ({"port": 443}, "https://api.retellai.com"),
+        ({"port": 0}, "https://api.retellai.com"),
+        ({"host": "http://127.0.0.1", "port": 80}, "http://127.0.0.1"),
+        ({"host": "http://127.0.0.1", "port": 443}, "http://127.0.0.1:443"),
     ],
 )
 def test_a_host_becomes_a_base_url(fields: dict[str, Any], base_url: str) -> None:

@@ -160,6 +160,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     labels = connection.FIELD_BEHAVIOUR["relabeling"]
     assert fields["password"] == [labels["password"], ""]
     assert fields["host"] == [labels["host"], connection.DEFAULT_BASE_URL]
+    assert fields["port"] == [labels["port"], connection.FIELD_BEHAVIOUR["placeholders"]["port"]]
     assert f"`{connection.DEFAULT_CONN_ID}`" in CONNECTION
 
 

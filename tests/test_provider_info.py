@@ -49,9 +49,10 @@ def test_both_forms_have_the_same_fields() -> None:
     wtforms = pytest.importorskip("wtforms")
     pytest.importorskip("flask_appbuilder")
     form = type("Form", (wtforms.Form,), RetellHook.get_connection_form_widgets())()
-    drawn = {field.name: (field.label.text, field.description, field.default) for field in form}
+    drawn = {field.name: (field.label.text, field.description, str(field.default)) for field in form}
     assert drawn == {
-        name: (field["label"], field["description"], field["schema"]["default"]) for name, field in FIELDS.items()
+        name: (field["label"], field["description"], str(field["schema"]["default"]))
+        for name, field in FIELDS.items()
     }
 
 
