@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -53,6 +54,7 @@ class RetellCallSensor(BaseSensorOperator):
     """
 
     template_fields = ("call_id", "retell_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"call_id": "json"}
     ui_color = "#e8f4ea"
     operator_extra_links = (RetellCallLink(),)
 
@@ -86,6 +88,13 @@ class RetellCallSensor(BaseSensorOperator):
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: CallWait | None = None
         self._event: Mapping[str, Any] = {}
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render, and keep of rows their call ids: whole calls are no sight for Airflow's rendered fields."""
+        super().render_template_fields(context, jinja_env)
+        with suppress(RetellInputError):  # execute says what is wrong
+            ids = call_ids(self.call_id)
+            self.call_id = ids[0] if isinstance(self.call_id, str | Mapping) else ids
 
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""

@@ -300,6 +300,30 @@ def test_templated_fields_are_left_alone_until_they_are_rendered() -> None:
     assert RetellCallSensor(task_id="wait", call_id=given).call_id is given  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("call_1", "call_1"),
+        ({"call_id": "call_1", "to_number": "+14155550100"}, "call_1"),
+        ([{"call_id": "call_1", "to_number": "+14155550100"}, "call_2"], ["call_1", "call_2"]),
+        ([], []),
+    ],
+)
+def test_rendered_fields_show_call_ids(given: Any, shown: Any) -> None:
+    """Airflow's UI shows which calls are waited for, and not whole rows with their numbers; one stays one."""
+    sensor = RetellCallSensor(task_id="wait", call_id=given)
+    sensor.render_template_fields({})
+    assert sensor.call_id == shown
+
+
+def test_what_is_no_call_is_rendered_as_it_is() -> None:
+    """Rendering refuses nothing: what is wrong is said when the task runs."""
+    sensor = RetellCallSensor(task_id="wait", call_id=[{"to_number": "+14155550100"}])
+    sensor.render_template_fields({})
+    with pytest.raises(RetellInputError, match="a row without call_id"):
+        sensor.execute(TaskInstance().context())
+
+
 def test_progress_is_one_line_per_change(register: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
     """The log has a line when something changed, and none for a poll that brought nothing new."""
     ids = [register("user_hangup"), register("dial_busy")]
