@@ -16,7 +16,7 @@ LAYERS = """
     intent outcomes provider_info
     models retry_policy
     endpoints rows waiting
-    answers arguments flows repeating
+    answers arguments details flows repeating
     client key_check
     renewing
     poller
