@@ -12,6 +12,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.details import read_details
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
@@ -167,7 +168,7 @@ class CallWait:
         """Return the calls with what ``include`` names: a list of calls leaves the heavy fields out."""
         calls = self.watch.calls
         if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
-            return {call_id: self.hook.get_call(call_id) for call_id in calls}
+            return dict(read_details(self.hook.get_call, calls))
         return calls
 
 
