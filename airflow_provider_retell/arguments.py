@@ -82,6 +82,7 @@ class PhoneCallArguments(AirflowArguments, total=False):
     retell_conn_id: str
     wait_for: WaitFor | None
     analysis_timeout: float | timedelta
+    limit_timeout: float | timedelta
     fail_on: Sequence[str]
     skip_on: Sequence[str]
     include: Sequence[str]
@@ -91,6 +92,7 @@ class PhoneCallArguments(AirflowArguments, total=False):
     durable: bool
     cancel_on_kill: bool
     validate_e164: bool
+    dry_run: bool
     retry_policy: Any
 
 

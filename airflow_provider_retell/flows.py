@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls, stop_call
@@ -127,7 +128,20 @@ def _parts(call_ids: list[str], size: int) -> list[list[str]]:
     return [call_ids[first : first + size] for first in range(0, len(call_ids), size)]
 
 
-def hang_up(call_id: str, *, leave_registered: bool) -> Flow[str]:
+@dataclass(frozen=True, kw_only=True)
+class HungUp:
+    """What became of a call that was to be stopped.
+
+    Attributes:
+        told: In words, beginning with the call's id.
+        live: Whether Retell refused to stop it, so that it may go on.
+    """
+
+    told: str
+    live: bool = False
+
+
+def hang_up(call_id: str, *, leave_registered: bool) -> Flow[HungUp]:
     """Stop a call if it is live, and return what became of it.
 
     Args:
@@ -136,11 +150,11 @@ def hang_up(call_id: str, *, leave_registered: bool) -> Flow[str]:
     """
     call: Call = yield get_call(call_id)
     if call.is_terminal:
-        return f"{call_id} was over already ({call.outcome})"
+        return HungUp(told=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:
-        return f"{call_id} was not dialled yet and times out by itself"
+        return HungUp(told=f"{call_id} was not dialled yet and times out by itself")
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:
-        return f"{call_id} could not be stopped ({error})"
-    return f"{call_id} was stopped"
+        return HungUp(told=f"{call_id} could not be stopped ({error})", live=True)
+    return HungUp(told=f"{call_id} was stopped")

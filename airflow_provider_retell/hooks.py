@@ -179,9 +179,9 @@ class RetellHook(BaseHook):
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
         # In a thread: a client reads certificates from disk, some 20 ms that the event loop has not to spare.
-        return await asyncio.to_thread(_async_client, await self.aget_settings())
+        return await asyncio.to_thread(_async_client, await self._aget_settings())
 
-    async def aget_settings(self) -> ConnectionSettings:
+    async def _aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""
         return self._settings(await self._aget_connection())
 
@@ -295,7 +295,7 @@ async def shared_poller(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> Asy
     if retell_conn_id not in pollers:
         hook = RetellHook(retell_conn_id)
         pollers[retell_conn_id] = _Shared(
-            Poller(hook.aget_settings, client=_async_client, options=options(), clock=clock)
+            Poller(hook._aget_settings, client=_async_client, options=options(), clock=clock)
         )
     shared = pollers[retell_conn_id]
     shared.users += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,17 +13,19 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, 
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_retell.ending import end_call
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError
-from airflow_provider_retell.flows import Flow, hang_up
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, mask_numbers
+from airflow_provider_retell.flows import Flow, HungUp, hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import Intent
+from airflow_provider_retell.limits import LimitWait, found_no_line
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import Call, check_e164
 from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
-from airflow_provider_retell.rows import Row, check_include
+from airflow_provider_retell.rows import Row, check_include, dry_row
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
 
@@ -38,6 +41,9 @@ class PhoneCallOperator(BaseOperator):
         wait_for: None: return as soon as Retell has the call. ``ended``: when it is over, whatever the status.
             ``analyzed``: when it also has its ``call_analysis``.
         analysis_timeout: Seconds to wait for the analysis after the end; not at all if it never connected.
+        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try is spent:
+            after a 429, and after a call that found no free line where ``fail_on`` names that ending. 0: not at
+            all.
         fail_on: Statuses, outcomes and disconnection reasons that fail the task. Airflow's ``retries`` then
             place a new call.
         skip_on: The same, to skip it.
@@ -49,6 +55,7 @@ class PhoneCallOperator(BaseOperator):
         durable: Make a retry go on with the call of an earlier try instead of placing a second one.
         cancel_on_kill: Hang up when the task is killed or times out while the call is live.
         validate_e164: Refuse numbers that are not in E.164 form.
+        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
     """
 
     request_fields: ClassVar[tuple[str, ...]]
@@ -61,6 +68,7 @@ class PhoneCallOperator(BaseOperator):
         retell_conn_id: str = DEFAULT_CONN_ID,
         wait_for: WaitFor | None = None,
         analysis_timeout: float | timedelta = 600,
+        limit_timeout: float | timedelta = 600,
         fail_on: Sequence[str] = (),
         skip_on: Sequence[str] = (),
         include: Sequence[str] = (),
@@ -70,6 +78,7 @@ class PhoneCallOperator(BaseOperator):
         durable: bool = True,
         cancel_on_kill: bool = True,
         validate_e164: bool = True,
+        dry_run: bool = False,
         retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
         **kwargs: Any,
     ) -> None:
@@ -79,6 +88,7 @@ class PhoneCallOperator(BaseOperator):
         self.retell_conn_id = retell_conn_id
         self.wait_for = wait_for
         self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)
+        self.limit_timeout = seconds("limit_timeout", limit_timeout)
         self.fail_on = check_endings("fail_on", fail_on)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
@@ -88,6 +98,7 @@ class PhoneCallOperator(BaseOperator):
         self.durable = durable
         self.cancel_on_kill = cancel_on_kill
         self.validate_e164 = validate_e164
+        self._dry_run = dry_run  # Airflow's operators have a method of the name
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
         self._killed = False
@@ -109,27 +120,21 @@ class PhoneCallOperator(BaseOperator):
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
         body = self._body()
+        if self._dry_run:
+            return self._would_send(body)
         with RetellHook(self.retell_conn_id) as hook:
-            call = self._place(hook, body, context)
-            self._live = (call.call_id, hook.get_conn().settings)
-            for key, value in self._handed_on(call).items():
-                context["ti"].xcom_push(key=key, value=value)
-            wait = self._wait(hook, call.call_id, self._deadline())
-            wait.watch.update({call.call_id: call}, now=self._clock.now())
-            if self.wait_for is None or wait.watch.reached:
-                return self._row(wait)
-            return self._go_on(wait)
+            return self._call(hook, body, context, deadline=self._clock.now() + self._longest())
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:
         """Go on where the trigger left off: read the call again, whatever the event says of it."""
         (call_id,) = event["calls"]
         with RetellHook(self.retell_conn_id) as hook:
             self._live = (call_id, hook.get_conn().settings)
             wait = self._wait(hook, call_id, event["deadline"], event)
             if wait.poll():
-                return self._row(wait)
+                return self._finish(wait, context)
             wait.woken(event)
-            return self._go_on(wait)
+            return self._go_on(wait, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Stop the call, if wanted, where Airflow itself ended the wait: its trigger failed or was never run."""
@@ -144,7 +149,7 @@ class PhoneCallOperator(BaseOperator):
             with RetellHook(self.retell_conn_id) as hook:
                 wait = self._wait(hook, call_id, self._clock.now())
                 if wait.poll():
-                    return self._row(wait)
+                    return self._finish(wait, context)
                 raise RetellCallTimeoutError(f"{error}: {self._give_up(wait)}", call_ids=(call_id,)) from error
 
     def on_kill(self) -> None:
@@ -153,15 +158,16 @@ class PhoneCallOperator(BaseOperator):
         With a client of its own, because the task's may be in the middle of a request: this runs in a signal
         handler.
         """
+        self._killed = True
         if self._live is None or not self.cancel_on_kill:
             return
         from airflow_provider_retell.client import RetellClient  # noqa: PLC0415 (see hooks.get_conn)
 
         call_id, settings = self._live
         try:
-            self._killed = True
             with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
-                self.log.info("The task is killed: %s.", client.run(self._hang_up(call_id)))
+                became = client.run(self._hang_up(call_id))
+                self.log.info("The task is killed: %s.", became.told)
         except RetellError as error:
             self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
 
@@ -177,30 +183,66 @@ class PhoneCallOperator(BaseOperator):
                     check_e164(name, sent[name])
         return body
 
-    def _place(self, hook: RetellHook, body: Mapping[str, Any], context: Context) -> Call:
-        intent = Intent.of(context)
-        if not self.durable:
-            return hook.send(self._endpoint(body, intent.key))
-        placement = Placement(
+    def _would_send(self, body: Mapping[str, Any]) -> Row:
+        request = self._endpoint(body, None)
+        self.log.info(
+            "Dry run, nothing is sent. It would be: %s %s", request, mask_numbers(json.dumps(request.body))
+        )
+        return dry_row(request.body or {})
+
+    def _call(
+        self,
+        hook: RetellHook,
+        body: Mapping[str, Any],
+        context: Context,
+        *,
+        deadline: float,
+        instead_of: Call | None = None,
+    ) -> Row:
+        """Place the call, in place of one that found no line if there was one, and see it through."""
+        call = self._placement(hook, body, context, deadline).place(instead_of=instead_of)
+        self._live = (call.call_id, hook.get_conn().settings)
+        for key, value in self._handed_on(call).items():
+            context["ti"].xcom_push(key=key, value=value)
+        wait = self._wait(hook, call.call_id, deadline)
+        wait.watch.update({call.call_id: call}, now=self._clock.now())
+        if self.wait_for is None or wait.watch.reached:
+            return self._finish(wait, context)
+        return self._go_on(wait, context)
+
+    def _placement(
+        self, hook: RetellHook, body: Mapping[str, Any], context: Context, deadline: float
+    ) -> Placement:
+        return Placement(
             hook=hook,
             body=body,
             request=self._endpoint,
             keyed=self._keyed,
             failed=lambda call: call.call_status != CallStatus.ENDED or matches(call, self.fail_on),
-            intent=intent,
+            intent=Intent.of(context),
             try_number=context["ti"].try_number,
             store=context.get("task_state_store"),
+            limit=self._limit(deadline),
+            durable=self.durable,
+            before_sending=self._check_alive,
             clock=self._clock,
         )
-        return placement.place()
+
+    def _check_alive(self) -> None:
+        # Airflow goes on with a killed task for some seconds: long enough to place a call, or to see one end.
+        if self._killed:
+            raise RetellCallError("The task was killed.", call_ids=(self._live[0],) if self._live else ())
+
+    def _limit(self, deadline: float) -> LimitWait:
+        return LimitWait(began=deadline - self._longest(), longest=self.limit_timeout, clock=self._clock)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
-    def _deadline(self) -> float:
+    def _longest(self) -> float:
         # Airflow does not enforce execution_timeout once a task is deferred.
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
-        return self._clock.now() + min(self.timeout, limit)
+        return min(self.timeout, limit)
 
     def _wait(
         self, hook: RetellHook, call_id: str, deadline: float, event: Mapping[str, Any] | None = None
@@ -218,18 +260,16 @@ class PhoneCallOperator(BaseOperator):
             clock=self._clock,
         )
 
-    def _go_on(self, wait: CallWait) -> Row:
+    def _go_on(self, wait: CallWait, context: Context) -> Row:
         while not wait.timed_out:
             if self.deferrable:
                 trigger = wait.trigger(cancel_on_kill=self.cancel_on_kill, leave_registered=not self._keyed)
                 self.defer(trigger=trigger, method_name="execute_complete", timeout=wait.backstop())
             wait.sleep()
             over = wait.poll()
-            if self._killed:
-                # Airflow goes on with the task for some seconds after a signal: long enough to see the call end.
-                raise RetellCallError("The task was killed.", call_ids=wait.watch.call_ids)
+            self._check_alive()
             if over:
-                return self._row(wait)
+                return self._finish(wait, context)
         raise RetellCallTimeoutError(self._give_up(wait), call_ids=wait.watch.call_ids)
 
     def _give_up(self, wait: CallWait) -> str:
@@ -237,16 +277,20 @@ class PhoneCallOperator(BaseOperator):
         if not self.cancel_on_kill:
             return f"{wait.missed()} {call_id} goes on, since cancel_on_kill is off."
         try:
-            became = wait.hook.run(self._hang_up(call_id))
+            became = end_call(wait.hook, call_id, leave_registered=not self._keyed, clock=self._clock).told
         except RetellError as error:
             became = f"{call_id} may go on, since stopping it failed ({error})"
         return f"{wait.missed()} {became}."
 
-    def _hang_up(self, call_id: str) -> Flow[str]:
+    def _hang_up(self, call_id: str) -> Flow[HungUp]:
         # Nobody's phone rings for a registered call until the user's own telephony dials it.
         return hang_up(call_id, leave_registered=not self._keyed)
 
-    def _row(self, wait: CallWait) -> Row:
+    def _finish(self, wait: CallWait, context: Context) -> Row:
+        """Report the call; one that found no line, and would fail the task, is placed anew if there is time."""
+        (call,) = wait.watch.calls.values()
         self._live = None
+        if found_no_line(call) and matches(call, self.fail_on) and self._limit(wait.deadline).pause():
+            return self._call(wait.hook, self._body(), context, deadline=wait.deadline, instead_of=call)
         (row,) = wait.rows(final=False)
         return row

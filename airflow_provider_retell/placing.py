@@ -29,16 +29,18 @@ from typing import Any, Final, Literal
 
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.ending import end_call
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellError,
     RetellNotFoundError,
+    RetellRateLimitError,
 )
-from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY, Intent, Record, StateStore
+from airflow_provider_retell.limits import LimitWait, found_no_line
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import CallStatus, Outcome
 
@@ -49,13 +51,6 @@ TAG: Final = "airflow_call"
 
 KEY_LIFETIME: Final = 3600 - 300
 """Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
-
-
-LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that rings has certainly been answered or given up: Retell's five minutes at most."""
-
-STOP_INTERVAL: Final = 5.0
-"""Seconds between two attempts to stop a call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +66,9 @@ class Placement:
         intent: Whose call it is.
         try_number: Of the running task.
         store: Where to write down what is sent; None before Airflow 3.3.
+        limit: How long to wait where the account is at its limit.
+        durable: Whether to look for the call of an earlier try.
+        before_sending: Called before each request that places a call; raises if none must be placed any more.
         clock: What time it is.
     """
 
@@ -82,12 +80,38 @@ class Placement:
     intent: Intent
     try_number: int
     store: StateStore | None
+    limit: LimitWait
+    durable: bool = True
+    before_sending: Callable[[], None] = lambda: None
     clock: Clock = SYSTEM_CLOCK
 
-    def place(self) -> Call:
-        """Return the call of this task: an earlier try's, or a new one."""
+    def place(self, *, instead_of: Call | None = None) -> Call:
+        """Return the call of this task: an earlier try's, or a new one, for which it may wait for a free line.
+
+        Args:
+            instead_of: The call of this try that found no line.
+        """
+        place = self._place_once if self.durable else self._place_anew
+        while True:
+            try:
+                call = place(instead_of)
+            except RetellRateLimitError as error:
+                # After a lost answer this may be the second call: the next try finds out.
+                if error.may_have_arrived or not self.limit.pause(error.retry_after):
+                    raise
+            else:
+                if not found_no_line(call) or not self.limit.pause():
+                    return call
+                instead_of = call
+
+    def _place_anew(self, instead_of: Call | None) -> Call:
+        key = self.intent.key if instead_of is None else f"{self.intent.key}.{instead_of.call_id}"
+        self.before_sending()
+        return self.hook.send(self.request(self.body, key if self.keyed else None))
+
+    def _place_once(self, instead_of: Call | None) -> Call:
         if self.store is None:
-            return self._without_store()
+            return self._without_store(instead_of)
         record = Record.read(self.store.get(STORE_KEY))
         if record is None:
             return self._send(self.intent)
@@ -160,27 +184,22 @@ class Placement:
 
     def _end_cleared(self, calls: Sequence[Call]) -> None:
         for call in calls:
-            self._end(call, give_up_at=self.clock.now() + LONGEST_RINGING)
-
-    def _end(self, call: Call, give_up_at: float) -> None:
-        """Stop a call of before the clear, or see it end: a phone that rings may not let itself be stopped."""
-        while not call.is_terminal and (self.keyed or call.call_status != CallStatus.REGISTERED):
-            became = self.hook.run(hang_up(call.call_id, leave_registered=not self.keyed))
-            log.info("The task was cleared: %s.", became)
-            call = self.hook.get_call(call.call_id)
-            if call.is_terminal:
-                return
-            if self.clock.now() >= give_up_at:
+            if call.is_terminal or (call.call_status == CallStatus.REGISTERED and not self.keyed):
+                continue
+            became = end_call(self.hook, call.call_id, leave_registered=not self.keyed, clock=self.clock)
+            log.info("The task was cleared: %s.", became.told)
+            if became.live:
                 raise RetellCallError(
                     f"Not called again: {call.call_id} of before the clear is still live and could not be "
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )
-            self.clock.sleep(STOP_INTERVAL)
 
     # -- without a store -----------------------------------------------------------------------------------
 
-    def _without_store(self) -> Call:
+    def _without_store(self, instead_of: Call | None) -> Call:
+        if instead_of is not None:
+            return self._send(replace(self.intent, redial=_redial(instead_of) + 1))
         if self.try_number <= 1:
             return self._send(self.intent)
         found = self._tagged(f"{self.intent.task}.", op="sw")
@@ -207,6 +226,7 @@ class Placement:
             try_number=self.try_number,
         )
         endpoint = self.request(record.body, intent.key if self.keyed else None)
+        self.before_sending()
         self._write(record)
         try:
             call = self.hook.send(endpoint)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import Context as Variables
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from airflow_provider_retell.client import AsyncRetellClient
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
@@ -29,6 +29,8 @@ from airflow_provider_retell.options import Options
 from airflow_provider_retell.renewing import RenewedClient
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 300.0
 """Seconds that Retell is left alone at the most, whatever it asks for: the waiters have deadlines."""
@@ -123,7 +125,7 @@ class Poller:
             raise ask.error.with_traceback(None)
         return ask.reading
 
-    async def run(self, flow: Flow[str]) -> str:
+    async def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, with the client of the polls."""
         return await (await self._client.get()).run(flow)
 

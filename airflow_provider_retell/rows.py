@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Required, TypeAlias, TypedDict, cast
 
 from airflow_provider_retell.errors import RetellInputError
@@ -69,6 +69,10 @@ class Cost(TypedDict, total=False):
     total_duration_unit_price: float
 
 
+DRY_RUN: Final = "dry_run"
+"""The outcome of a row for which nothing was sent."""
+
+
 class Row(TypedDict, total=False):
     """A call as tasks hand it on: Retell's fields, those that the call has, plus ``outcome``.
 
@@ -79,7 +83,7 @@ class Row(TypedDict, total=False):
     """
 
     call_id: Required[str]
-    outcome: Required[OutcomeWord | None]
+    outcome: Required[OutcomeWord | Literal["dry_run"] | None]
     """How the call went, in one word; None while it is not over."""
 
     call_status: str
@@ -159,6 +163,18 @@ def row(call: Call, include: Iterable[str] = ()) -> Row:
         if name not in left_out
     }
     return cast(Row, fields | {"outcome": None if call.outcome is None else call.outcome.value})
+
+
+def dry_row(body: Mapping[str, Any]) -> Row:
+    """Return the row of a call that was not placed: what would have been sent, and no ``call_id``."""
+    return cast("Row", {**body, "call_id": None, "outcome": DRY_RUN})
+
+
+def is_dry(given: Any) -> bool:
+    """Say whether a value is a row for which nothing was sent, or a sequence of such rows."""
+    if isinstance(given, Mapping):
+        return given.get("outcome") == DRY_RUN
+    return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and all(map(is_dry, given))
 
 
 def _without_values(latency: Any) -> Any:

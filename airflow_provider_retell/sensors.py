@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Unpack, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -24,7 +24,7 @@ from airflow_provider_retell.hooks import RetellHook, options
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
-from airflow_provider_retell.rows import Row, check_include
+from airflow_provider_retell.rows import Row, check_include, is_dry
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds
 from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
@@ -98,6 +98,9 @@ class RetellCallSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
+        if is_dry(self.call_id):
+            self.log.info("Dry run: there is no call to wait for.")
+            return cast("Row | list[Row]", self.call_id)
         self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
         try:
             result: Row | list[Row] = super().execute(context)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.ending import aend_call
 from airflow_provider_retell.errors import RetellError, RetellResponseError, transient
-from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import shared_poller
 from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
@@ -155,11 +155,13 @@ class RetellCallTrigger(BaseTrigger):
         async with shared_poller(self.retell_conn_id, self._clock) as poller:
             for call_id in self.call_ids:
                 try:
-                    became = await poller.run(hang_up(call_id, leave_registered=self.leave_registered))
+                    became = await aend_call(
+                        poller, call_id, leave_registered=self.leave_registered, clock=self._clock
+                    )
                 except RetellError as error:
                     self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
                 else:
-                    self.log.info("The task is killed: %s.", became)
+                    self.log.info("The task is killed: %s.", became.told)
 
     async def _still_deferred(self) -> bool | None:
         return await is_deferred(self.task_instance) if self.task_instance is not None else False

@@ -19,7 +19,7 @@ from airflow_provider_retell.errors import (
     RetellRateLimitError,
     RetellServerError,
 )
-from airflow_provider_retell.flows import Flow, hang_up, read_calls
+from airflow_provider_retell.flows import Flow, HungUp, hang_up, read_calls
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 Run = Callable[[Flow[Any]], Any]
@@ -204,7 +204,7 @@ def test_a_live_call_is_hung_up(
     """Whoever kills the task does not want the conversation to go on."""
     call_id = register()
     time.advance(10)
-    assert run(hang_up(call_id, leave_registered=leave_registered)) == f"{call_id} was stopped"
+    assert run(hang_up(call_id, leave_registered=leave_registered)).told == f"{call_id} was stopped"
     assert simulator.call(call_id)["disconnection_reason"] == "manual_stopped"
 
 
@@ -214,7 +214,7 @@ def test_a_call_that_is_over_is_left_alone(
     """There is nothing to stop; the log says how it had gone."""
     call_id = register("dial_busy")
     time.advance(60)
-    assert run(hang_up(call_id, leave_registered=False)) == f"{call_id} was over already (busy)"
+    assert run(hang_up(call_id, leave_registered=False)) == HungUp(told=f"{call_id} was over already (busy)")
     assert sent(simulator) == ["get-call"]
 
 
@@ -223,8 +223,8 @@ def test_a_registered_call_is_left_alone_where_wanted(
 ) -> None:
     """A call that nobody has dialled times out by itself."""
     call_id = register()
-    assert run(hang_up(call_id, leave_registered=True)) == (
-        f"{call_id} was not dialled yet and times out by itself"
+    assert run(hang_up(call_id, leave_registered=True)) == HungUp(
+        told=f"{call_id} was not dialled yet and times out by itself"
     )
     assert sent(simulator) == ["get-call"]
 
@@ -234,9 +234,10 @@ def test_a_registered_call_is_hung_up_where_wanted(
 ) -> None:
     """A created call shows as registered while it rings: it is stopped, and a refusal is no failure."""
     call_id = register()
-    said = run(hang_up(call_id, leave_registered=False))
-    assert said.startswith(f"{call_id} could not be stopped (")
-    assert "Call is not ongoing." in said
+    became = run(hang_up(call_id, leave_registered=False))
+    assert became.live
+    assert became.told.startswith(f"{call_id} could not be stopped (")
+    assert "Call is not ongoing." in became.told
     assert sent(simulator) == ["get-call", "stop-call"]
 
 
@@ -248,7 +249,7 @@ def test_a_call_that_has_just_ended_is_no_failure(
     call_id = register()
     time.advance(10)
     simulator.fail(Fault(endpoint="stop-call", answer=status))
-    assert "could not be stopped" in run(hang_up(call_id, leave_registered=True))
+    assert "could not be stopped" in run(hang_up(call_id, leave_registered=True)).told
 
 
 @pytest.mark.parametrize("endpoint", ["get-call", "stop-call"])

@@ -15,13 +15,14 @@ LAYERS = """
     __init__ clock connection errors options versions
     intent outcomes provider_info
     models retry_policy
-    endpoints rows waiting
+    endpoints limits rows waiting
     answers arguments details flows repeating
     client key_check
     renewing
     poller
     hooks
-    links triggers
+    ending links
+    triggers
     tasks placing
     phone_call sensors
     operators

@@ -448,3 +448,25 @@ def test_the_calls_tag_leaves_the_users_metadata_alone(endpoint: str, simulator:
     place(endpoint, metadata=metadata).execute(TaskInstance().context())
     assert metadata == {"customer": 7}
     assert set(simulator.requests[-1].json["metadata"]) == {"customer", TAG}
+
+
+# -- dry run -------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+    """What would be sent is checked, logged without phone numbers and returned; there is no call to hand on."""
+    ti = TaskInstance()
+    dry = place(endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7})
+    with caplog.at_level("INFO"):
+        row = dry.execute(ti.context())
+    assert (row["outcome"], row["call_id"], row["metadata"]) == ("dry_run", None, {"customer": 7})
+    assert row["to_number"] == SCENARIOS["user_hangup"].number
+    assert not simulator.requests
+    assert not ti.xcoms
+    assert SCENARIOS["user_hangup"].number[-7:] not in caplog.text
+
+
+def test_a_dry_run_refuses_what_cannot_be_sent(endpoint: str) -> None:
+    """That is what it is for."""
+    with pytest.raises(RetellInputError, match="to_number"):
+        place(endpoint, dry_run=True, to_number="555").execute(TaskInstance().context())

@@ -389,3 +389,12 @@ def test_a_trigger_that_cannot_go_on_wakes_the_sensor_with_its_reason(register: 
     }
     with pytest.raises(RetellError, match="the triggerer's trouble"):
         sensor.execute_complete(TaskInstance().context(), event)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_dry_run_is_handed_on(wait: Callable[..., Any], simulator: Simulator, *, many: bool) -> None:
+    """Rows for which no call was placed are no calls to wait for: the pipeline behind it can be tried as well."""
+    row = {"agent_id": "agent_1", "call_id": None, "outcome": "dry_run"}
+    given = [row, row] if many else row
+    assert wait(given) == given
+    assert not simulator.requests

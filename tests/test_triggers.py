@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import SteppingClock, TaskInstance, fire
 
+from airflow_provider_retell.ending import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import RetellCallTrigger
@@ -171,6 +172,27 @@ class TestKill:
                 await asyncio.sleep(0.01)
 
         asyncio.run(asyncio.wait_for(kill_twice(), timeout=10))
+
+    def test_a_phone_that_rings_is_hung_up_on_as_soon_as_retell_lets_it(
+        self, register: Callable[..., str], simulator: Simulator, clock: SteppingClock
+    ) -> None:
+        """Retell stops ongoing calls only: the trigger tries again until the call is answered, or over."""
+        ringing = trigger(register("talks_forever"), cancel_on_kill=True)
+        ringing._clock = clock
+        self.kill(ringing)
+        assert simulator.call(ringing.call_ids[0])["disconnection_reason"] == "manual_stopped"
+        assert set(clock.slept) == {STOP_INTERVAL}
+
+    def test_a_call_that_cannot_be_stopped_is_given_up(
+        self, live: str, simulator: Simulator, clock: SteppingClock
+    ) -> None:
+        """Nobody's phone rings for longer than five minutes: after that there is nothing to stop."""
+        simulator.fail(Fault(endpoint="stop-call", answer=400, times=None))
+        began = clock.now()
+        stubborn = trigger(live, cancel_on_kill=True)
+        stubborn._clock = clock
+        self.kill(stubborn)
+        assert LONGEST_RINGING <= clock.now() - began < LONGEST_RINGING + STOP_INTERVAL
 
     def test_a_sensors_calls_are_left_alone(self, live: str, simulator: Simulator) -> None:
         """Without cancel_on_kill nobody is hung up on: a sensor's calls are not its own."""

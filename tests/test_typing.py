@@ -7,7 +7,7 @@ import inspect
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Required, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Required, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
@@ -116,7 +116,7 @@ def test_a_row_always_has_an_id_and_an_outcome() -> None:
     """These two may be read without asking; what else there is depends on the call."""
     hints = get_type_hints(Row, include_extras=True)
     assert {name for name, hint in hints.items() if get_origin(hint) is Required} == {"call_id", "outcome"}
-    assert get_type_hints(Row)["outcome"] == OutcomeWord | None
+    assert get_type_hints(Row)["outcome"] == OutcomeWord | Literal["dry_run"] | None
 
 
 def test_the_words_of_an_outcome_are_the_outcomes() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from airflow.sdk import XComArg, dag, task
 
@@ -46,6 +46,8 @@ register = RetellRegisterPhoneCallOperator(
     poll_interval=5,
     timeout=timedelta(hours=1),
     durable=False,
+    limit_timeout=timedelta(minutes=5),
+    dry_run=True,
     cancel_on_kill=False,
     validate_e164=False,
     retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
@@ -76,6 +78,8 @@ create = RetellCreatePhoneCallOperator(
     poll_interval=timedelta(seconds=5),
     timeout=3600,
     durable=True,
+    limit_timeout=0,
+    dry_run=False,
     cancel_on_kill=True,
     validate_e164=True,
     retry_policy=None,
@@ -150,7 +154,7 @@ class CallCustomer(RetellCreatePhoneCallOperator):
 row = register.execute({})
 assert_type(row, Row)
 assert_type(row["call_id"], str)
-assert_type(row["outcome"], OutcomeWord | None)
+assert_type(row["outcome"], OutcomeWord | Literal["dry_run"] | None)
 assert_type(row.get("duration_ms"), int | None)
 assert_type(row.get("call_analysis", {}).get("call_summary"), str | None)
 assert_type(row["call_analysis"], Analysis)
