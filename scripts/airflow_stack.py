@@ -14,28 +14,25 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
-import psutil
-from airflow_api import LOOK_EVERY, AirflowApi, AirflowError, AirflowTimeoutError
+from airflow_api import AirflowApi, AirflowError, AirflowTimeoutError
+from processes import LOOPBACK, end_sessions, free_ports, processes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
-Component = Literal["api-server", "scheduler", "dag-processor", "triggerer"]
+    import psutil
 
-COMPONENTS: tuple[Component, ...] = ("api-server", "scheduler", "dag-processor", "triggerer")
-GRACE = 5.0  # seconds a process has to end by itself before it is killed
-LOOPBACK = "127.0.0.1"
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 SETTINGS = {
     "API__HOST": LOOPBACK,
@@ -82,8 +79,10 @@ class AirflowStack(AirflowApi):
         self._dags = dags.resolve()
         self._home = home
         self._more_env = dict(env or {})
+        self._commands: dict[str, tuple[str, ...]] = {name: (name,) for name in COMPONENTS}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, datetime] = {}
+        self._logged: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -93,7 +92,8 @@ class AirflowStack(AirflowApi):
             self._env = self._environment()
             undo.callback(self._end_all)
             self._spawn("api-server")
-            if self._spawn("db", "migrate").wait(self._patience) != 0:
+            self._commands["db"] = ("db", "migrate")
+            if self._spawn("db").wait(self._patience) != 0:
                 raise self._error("The database could not be made", "db")
             del self._running["db"]
             for name in COMPONENTS[1:]:
@@ -106,12 +106,19 @@ class AirflowStack(AirflowApi):
     def __exit__(self, *_: object) -> None:
         self._undo.close()
 
-    def start(self, name: Component) -> None:
-        """Start a component that was killed, and wait until it is healthy."""
+    def start(self, name: str, *command: str) -> None:
+        """Start one more component, or one that was killed, and wait until it is healthy.
+
+        Args:
+            name: What it is called here: `triggerer`, or `triggerer-2`.
+            command: Airflow's command, such as `triggerer`; by default what a component of this name ran before.
+        """
+        if command:
+            self._commands[name] = command
         self._spawn(name)
         self._wait_until_healthy(name)
 
-    def kill(self, name: Component, sig: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> None:
         """End a component and wait until none of its processes is left.
 
         SIGKILL hits all of them at once, like a power cut. Another signal goes to the main process alone, as
@@ -123,15 +130,29 @@ class AirflowStack(AirflowApi):
         """Return the file with all that a component has printed."""
         return self.home / f"{name}.log"
 
-    def busy_workers(self) -> int:
-        """Count the processes that run a task at this moment; a deferred task has none."""
-        scheduler = self._running["scheduler"].pid
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return the live processes of a component, the tasks that it runs included."""
+        return processes_of({self._running[name].pid})
+
+    def busy_workers(self, name: str = "scheduler") -> int:
+        """Count the processes that run a task of this executor at this moment; a deferred task has none."""
+        leader = self._running[name].pid
         busy = 0
-        for process in processes_of({scheduler}):
+        for process in self.processes(name):
             with suppress(ProcessLookupError):
-                # In the scheduler's session only tasks have process groups of their own.
-                busy += os.getpgid(process.pid) != scheduler
+                # In the session of a scheduler, or of a worker, only tasks have process groups of their own.
+                busy += os.getpgid(process.pid) != leader
         return busy
+
+    def job_of(self, name: str) -> int | None:
+        """Return the id under which Airflow knows a component that was started alone, None if not yet."""
+        asked = {
+            "job_type": JOBS[self._commands[name][0]],
+            "start_date_gte": self._started_at[name].isoformat(),
+            "order_by": "start_date",
+        }
+        jobs: list[dict[str, Any]] = self._ask("GET", "/api/v2/jobs", params=asked)["jobs"]
+        return jobs[0]["id"] if jobs else None
 
     def check_alive(self) -> None:
         """Raise with the end of its log if a component has ended that nobody killed."""
@@ -163,11 +184,12 @@ class AirflowStack(AirflowApi):
         configured = {f"AIRFLOW__{key}": value for key, value in settings.items()}
         return inherited | ours | configured | self._more_env
 
-    def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
         self._started_at[name] = datetime.now(UTC)
         with self.log_of(name).open("ab") as log:
+            self._logged[name] = log.tell()
             self._running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
-                [sys.executable, "-m", "airflow", name, *arguments],
+                [sys.executable, "-m", "airflow", *self._commands[name]],
                 env=self._env,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -177,18 +199,19 @@ class AirflowStack(AirflowApi):
             )
         return self._running[name]
 
-    def _wait_until_healthy(self, name: Component) -> None:
-        key = name.replace("-", "_")
+    def _wait_until_healthy(self, name: str) -> None:
+        kind = self._commands[name][0]
 
         def healthy() -> bool:
-            if name == "api-server":
+            if kind == "api-server":
                 # Its first answer takes the execution API seconds: better now than under the first task.
                 self._ask("GET", "/execution/health")
                 token = self._ask("GET", "/auth/token")["access_token"]
                 self._client.headers["Authorization"] = f"Bearer {token}"
                 return True
-            heartbeat = self._ask("GET", "/api/v2/monitor/health")[key][f"latest_{key}_heartbeat"]
-            return heartbeat is not None and datetime.fromisoformat(heartbeat) >= self._started_at[name]
+            if kind == "celery":
+                return b" ready." in self.log_of(name).read_bytes()[self._logged[name] :]
+            return self.job_of(name) is not None
 
         try:
             self._wait_until(healthy, f"{name} is not ready")
@@ -203,40 +226,3 @@ class AirflowStack(AirflowApi):
     def _end_all(self) -> None:
         end_sessions(self._running.values(), signal.SIGTERM)
         self._running.clear()
-
-
-def free_ports(count: int) -> list[int]:
-    """Find different ports of the loopback interface that nobody listens on."""
-    with ExitStack() as held:
-        listeners = [held.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
-
-
-def processes_of(sessions: Collection[int]) -> list[psutil.Process]:
-    """List the live processes of sessions, whatever became of their parents and process groups."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours to look at
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
-
-
-def end_sessions(leaders: Collection[subprocess.Popen[bytes]], sig: signal.Signals) -> None:
-    """Signal the leaders, give their sessions a few seconds to end, and kill who is still there."""
-    sessions = {leader.pid for leader in leaders}
-    try:
-        if sig != signal.SIGKILL:
-            for leader in leaders:
-                leader.send_signal(sig)
-            deadline = time.monotonic() + GRACE
-            while processes_of(sessions) and time.monotonic() < deadline:
-                time.sleep(LOOK_EVERY)
-    finally:  # also when an impatient Ctrl-C cuts the waiting short
-        while left := processes_of(sessions):  # again and again: the dying may fork
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            time.sleep(0.05)
-        for leader in leaders:
-            leader.wait()

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import airflow_stack
+import processes
 import pytest
 from airflow_api import AirflowError
-from airflow_stack import AirflowStack, end_sessions, processes_of
+from airflow_stack import AirflowStack
+from processes import end_sessions, processes_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> No
 
 def test_nobody_in_a_session_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who ignores SIGTERM is killed, and so is a child with a process group of its own."""
-    monkeypatch.setattr(airflow_stack, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
     leader = subprocess.Popen(  # noqa: S603 - our own words
         [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True
     )

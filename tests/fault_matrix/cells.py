@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 from airflow_api import FINISHED, TaskInstance, run_path
-from airflow_stack import GRACE, LOOPBACK
+from processes import GRACE, LOOPBACK
 
 from fault_matrix.columns import MAX_ATTEMPTS, Column
 from fault_matrix.lines import Line, Port

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Final
 
-from airflow_stack import LOOPBACK
+from processes import LOOPBACK
 
 from airflow_provider_retell.simulator import Simulator
 from airflow_provider_retell.simulator.answers import Reply, Request, error

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow_stack import AirflowStack, Component
+from airflow_stack import AirflowStack
 
 from airflow_provider_retell.simulator import Fault
 from fault_matrix.cells import Cell
@@ -143,7 +143,7 @@ def marked_failed(cell: Cell) -> None:
 # -- Airflow itself ----------------------------------------------------------------------------------------------
 
 
-def restart(name: Component, sig: signal.Signals, airflow: AirflowStack) -> None:
+def restart(name: str, sig: signal.Signals, airflow: AirflowStack) -> None:
     """End a component, and start it again."""
     airflow.kill(name, sig)
     airflow.start(name)

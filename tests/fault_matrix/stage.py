@@ -15,7 +15,8 @@ from typing import Any, Final, Self
 
 import httpx
 from airflow_api import AirflowError, TaskInstance
-from airflow_stack import LOOPBACK, AirflowStack, free_ports
+from airflow_stack import AirflowStack
+from processes import LOOPBACK, free_ports
 
 HERE: Final = Path(__file__).parent
 PATIENCE: Final = 150.0
@@ -65,9 +66,8 @@ class Airflow(AirflowStack):
 
     def _serve_people(self) -> None:
         (port,) = free_ports(1)
-        for_workers = self._running["api-server"]
-        self._running["api-server for people"] = self._spawn("api-server", "--port", str(port), "--apps", "core")
-        self._running["api-server"] = for_workers
+        self._commands["api-server for people"] = ("api-server", "--port", str(port), "--apps", "core")
+        self._spawn("api-server for people")
         self._client.base_url = f"http://{LOOPBACK}:{port}"
         self._wait_until(lambda: self._client.get("/api/v2/version").is_success, "Nobody serves people")
 
