@@ -4,12 +4,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest reliability lint build constraints clean
+.PHONY: help demo test test-lowest test-distributed reliability lint build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 LOWEST := .venv-lowest
+DISTRIBUTED := .venv-distributed
 
 # The first that is new enough; PYTHON=... on the command line chooses another.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
@@ -28,7 +29,7 @@ unexport $(filter AIRFLOW% _AIRFLOW% CONDA_% VIRTUAL_ENV%, $(.VARIABLES))
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONWARNINGS MYPYPATH
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key)
 	@$(BIN)/python scripts/demo.py
@@ -41,6 +42,15 @@ test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on 
 	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
 		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack docs end_to_end example_dags fault_matrix \
 		retry_policy wheel))
+
+test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: PostgreSQL, Celery, Redis (Debian, Ubuntu)
+	@if ! ls /usr/lib/postgresql/*/bin/postgres "$$(command -v redis-server)" >/dev/null 2>&1; then \
+		as_root() { if (( UID )); then sudo "$$@"; else "$$@"; fi; }; \
+		as_root apt-get update --quiet; \
+		as_root apt-get install --quiet --yes --no-install-recommends postgresql redis-server; \
+	fi
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(DISTRIBUTED)/bin/python -m pytest -rP -m distributed \
+		tests/test_distributed.py
 
 reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
@@ -57,10 +67,11 @@ constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.t
 	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 		--output-file constraints-lowest.txt lowest.in
 	printf '%s\n' $(INSTALLERS) | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --group dev --output-file constraints.txt pyproject.toml -
+		--no-header --no-annotate --no-emit-index-url --group dev --group distributed \
+		--output-file constraints.txt pyproject.toml -
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(LOWEST) .airflow dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(DISTRIBUTED) .airflow dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
@@ -80,4 +91,10 @@ $(LOWEST)/installed: pyproject.toml constraints-lowest.txt | $(BIN)/uv
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install --quiet --exact --python $(LOWEST)/bin/python --constraint constraints-lowest.txt \
 		--build-constraint constraints.txt blockbuster pytest retell-sdk uv --editable .
+	touch $@
+
+$(DISTRIBUTED)/installed: pyproject.toml constraints.txt | $(BIN)/uv
+	$(PYTHON) -m venv --clear $(DISTRIBUTED)
+	$(BIN)/uv pip install --quiet --exact --python $(DISTRIBUTED)/bin/python --constraint constraints.txt \
+		--build-constraint constraints.txt --group dev --group distributed --editable . uv
 	touch $@

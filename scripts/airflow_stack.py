@@ -92,8 +92,7 @@ class AirflowStack(AirflowApi):
             self._env = self._environment()
             undo.callback(self._end_all)
             self._spawn("api-server")
-            self._commands["db"] = ("db", "migrate")
-            if self._spawn("db").wait(self._patience) != 0:
+            if self._spawn("db", "db", "migrate").wait(self._patience) != 0:
                 raise self._error("The database could not be made", "db")
             del self._running["db"]
             for name in COMPONENTS[1:]:
@@ -113,9 +112,7 @@ class AirflowStack(AirflowApi):
             name: What it is called here: `triggerer`, or `triggerer-2`.
             command: Airflow's command, such as `triggerer`; by default what a component of this name ran before.
         """
-        if command:
-            self._commands[name] = command
-        self._spawn(name)
+        self._spawn(name, *command)
         self._wait_until_healthy(name)
 
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> None:
@@ -125,6 +122,10 @@ class AirflowStack(AirflowApi):
         a supervisor sends it; after five seconds the rest is killed.
         """
         end_sessions([self._running.pop(name)], sig)
+
+    def is_running(self, name: str) -> bool:
+        """Say whether a component runs as far as is known: it was started, and nobody has killed it."""
+        return name in self._running
 
     def log_of(self, name: str) -> Path:
         """Return the file with all that a component has printed."""
@@ -184,7 +185,9 @@ class AirflowStack(AirflowApi):
         configured = {f"AIRFLOW__{key}": value for key, value in settings.items()}
         return inherited | ours | configured | self._more_env
 
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        if command:
+            self._commands[name] = command
         self._started_at[name] = datetime.now(UTC)
         with self.log_of(name).open("ab") as log:
             self._logged[name] = log.tell()

@@ -66,8 +66,7 @@ class Airflow(AirflowStack):
 
     def _serve_people(self) -> None:
         (port,) = free_ports(1)
-        self._commands["api-server for people"] = ("api-server", "--port", str(port), "--apps", "core")
-        self._spawn("api-server for people")
+        self._spawn("api-server for people", "api-server", "--port", str(port), "--apps", "core")
         self._client.base_url = f"http://{LOOPBACK}:{port}"
         self._wait_until(lambda: self._client.get("/api/v2/version").is_success, "Nobody serves people")
 
