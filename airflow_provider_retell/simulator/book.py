@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,17 +21,23 @@ _OVER_LIMIT = "concurrency_limit_reached"
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """Choose what becomes of a call: by its number, else by default, with default durations in seconds."""
+    """Choose what becomes of a call: by its number, else by default, with default durations in seconds.
+
+    Attributes:
+        numbers: What calls to a number play, one after the other; the last of them again and again.
+    """
 
     scenario: Scenario
-    numbers: Mapping[str, Scenario]
+    numbers: dict[str, deque[Scenario]]
     ring_seconds: float
     talk_seconds: float
     analysis_delay: float
 
     def scenario_for(self, number: str) -> Scenario:
-        """Return what a number plays: as mapped, else as its digits say, else the default."""
-        return self.numbers.get(number) or scenario_of(number) or self.scenario
+        """Return what the next call to a number plays: as mapped, else as its digits say, else the default."""
+        if plays := self.numbers.get(number):
+            return plays.popleft() if len(plays) > 1 else plays[0]
+        return scenario_of(number) or self.scenario
 
 
 class CallBook:
@@ -90,6 +97,10 @@ class CallBook:
         if key:
             self._keys[key] = call.call_id
         return call
+
+    def play(self, number: str, *scenarios: Scenario) -> None:
+        """Choose what the next calls to a number play; the last scenario goes for all that follow."""
+        self._script.numbers[number] = deque(scenarios)
 
     def dial(self, call_id: str) -> SimulatedCall:
         """Dial a registered call.

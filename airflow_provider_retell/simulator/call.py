@@ -51,6 +51,11 @@ class SimulatedCall:
     creates: int = 1
     stops: int = 0
 
+    @property
+    def to_number(self) -> str | None:
+        """Return the number that is called, `None` if the registration did not say."""
+        return self.request.get("to_number")
+
     @cached_property
     def expires_at(self) -> float:
         """Return when the call fails for want of a dial, infinity if it does not."""

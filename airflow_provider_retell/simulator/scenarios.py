@@ -226,3 +226,16 @@ def scenario_of(number: str) -> Scenario | None:
     """Return what a fictional number plays, `None` for every other number."""
     fictional = _FICTIONAL.fullmatch(number)
     return _BY_DIGITS.get(fictional["digits"]) if fictional else None
+
+
+def scenario_named(plays: str | Scenario) -> Scenario:
+    """Return the scenario of a name; a scenario stands for itself.
+
+    Raises:
+        ValueError: No scenario is called that.
+    """
+    if isinstance(plays, Scenario):
+        return plays
+    if plays not in SCENARIOS:
+        raise ValueError(f"No scenario is called {plays!r}; there are {', '.join(SCENARIOS)}.")
+    return SCENARIOS[plays]

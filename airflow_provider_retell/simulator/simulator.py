@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from threading import RLock
 from typing import Any, Literal
 
 import httpx
 
-from airflow_provider_retell.simulator.answers import Reply, Request
+from airflow_provider_retell.simulator.answers import RecordedRequest, Reply, Request
 from airflow_provider_retell.simulator.book import CallBook, Script
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock, RealClock
 from airflow_provider_retell.simulator.faults import Fault, FaultPlan
-from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
+from airflow_provider_retell.simulator.scenarios import Scenario, scenario_named
 from airflow_provider_retell.simulator.server import Patience, serving
 from airflow_provider_retell.simulator.service import Service, endpoint_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedRequest:
-    """Hold a request the simulator has dealt with, and what came of it.
-
-    Attributes:
-        time: Seconds since the epoch by the machine's clock.
-        clock: Seconds since the epoch by the simulator's clock.
-        endpoint: The last word of the path, empty for an unknown path.
-        headers: With lower-case names; the API key is masked.
-        json: The body, `None` if there was none or it was not JSON.
-        status: The HTTP status answered, `None` if there was no answer.
-        fault: The name of the fault it met.
-    """
-
-    time: float
-    clock: float
-    method: str
-    path: str
-    endpoint: str
-    headers: Mapping[str, str]
-    json: Any
-    status: int | None
-    fault: str | None
 
 
 class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -90,8 +65,8 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._book = CallBook(
             clock=self.clock,
             script=Script(
-                scenario=_scenario(scenario),
-                numbers={number: _scenario(plays) for number, plays in (numbers or {}).items()},
+                scenario=scenario_named(scenario),
+                numbers={number: deque([scenario_named(plays)]) for number, plays in (numbers or {}).items()},
                 ring_seconds=ring_seconds,
                 talk_seconds=talk_seconds,
                 analysis_delay=analysis_delay,
@@ -130,6 +105,17 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         """
         with self._lock:
             return self._book.calls[call_id].full(self.clock())
+
+    def play(self, number: str, *scenarios: str | Scenario) -> None:
+        """Choose what calls to a number play from now on: one scenario after the other, then the last for ever.
+
+        Raises:
+            ValueError: No scenario is called that, or none is given.
+        """
+        if not scenarios:
+            raise ValueError(f"What does {number} play? At least one scenario is needed.")
+        with self._lock:
+            self._book.play(number, *map(scenario_named, scenarios))
 
     def dial(self, call_id: str) -> None:
         """Dial a registered call now, as the user's telephony would.
@@ -241,11 +227,3 @@ class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for half in self:
             yield half
-
-
-def _scenario(plays: str | Scenario) -> Scenario:
-    if isinstance(plays, Scenario):
-        return plays
-    if plays not in SCENARIOS:
-        raise ValueError(f"No scenario is called {plays!r}; there are {', '.join(SCENARIOS)}.")
-    return SCENARIOS[plays]

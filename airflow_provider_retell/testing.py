@@ -1,0 +1,66 @@
+"""A pytest plugin to test DAGs with: pytest finds it by itself wherever this package is installed.
+
+It imports nothing but pytest until a test asks for its fixture: every run of pytest loads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.simulator import Simulator
+
+MANY = 10_000
+"""Calls that may go on at once: time stands still between them, so that all of them do."""
+
+
+@pytest.fixture
+def retell_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """Stand in for Retell: the connection ``retell_default`` leads to a simulator, and no task waits.
+
+    ``retell_simulator.play(number, "dial_busy")`` chooses what becomes of calls to a number;
+    ``retell_simulator.calls`` are those that were placed. Time stands still, except where a task of this package
+    waits: then it moves on at once.
+    """
+    from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: PLC0415 (see above)
+
+    clock = ManualClock()
+    simulator = Simulator(clock=clock, concurrency_limit=MANY)
+    with simulator.serve() as url:
+        fields = json.loads(simulator.connection(url)) | {"extra": {"max_retry_delay": 0}}
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
+        _hurry(clock, monkeypatch)
+        yield simulator
+
+
+def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the clock the one that tasks in this process wait by."""
+    from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException  # noqa: PLC0415
+
+    from airflow_provider_retell.clock import SYSTEM_CLOCK  # noqa: PLC0415 (see above)
+    from airflow_provider_retell.sensors import RetellCallSensor  # noqa: PLC0415
+
+    waited: Counter[str] = Counter()
+
+    async def asleep(seconds: float) -> None:
+        clock.advance(seconds)
+
+    def poked(sensor: RetellCallSensor, *_: Any) -> float:
+        wait = str(sensor.call_id)  # in mode reschedule, each look is a sensor of its own
+        clock.advance(sensor.poke_interval)
+        waited[wait] += sensor.poke_interval
+        if waited[wait] >= sensor.timeout:  # which Airflow measures by a clock of its own
+            kind = AirflowSkipException if sensor.soft_fail or sensor.never_fail else AirflowSensorTimeout
+            raise kind("The simulated calls are not over in time.")
+        return 0.0
+
+    monkeypatch.setattr(SYSTEM_CLOCK, "now", clock)
+    monkeypatch.setattr(SYSTEM_CLOCK, "sleep", clock.advance)
+    monkeypatch.setattr(SYSTEM_CLOCK, "asleep", asleep)
+    # A sensor that is not deferred sleeps in Airflow's own loop.
+    monkeypatch.setattr(RetellCallSensor, "_get_next_poke_interval", poked)

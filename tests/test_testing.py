@@ -1,0 +1,155 @@
+"""What the pytest plugin promises to users who test their own DAGs."""
+
+from __future__ import annotations
+
+import os
+import time as real_time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+from conftest import TaskInstance, run_task
+
+from airflow_provider_retell.errors import RetellCallTimeoutError
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.sensors import RetellCallSensor
+from airflow_provider_retell.simulator import SCENARIOS, Fault, Simulator
+
+ADA, GRACE = "+14155550100", "+14155550101"
+
+
+@pytest.fixture(autouse=True)
+def _at_once() -> Iterator[None]:
+    """No test here waits, whatever its tasks wait for."""
+    started = real_time.monotonic()
+    yield
+    assert real_time.monotonic() - started < 10
+
+
+def create(**given: Any) -> Callable[[], RetellCreatePhoneCallOperator]:
+    """Return what makes an operator that has a number called."""
+    given = {"from_number": "+14155550199", "to_number": ADA, "wait_for": "ended", **given}
+    return lambda: RetellCreatePhoneCallOperator(task_id="call", **given)
+
+
+def test_the_connection_leads_to_the_simulator(retell_simulator: Simulator) -> None:
+    """What talks to ``retell_default`` talks to nobody else."""
+    assert RetellHook().test_connection()[0]
+    assert [request.endpoint for request in retell_simulator.requests] == ["get-api-key-info", "get-concurrency"]
+
+
+def test_the_connection_ends_with_the_test(pytester: pytest.Pytester) -> None:
+    """The next test has the environment it had, and tasks of it wait by the machine's clock."""
+    pytester.makepyfile(
+        """
+        import os, time
+        from airflow_provider_retell.clock import SYSTEM_CLOCK
+        def test_first(retell_simulator):
+            assert "AIRFLOW_CONN_RETELL_DEFAULT" in os.environ
+            SYSTEM_CLOCK.sleep(5000)
+        def test_second():
+            assert "AIRFLOW_CONN_RETELL_DEFAULT" not in os.environ
+            assert abs(SYSTEM_CLOCK.now() - time.time()) < 60
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_an_operator_waits_without_waiting(retell_simulator: Simulator, deferrable: bool) -> None:
+    """The defaults of half a minute between polls cost a test nothing."""
+    assert run_task(create(deferrable=deferrable))["outcome"] == "answered"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"mode": "reschedule"}, {"deferrable": True}, {"wait_for": "analyzed"}, {"exponential_backoff": True}],
+)
+def test_a_sensor_waits_without_waiting(retell_simulator: Simulator, how: dict[str, Any]) -> None:
+    """In each of its modes."""
+    call = run_task(lambda: RetellRegisterPhoneCallOperator(task_id="register", agent_id="agent_1"))
+    row = run_task(lambda: RetellCallSensor(task_id="wait", call_id=call, **how))
+    assert (call["outcome"], row["outcome"]) == (None, "answered")
+
+
+@pytest.mark.parametrize("how", [{}, {"mode": "reschedule"}, {"deferrable": True}])
+@pytest.mark.parametrize(("soft_fail", "ends"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
+def test_a_sensor_times_out_without_waiting(
+    retell_simulator: Simulator, how: dict[str, Any], soft_fail: bool, ends: type[Exception]
+) -> None:
+    """A call that never ends does not keep the test for hours; the time-out means what it means in Airflow."""
+    retell_simulator.play(ADA, "talks_forever")
+    call = run_task(create(wait_for=None))
+    with pytest.raises(ends):
+        run_task(lambda: RetellCallSensor(task_id="w", call_id=call, timeout=900, soft_fail=soft_fail, **how))
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_an_operator_times_out_without_waiting(retell_simulator: Simulator, deferrable: bool) -> None:
+    """Three hours are over at once."""
+    retell_simulator.play(ADA, "talks_forever")
+    with pytest.raises(RetellCallTimeoutError):
+        run_task(create(deferrable=deferrable))
+
+
+def test_a_call_that_is_not_waited_for_is_not_over(retell_simulator: Simulator) -> None:
+    """A DAG that reads the outcome too early fails in the test as it would at night."""
+    assert run_task(create(wait_for=None))["call_status"] == "registered"
+
+
+def test_a_number_plays_what_it_is_told(retell_simulator: Simulator) -> None:
+    """One scenario after the other, then the last again and again; other numbers are not concerned."""
+    retell_simulator.play(ADA, "dial_busy", SCENARIOS["dial_no_answer"])
+    outcomes = [run_task(create(durable=False), TaskInstance(max_tries=n))["outcome"] for n in range(3)]
+    assert outcomes == ["busy", "no_answer", "no_answer"]
+    assert run_task(create(to_number=GRACE), TaskInstance(max_tries=3))["outcome"] == "answered"
+
+
+@pytest.mark.parametrize("scenarios", [(), ("busy",)])
+def test_a_scenario_that_there_is_not_is_an_error(retell_simulator: Simulator, scenarios: tuple[str, ...]) -> None:
+    """The message says which there are."""
+    with pytest.raises(ValueError, match="scenario"):
+        retell_simulator.play(ADA, *scenarios)
+
+
+def test_the_calls_that_were_placed_are_listed(retell_simulator: Simulator) -> None:
+    """In the order in which they were placed, registered ones and created ones."""
+    run_task(create())
+    run_task(lambda: RetellRegisterPhoneCallOperator(task_id="r", agent_id="agent_1", to_number=GRACE))
+    run_task(lambda: RetellRegisterPhoneCallOperator(task_id="r2", agent_id="agent_1"))
+    assert [call.to_number for call in retell_simulator.calls.values()] == [ADA, GRACE, None]
+
+
+def test_more_calls_go_on_at_once_than_an_account_has(retell_simulator: Simulator) -> None:
+    """Time stands still while calls are placed: a list of people must not run into the account's limit."""
+    hook = RetellHook()
+    for _ in range(30):
+        hook.create_phone_call({"from_number": "+14155550199", "to_number": ADA})
+    assert len(retell_simulator.placed) == 30
+
+
+def test_trouble_is_over_at_once(retell_simulator: Simulator) -> None:
+    """Pauses before repeated requests cost a test nothing, whatever Retry-After asks for."""
+    retell_simulator.fail(Fault(endpoint="create-phone-call", answer=429, retry_after=60, times=3))
+    assert run_task(create())["outcome"] == "answered"
+
+
+def test_other_connections_are_left_alone(retell_simulator: Simulator) -> None:
+    """Only the default is set; another is one line of the user's own."""
+    assert [name for name in os.environ if name.startswith("AIRFLOW_CONN_")] == ["AIRFLOW_CONN_RETELL_DEFAULT"]
+
+
+def test_the_plugin_is_found_and_costs_nothing(pytester: pytest.Pytester) -> None:
+    """Installed is enough; a run of tests that do not use it loads nothing heavy."""
+    pytester.makepyfile(
+        """
+        import sys
+        def test_nothing_is_loaded():
+            assert "airflow_provider_retell.testing" in sys.modules
+            assert not {"airflow", "httpx", "pydantic", "airflow_provider_retell.simulator"} & set(sys.modules)
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("--fixtures").stdout.fnmatch_lines(["retell_simulator*"])
