@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-distributed reliability lint build constraints clean
+.PHONY: help demo test test-lowest test-distributed reliability lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,8 +60,13 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-build: $(INSTALLED) ## Build sdist and wheel into dist/
+docs: $(INSTALLED) ## Build the documentation as a site into docs/_site/, warnings as errors
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env --conf-dir docs . docs/_site
+
+build: $(INSTALLED) ## Build sdist and wheel into dist/, and check them as the package index does
+	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.txt, the oldest in constraints-lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
@@ -71,7 +76,7 @@ constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.t
 		--output-file constraints.txt pyproject.toml -
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(LOWEST) $(DISTRIBUTED) .airflow dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(DISTRIBUTED) .airflow dist docs/_site .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
