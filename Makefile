@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-distributed reliability lint docs build constraints clean
+.PHONY: help demo test test-lowest test-distributed reliability bench soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,12 @@ test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: Pos
 
 reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
+
+bench: $(INSTALLED) ## Measure what waiting costs, and write benchmarks/README.md (PARTS="imports ..." measures some)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks $(PARTS)
+
+soak: $(INSTALLED) ## Wait for a thousand calls among random faults for ten minutes (MINUTES=..., SEED=...)
+	PYTHONPATH=scripts $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check

@@ -1,0 +1,118 @@
+"""How many requests the client sends in a second, beside bare httpx sending the same ones."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx
+
+from airflow_provider_retell import endpoints
+from airflow_provider_retell.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.endpoints import Endpoint
+from benchmarks import retell
+from benchmarks.figures import Figure
+from benchmarks.retell import RetellProcess
+
+Request = Endpoint[Any]
+
+SECONDS: Final = 8.0
+"""How long each of the figures is measured."""
+TOGETHER: Final = 10
+"""Requests that are under way at once on an event loop."""
+GOAL: Final = 0.9
+
+
+def figures() -> Iterator[Figure]:
+    """Measure in turns, against one simulator in a process of its own."""
+    over = retell.conversations(1000, ring_seconds=0, talk_seconds=(0, 0))
+    live = retell.conversations(1000, ring_seconds=3600, talk_seconds=(0, 0), skip=1000)
+    with RetellProcess(numbers=over | live, dial_delay=0, list_registered=True) as process:
+        ended, registered = process.ask(retell.register, [*over]), process.ask(retell.register, [*live])
+        settings = ConnectionSettings.read(
+            conn_id="retell_default",
+            password=process.api_key,
+            host=process.url,
+            schema=None,
+            port=None,
+            extra=None,
+        )
+        requests: dict[str, list[Request]] = {
+            "register-phone-call": [endpoints.register_phone_call({"agent_id": "agent_1"})],
+            "get-call, a registered call": [endpoints.get_call(call_id) for call_id in registered],
+            "get-call, a call that is over": [endpoints.get_call(call_id) for call_id in ended],
+            "list-calls, 1000 registered calls": [endpoints.list_calls(call_ids=registered)],
+            "list-calls, 1000 calls that are over": [endpoints.list_calls(call_ids=ended)],
+        }
+        for what, these in requests.items():
+            yield _figure(f"{what}; one after the other", _one_by_one(settings, these))
+            yield _figure(f"{what}; {TOGETHER} at once", asyncio.run(_together(settings, these)))
+
+
+def _figure(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
+    ours, bare = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    return Figure(
+        what=f"throughput against bare httpx: {what}",
+        measured=f"{bare / ours:.2f}",
+        goal=f"at least {GOAL}",
+        met=round(bare / ours, 2) >= GOAL,
+        beside=f"{1 / ours:.0f} requests in a second, bare {1 / bare:.0f}",
+    )
+
+
+def _one_by_one(settings: ConnectionSettings, requests: Sequence[Request]) -> list[tuple[float, float]]:
+    """Return the seconds of single requests: ours, bare."""
+    with RetellClient(settings) as ours, httpx.Client(**_options(settings)) as bare:
+
+        def send(request: Request) -> None:
+            bare.request(request.method, request.path, json=request.body).raise_for_status().json()
+
+        return [(_time(ours.send, request), _time(send, request)) for request in _for_some_time(requests)]
+
+
+def _time(send: Callable[[Request], object], request: Request) -> float:
+    began = time.perf_counter()
+    send(request)
+    return time.perf_counter() - began
+
+
+async def _together(settings: ConnectionSettings, requests: Sequence[Request]) -> list[tuple[float, float]]:
+    """Return the seconds for each of some requests that are under way at once: ours, bare."""
+    async with AsyncRetellClient(settings) as ours, _bare(settings) as bare:
+        return [
+            (await _time_together(ours.send, request), await _time_together(bare, request))
+            for request in _for_some_time(requests)
+        ]
+
+
+@asynccontextmanager
+async def _bare(settings: ConnectionSettings) -> AsyncIterator[Callable[[Request], Awaitable[object]]]:
+    async with httpx.AsyncClient(**_options(settings)) as client:
+
+        async def send(request: Request) -> None:
+            answer = await client.request(request.method, request.path, json=request.body)
+            answer.raise_for_status().json()
+
+        yield send
+
+
+async def _time_together(send: Callable[[Request], Awaitable[object]], request: Request) -> float:
+    began = time.perf_counter()
+    await asyncio.gather(*(send(request) for _ in range(TOGETHER)))
+    return (time.perf_counter() - began) / TOGETHER
+
+
+def _for_some_time(requests: Sequence[Request]) -> Iterator[Request]:
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        yield from requests[:TOGETHER]
+
+
+def _options(settings: ConnectionSettings) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {settings.api_key}"}
+    return {"base_url": settings.base_url, "headers": headers, "timeout": settings.timeout, "trust_env": False}
