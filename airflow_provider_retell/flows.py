@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls, stop_call
 from airflow_provider_retell.errors import (
@@ -17,8 +17,10 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellServerError,
 )
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import CallStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ T = TypeVar("T")
 Flow = Generator[Endpoint[Any], Any, T]
 """Yields requests, takes their answers (or errors), returns a result."""
 
-Reading = Mapping[str, Call | RetellError]
+Reading: TypeAlias = "Mapping[str, Call | RetellError]"
 """What was read, by call id: the call, or why it alone could not be read."""
 
 SINGLE_READS: Final = 20

@@ -10,9 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
-from asgiref.sync import sync_to_async
 
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
@@ -23,11 +21,11 @@ from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.flows import Flow, read_calls
 from airflow_provider_retell.key_check import check_key
-from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.options import Options
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import AsyncRetellClient, RetellClient
+    from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
     from airflow_provider_retell.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -179,13 +177,17 @@ class RetellHook(BaseHook):
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
         # In a thread: a client reads certificates from disk, some 20 ms that the event loop has not to spare.
-        return await asyncio.to_thread(_async_client, await self._aget_settings())
+        return await asyncio.to_thread(_async_client, await self.aget_settings())
 
-    async def _aget_settings(self) -> ConnectionSettings:
+    async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""
         return self._settings(await self._aget_connection())
 
     async def _aget_connection(self) -> Connection:
+        # Here, not above: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
+        from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415
+        from asgiref.sync import sync_to_async  # noqa: PLC0415
+
         try:
             return await get_async_connection(self.retell_conn_id)
         except AirflowNotFoundException:
@@ -295,7 +297,7 @@ async def shared_poller(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> Asy
     if retell_conn_id not in pollers:
         hook = RetellHook(retell_conn_id)
         pollers[retell_conn_id] = _Shared(
-            Poller(hook._aget_settings, client=_async_client, options=options(), clock=clock)
+            Poller(hook.aget_settings, client=_async_client, options=options(), clock=clock)
         )
     shared = pollers[retell_conn_id]
     shared.users += 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import DisconnectionReason
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 log = logging.getLogger(__name__)
 

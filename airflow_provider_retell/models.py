@@ -23,10 +23,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    field_validator,
+    model_validator,
 )
 
 from airflow_provider_retell.errors import RetellInputError, shown
@@ -36,8 +35,6 @@ METADATA_LIMIT: Final = 50_000
 """Bytes of JSON that Retell keeps as ``metadata``."""
 
 _AGENT_VERSION = re.compile(r"latest|latest_published|(?!v\d+$)[a-z][a-z0-9_-]{0,19}")
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 class Direction(StrEnum):
@@ -57,22 +54,6 @@ class Sentiment(StrEnum):
 
 
 # -- requests --------------------------------------------------------------------------------------------
-
-
-def check_e164(field: str, value: object) -> None:
-    """Raise ``RetellInputError`` unless a value is a phone number in E.164 form, such as ``+14155550100``."""
-    if not isinstance(value, str) or not _E164.fullmatch(value):
-        raise RetellInputError(
-            f"{field} must be a phone number in E.164 form, such as +14155550100, got {shown(value)}. "
-            "Nothing was sent. validate_e164=False switches this check off."
-        )
-
-
-def check_call_id(value: object) -> str:
-    """Return a call id that is safe as a part of a path, else raise ``RetellInputError``."""
-    if not isinstance(value, str) or not _CALL_ID.fullmatch(value) or value == "None":
-        raise RetellInputError(f"call_id must be the id of a call, such as call_0123abcd, got {shown(value)}.")
-    return value
 
 
 def _text(value: object) -> object:
@@ -220,7 +201,8 @@ class CreatePhoneCallRequest(_Request):
 
 def _open(enum: type[StrEnum]) -> BeforeValidator:
     """Read an enum to which Retell adds values: known ones are members, others stay strings."""
-    return BeforeValidator(lambda value: enum(value) if value in list(enum) else value)
+    members = {member.value: member for member in enum}
+    return BeforeValidator(lambda value: members.get(value, value) if isinstance(value, str) else value)
 
 
 OpenStatus = Annotated[CallStatus | str, _open(CallStatus)]
@@ -232,18 +214,20 @@ OpenSentiment = Annotated[Sentiment | str, _open(Sentiment)]
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
-    @field_validator("*", mode="wrap")
+    @model_validator(mode="wrap")
     @classmethod
-    def _keep_what_does_not_fit(
-        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> Any:
+    def _keep_what_does_not_fit(cls, fields: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Keep a value that is not of its documented type: a wait must not fail over a latency."""
         try:
-            return handler(value)
-        except ValidationError:
-            if info.field_name in {"call_id", "call_status"}:
+            return handler(fields)
+        except ValidationError as error:
+            if not isinstance(fields, Mapping):
                 raise
-            return value
+            misfits = {str(problem["loc"][0]) for problem in error.errors(include_url=False)}
+            if misfits & {"call_id", "call_status"}:
+                raise
+            kept = {name: fields[name] for name in misfits}
+        return handler({name: value for name, value in fields.items() if name not in kept}).model_copy(update=kept)
 
 
 class CallAnalysis(_Answer):
@@ -331,6 +315,17 @@ class Call(_Answer):
     llm_latency: dict[str, Any] | None = None
     llm_websocket_network_rtt_latency: dict[str, Any] | None = None
     """The three older forms of ``latency``."""
+
+    @classmethod
+    def read(cls, answer: Any) -> Self:
+        """Return the call in an answer. Raises ``ValueError`` if there is none."""
+        if not isinstance(answer, dict):
+            raise ValueError("not a JSON object")  # noqa: TRY004 (one class for every unreadable answer)
+        try:
+            return cls.model_validate(answer)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            raise ValueError(f"a call whose {problem['loc'][0]} is missing or of another type") from None
 
     @property
     def is_terminal(self) -> bool:

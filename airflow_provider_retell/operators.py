@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.arguments import PhoneCallArguments
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.phone_call import PhoneCallOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 
 class RetellRegisterPhoneCallOperator(PhoneCallOperator):

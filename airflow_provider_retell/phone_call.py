@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, Context, conf
 
@@ -18,16 +18,19 @@ from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, mask_numbers
 from airflow_provider_retell.flows import Flow, HungUp, hang_up
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.identifiers import check_e164
 from airflow_provider_retell.intent import Intent
 from airflow_provider_retell.limits import LimitWait, found_no_line
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
-from airflow_provider_retell.models import Call, check_e164
 from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 _LAST_WORDS = 2.0
 """Seconds for one answer while the task is being killed: Airflow grants five for all."""

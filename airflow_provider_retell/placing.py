@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
@@ -41,8 +41,10 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY, Intent, Record, StateStore
 from airflow_provider_retell.limits import LimitWait, found_no_line
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import CallStatus, Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from airflow_provider_retell.errors import (
     RetellStatusError,
 )
 from airflow_provider_retell.flows import Flow, Reading, Sweeps
-from airflow_provider_retell.models import Call, check_call_id
+from airflow_provider_retell.identifiers import check_call_id
+from airflow_provider_retell.models import Call
 from airflow_provider_retell.options import Options
 from airflow_provider_retell.renewing import RenewedClient
 

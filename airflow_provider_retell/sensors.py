@@ -21,8 +21,8 @@ from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.hooks import RetellHook, options
+from airflow_provider_retell.identifiers import check_call_id
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
-from airflow_provider_retell.models import check_call_id
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import Row, check_include, is_dry
 from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds

@@ -6,7 +6,7 @@ It imports nothing but pytest until a test asks for its fixture: every run of py
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_retell.clock import SYSTEM_CLOCK  # noqa: PLC0415 (see above)
     from airflow_provider_retell.sensors import RetellCallSensor  # noqa: PLC0415
 
-    waited: Counter[str] = Counter()
+    waited: defaultdict[str, float] = defaultdict(float)
 
     async def asleep(seconds: float) -> None:
         clock.advance(seconds)

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import TaskInstanceState
-from airflow.triggers.base import BaseTrigger
-from asgiref.sync import sync_to_async
 
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
@@ -28,8 +26,8 @@ __all__ = [
 HAS_RETRY_POLICIES: Final = RetryPolicy is not object
 """Since 3.3. Before, the classes of the errors decide alone on retries."""
 
-TRIGGERS_ARE_TOLD_OF_KILLS: Final = hasattr(BaseTrigger, "on_kill")
-"""Since 3.3. Before, a trigger is cancelled for whatever reason."""
+TRIGGERS_ARE_TOLD_OF_KILLS: Final = HAS_RETRY_POLICIES
+"""Since 3.3, as the policies. Before, a trigger is cancelled for whatever reason."""
 
 _ANSWER_WITHIN: Final = 5.0
 """Seconds: a triggerer that ends has nobody left who answers, and is killed ten seconds later."""
@@ -43,6 +41,7 @@ async def is_deferred(ti: Any) -> bool | None:
     """
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 (Airflow 3 only)
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, and this is rare)
 
         asked = asyncio.ensure_future(
             sync_to_async(RuntimeTaskInstance.get_task_states)(

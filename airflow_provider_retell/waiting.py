@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_retell.errors import RetellError, RetellInputError, transient
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.outcomes import CallStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.models import Call
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from typing import Final
 
 import psutil
 from airflow_api import FINISHED
-from airflow_stack import AirflowStack, processes_of
+from airflow_stack import AirflowStack
+from processes import processes_of
 
 from benchmarks.dags.people import CALLS, TALK_SECONDS
 from benchmarks.figures import Figure

@@ -13,7 +13,7 @@ PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
     __init__ clock connection errors options versions
-    intent outcomes provider_info
+    identifiers intent outcomes provider_info
     models retry_policy
     endpoints limits rows waiting
     answers arguments details flows repeating

@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
 from conftest import AIRFLOW_2
 
-from airflow_provider_retell import endpoints
+from airflow_provider_retell import endpoints, models
 from airflow_provider_retell.arguments import AirflowArguments, CallFilters, PhoneCallArguments, SensorArguments
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.models import Call, CallAnalysis, CallCost
@@ -28,7 +28,9 @@ USER_CODE = Path(__file__).with_name("user_code.py")
 
 def parameters(function: Any) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a function or constructor, with evaluated annotations."""
-    found = list(inspect.signature(function, eval_str=True).parameters.values())
+    # Some types are not there at run time: the modules that DAGs import build no models.
+    names = {**vars(models), **inspect.unwrap(function).__globals__}
+    found = list(inspect.signature(function, eval_str=True, globals=names).parameters.values())
     return {each.name: each for each in found if each.kind is not each.VAR_KEYWORD and each.name != "self"}
 
 

@@ -1,0 +1,26 @@
+"""What a call id and a phone number look like."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_provider_retell.errors import RetellInputError, shown
+
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def check_e164(field: str, value: object) -> None:
+    """Raise ``RetellInputError`` unless a value is a phone number in E.164 form, such as ``+14155550100``."""
+    if not isinstance(value, str) or not _E164.fullmatch(value):
+        raise RetellInputError(
+            f"{field} must be a phone number in E.164 form, such as +14155550100, got {shown(value)}. "
+            "Nothing was sent. validate_e164=False switches this check off."
+        )
+
+
+def check_call_id(value: object) -> str:
+    """Return a call id that is safe as a part of a path, else raise ``RetellInputError``."""
+    if not isinstance(value, str) or not _CALL_ID.fullmatch(value) or value == "None":
+        raise RetellInputError(f"call_id must be the id of a call, such as call_0123abcd, got {shown(value)}.")
+    return value
