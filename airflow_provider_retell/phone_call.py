@@ -260,6 +260,7 @@ class PhoneCallOperator(BaseOperator):
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
+            longest=self._longest() if self.wait_for else None,
             clock=self._clock,
         )
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from airflow_provider_retell import endpoints
+from airflow_provider_retell import endpoints, metrics
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.ending import end_call
 from airflow_provider_retell.endpoints import Endpoint
@@ -108,8 +108,7 @@ class Placement:
 
     def _place_anew(self, instead_of: Call | None) -> Call:
         key = self.intent.key if instead_of is None else f"{self.intent.key}.{instead_of.call_id}"
-        self.before_sending()
-        return self.hook.send(self.request(self.body, key if self.keyed else None))
+        return self._request(self.request(self.body, key if self.keyed else None))
 
     def _place_once(self, instead_of: Call | None) -> Call:
         if self.store is None:
@@ -152,6 +151,7 @@ class Placement:
             log.info("%s of an earlier try failed (%s): placing a new call.", call.call_id, call.outcome)
             return self._send(replace(intent, redial=intent.redial + 1))
         placed_by = f"try {try_number}" if try_number else "an earlier try"
+        metrics.count("retell.calls.adopted")
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
         return call
 
@@ -228,15 +228,20 @@ class Placement:
             try_number=self.try_number,
         )
         endpoint = self.request(record.body, intent.key if self.keyed else None)
-        self.before_sending()
         self._write(record)
         try:
-            call = self.hook.send(endpoint)
+            call = self._request(endpoint)
         except RetellError as error:
             if again is None and not error.may_have_arrived:
                 self._write(replace(record, refused=True))
             raise
         self._write(replace(record, call_id=call.call_id))
+        return call
+
+    def _request(self, endpoint: Endpoint[Call]) -> Call:
+        self.before_sending()
+        call = self.hook.send(endpoint)
+        metrics.count(f"retell.calls.placed.{'create' if self.keyed else 'register'}")
         return call
 
     def _with_tag(self, intent: Intent) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextvars import Context as Variables
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from airflow_provider_retell import metrics
 from airflow_provider_retell.client import AsyncRetellClient
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import ConnectionSettings
@@ -173,6 +174,7 @@ class Poller:
 
     async def _round(self, asks: Sequence[_Ask]) -> None:
         """Read the calls of all asks, answer each as soon as all of its calls are read, and the others at last."""
+        metrics.count("retell.polls")
         try:
             try:
                 await self._read(asks)
@@ -182,6 +184,8 @@ class Poller:
                 log.info("Retell refused the key, and the connection holds another by now: %s", error)
                 await self._read(asks)
         except (RetellConnectionError, RetellRateLimitError, RetellServerError, RetellResponseError) as error:
+            if isinstance(error, RetellRateLimitError):
+                metrics.count("retell.rate_limited")
             self._trouble.begin(error, now=self._clock.now())
             await self._answer(asks, error)
         except Exception as error:  # noqa: BLE001 (whatever it is, the waiters must learn of it)

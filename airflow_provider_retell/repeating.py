@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tenacity import RetryCallState, retry_if_exception, stop_after_attempt
 
+from airflow_provider_retell import metrics
 from airflow_provider_retell.connection import ConnectionSettings
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
@@ -32,6 +33,8 @@ def retrying(endpoint: Endpoint[Any], settings: ConnectionSettings) -> dict[str,
     def again(error: BaseException) -> bool:
         nonlocal arrived
         repeat = may_be_repeated(error, endpoint)
+        if isinstance(error, RetellRateLimitError):
+            metrics.count("retell.rate_limited")
         if isinstance(error, RetellError):
             # A lost answer stays lost, whatever the next attempt is told.
             arrived = error.may_have_arrived = arrived or error.may_have_arrived

@@ -154,6 +154,7 @@ class RetellCallSensor(BaseSensorOperator):
             skip_on=self.skip_on,
             include=self.include,
             since=first_look(context) if self.reschedule else None,
+            longest=self._limit(),
             clock=self._clock,
         )
 

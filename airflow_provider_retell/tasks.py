@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_retell import metrics
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.details import read_details
 from airflow_provider_retell.errors import (
@@ -55,6 +56,7 @@ class CallWait:
         skip_on: The same, to skip it. Failing wins.
         include: Heavy fields that the rows get back.
         since: When the first look was, if another process had it, in seconds since the epoch.
+        longest: Seconds from the beginning of the wait to the deadline.
         clock: What time it is.
     """
 
@@ -68,6 +70,7 @@ class CallWait:
     skip_on: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     since: float | None = None
+    longest: float | None = None
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
@@ -96,6 +99,7 @@ class CallWait:
         # The last look, before giving up, leaves none out.
         sweeps = Sweeps(single_reads=len(waiting)) if self.timed_out else self._sweeps
         reading: dict[str, Call | RetellError] = {}
+        metrics.count("retell.polls")
         try:
             for step in sweeps.sweep(waiting):
                 reading |= self.hook.run(step)
@@ -158,6 +162,7 @@ class CallWait:
         """
         calls = self._detailed()
         log.info("%s", summary(list(calls.values())))
+        self._count(calls.values())
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
             kind = RetellCallFinalError if final else RetellCallError
             raise kind(
@@ -168,6 +173,13 @@ class CallWait:
         if skipped := [call for call in calls.values() if matches(call, self.skip_on)]:
             raise AirflowSkipException(f"{_counted(skipped, calls)} ended as skip_on names it: {_told(skipped)}.")
         return [row(calls[call_id], self.include) for call_id in self.call_ids]
+
+    def _count(self, calls: Iterable[Call]) -> None:
+        for outcome, number in Counter(call.outcome for call in calls).items():
+            if outcome is not None:
+                metrics.count(f"retell.calls.ended.{outcome}", number)
+        if self.longest is not None:
+            metrics.time("retell.wait", max(0.0, self.longest - (self.deadline - self.clock.now())))
 
     def _detailed(self) -> dict[str, Call]:
         """Return the calls with what ``include`` names: a list of calls leaves the heavy fields out."""

@@ -31,7 +31,9 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY
 from airflow_provider_retell.key_check import check_key
+from airflow_provider_retell.metrics import METRICS
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.options import OPTIONS
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 from airflow_provider_retell.repeating import may_be_repeated
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
@@ -548,3 +550,20 @@ def test_the_layers_are_the_documented_ones() -> None:
     listed = re.findall(r"^    (\w+)\.py ", PAGES["CONTRIBUTING.md"], re.MULTILINE)
     assert sorted(listed) == sorted(LEVEL)
     assert listed == sorted(listed, key=LEVEL.__getitem__)
+
+
+# -- how it waits ----------------------------------------------------------------------------------------------
+
+HOW_IT_WAITS = PAGES["docs/how-it-waits.md"]
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    """The table has what Airflow lists in [retell], in its words."""
+    listed = [tuple(line) for line in table(section(HOW_IT_WAITS, "Options"), "option")]
+    assert listed == [(name, f"{each.default:g}", each.help) for name, each in OPTIONS.items()]
+
+
+def test_every_metric_is_documented() -> None:
+    """The table has what is counted, in the same words."""
+    listed = [tuple(line) for line in table(section(HOW_IT_WAITS, "Metrics"), "metric")]
+    assert listed == [(name, meaning) for name, meaning in METRICS.items()]

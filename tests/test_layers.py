@@ -12,7 +12,7 @@ import airflow_provider_retell
 PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
-    __init__ clock connection errors options versions
+    __init__ clock connection errors metrics options versions
     identifiers intent outcomes provider_info
     models retry_policy
     endpoints limits rows waiting
