@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +24,7 @@ from test_layers import LEVEL
 
 import airflow_provider_retell
 from airflow_provider_retell import connection, endpoints, errors
+from airflow_provider_retell.arguments import CallFilters
 from airflow_provider_retell.client import RetellClient
 from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
 from airflow_provider_retell.errors import (
@@ -40,11 +45,13 @@ from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, RealClock, Simulator
+from airflow_provider_retell.simulator.__main__ import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_dags/*.md")]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 OPERATORS, CONNECTION = PAGES["docs/operators.md"], PAGES["docs/connection.md"]
+SENSOR, HOOK = PAGES["docs/sensor.md"], PAGES["docs/hook.md"]
 ERRORS, OUTCOMES = PAGES["docs/errors.md"], PAGES["docs/outcomes.md"]
 FROM = "+14155550199"
 
@@ -102,18 +109,19 @@ def default(parameter: inspect.Parameter) -> str:
 
 
 @pytest.mark.parametrize(
-    ("heading", "documented"),
+    ("page", "heading", "documented"),
     [
-        ("RetellRegisterPhoneCallOperator", RetellRegisterPhoneCallOperator),
-        ("RetellCreatePhoneCallOperator", RetellCreatePhoneCallOperator),
-        ("Arguments of both operators", RetellCreatePhoneCallOperator.__bases__[0]),
-        ("RetellCallSensor", RetellCallSensor),
-        ("When the retry comes", RetellRetryPolicy),
+        (OPERATORS, "RetellRegisterPhoneCallOperator", RetellRegisterPhoneCallOperator),
+        (OPERATORS, "RetellCreatePhoneCallOperator", RetellCreatePhoneCallOperator),
+        (OPERATORS, "Arguments of both operators", RetellCreatePhoneCallOperator.__bases__[0]),
+        (SENSOR, "Arguments", RetellCallSensor),
+        (OPERATORS, "When the retry comes", RetellRetryPolicy),
     ],
+    ids=lambda given: "" if "\n" in str(given) else None,
 )
-def test_every_argument_is_documented_with_its_default(heading: str, documented: type) -> None:
+def test_every_argument_is_documented_with_its_default(page: str, heading: str, documented: type) -> None:
     """A table has the arguments of the signature, no others, in its order, each with its default."""
-    listed = [line[:2] for line in table(section(OPERATORS, heading), "argument")]
+    listed = [line[:2] for line in table(section(page, heading), "argument")]
     assert listed == arguments(documented.__init__)  # type: ignore[misc]
 
 
@@ -125,8 +133,13 @@ def test_every_field_that_a_row_leaves_out_is_documented() -> None:
 def test_every_method_of_the_hook_is_documented() -> None:
     """The table has what the hook offers to a task, and nothing that it does not."""
     offered = {name for name, value in vars(RetellHook).items() if inspect.isfunction(value) and name[0] != "_"}
-    listed = " ".join(line[0] for line in table(section(OPERATORS, "The hook"), "method"))
+    listed = " ".join(line[0] for line in table(HOOK, "method"))
     assert set(re.findall(r"(\w+)\(", listed)) == offered - {"close", "run", "send"}
+
+
+def test_every_filter_of_list_calls_is_documented() -> None:
+    """What stands behind ``**filters`` is named below the table."""
+    assert set(re.findall(r"`(\w+)`", HOOK)) >= set(CallFilters.__annotations__)
 
 
 @pytest.mark.parametrize(
@@ -479,13 +492,52 @@ def test_a_dag_is_one_for_airflow(page: str, number: int, code: str, tmp_path: P
     assert (len(dags), bag.import_errors, bag.captured_warnings) == (1, {}, {})
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/connection.md", "docs/errors.md", "docs/operators.md"])
+RUN_ELSEWHERE = {"docs/simulator.md": "test_simulator_docs.py", "docs/testing.md": "test_docs_dags.py"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_ELSEWHERE])
 def test_short_examples_run(page: str) -> None:
     """The other blocks of a page run one after the other: every argument they name is one there is."""
     namespace: dict[str, Any] = {}
     for example in EXAMPLES:
         if example[0] == page and example not in DAG_FILES:
             exec(example[2], namespace)  # noqa: S102 (our own documentation)
+
+
+@pytest.fixture(scope="module")
+def folder_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every DAG as a file, and the other blocks of each page as one."""
+    folder = tmp_path_factory.mktemp("examples")
+    for page, number, code in EXAMPLES:
+        name = re.sub(r"\W", "_", page)
+        is_dag = (page, number, code) in DAG_FILES
+        with (folder / f"{name}_{number if is_dag else 'short'}.py").open("a") as file:
+            file.write(f"{code}\n")
+    # The DAG that the page on testing tests.
+    (folder / "call_people.py").write_text(blocks(PAGES["docs/quickstart.md"], "python")[0])
+    return folder
+
+
+def checked(folder: Path, *command: str) -> None:
+    """Run a tool on a folder, and expect no complaint."""
+    done = subprocess.run(  # noqa: S603 (our own words)
+        [sys.executable, "-m", *command, str(folder)], check=False, capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def test_the_types_of_all_examples_are_right(folder_of_examples: Path) -> None:
+    """A type checker accepts what the pages tell people to write."""
+    # Airflow does not say that one may write `register.output["call_id"]`.
+    options = ("--config-file=", "--check-untyped-defs", "--strict-equality", "--disable-error-code=index")
+    checked(folder_of_examples, "mypy", *options, "--cache-dir", str(ROOT / ".mypy_cache" / "examples"))
+
+
+def test_every_example_is_formatted(tmp_path: Path) -> None:
+    """Blocks look as the project's own code does, so that a line is a line wherever lines are counted."""
+    for page, number, code in EXAMPLES:
+        (tmp_path / f"{Path(page).stem}_{number}.py").write_text(code)
+    checked(tmp_path, "ruff", "format", "--diff", "--config", str(ROOT / "pyproject.toml"))
 
 
 @pytest.fixture
@@ -530,6 +582,48 @@ def test_every_link_leads_somewhere(page: str) -> None:
         path = (ROOT / page).parent / name if name else ROOT / page
         assert path.exists(), link
         assert not anchor or anchor in anchors(path.read_text()), link
+
+
+NAVIGATION = re.findall(r"^```{toctree}\n(.*?)^```", PAGES["docs/index.md"], re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"README.md", "docs/index.md"}))
+def test_every_page_is_in_the_navigation(page: str) -> None:
+    """Once in the side bar of the site, and as a link on its first page."""
+    name = os.path.relpath(page, "docs")
+    lines = [line for tree in NAVIGATION for line in tree.splitlines()]
+    assert lines.count(name.removesuffix(".md")) == 1
+    assert f"]({name})" in PAGES["docs/index.md"]
+
+
+def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
+    """Every link of every page leads somewhere on the site too, and every block is in its language."""
+    options = ("--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", str(ROOT / "docs"))
+    checked(tmp_path, "sphinx", *options, str(ROOT))
+    assert (tmp_path / "index.html").exists()
+    assert (tmp_path / "docs" / "quickstart.html").exists()
+
+
+COMMANDS = [
+    (page, line)
+    for page in PAGES
+    for block in blocks(PAGES[page], "console")
+    for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize(("page", "command"), [it for it in COMMANDS if it[1].startswith("airflow ")])
+def test_every_airflow_command_is_one(page: str, command: str) -> None:
+    """Airflow's command line takes what a page tells people to type."""
+    from airflow.cli.cli_parser import get_parser  # noqa: PLC0415 (Airflow's home is set in conftest)
+
+    get_parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize(("page", "command"), [it for it in COMMANDS if "retell.simulator" in it[1]])
+def test_every_simulator_command_is_one(page: str, command: str) -> None:
+    """So does the simulator's."""
+    parse(shlex.split(command.partition("retell.simulator")[2]))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,0 +1,254 @@
+"""The DAGs of the pages do what the pages say: each runs, against the simulator, as it stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from airflow.utils.types import DagRunType
+from conftest import DAGS
+from test_docs import PAGES, blocks, section, table
+
+from airflow_provider_retell.client import RetellClient
+from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.endpoints import create_phone_call
+from airflow_provider_retell.simulator import Fault, ManualClock, RealClock, Simulator
+
+QUICKSTART, HTTP, RECIPES = (PAGES[f"docs/{name}.md"] for name in ("quickstart", "http-operator", "recipes"))
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def saved(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Any]]:
+    """Save a DAG where Airflow finds it again, and return it."""
+    path = DAGS / f"{re.sub(r'[^a-z]', '_', request.node.name)}.py"
+
+    def save(code: str) -> Any:
+        path.write_text(code)
+        (dag,) = DagBag(DAGS, collect_dags=False).process_file(str(path))
+        return dag
+
+    yield save
+    path.unlink()
+
+
+def dag_of(page: str, heading: str, number: int = 0) -> str:
+    """Return a DAG that stands below a heading."""
+    return blocks(section(page, heading), "python")[number]
+
+
+def lines_of_code(code: str) -> int:
+    """Return how many lines are neither blank nor a comment."""
+    return sum(1 for line in code.splitlines() if line.strip() and not line.strip().startswith("#"))
+
+
+def states(run: Any) -> list[tuple[str, str]]:
+    """Return the tasks of a run, mapped ones as often as there are of them, with their states."""
+    return sorted((ti.task_id, str(ti.state)) for ti in run.get_task_instances())
+
+
+def result(run: Any, task_id: str) -> Any:
+    """Return what a task returned."""
+    with create_session() as session:
+        key = {"run_id": run.run_id, "dag_ids": run.dag_id, "task_ids": task_id, "key": "return_value"}
+        (value,) = (row.value for row in session.scalars(XComModel.get_many(**key)))
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# -- quickstart.md and http-operator.md ----------------------------------------------------------------------
+
+
+def test_a_hundred_people_are_called_in_twenty_lines(
+    saved: Callable[[str], Any], retell_simulator: Simulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Call 100 people, wait, load: the DAG of the quickstart has 20 lines at most, and does it."""
+    code = dag_of(QUICKSTART, "Write the DAG")
+    assert lines_of_code(code) <= 20
+    run = saved(code).test()
+    assert states(run) == [
+        ("load", "success"),
+        ("people", "success"),
+        *[("register", "success")] * 100,
+        ("wait", "success"),
+    ]
+    rows = result(run, "wait")
+    assert [row["to_number"] for row in rows] == [f"+1{area}5550100" for area in range(201, 301)]
+    assert {row["call_id"] for row in rows} == set(retell_simulator.calls)
+    assert {row["outcome"] for row in rows} == {"answered"}
+
+
+@pytest.mark.parametrize("heading", ["Before", "After"])
+def test_the_lines_of_the_comparison_are_counted(heading: str) -> None:
+    """The page says how many lines either DAG has, and the count is right."""
+    said = re.search(r"^(\d+) lines", section(HTTP, heading), re.MULTILINE)
+    assert said
+    assert int(said[1]) == lines_of_code(dag_of(HTTP, heading))
+
+
+@pytest.mark.filterwarnings("ignore:The `airflow.utils.operator_helpers.determine_kwargs`")  # HttpSensor's own
+@pytest.mark.parametrize(("heading", "column"), [("Before", 1), ("After", 2)])
+def test_both_dags_of_the_comparison_do_the_same(
+    saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, heading: str, column: int
+) -> None:
+    """Five people instead of a hundred: each is called, waited for and loaded; the tasks are as many as said."""
+    simulator = Simulator(clock=RealClock(speed=100_000), concurrency_limit=100)
+    with simulator.serve() as url:
+        header = {"Authorization": f"Bearer {simulator.api_key}"}
+        http = {"conn_type": "http", "host": url, "extra": header}
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_HTTP", json.dumps(http))
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        run = saved(dag_of(HTTP, heading).replace("range(201, 301)", "range(201, 206)")).test()
+    assert run.state == "success"
+    assert len(simulator.placed) == 5
+    mapped = Counter(task_id for task_id, _ in states(run))
+    assert set(mapped.values()) == {1, 5}
+    (said,) = (line[column] for line in table(HTTP, "what") if line[0] == "tasks for 100 people")
+    assert int(said) == sum(100 if times == 5 else 1 for times in mapped.values())
+
+
+# -- recipes.md ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def telephony(dial: Callable[[dict[str, str]], None]) -> Iterator[str]:
+    """Answer on a socket as somebody's telephony would."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            dial(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_registered_calls_are_dialled_by_one_s_own_telephony(
+    saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each person is connected with the call that was registered for them, and all calls come to their end."""
+    dialled: list[tuple[str, str]] = []
+
+    def dial(asked: dict[str, str]) -> None:
+        (call_id,) = re.findall(r"^sip:(\w+)@sip\.retellai\.com$", asked["connect_to"])
+        dialled.append((asked["to"], str(simulator.calls[call_id].to_number)))
+
+    simulator = Simulator(clock=RealClock(speed=50))
+    with simulator.serve() as url, telephony(dial) as exchange:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        monkeypatch.setenv("AIRFLOW_CONN_TELEPHONY", json.dumps({"conn_type": "http", "host": exchange}))
+        run = saved(dag_of(RECIPES, "Call through your own telephony")).test()
+    assert run.state == "success"
+    assert sorted(dialled) == [(number, number) for number in ("+14155550100", "+14155550110")]
+    assert len(states(run)) == 1 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (None, r"To who looks after the calls: call_\w+ 1 of 1 call ended as fail_on names it: .*error_retell"),
+        (Fault(endpoint="create-phone-call", answer=402), "To who owns the Retell account: POST .*: 402 "),
+        (Fault(endpoint="create-phone-call", answer=400), "To who looks after the DAG: POST .*: 400 "),
+    ],
+)
+def test_a_callback_tells_who_must_act(
+    saved: Callable[[str], Any],
+    retell_simulator: Simulator,
+    capfd: pytest.CaptureFixture[str],
+    fault: Fault | None,
+    told: str,
+) -> None:
+    """The callback of the page is given the error, and tells the one whom it concerns."""
+    if fault:
+        retell_simulator.fail(fault)
+    run = saved(dag_of(RECIPES, "Tell somebody when a task fails")).test()
+    assert run.state == "failed"
+    assert re.search(told, capfd.readouterr().out)
+
+
+def test_a_broken_call_is_told_by_a_task(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
+    """The sensor fails, the rows are not loaded, and the task that tells runs."""
+    run = saved(dag_of(RECIPES, "Branch on a failed call")).test()
+    assert states(run) == [
+        ("call", "success"),
+        ("load", "upstream_failed"),
+        ("tell_somebody", "success"),
+        ("wait", "failed"),
+    ]
+
+
+@pytest.mark.parametrize("run_type", DagRunType)
+def test_a_backfill_calls_nobody(
+    saved: Callable[[str], Any], retell_simulator: Simulator, run_type: DagRunType
+) -> None:
+    """Every other run calls."""
+    dag = saved(dag_of(RECIPES, "Backfills should not call people"))
+    calls = dag.get_task("not_in_a_backfill").python_callable(dag_run=SimpleNamespace(run_type=run_type))
+    assert calls == (run_type is not DagRunType.BACKFILL_JOB)
+    assert dag.get_task("call").upstream_task_ids == {"not_in_a_backfill"}
+    assert not dag.catchup
+
+
+def test_what_was_called_is_loaded_by_its_day(
+    saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls of the day and the campaign, and no others, as often as the DAG runs."""
+    noon = datetime(2026, 3, 14, 12, tzinfo=UTC)
+    clock = ManualClock(start=noon.timestamp())
+    simulator = Simulator(clock=clock)
+    wanted = {"from_number": "+14155550199", "to_number": "+14155550100", "metadata": {"campaign": "reminder"}}
+    with (
+        simulator.serve() as url,
+        RetellClient(ConnectionSettings(api_key=simulator.api_key, base_url=url)) as client,
+    ):
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        today = client.send(create_phone_call(wanted)).call_id
+        client.send(create_phone_call(wanted | {"metadata": {"campaign": "survey"}}))
+        clock.advance(86400)
+        client.send(create_phone_call(wanted))
+        clock.advance(60)
+        dag = saved(dag_of(RECIPES, "Backfills should not call people", 1))
+        for _ in range(2):
+            run = dag.test(logical_date=noon + timedelta(days=1))
+            assert result(run, "load") == [today]
+
+
+# -- testing.md ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_on_testing_works(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files, saved where it says, are a green run of pytest; the test of the DAG has five lines."""
+    testing = PAGES["docs/testing.md"]
+    tested, conftest, scripted = blocks(testing, "python")
+    assert lines_of_code(tested[tested.index("def ") :]) == 5
+    two = dag_of(QUICKSTART, "Write the DAG").replace("range(201, 301)", "range(201, 203)")
+    pytester.mkdir("dags").joinpath("call_people.py").write_text(two)
+    tests = pytester.mkdir("tests")
+    (tests / "conftest.py").write_text(conftest)
+    (tests / "test_call_people.py").write_text(tested)
+    (tests / "test_scripted.py").write_text(scripted)
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        monkeypatch.delenv(name)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests").assert_outcomes(passed=2)
