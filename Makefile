@@ -40,8 +40,8 @@ test: lint ## Check style and types, then run all tests
 test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on the oldest Airflow and dependencies
 	@# The oldest versions warn of much that is none of this package's doing.
 	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
-		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack distributed docs end_to_end example_dags \
-		fault_matrix retry_policy wheel))
+		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack distributed docs docs_dags end_to_end \
+		example_dags fault_matrix retry_policy wheel))
 
 test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: PostgreSQL, Celery, Redis (Debian, Ubuntu)
 	@if ! ls /usr/lib/postgresql/*/bin/postgres "$$(command -v redis-server)" >/dev/null 2>&1; then \
