@@ -95,7 +95,7 @@ def provider_config() -> dict[str, Any]:
             "options": {
                 name: {
                     "description": option.help,
-                    "version_added": "0.1.0",
+                    "version_added": None,
                     "type": "integer" if option.whole else "float",
                     "example": None,
                     "default": f"{option.default:g}",
