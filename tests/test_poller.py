@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -324,9 +325,14 @@ def test_429_slows_everybody(
             else:
                 return failed, clock.now() - began
 
-    waits = poll(account, clock, together(*(lambda s, c=call_id: wait(s, c, 10) for call_id in ids)))
-    failed, waited = {None: (1, 10), 40: (4, 40), 9999: (30, 300)}[retry_after]
-    assert waits == [(failed, waited)] * 3
+    intervals = (10, 10, 60)
+    waits = poll(
+        account,
+        clock,
+        together(*(partial(wait, call_id=c, interval=i) for c, i in zip(ids, intervals, strict=True))),
+    )
+    seldom, often, waited = {None: (1, 1, 10), 40: (1, 4, 40), 9999: (5, 30, 300)}[retry_after]
+    assert waits == [(often, waited), (often, waited), (seldom, waited)]
     assert asked(simulator) == ["list-calls"] * 2
 
 
