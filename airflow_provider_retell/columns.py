@@ -1,0 +1,186 @@
+"""A call as a line of a table: the columns of an export, typed, and where each value comes from. Pure: no I/O.
+
+The columns stay as they are within a version of the schema: whatever a run includes, and whatever Retell adds, the
+table has the same columns, and what fits in none of them is in ``other_fields``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+SCHEMA_VERSION: Final = 1
+"""Grows when a column changes its name, its type or its meaning; a new column at the end is no change."""
+
+VERSION_KEY: Final = "retell_schema_version"
+"""Under which a Parquet file says the version, in its metadata."""
+
+OTHER_FIELDS: Final = "other_fields"
+
+_MAX_INTEGER: Final = 2**63 - 1
+_YEAR_10000: Final = 253_402_300_800_000
+"""In milliseconds; later is no time that the readers of such files can write."""
+
+
+class Kind(StrEnum):
+    """What a column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+    """Milliseconds, in UTC."""
+    JSON = "json"
+    """Text that is JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Its name in the table.
+        kind: What it holds.
+        path: Where in a row its value stands.
+    """
+
+    name: str
+    kind: Kind
+    path: tuple[str, ...]
+
+
+def _columns(kind: Kind, *names: str, under: tuple[str, ...] = ()) -> list[Column]:
+    return [Column(name=name, kind=kind, path=(*under, name)) for name in names]
+
+
+_ANALYSIS: Final = ("call_analysis",)
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    *_columns(Kind.TEXT, "call_id", "call_status", "outcome", "disconnection_reason", "call_type", "direction"),
+    *_columns(Kind.TEXT, "agent_id", "agent_name"),
+    *_columns(Kind.INTEGER, "agent_version"),
+    *_columns(Kind.TEXT, "agent_tag", "from_number", "to_number"),
+    *_columns(Kind.TIMESTAMP, "start_timestamp", "end_timestamp", "transfer_end_timestamp"),
+    *_columns(Kind.INTEGER, "duration_ms"),
+    *_columns(Kind.TEXT, "transfer_destination"),
+    Column(name="cost_cents", kind=Kind.INTEGER, path=("call_cost", "combined_cost")),
+    *_columns(Kind.JSON, "call_cost"),
+    *_columns(Kind.TEXT, "call_summary", "user_sentiment", under=_ANALYSIS),
+    *_columns(Kind.BOOLEAN, "call_successful", "in_voicemail", under=_ANALYSIS),
+    *_columns(Kind.JSON, "custom_analysis_data", under=_ANALYSIS),
+    *_columns(Kind.JSON, "metadata", "retell_llm_dynamic_variables", "collected_dynamic_variables"),
+    *_columns(Kind.JSON, "custom_attributes", "custom_sip_headers", "telephony_identifier"),
+    *_columns(Kind.TEXT, "data_storage_setting"),
+    *_columns(Kind.BOOLEAN, "opt_in_signed_url"),
+    *_columns(Kind.JSON, "latency", "llm_token_usage"),
+    *_columns(Kind.TEXT, "recording_url", "recording_multi_channel_url"),
+    *_columns(Kind.TEXT, "scrubbed_recording_url", "scrubbed_recording_multi_channel_url"),
+    *_columns(Kind.TEXT, "public_log_url", "knowledge_base_retrieved_contents_url", "recording_path"),
+    *_columns(Kind.TEXT, "transcript"),
+    *_columns(Kind.JSON, "transcript_object", "transcript_with_tool_calls"),
+    *_columns(Kind.JSON, "scrubbed_transcript_with_tool_calls"),
+    *_columns(Kind.JSON, "pre_session_transcript_with_tool_calls", "post_session_transcript_with_tool_calls"),
+    *_columns(Kind.JSON, "scrubbed_pre_session_transcript_with_tool_calls"),
+    *_columns(Kind.JSON, "scrubbed_post_session_transcript_with_tool_calls"),
+    *_columns(Kind.JSON, OTHER_FIELDS),
+)
+"""Every column, in its order."""
+
+_PLAIN: Final = {column.path[0]: column for column in COLUMNS if len(column.path) == 1}
+_IN_ANALYSIS: Final = {column.path[1]: column for column in COLUMNS if column.path[:1] == _ANALYSIS}
+_EMPTY: Final[Mapping[str, Any]] = dict.fromkeys(column.name for column in COLUMNS)
+
+
+def line(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as the values of all columns; what fits in no column is in ``other_fields``, as JSON.
+
+    A value of another type than its column's is one that does not fit. Timestamps are milliseconds since the epoch.
+
+    >>> values = line({"call_id": "call_1", "agent_version": "two", "call_cost": {"combined_cost": 4.5}})
+    >>> values["cost_cents"], values["agent_version"], values["other_fields"]
+    (5, None, '{"agent_version":"two"}')
+    """
+    values = dict(_EMPTY)
+    rest = _fill(values, _PLAIN, {name: value for name, value in row.items() if name != "call_analysis"})
+    analysis = row.get("call_analysis")
+    if isinstance(analysis, Mapping):
+        if left := _fill(values, _IN_ANALYSIS, analysis):
+            rest["call_analysis"] = left
+    elif analysis is not None:
+        rest["call_analysis"] = analysis
+    cost = row.get("call_cost")
+    values["cost_cents"] = whole_cents(cost.get("combined_cost")) if isinstance(cost, Mapping) else None
+    if rest:
+        values[OTHER_FIELDS] = json_text(rest)
+    return values
+
+
+def _fill(values: dict[str, Any], columns: Mapping[str, Column], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what fits into its columns, and return the rest."""
+    rest = {}
+    for name, value in fields.items():
+        if value is None:
+            continue
+        column = columns.get(name)
+        fitting = None if column is None or name == OTHER_FIELDS else _FIT[column.kind](value)
+        if column is None or fitting is None:
+            rest[name] = value
+        else:
+            values[column.name] = fitting
+    return rest
+
+
+def whole_cents(cost: Any) -> int | None:
+    """Return a cost rounded to whole cents, a half up; None for what is no cost."""
+    if isinstance(cost, bool) or not isinstance(cost, int | float):
+        return None
+    exact = Decimal(str(cost))
+    return int(exact.quantize(Decimal(1), ROUND_HALF_UP)) if abs(exact) < _MAX_INTEGER else None
+
+
+def json_text(value: Any) -> str:
+    """Return a value as compact JSON, in letters that UTF-8 can write."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text if _is_text(text) else json.dumps(value, separators=(",", ":"))
+
+
+def _is_text(value: str) -> bool:
+    # JSON can hold half of a surrogate pair, which no encoding can.
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and _is_text(value) else None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER
+    return value if fits else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _timestamp(value: Any) -> int | None:
+    whole = _integer(value)
+    return whole if whole is not None and 0 <= whole < _YEAR_10000 else None
+
+
+_FIT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.TEXT: _text,
+    Kind.INTEGER: _integer,
+    Kind.BOOLEAN: _boolean,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.JSON: json_text,
+}
