@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
@@ -70,6 +70,20 @@ class RetellClient:
         self.settings = settings
         self._sleep = sleep
         self._http = httpx.Client(**_http_options(settings, connections), transport=transport)
+        self._transport = transport
+        self._connections = connections
+
+    @cached_property
+    def _links(self) -> httpx.Client:
+        # A link is a secret: no line of httpx's about one gets into the log, wherever it redirects to.
+        hooks = {"request": [lambda request: _QUIET_HOSTS.add(request.url.netloc)]}
+        options = {
+            **_http_options(self.settings, self._connections),
+            "headers": {},
+            "follow_redirects": True,
+            "event_hooks": hooks,
+        }
+        return httpx.Client(**options, transport=self._transport)
 
     def send(self, endpoint: Endpoint[T]) -> T:
         """Send one request, again where that is harmless, and return its answer.
@@ -87,6 +101,24 @@ class RetellClient:
             response = self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
         return read(endpoint, _answer(response), self.settings)
 
+    @contextmanager
+    def download(self, endpoint: Endpoint[None], link: str) -> Iterator[Iterator[bytes]]:
+        """Open a link that Retell gave out, as a stream of bytes: without the API key, the link is the permission.
+
+        Args:
+            endpoint: What messages call it, since a link is a secret.
+            link: ``https://``, or ``http://`` where Retell's API itself is (a simulator on this machine).
+        """
+        if not link.startswith(("https://", f"{self.settings.base_url}/")):
+            raise RetellInputError(
+                f"{endpoint}: the link that Retell gives is no https:// link. It is not followed."
+            )
+        with _translated(endpoint, self.settings), self._links.stream("GET", link) as response:
+            if not response.is_success:
+                response.read()
+                read(endpoint, _answer(response), self.settings)
+            yield response.iter_bytes()
+
     def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""
         step: Callable[[], Endpoint[Any]] = partial(next, flow)
@@ -103,6 +135,8 @@ class RetellClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        if "_links" in vars(self):
+            self._links.close()
 
     def __enter__(self) -> Self:
         return self

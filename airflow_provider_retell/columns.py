@@ -98,7 +98,8 @@ _EMPTY: Final[Mapping[str, Any]] = dict.fromkeys(column.name for column in COLUM
 def line(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as the values of all columns; what fits in no column is in ``other_fields``, as JSON.
 
-    A value of another type than its column's is one that does not fit. Timestamps are milliseconds since the epoch.
+    A value of another type than its column's is one that does not fit. Timestamps are milliseconds since the
+    epoch.
 
     >>> values = line({"call_id": "call_1", "agent_version": "two", "call_cost": {"combined_cost": 4.5}})
     >>> values["cost_cents"], values["agent_version"], values["other_fields"]

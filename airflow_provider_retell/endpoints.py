@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.identifiers import check_call_id
@@ -114,6 +115,20 @@ def get_call(call_id: str) -> Endpoint[Call]:
         method="GET",
         path=f"/v2/get-call/{check_call_id(call_id)}",
         read=_read_call,
+        repeatable=True,
+        because="it only reads",
+    )
+
+
+def get_agent(agent_id: str) -> Endpoint[dict[str, Any]]:
+    """Read an agent.
+
+    See https://docs.retellai.com/api-references/get-agent
+    """
+    return Endpoint(
+        method="GET",
+        path=f"/get-agent/{quote(agent_id, safe='')}",
+        read=_read_object,
         repeatable=True,
         because="it only reads",
     )

@@ -14,9 +14,11 @@
     │   ├── RetellRateLimitError        429                                                    transient
     │   └── RetellServerError           5xx                                                    transient
     ├── RetellResponseError         an answer nobody can read                                  transient
-    └── RetellCallError             the call itself went wrong                                 transient
-        ├── RetellCallTimeoutError      the call was not over in time                          transient
-        └── RetellCallFinalError        the call is over and cannot change any more            final
+    ├── RetellCallError             the call itself went wrong                                 transient
+    │   ├── RetellCallTimeoutError      the call was not over in time                          transient
+    │   └── RetellCallFinalError        the call is over and cannot change any more            final
+    └── RetellExportError           an export that cannot be whole                             transient
+        └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
 
 *Final* errors are Airflow's ``AirflowFailException`` too: the task fails without an Airflow retry, in the
 operators of this package as in a user's own task that calls the hook. After a *transient* one Airflow's
@@ -199,6 +201,14 @@ class RetellCallTimeoutError(RetellCallError):
 
 class RetellCallFinalError(RetellCallError, AirflowFailException):
     """The call is over as ``fail_on`` names it, and a retry of the sensor would read the same."""
+
+
+class RetellExportError(RetellError):
+    """An export cannot be whole: its destination does not take it, or Retell's list does not end."""
+
+
+class RetellExportOvertakenError(RetellExportError, AirflowFailException):
+    """Another run of the same export began later, and a retry would only get in its way."""
 
 
 def transient(error: BaseException) -> bool:

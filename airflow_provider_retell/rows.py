@@ -10,7 +10,7 @@ from airflow_provider_retell.errors import RetellInputError
 if TYPE_CHECKING:
     from airflow_provider_retell.models import Call
 
-HEAVY_FIELDS: Final = frozenset(
+TRANSCRIPT_FIELDS: Final = frozenset(
     {
         "transcript",
         "transcript_object",
@@ -20,11 +20,15 @@ HEAVY_FIELDS: Final = frozenset(
         "post_session_transcript_with_tool_calls",
         "scrubbed_pre_session_transcript_with_tool_calls",
         "scrubbed_post_session_transcript_with_tool_calls",
-        "llm_token_usage",
-        "public_log_url",
-        "knowledge_base_retrieved_contents_url",
     }
 )
+"""Fields that list-calls leaves out."""
+
+HEAVY_FIELDS: Final = TRANSCRIPT_FIELDS | {
+    "llm_token_usage",
+    "public_log_url",
+    "knowledge_base_retrieved_contents_url",
+}
 """Fields that a row leaves out unless ``include`` names them."""
 
 LATENCY_FIELDS: Final = frozenset({"latency", "e2e_latency", "llm_latency", "llm_websocket_network_rtt_latency"})

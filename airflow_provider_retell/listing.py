@@ -1,0 +1,153 @@
+"""All calls of an interval as a stream of pages, as Retell sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias, cast
+
+from airflow_provider_retell.details import Pace
+from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls
+from airflow_provider_retell.errors import RetellExportError
+
+Fields: TypeAlias = dict[str, Any]
+"""A call as Retell sends it: not as a model, which costs ten times as much and has no use for a copy."""
+
+_WITHOUT_CONVERSATION: Final = ("not_connected", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawPage:
+    """One answer of list-calls.
+
+    Attributes:
+        calls: The calls, less those that an earlier page had.
+        cursor: Where the next page begins, None after the last one.
+        unreadable: How many items had no ``call_id``.
+    """
+
+    calls: tuple[Fields, ...]
+    cursor: str | None
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which calls are wanted.
+
+    Attributes:
+        start: Calls answered at this time or later, in milliseconds since the epoch.
+        end: Calls answered before this time.
+        filters: Further filters of ``airflow_provider_retell.endpoints.list_calls``.
+        page_size: Calls in one answer, 1 to 1000.
+    """
+
+    start: int
+    end: int
+    filters: Mapping[str, Any]
+    page_size: int = MAX_PAGE_SIZE
+
+    def dated(self, *, since: int | None = None) -> Endpoint[RawPage]:
+        """Return the request for the first page of the interval, oldest calls first.
+
+        Args:
+            since: Begin here instead, in milliseconds since the epoch.
+        """
+        started_from = max(self.start, self.start if since is None else since)
+        return self._list(started_from=started_from, started_before=self.end, **self.filters)
+
+    def undated(self) -> Endpoint[RawPage] | None:
+        """Return the request for the first page of the calls that may have no start, None if there can be none.
+
+        Retell cannot be asked for them alone: those that have a start come along.
+        """
+        wanted = self.filters.get("call_status") or _WITHOUT_CONVERSATION
+        statuses = [status for status in _WITHOUT_CONVERSATION if status in wanted]
+        return self._list(**{**self.filters, "call_status": statuses}) if statuses else None
+
+    def _list(self, **arguments: Any) -> Endpoint[RawPage]:
+        # Oldest first: what starts while this reads comes behind what was read, and moves no page.
+        given = {name: value for name, value in arguments.items() if value is not None}
+        listed = list_calls(page_size=self.page_size, sort_order="ascending", **given)
+        return replace(cast("Endpoint[Any]", listed), read=_read_page)
+
+
+def after(endpoint: Endpoint[RawPage], cursor: str) -> Endpoint[RawPage]:
+    """Return the request for the page that begins at a cursor."""
+    return replace(endpoint, body={**(endpoint.body or {}), "pagination_key": cursor})
+
+
+def _read_page(answer: Any) -> RawPage:
+    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
+        raise ValueError("a list of calls without items")  # noqa: TRY004 (one class for every unreadable answer)
+    calls = tuple(item for item in answer["items"] if _is_call(item))
+    cursor = answer.get("pagination_key")
+    if answer.get("has_more") and not (isinstance(cursor, str) and cursor):
+        raise ValueError("a list of calls that has more and does not say where")
+    more = answer.get("has_more", cursor is not None)
+    return RawPage(calls=calls, cursor=cursor if more else None, unreadable=len(answer["items"]) - len(calls))
+
+
+def whole_call(call_id: str) -> Endpoint[Fields]:
+    """Return the request for one call, with everything Retell has of it, as Retell sends it."""
+    return replace(cast("Endpoint[Any]", get_call(call_id)), read=_read_whole_call)
+
+
+def _read_whole_call(answer: Any) -> Fields:
+    if not _is_call(answer):
+        raise ValueError("a call without call_id")
+    return dict(answer)
+
+
+def _is_call(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("call_id"), str) and bool(item["call_id"])
+
+
+def pages(
+    send: Callable[[Endpoint[RawPage]], RawPage], first: Endpoint[RawPage], *, pace: Pace | None = None
+) -> Iterator[RawPage]:
+    """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
+
+    Two pages are in memory at the most.
+
+    Args:
+        send: Sends a request; called in a thread.
+        first: The request for the first page.
+        pace: When the next request may begin.
+
+    Raises:
+        RetellExportError: A cursor came twice: the list leads round in circles.
+    """
+
+    def read(endpoint: Endpoint[RawPage]) -> RawPage:
+        if pace is not None:
+            pace.wait()
+        return send(endpoint)
+
+    seen: set[str] = {str((first.body or {}).get("pagination_key"))}
+    last_ids: frozenset[str] = frozenset()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="retell-pages")
+    try:
+        coming: Future[RawPage] | None = pool.submit(read, first)
+        while coming is not None:
+            page, coming = coming.result(), None
+            if page.cursor is not None:
+                if page.cursor in seen:
+                    raise RetellExportError(
+                        f"{first}: Retell's list of calls leads back to a page that was read before. "
+                        "No file of an earlier run was touched."
+                    )
+                seen.add(page.cursor)
+                coming = pool.submit(read, after(first, page.cursor))
+            # A page may begin with calls that the one before ended with.
+            fresh = {call["call_id"]: call for call in page.calls if call["call_id"] not in last_ids}
+            last_ids = frozenset(call["call_id"] for call in page.calls)
+            yield replace(page, calls=tuple(fresh.values()))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def is_undated(call: Mapping[str, Any]) -> bool:
+    """Say whether a call has no start, and so belongs to no interval."""
+    return call.get("start_timestamp") is None

@@ -1,0 +1,91 @@
+"""Recordings, from Retell's links to files."""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.errors import (
+    RetellConnectionError,
+    RetellInvalidRequestError,
+    RetellNotFoundError,
+    RetellPermissionError,
+    RetellServerError,
+)
+from airflow_provider_retell.files import RECORDINGS
+from airflow_provider_retell.listing import Fields, whole_call
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.client import RetellClient
+    from airflow_provider_retell.files import Destination
+
+log = logging.getLogger(__name__)
+
+_GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError)
+"""How a storage answers for a link that has expired, or whose file is no more: 400, 403, 404, 410."""
+_ATTEMPTS: Final = 3
+
+
+class _Link(Protocol):
+    def __call__(self, call: Mapping[str, Any], /) -> Any:
+        """Return the link to a call's recording, None if it has none."""
+
+
+def keep_recording(
+    client: RetellClient, call: Mapping[str, Any], destination: Destination, *, link: _Link
+) -> str | None:
+    """Stream a call's recording into a file, and return the file's name below the destination, None without one.
+
+    A link may expire between the list and here: the call is then read again for a new one.
+
+    Args:
+        client: Reads calls and links.
+        call: The call as listed.
+        destination: Where to.
+        link: Chooses the link of a call.
+    """
+    call_id = str(call["call_id"])
+    url = link(call)
+    read_again = whole_call(call_id)
+    for attempt in range(1, _ATTEMPTS + 1):
+        if not url:
+            return None
+        name = posixpath.join(RECORDINGS, re.sub(r"[^\w-]", "_", call_id) + _suffix(url))
+        try:
+            with client.download(_endpoint(call_id), url) as content, destination.writing(name) as file:
+                for piece in content:
+                    file.write(piece)
+        except (*_GONE, RetellConnectionError, RetellServerError) as error:
+            if attempt == _ATTEMPTS:
+                if not isinstance(error, _GONE):
+                    raise
+                log.warning("%s has no recording any more, although Retell gives a link to it: %s", call_id, error)
+                return None
+            try:
+                again: Fields = client.send(read_again)
+                url = link(again)
+            except RetellNotFoundError:
+                return None
+        else:
+            return name
+    return None
+
+
+def _suffix(url: str) -> str:
+    suffix = posixpath.splitext(urlsplit(url).path)[1]
+    return suffix if re.fullmatch(r"\.\w{1,5}", suffix) else ".wav"
+
+
+def _endpoint(call_id: str) -> Endpoint[None]:
+    return Endpoint(
+        method="GET",
+        path=f"the recording of {call_id}",
+        read=lambda _: None,
+        repeatable=True,
+        because="it only reads",
+    )

@@ -1,0 +1,49 @@
+"""Which calls of an interval have yet to settle: an export waits for them, so that it need not be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from airflow_provider_retell.details import Pace
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.listing import RawPage, Selection, pages
+from airflow_provider_retell.models import Call
+from airflow_provider_retell.waiting import Goal
+
+ANALYSIS_TIMEOUT = 600.0
+"""Seconds after its end in which a call may get its analysis."""
+
+
+def unsettled(
+    send: Callable[[Endpoint[RawPage]], RawPage],
+    selection: Selection,
+    *,
+    now: float,
+    late_arrivals: float,
+    pace: Pace | None = None,
+) -> list[str]:
+    """Return the ids of the calls that are not over, or not analyzed yet, at the edge of an interval.
+
+    Worked example: the interval ends at midnight, and calls may arrive two hours late. A call of 23:50 is still
+    going on at 00:10: it is returned. At 00:40 it is over and analyzed: it is not. At 02:00 nothing is returned,
+    and nothing is sent, whatever still goes on.
+
+    Args:
+        send: Sends a request.
+        selection: Which calls.
+        now: Seconds since the epoch.
+        late_arrivals: How long after the end of the interval a call is waited for, in seconds: so long a call may
+            last, and only calls that began in so many seconds before the end are looked at.
+        pace: When the next request may begin.
+    """
+    if now >= selection.end / 1000 + late_arrivals:
+        return []
+    goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)
+    first = selection.dated(since=selection.end - round(late_arrivals * 1000))
+    found = []
+    with closing(pages(send, first, pace=pace)) as stream:  # type: ignore[type-var]  # a generator has close()
+        for page in stream:
+            calls = [Call.model_validate(call) for call in page.calls]
+            found += [call.call_id for call in calls if not goal.reached(call, now=now, seen_over=now)]
+    return found

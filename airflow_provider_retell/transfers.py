@@ -1,0 +1,246 @@
+"""The transfer: all calls of an interval as files in an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator, Context, conf
+
+from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.connection import DEFAULT_CONN_ID
+from airflow_provider_retell.details import CONCURRENCY, Pace
+from airflow_provider_retell.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.exporting import Contents, Export
+from airflow_provider_retell.files import Destination
+from airflow_provider_retell.formats import FileFormat, check_format, open_format
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.interval import Interval
+from airflow_provider_retell.journal import Journal
+from airflow_provider_retell.listing import Selection
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
+from airflow_provider_retell.rows import check_include
+from airflow_provider_retell.settling import ANALYSIS_TIMEOUT, unsettled
+from airflow_provider_retell.tasks import BACKSTOP, TRIGGER_FAILED, seconds
+from airflow_provider_retell.triggers import RetellCallTrigger
+from airflow_provider_retell.waiting import Wake
+
+_FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
+
+
+class RetellCallsToObjectStorageOperator(BaseOperator):
+    """Write all calls of an interval to files, once and whole.
+
+    A rerun replaces the files of the interval. They appear when all of them are whole; a run that fails leaves
+    those of an earlier run as they are. Result: a summary (paths, counts by outcome, seconds of talk, cost in
+    cents, first and last start), without a person's data.
+
+    Args:
+        path: The folder to write to, as ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/calls/{{ ds }}``.
+            It is for this interval alone.
+        start: Calls answered at this time or later: a datetime, or one as text. The start of the run's data
+            interval unless given.
+        end: Calls answered before this time. The end of the data interval unless given.
+        agent_id: Only this agent's.
+        direction: Only ``inbound`` or ``outbound`` ones.
+        call_status: Only in one of these: ``not_connected``, ``ongoing``, ``ended``, ``error``.
+        batch_call_id: Only this batch's.
+        metadata: Only those whose top-level metadata has these values.
+        undated: Write calls that have no start, and so belong to no interval, to ``undated-`` files: all there
+            are.
+        late_arrivals: Seconds after the end of the interval, or a timedelta, for which to wait for its calls
+            that are still going on, or are not analyzed.
+        file_format: ``jsonl`` or ``parquet`` (extra ``export``).
+        compression: For ``jsonl``: None or ``gzip``; for ``parquet``: None, ``snappy``, ``gzip`` or ``zstd``.
+        max_file_bytes: A file ends with the page of calls that makes it this large. None: one file.
+        include: What list-calls leaves out, such as ``transcript``: one more request a call.
+        scrubbed: Retell's scrubbed transcripts and recordings in place of the others.
+        mask_numbers: The last four digits in place of phone numbers.
+        recordings: Keep recordings as files in the folder ``recordings``.
+        concurrency: How many calls, or recordings, are read at the same time.
+        requests_per_second: Requests to Retell's API that may begin in a second. None: no limit.
+        page_size: Calls in one page of the list, 1 to 1000.
+        deferrable: Wait for late arrivals in the triggerer, without a worker.
+        poll_interval: Seconds between two looks at late arrivals, or a timedelta.
+        retell_conn_id: A connection of type ``retell``.
+        retry_policy: Airflow's; ``RetellRetryPolicy`` unless given (Airflow 3.3 and later).
+    """
+
+    template_fields: Sequence[str] = (
+        "path",
+        "start",
+        "end",
+        "agent_id",
+        "direction",
+        "call_status",
+        "batch_call_id",
+        "metadata",
+        "retell_conn_id",
+    )
+    ui_color = "#e8f4ea"
+
+    def __init__(
+        self,
+        *,
+        path: Any,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        agent_id: str | None = None,
+        direction: str | None = None,
+        call_status: Sequence[str] | None = None,
+        batch_call_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        undated: bool = False,
+        late_arrivals: float | timedelta = timedelta(hours=2),
+        file_format: FileFormat = "jsonl",
+        compression: str | None = None,
+        max_file_bytes: int | None = None,
+        include: Sequence[str] = (),
+        scrubbed: bool = False,
+        mask_numbers: bool = False,
+        recordings: bool = False,
+        concurrency: int = CONCURRENCY,
+        requests_per_second: float | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 60,
+        retell_conn_id: str = DEFAULT_CONN_ID,
+        retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
+        **kwargs: Any,
+    ) -> None:
+        # Airflow before 3.3 does not know the argument.
+        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
+        check_format(file_format, compression)
+        for name, value in (("concurrency", concurrency), ("page_size", page_size)):
+            _check_above_zero(name, value)
+        for name, limit in (("max_file_bytes", max_file_bytes), ("requests_per_second", requests_per_second)):
+            if limit is not None:
+                _check_above_zero(name, limit)
+        self.path = path
+        self.start = start
+        self.end = end
+        self.agent_id = agent_id
+        self.direction = direction
+        self.call_status = call_status
+        self.batch_call_id = batch_call_id
+        self.metadata = metadata
+        self.undated = undated
+        self.late_arrivals = seconds("late_arrivals", late_arrivals)
+        self.file_format: FileFormat = file_format
+        self.compression = compression
+        self.max_file_bytes = max_file_bytes
+        self.include = check_include(include)
+        self.scrubbed = scrubbed
+        self.mask_numbers = mask_numbers
+        self.recordings = recordings
+        self.concurrency = concurrency
+        self.requests_per_second = requests_per_second
+        self.page_size = page_size
+        self.deferrable = deferrable
+        self.poll_interval = seconds("poll_interval", poll_interval)
+        self.retell_conn_id = retell_conn_id
+        self._clock: Clock = SYSTEM_CLOCK
+
+    # -- the task ------------------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for late arrivals, then write the files, and return the summary."""
+        return self._execute(context, may_defer=self.deferrable)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on where the trigger left off: list the calls again, whatever the event says of them."""
+        # A trigger that failed would fail again at once: what is left is waited for here.
+        return self._execute(context, may_defer=self.deferrable and event.get("wake") != Wake.FAILED)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on where Airflow itself ended the wait: its trigger failed, or no triggerer ran it."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowException as error:
+            if next_method != TRIGGER_FAILED:
+                raise
+            self.log.warning("Airflow ended the wait for late arrivals (%s): looking again.", error)
+            return self._execute(context, may_defer=False)
+
+    def _execute(self, context: Context, *, may_defer: bool) -> dict[str, Any]:
+        selection = self._selection(context)
+        file_format = open_format(self.file_format, self.compression)
+        contents = self._contents()
+        meant = [repr(selection), repr(contents), str(self.path), self.file_format, self.compression, self.undated]
+        journal = Journal(context, meant, now=self._clock.now())
+        destination = Destination(self.path, token=journal.token)
+        destination.claim()
+        pace = Pace(self.requests_per_second, clock=self._clock)
+        keep = False
+        try:
+            with RetellHook(self.retell_conn_id) as hook:
+                progress = journal.progress(destination.kept_names())
+                if not progress.chunks:
+                    self._settle(hook, selection, pace, may_defer=may_defer)
+                keep = journal.worth_keeping
+                export = Export(
+                    hook.get_conn(),
+                    selection,
+                    destination,
+                    file_format,
+                    contents=contents,
+                    undated=self.undated,
+                    max_file_bytes=self.max_file_bytes,
+                    concurrency=self.concurrency,
+                    pace=pace,
+                    progress=progress,
+                    save=journal.save,
+                    clock=self._clock,
+                )
+                return export.run()
+        except BaseException as error:
+            if not keep or isinstance(error, AirflowFailException):
+                destination.abandon()
+            raise
+
+    # -- steps ---------------------------------------------------------------------------------------------
+
+    def _selection(self, context: Context) -> Selection:
+        if not self.path or str(self.path) == "None":
+            raise RetellInputError(f"path must be given, got {self.path!r}. Nothing was sent.")
+        start, end = Interval.read(self.start, self.end, context, now=self._clock.now()).milliseconds
+        filters = {name: value for name in _FILTERS if (value := getattr(self, name))}
+        selection = Selection(start=start, end=end, filters=filters, page_size=self.page_size)
+        selection.dated()  # a filter that cannot be sent shows here, before anything is written
+        return selection
+
+    def _contents(self) -> Contents:
+        return Contents(
+            include=self.include,
+            scrubbed=self.scrubbed,
+            mask_numbers=self.mask_numbers,
+            recordings=self.recordings,
+        )
+
+    def _settle(self, hook: RetellHook, selection: Selection, pace: Pace, *, may_defer: bool) -> None:
+        """Wait until the calls at the edge of the interval are over and analyzed, or cannot arrive any more."""
+        deadline = selection.end / 1000 + self.late_arrivals
+        while waiting := unsettled(
+            hook.get_conn().send, selection, now=self._clock.now(), late_arrivals=self.late_arrivals, pace=pace
+        ):
+            left = deadline - self._clock.now()
+            self.log.info("%d calls of the interval are not settled: waiting, %.0f s at most.", len(waiting), left)
+            if may_defer:
+                trigger = RetellCallTrigger(
+                    call_ids=waiting,
+                    retell_conn_id=self.retell_conn_id,
+                    deadline=deadline,
+                    poll_interval=self.poll_interval,
+                    wait_for="analyzed",
+                    analysis_timeout=ANALYSIS_TIMEOUT,
+                )
+                limit = timedelta(seconds=max(0.0, left) + BACKSTOP)
+                self.defer(trigger=trigger, method_name="execute_complete", timeout=limit)
+            self._clock.sleep(max(0.0, min(self.poll_interval, left)))
+
+
+def _check_above_zero(argument: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise RetellInputError(f"{argument} must be a number above 0, not {value!r}.")
