@@ -43,6 +43,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     option("--analysis-delay", type=float, default=3.0, help="seconds from the end to call_analysis")
     option("--list-registered", action="store_true", help="list-calls shows registered calls")
     option("--concurrency-limit", type=int, default=20, help="calls at once, from dialing to the end")
+    option("--seed", type=int, default=0, metavar="COUNT", help="calls of the past to begin with")
+    option("--seed-days", type=float, default=2.0, help="how far they reach back")
+    option("--recording-link-seconds", type=float, help="links to recordings lead here, and are good so long")
     option("--over-limit", choices=["429", "call"], default="429", help="refuse one more, or let it fail")
     option("--fault", action="append", default=[], metavar="ENDPOINT:WHAT", help="see docs/simulator.md")
     option("--quiet", action="store_true", help="print nothing but the connection")
@@ -61,7 +64,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
             list_registered=chosen.list_registered,
             concurrency_limit=chosen.concurrency_limit,
             over_limit=chosen.over_limit,
+            recording_link_seconds=chosen.recording_link_seconds,
         )
+        simulator.seed(chosen.seed, days=chosen.seed_days)
         simulator.fail(*map(parse_fault, chosen.fault))
     except ValueError as wrong:
         parser.error(str(wrong))
@@ -80,7 +85,7 @@ class News:
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._told = 0
+        self._told = len(simulator.calls)
         self._open: list[str] = []
 
     def lines(self) -> Iterator[str]:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario, scenario_of
+from airflow_provider_retell.simulator.seeding import seeded
+from airflow_provider_retell.simulator.timeline import Timeline
 
 IDEMPOTENCY_SECONDS = 3600.0
 """How long an idempotency key stands for the call it made."""
@@ -63,12 +65,27 @@ class CallBook:
         self.clock = clock
         self.concurrency_limit = concurrency_limit
         self.calls: dict[str, SimulatedCall] = {}
+        self.timeline = Timeline(self.calls)
         self._script = script
         self._dial_delay = dial_delay
         self._refuse_over_limit = refuse_over_limit
         # Ids of the calls not yet seen to be over, so that counting them does not go through all.
         self._open: dict[str, None] = {}
         self._keys: dict[str, str] = {}
+
+    def seed(self, count: int, *, days: float) -> None:
+        """Enter calls of the past, which are over."""
+        self.calls |= {call.call_id: call for call in seeded(count, days=days, now=self.clock())}
+
+    def delete(self, call_id: str) -> None:
+        """Forget a call.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        self._open.pop(call_id, None)
+        del self.calls[call_id]
+        self.timeline = Timeline(self.calls)
 
     def register(self, request: Mapping[str, Any]) -> SimulatedCall:
         """Enter a call that somebody else will dial."""

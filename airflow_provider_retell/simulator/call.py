@@ -92,6 +92,11 @@ class SimulatedCall:
         return self.scenario.status, self.scenario.reason
 
     @property
+    def agent_id(self) -> str:
+        """Return who speaks."""
+        return self.request.get("agent_id") or self.request.get("override_agent_id") or "agent_simulated"
+
+    @property
     def analyzed_at(self) -> float:
         """Return when `call_analysis` appears, infinity if it never does."""
         if self.scenario.analysis == "none" or self.expires_at < math.inf:
@@ -133,14 +138,14 @@ class SimulatedCall:
             body |= content.transcripts(self.scenario, self.ended_at - self.connected_at)
         return body
 
-    @cached_property
+    @property  # not kept: of a hundred thousand calls it would be most of the memory
     def _identity(self) -> dict[str, Any]:
         request = self.request
         version = request.get("agent_version", request.get("override_agent_version"))
         identity: dict[str, Any] = {
             "call_id": self.call_id,
             "call_type": "phone_call",
-            "agent_id": request.get("agent_id") or request.get("override_agent_id") or "agent_simulated",
+            "agent_id": self.agent_id,
             "agent_name": "Simulated agent",
             "agent_version": version if isinstance(version, int) else 1,
             "data_storage_setting": "everything",
@@ -156,7 +161,7 @@ class SimulatedCall:
     def _was_ongoing(self) -> bool:
         return self.connected_at < self.ended_at
 
-    @cached_property
+    @property
     def _aftermath(self) -> dict[str, Any]:
         reason = self.ending[1]
         fields: dict[str, Any] = {"disconnection_reason": reason} if reason else {}

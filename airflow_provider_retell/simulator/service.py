@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import islice
 from typing import Any
 
-from airflow_provider_retell.simulator import answers, filters, schemas
+from airflow_provider_retell.simulator import answers, filters, recordings, schemas
 from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.book import CallBook
 from airflow_provider_retell.simulator.schemas import Schema
+from airflow_provider_retell.simulator.timeline import Position, walk
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Name one kind of request; `path` is a pattern whose group, if any, is a call id."""
+    """Name one kind of request; `path` is a pattern whose first group, if any, is a call's or an agent's id."""
 
     name: str
     method: str
     path: re.Pattern[str]
     body: Schema | None = None
+    of_a_call: bool = False
 
 
 def _endpoint(name: str, method: str, path: str, body: Schema | None = None) -> Endpoint:
-    pattern = re.compile(path.replace("{call_id}", "([^/]+)"))
-    return Endpoint(name=name, method=method, path=pattern, body=body)
+    pattern = re.compile(re.sub(r"\{\w+\}", "([^/]+)", path))
+    return Endpoint(name=name, method=method, path=pattern, body=body, of_a_call="{call_id}" in path)
 
 
 ENDPOINTS = (
@@ -38,24 +40,29 @@ ENDPOINTS = (
     _endpoint("get-call", "GET", "/v2/get-call/{call_id}"),
     _endpoint("list-calls", "POST", "/v3/list-calls", schemas.LIST),
     _endpoint("stop-call", "POST", "/v2/stop-call/{call_id}"),
+    _endpoint("get-agent", "GET", "/get-agent/{agent_id}"),
     _endpoint("get-concurrency", "GET", "/get-concurrency"),
     _endpoint("get-api-key-info", "GET", "/get-api-key-info"),
+    Endpoint(name="recording", method="GET", path=recordings.PATH),
 )
 
 
 def endpoint_of(request: Request) -> tuple[Endpoint, str] | None:
-    """Find what is asked for, and the call id in the path (empty if there is none)."""
+    """Find what is asked for, and the id in the path (empty if there is none)."""
     for endpoint in ENDPOINTS:
         if endpoint.method == request.method and (found := endpoint.path.fullmatch(request.path)):
-            return endpoint, "".join(found.groups())
+            return endpoint, found[1] if found.groups() else ""
     return None
 
 
 class Service:
     """Answer requests from the book of calls."""
 
-    def __init__(self, *, book: CallBook, api_key: str, list_registered: bool) -> None:
+    def __init__(
+        self, *, book: CallBook, api_key: str, list_registered: bool, recording_link_seconds: float | None
+    ) -> None:
         self._book = book
+        self._recording_link_seconds = recording_link_seconds
         self._api_key = api_key
         self._list_registered = list_registered
         self._actions: Mapping[str, Callable[[str, Any], Reply]] = {
@@ -64,6 +71,7 @@ class Service:
             "get-call": self._get,
             "list-calls": self._list,
             "stop-call": self._stop,
+            "get-agent": self._agent,
             "get-concurrency": self._concurrency,
             "get-api-key-info": self._api_key_info,
         }
@@ -73,10 +81,15 @@ class Service:
         target = endpoint_of(request)
         if target is None:
             return answers.error(404)
+        endpoint, named = target
+        if endpoint.name == "recording":
+            return recordings.respond(request.path, self._book.calls, self._book.clock())
+        return self._linked(self._answer(endpoint, named, request), request)
+
+    def _answer(self, endpoint: Endpoint, named: str, request: Request) -> Reply:
         if request.headers.get("authorization") != f"Bearer {self._api_key}":
             return answers.error(401)
-        endpoint, call_id = target
-        if call_id and call_id not in self._book.calls:
+        if endpoint.of_a_call and named not in self._book.calls:
             return answers.error(422)
         body = None
         if endpoint.body is not None:
@@ -86,7 +99,18 @@ class Service:
                 return answers.error(400)
             if wrong := ", ".join(schemas.complaints(endpoint.body, body)):
                 return answers.invalid(wrong)
-        return self._actions[endpoint.name](call_id, body)
+        return self._actions[endpoint.name](named, body)
+
+    def _linked(self, reply: Reply, request: Request) -> Reply:
+        """Put links to recordings into an answer, if there are to be any."""
+        if self._recording_link_seconds is None or reply.status != 200:  # noqa: PLR2004
+            return reply
+        expires_at = self._book.clock() + self._recording_link_seconds
+        answer = json.loads(reply.body)
+        linked = [
+            recordings.with_link(call, request, expires_at=expires_at) for call in answer.get("items", [answer])
+        ]
+        return answers.ok({**answer, "items": linked} if "items" in answer else linked[0])
 
     def _register(self, _: str, body: dict[str, Any]) -> Reply:
         return answers.ok(self._book.register(body).full(self._book.clock()), 201)
@@ -111,40 +135,52 @@ class Service:
             return Reply(status=204)
         return answers.error(400, "Call is not ongoing.")
 
+    def _agent(self, agent_id: str, _: None) -> Reply:
+        """Answer who asks for an agent: there are those of the calls."""
+        for call in self._book.calls.values():
+            if call.agent_id == agent_id:
+                return answers.ok({"agent_id": agent_id, "agent_name": "Simulated agent", "version": 1})
+        return answers.error(422)
+
     def _list(self, _: str, body: dict[str, Any]) -> Reply:
         limit = body.get("limit", 50)
-        descending = body.get("sort_order", "descending") == "descending"
-        matching = sorted(self._matching(body.get("filter_criteria", {})), key=itemgetter(0), reverse=descending)
-        rest = matching[body.get("skip", 0) :]
+        last = None
         if "pagination_key" in body:
             try:
                 last = filters.decode_cursor(body["pagination_key"])
             except ValueError:
                 return answers.error(400)
-            rest = [item for item in matching if (item[0] < last if descending else item[0] > last)]
-        answer: dict[str, Any] = {"items": [call for _, call in rest[:limit]], "has_more": len(rest) > limit}
+        matching = self._matching(body, last)
+        page = list(islice(matching, body.get("skip", 0), body.get("skip", 0) + limit + 1))
+        answer: dict[str, Any] = {"items": [call for _, call in page[:limit]], "has_more": len(page) > limit}
         if answer["has_more"]:
-            answer["pagination_key"] = filters.encode_cursor(rest[limit - 1][0])
+            answer["pagination_key"] = filters.encode_cursor(page[limit - 1][0])
         if body.get("include_total"):
-            answer["total"] = len(matching)
+            answer["total"] = sum(1 for _ in self._matching(body, None))
         return answers.ok(answer)
 
-    def _matching(self, criteria: Mapping[str, Any]) -> Iterable[tuple[tuple[int, str], dict[str, Any]]]:
+    def _matching(
+        self, body: Mapping[str, Any], last: Position | None
+    ) -> Iterator[tuple[Position, dict[str, Any]]]:
         now, calls = self._book.clock(), self._book.calls
+        criteria = body.get("filter_criteria", {})
         wanted = criteria.get("call_id", {})
-        ids: Iterable[str] = calls
         if wanted.get("type") == "enum":
             # Pollers ask for their own ids: look these up instead of going through all calls.
             ids = dict.fromkeys(call_id for call_id in wanted["value"] if call_id in calls)
+            positions = self._book.timeline.of(ids, now)
             criteria = {name: value for name, value in criteria.items() if name != "call_id"}
-        for call_id in ids:
-            call = calls[call_id]
-            item = call.listed(now)
-            if item["call_status"] == "registered" and not self._list_registered:
+        else:
+            positions = self._book.timeline.positions(now)
+        descending = body.get("sort_order", "descending") == "descending"
+        started = criteria.get("start_timestamp")
+        for position in walk(positions, descending=descending, last=last, started=started):
+            call = calls[position[1]]
+            if call.status(now) == "registered" and not self._list_registered:
                 continue
+            item = call.listed(now)
             if filters.matches(item, criteria):
-                # What never started is sorted by when it was placed.
-                yield (item.get("start_timestamp", round(call.created_at * 1000)), call_id), item
+                yield position, item
 
     def _concurrency(self, _: str, __: None) -> Reply:
         limit = self._book.concurrency_limit

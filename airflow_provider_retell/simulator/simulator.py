@@ -42,6 +42,8 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         concurrency_limit: How many calls may be dialed or ongoing when one more is created.
         over_limit: `429`: creating one more is refused; `call`: it is accepted and fails with
             `concurrency_limit_reached`. Retell does not say which it is.
+        recording_link_seconds: How long a link to a recording is good for; such links lead to the simulator.
+            `None`: links lead nowhere.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         list_registered: bool = False,
         concurrency_limit: int = 20,
         over_limit: Literal["429", "call"] = "429",
+        recording_link_seconds: float | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.api_key = api_key
@@ -75,7 +78,12 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
             concurrency_limit=concurrency_limit,
             refuse_over_limit=over_limit == "429",
         )
-        self._service = Service(book=self._book, api_key=api_key, list_registered=list_registered)
+        self._service = Service(
+            book=self._book,
+            api_key=api_key,
+            list_registered=list_registered,
+            recording_link_seconds=recording_link_seconds,
+        )
         self._faults = FaultPlan()
         self._requests: list[RecordedRequest] = []
         self._lock = RLock()
@@ -126,6 +134,25 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         """
         with self._lock:
             self._book.dial(call_id)
+
+    def seed(self, count: int, *, days: float = 2.0) -> None:
+        """Make up calls of the past days, all of them over: the same ones for the same count.
+
+        Args:
+            count: How many.
+            days: How far they reach back from now. The last ones began two hours ago.
+        """
+        with self._lock:
+            self._book.seed(count, days=days)
+
+    def delete(self, call_id: str) -> None:
+        """Delete a call, as somebody does in the dashboard.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        with self._lock:
+            self._book.delete(call_id)
 
     def fail(self, *faults: Fault) -> None:
         """Make requests fail; of several faults that fit a request, the first one added strikes."""

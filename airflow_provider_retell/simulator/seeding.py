@@ -1,0 +1,83 @@
+"""Calls of the past, made up: the same ones each time but for the moment from which they count back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
+
+_DAY = 86_400.0
+_AREAS = ("202", "212", "312", "415", "512", "617")
+_OWN_NUMBER = "+12025550199"
+_AGENTS = ("agent_reminders", "agent_reminders", "agent_surveys", "agent_reception")
+_CAMPAIGNS = ("spring", "summer", "autumn", "winter")
+_INBOUND = "agent_reception"
+# How often each hour of the day is called at: not at night, and less at noon.
+_HOURS = (0, 0, 0, 0, 0, 1, 2, 4, 8, 12, 13, 11, 6, 9, 12, 13, 12, 9, 7, 4, 2, 1, 0, 0)
+# How often a scenario is played; the others that end are played now and then.
+_OFTEN = {
+    "agent_hangup": 300,
+    "user_hangup": 250,
+    "voicemail_reached": 180,
+    "dial_no_answer": 150,
+    "dial_busy": 40,
+    "user_declined": 30,
+    "call_transfer": 40,
+    "user_requested_callback": 20,
+    "invalid_destination": 15,
+    "user_requested_dnc": 5,
+}
+_ENDING = tuple(
+    scenario
+    for scenario in SCENARIOS.values()
+    if scenario.status in ("ended", "error", "not_connected") and scenario.name != "analyzed_late"
+)
+_WEIGHTS = tuple(_OFTEN.get(scenario.name, 1) for scenario in _ENDING)
+
+
+def seeded(count: int, *, days: float, now: float) -> Iterator[SimulatedCall]:
+    """Make up calls that are over, in the order in which they were placed.
+
+    Args:
+        count: How many.
+        days: How far they reach back.
+        now: Seconds since the epoch; the last ones are over and analyzed by then.
+    """
+    chance = random.Random(count)  # noqa: S311 (not for secrets: for the same calls each time)
+    last = now - 7200
+    first = now - days * _DAY
+    moments: list[float] = []
+    while len(moments) < count:
+        moment = chance.uniform(first, last)
+        # By day, unless the span is too short to have one.
+        if days < 1 or chance.random() * max(_HOURS) < _HOURS[int(moment % _DAY // 3600)]:
+            moments.append(moment)
+    scenarios = chance.choices(_ENDING, _WEIGHTS, k=count)
+    for number, (moment, scenario) in enumerate(zip(sorted(moments), scenarios, strict=True)):
+        yield _call(number, moment, scenario, chance)
+
+
+def _call(number: int, moment: float, scenario: Scenario, chance: random.Random) -> SimulatedCall:
+    agent = chance.choice(_AGENTS)
+    person = f"+1{chance.choice(_AREAS)}55501{scenario.digits}"
+    inbound = agent == _INBOUND
+    return SimulatedCall(
+        call_id=f"call_{number:06x}{chance.getrandbits(84):021x}",
+        endpoint="register-phone-call" if inbound else "create-phone-call",
+        request={
+            "agent_id": agent,
+            "from_number": person if inbound else _OWN_NUMBER,
+            "to_number": _OWN_NUMBER if inbound else person,
+            "direction": "inbound" if inbound else "outbound",
+            "metadata": {"campaign": chance.choice(_CAMPAIGNS), "customer": number},
+            "retell_llm_dynamic_variables": {"name": f"Customer {number}"},
+        },
+        scenario=scenario,
+        ring_seconds=round(chance.uniform(2, 25), 3),
+        talk_seconds=round(min(chance.expovariate(1 / 90) + 5, 1800), 3),
+        analysis_delay=round(chance.uniform(1, 60), 3),
+        created_at=moment,
+        dialed_at=None if scenario.reason == "registered_call_timeout" else moment,
+    )

@@ -1,0 +1,85 @@
+"""All calls in the order in which list-calls shows them, without going through all of them for each page."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from airflow_provider_retell.simulator.call import SimulatedCall
+
+Position: TypeAlias = tuple[int, str]
+"""Milliseconds since the epoch, and the call id for calls of the same moment."""
+
+_BEHIND_ALL_IDS = "\U0010ffff"
+
+
+def position(call: SimulatedCall, now: float) -> Position:
+    """Return where a call stands: when it started, and before that when it was placed."""
+    return round(1000 * (call.connected_at if now >= call.connected_at else call.created_at)), call.call_id
+
+
+class Timeline:
+    """Keep the positions of calls; those of calls that are over do not change any more.
+
+    Args:
+        calls: Every call by its id, which somebody else changes.
+    """
+
+    def __init__(self, calls: Mapping[str, SimulatedCall]) -> None:
+        self._calls = calls
+        self._over: list[Position] = []
+        self._open: dict[str, None] = {}
+        self._seen = 0
+
+    def positions(self, now: float) -> list[Position]:
+        """Return the positions of all calls, the earliest first."""
+        if len(self._calls) != self._seen:
+            self._open |= dict.fromkeys(list(self._calls)[self._seen :])
+            self._seen = len(self._calls)
+        over = [call_id for call_id in self._open if self._calls[call_id].is_over(now)]
+        if over:
+            self._over += [position(self._calls[call_id], now) for call_id in over]
+            self._over.sort()
+            for call_id in over:
+                del self._open[call_id]
+        if not self._open:
+            return self._over
+        return sorted([*self._over, *self.of(self._open, now)])
+
+    def of(self, call_ids: Iterable[str], now: float) -> list[Position]:
+        """Return the positions of some calls, the earliest first."""
+        return sorted(position(self._calls[call_id], now) for call_id in call_ids)
+
+
+def walk(
+    positions: list[Position], *, descending: bool, last: Position | None, started: Mapping[str, Any] | None
+) -> Iterator[Position]:
+    """Go through positions from one end, or from where a page ended, as far as a filter of the start can match.
+
+    Args:
+        positions: The earliest first.
+        descending: Whether the latest come first.
+        last: Where the page before ended.
+        started: The filter `start_timestamp`.
+    """
+    earliest, latest = _bounds(started)
+    low = 0 if earliest is None else bisect_left(positions, (earliest, ""))
+    high = len(positions) if latest is None else bisect_right(positions, (latest, _BEHIND_ALL_IDS))
+    if last is not None and descending:
+        high = min(high, bisect_left(positions, last))
+    elif last is not None:
+        low = max(low, bisect_right(positions, last))
+    steps = range(low, high)
+    return (positions[i] for i in (reversed(steps) if descending else steps))
+
+
+def _bounds(started: Mapping[str, Any] | None) -> tuple[int | None, int | None]:
+    match started:
+        case {"op": "bt", "value": [low, high]}:
+            return int(low), int(high) + 1
+        case {"op": "ge" | "gt", "value": low}:
+            return int(low), None
+        case {"op": "le" | "lt", "value": high}:
+            return None, int(high) + 1
+    return None, None
