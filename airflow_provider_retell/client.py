@@ -117,7 +117,12 @@ class RetellClient:
             if not response.is_success:
                 response.read()
                 read(endpoint, _answer(response), self.settings)
-            yield response.iter_bytes()
+            yield self._pieces(endpoint, response)
+
+    def _pieces(self, endpoint: Endpoint[None], response: httpx.Response) -> Iterator[bytes]:
+        # Translated here: where they are taken, an error of the network would look like one of what is done with them.
+        with _translated(endpoint, self.settings):
+            yield from response.iter_bytes()
 
     def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""

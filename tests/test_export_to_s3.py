@@ -1,0 +1,212 @@
+"""Exports of ten thousand calls over a bad network: row for row what the simulator holds, on disk and on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SteppingClock, TaskInstance, run_task
+
+from airflow_provider_retell.errors import RetellExportError, RetellServerError
+from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
+from airflow_provider_retell.simulator import Fault, Simulator
+from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
+
+duckdb = pytest.importorskip("duckdb")
+pq = pytest.importorskip("pyarrow.parquet")
+moto_server = pytest.importorskip("moto.server")
+s3fs = pytest.importorskip("s3fs")
+
+BUCKET = "warehouse"
+CALLS = 10_000
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 of this machine's own."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A folder on a disk, or one in a bucket that the amazon provider's filesystem writes to."""
+    if request.param == "disk":
+        return Store(f"file://{tmp_path}/calls", str(tmp_path / "calls"), None)
+    endpoint = request.getfixturevalue("s3")
+    extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_SIMULATED", json.dumps(fields))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    files = s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=endpoint, skip_instance_cache=True)
+    if not files.exists(BUCKET):
+        files.mkdir(BUCKET)
+    folder = f"{BUCKET}/{tmp_path.name}"
+    return Store(f"s3://aws_simulated@{folder}", folder, files)
+
+
+class Store:
+    """Where an export is written, seen by somebody else's eyes."""
+
+    def __init__(self, url: str, folder: str, files: Any) -> None:
+        self.url, self._folder, self._files = url, folder, files
+
+    def names(self) -> list[str]:
+        """Return the names of all files in the folder and below it."""
+        if self._files is None:
+            folder = Path(self._folder)
+            return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        self._files.invalidate_cache()
+        return sorted(path.removeprefix(f"{self._folder}/") for path in self._files.find(self._folder))
+
+    def download(self, folder: Path) -> list[Path]:
+        """Return all files as files of this disk."""
+        paths = []
+        for name in self.names():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source = f"{self._folder}/{name}"
+            path.write_bytes(Path(source).read_bytes() if self._files is None else self._files.cat_file(source))
+            paths.append(path)
+        return paths
+
+
+@pytest.fixture
+def export(connect: Callable[..., None], clock: SteppingClock, store: Store) -> Callable[..., dict[str, Any]]:
+    """Export the last three days to the store."""
+
+    def export(ti: TaskInstance | None = None, **given: Any) -> dict[str, Any]:
+        now = datetime.fromtimestamp(int(clock.now()), UTC)
+        arguments = {"path": store.url, "start": now - timedelta(days=3), "end": now, "late_arrivals": 0} | given
+        make = lambda: RetellCallsToObjectStorageOperator(task_id="export", **arguments)  # noqa: E731
+        return run_task(make, ti, clock)
+
+    return export
+
+
+def bad_network(simulator: Simulator) -> None:
+    """Let requests of every kind fail in every way, now and then."""
+    for endpoint, between in (("list-calls", 3), ("get-call", 700), ("recording", 700)):
+        for number, damage in enumerate((503, "drop", "truncate", "reset", 429, "empty", 502)):
+            simulator.fail(Fault(endpoint=endpoint, answer=damage, skip=between * (number + 1)))
+        simulator.fail(Fault(endpoint=endpoint, answer=504, html=True, skip=between * 9))
+
+
+def faults_met(simulator: Simulator) -> set[tuple[str, str]]:
+    """Return which faults struck which kind of request."""
+    return {(request.endpoint, request.fault) for request in simulator.requests if request.fault}
+
+
+def held(simulator: Simulator) -> dict[str, dict[str, Any]]:
+    """Return every call that the simulator holds, as get-call shows it."""
+    return {call_id: simulator.call(call_id) for call_id in simulator.calls}
+
+
+def rebuilt(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the call that a row of columns was made of."""
+    call = {name: value for name, value in values.items() if value is not None}
+    for name in ("outcome", "cost_cents"):
+        call.pop(name, None)
+    for name, value in list(call.items()):
+        if isinstance(value, datetime):
+            call[name] = round(value.timestamp() * 1000)
+    text = [name for name in call if isinstance(call[name], str) and call[name][:1] in "{["]
+    for name in text:
+        call[name] = json.loads(call[name])
+    names = ("call_summary", "in_voicemail", "user_sentiment", "call_successful", "custom_analysis_data")
+    analysis = {name: call.pop(name) for name in names if name in call}
+    other = call.pop("other_fields", {})
+    analysis |= other.pop("call_analysis", {})
+    return call | other | ({"call_analysis": analysis} if analysis else {})
+
+
+def test_lines_are_what_retell_holds(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store, tmp_path: Path
+) -> None:
+    """Ten thousand calls, every kind of fault: each call is one line in one of the files, and nothing is lost."""
+    simulator.seed(CALLS)
+    bad_network(simulator)
+    summary = export(undated=True, max_file_bytes=4_000_000, page_size=200)
+    paths = store.download(tmp_path / "read")
+    assert len(paths) == len(summary["paths"]) > 3
+    rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    for row in rows:
+        assert row.pop("outcome")
+    wanted = {i: {k: v for k, v in c.items() if k not in TRANSCRIPT_FIELDS} for i, c in held(simulator).items()}
+    assert len(rows) == CALLS
+    assert {row["call_id"]: row for row in rows} == wanted
+    assert len(faults_met(simulator)) == 8
+
+
+def test_a_table_is_what_retell_holds(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store, tmp_path: Path
+) -> None:
+    """With transcripts, as Parquet: read by pyarrow and by DuckDB, each row is the call that Retell holds."""
+    simulator.seed(CALLS)
+    bad_network(simulator)
+    summary = export(
+        undated=True,
+        include=tuple(TRANSCRIPT_FIELDS),
+        file_format="parquet",
+        compression="zstd",
+        page_size=200,
+    )
+    paths = store.download(tmp_path / "read")
+    assert [path.name for path in paths] == ["calls-00000.parquet", "undated-00000.parquet"]
+    wanted = held(simulator)
+    by_arrow = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    assert len(by_arrow) == summary["calls"] == CALLS
+    assert {row["call_id"]: rebuilt(row) for row in by_arrow} == wanted
+    by_duckdb = duckdb.sql(f"SELECT * FROM read_parquet({[str(path) for path in paths]!r})")
+    names = by_duckdb.columns
+    assert {row[0]: rebuilt(dict(zip(names, row, strict=True))) for row in by_duckdb.fetchall()} == wanted
+    assert len(faults_met(simulator)) == 16
+
+
+def test_a_rerun_leaves_no_file_of_before(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
+) -> None:
+    """Fewer files, of another format, with a recording less: what was there before is gone."""
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(40)
+    export(max_file_bytes=1, page_size=10, recordings=True)
+    before = store.names()
+    assert sum(name.startswith("calls-") for name in before) > 1
+    recordings = {name for name in before if name.startswith("recordings/")}
+    simulator.delete(sorted(recordings)[0].removeprefix("recordings/").removesuffix(".wav"))
+    export(file_format="parquet", recordings=True)
+    assert store.names() == ["calls-00000.parquet", *sorted(recordings)[1:]]
+
+
+def test_a_failure_leaves_nothing_half_written(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
+) -> None:
+    """A run that fails half-way leaves the files of the run before, and nothing beside."""
+    simulator.seed(100)
+    export(page_size=20)
+    before = store.names()
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3))
+    with pytest.raises(RetellServerError):
+        export(page_size=20, file_format="parquet")
+    assert store.names() == before == ["calls-00000.jsonl"]
+
+
+def test_a_bucket_that_is_not_there_is_not_made(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
+) -> None:
+    """A mistyped bucket fails before the first request, and no bucket of that name appears."""
+    if not store.url.startswith("s3://"):
+        pytest.skip("a disk has no buckets")
+    with pytest.raises(RetellExportError, match="cannot be written"):
+        export(path="s3://aws_simulated@warehuose/calls")
+    assert not simulator.requests
+    assert not store._files.exists("warehuose")

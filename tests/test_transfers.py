@@ -1,0 +1,629 @@
+"""The export against the simulator, over a real socket, to real files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SteppingClock, TaskInstance, run_task
+
+from airflow_provider_retell.errors import (
+    RetellConnectionError,
+    RetellExportError,
+    RetellExportOvertakenError,
+    RetellInputError,
+    RetellNotFoundError,
+    RetellServerError,
+)
+from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
+from airflow_provider_retell.simulator import Fault, Simulator
+from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+SEEDED = 300
+
+
+class Store(dict[str, Any]):
+    """A task state store, which keeps JSON as Airflow's does."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+
+@pytest.fixture
+def export(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Export the last three days, which are over, unless told otherwise."""
+
+    def export(ti: TaskInstance | None = None, store: Store | None = None, **given: Any) -> dict[str, Any]:
+        now = datetime.fromtimestamp(int(clock.now()), UTC)
+        arguments = {
+            "path": f"file://{tmp_path}/calls",
+            "start": now - timedelta(days=3),
+            "end": now,
+            "late_arrivals": 0,
+            "page_size": 50,
+        } | given
+        more = {} if store is None else {"task_state_store": store}
+        make = lambda: RetellCallsToObjectStorageOperator(task_id="export", **arguments)  # noqa: E731
+        return run_task(make, ti, clock, **more)
+
+    return export
+
+
+def held(simulator: Simulator, *, dated: bool = True, transcripts: bool = False) -> list[dict[str, Any]]:
+    """Return the calls that the simulator holds, the earliest first, as rows but for the outcome."""
+    calls = [simulator.call(call_id) for call_id in simulator.calls]
+    calls = [call for call in calls if ("start_timestamp" in call) is dated]
+    left_out = frozenset() if transcripts else TRANSCRIPT_FIELDS
+    return [
+        {name: value for name, value in call.items() if name not in left_out}
+        for call in sorted(calls, key=lambda call: (call.get("start_timestamp", 0), call["call_id"]))
+    ]
+
+
+def lines(folder: Path, pattern: str = "calls-*.jsonl") -> list[dict[str, Any]]:
+    """Return the rows in the files of a folder, in their order."""
+    return [json.loads(line) for path in sorted(folder.glob(pattern)) for line in path.read_text().splitlines()]
+
+
+def without_outcome(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name != "outcome"} for row in rows]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """Return all files under a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# -- what is written -------------------------------------------------------------------------------------------
+
+
+def test_every_call_of_the_interval_is_a_line(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Each call that has a start is a line, as list-calls shows it, with its outcome, from oldest to newest."""
+    simulator.seed(SEEDED)
+    summary = export()
+    rows = lines(tmp_path / "calls")
+    assert without_outcome(rows) == held(simulator)
+    assert all(row["outcome"] for row in rows)
+    assert summary["calls"] == len(rows)
+    assert summary["paths"] == [f"file://{tmp_path}/calls/calls-00000.jsonl"]
+    assert [path.name for path in (tmp_path / "calls").iterdir()] == ["calls-00000.jsonl"]
+
+
+def test_the_summary_says_what_was_written(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Counts by outcome, seconds of talk, cents, first and last start; small, and nobody's number in it."""
+    simulator.seed(SEEDED)
+    summary = export()
+    rows = lines(tmp_path / "calls")
+    outcomes = [row["outcome"] for row in rows]
+    assert summary["outcomes"] == {word: outcomes.count(word) for word in outcomes}
+    assert summary["talk_seconds"] == pytest.approx(sum(row["duration_ms"] for row in rows) / 1000)
+    assert summary["cost_cents"] == pytest.approx(sum(row["call_cost"]["combined_cost"] for row in rows))
+    first, last = (datetime.fromisoformat(summary[name]) for name in ("first_start", "last_start"))
+    assert [round(moment.timestamp() * 1000) for moment in (first, last)] == [
+        rows[0]["start_timestamp"],
+        rows[-1]["start_timestamp"],
+    ]
+    assert "55501" not in json.dumps({**summary, "paths": []})
+
+
+def test_transcripts_cost_one_request_a_call(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """What the list leaves out is read call by call, and only what is named is written."""
+    simulator.seed(SEEDED)
+    export(include=["transcript", "transcript_object"], concurrency=4)
+    rows = lines(tmp_path / "calls")
+    assert rows
+    for row, call in zip(rows, held(simulator, transcripts=True), strict=True):
+        assert row["transcript"] == call["transcript"]
+        assert row["transcript_object"] == call["transcript_object"]
+        assert TRANSCRIPT_FIELDS & row.keys() == {"transcript", "transcript_object"}
+    endpoints = [request.endpoint for request in simulator.requests]
+    assert endpoints.count("get-call") == len(rows)
+    assert endpoints.count("list-calls") == -(-len(rows) // 50)
+    assert len(endpoints) == endpoints.count("get-call") + endpoints.count("list-calls")
+
+
+def test_requests_keep_the_pace(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """Pages and calls together come no faster than allowed."""
+    simulator.seed(60)
+    export(include="transcript", requests_per_second=10, concurrency=1)
+    assert sum(clock.slept) >= (len(simulator.requests) - 2) / 10
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_lines_are_split_by_size(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, compression: str | None
+) -> None:
+    """A file ends with the page that makes it too large; together the files are the whole."""
+    simulator.seed(SEEDED)
+    summary = export(max_file_bytes=1 if compression is None else 5_000, compression=compression)
+    paths = [Path(path.removeprefix("file://")) for path in summary["paths"]]
+    assert len(paths) > 1
+    texts = [gzip.decompress(path.read_bytes()).decode() if compression else path.read_text() for path in paths]
+    assert without_outcome([json.loads(line) for text in texts for line in text.splitlines()]) == held(simulator)
+
+
+def test_filters_reach_the_request(export: Callable[..., dict[str, Any]], simulator: Simulator) -> None:
+    """Agent, direction, status, batch and metadata choose the calls."""
+    simulator.seed(SEEDED)
+    export(
+        agent_id="agent_surveys",
+        direction="outbound",
+        call_status=["ended"],
+        metadata={"campaign": "spring"},
+        batch_call_id="batch_1",
+    )
+    criteria = simulator.requests[0].json["filter_criteria"]
+    assert criteria["agent"] == [{"agent_id": "agent_surveys"}]
+    assert criteria["direction"]["value"] == ["outbound"]
+    assert criteria["call_status"]["value"] == ["ended"]
+    assert criteria["metadata"] == [{"key": "campaign", "type": "string", "op": "eq", "value": "spring"}]
+    assert criteria["batch_call_id"] == {"type": "string", "op": "eq", "value": "batch_1"}
+
+
+def test_an_interval_ends_before_its_end(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Two intervals that meet have each call once: the start belongs to an interval, the end to the next."""
+    simulator.seed(SEEDED)
+    middle = datetime.fromtimestamp(held(simulator)[100]["start_timestamp"] / 1000, UTC)
+    export(path=f"{tmp_path}/1", end=middle)
+    export(path=f"{tmp_path}/2", start=middle)
+    assert len(lines(tmp_path / "1")) == 100
+    assert without_outcome([*lines(tmp_path / "1"), *lines(tmp_path / "2")]) == held(simulator)
+
+
+def test_calls_without_a_start_are_written_if_wanted(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Calls that nobody answered have no time, and belong to no interval: to files of their own."""
+    simulator.seed(SEEDED)
+    summary = export(undated=True)
+    undated = without_outcome(lines(tmp_path / "calls", "undated-*.jsonl"))
+    assert undated
+    by_id = {call["call_id"]: call for call in held(simulator, dated=False)}
+    assert {call["call_id"]: call for call in undated} == by_id
+    assert summary["undated"] == len(undated)
+    assert summary["calls"] == SEEDED
+
+
+def test_an_empty_interval_is_an_empty_file(export: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Nobody looks in vain for the file of an interval without calls."""
+    assert export()["calls"] == 0
+    assert everything(tmp_path / "calls") == {"calls-00000.jsonl": b""}
+
+
+def test_the_data_interval_is_the_default(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
+    """Without start and end, the interval is that of the DAG run."""
+    simulator.seed(SEEDED)
+    now = datetime.fromtimestamp(int(clock.now()), UTC)
+    task = RetellCallsToObjectStorageOperator(task_id="export", path=str(tmp_path / "calls"))
+    task._clock = clock
+    interval = {"data_interval_start": now - timedelta(days=1), "data_interval_end": now - timedelta(hours=6)}
+    summary = task.execute(TaskInstance().context(**interval))
+    began = [call["start_timestamp"] / 1000 for call in held(simulator)]
+    low, high = (moment.timestamp() for moment in interval.values())
+    assert summary["calls"] == sum(low <= moment < high for moment in began) > 0
+
+
+# -- once and whole --------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_replaces_the_files(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """A rerun leaves no file of before, although it makes fewer, or others; what is not its own stays."""
+    simulator.seed(SEEDED)
+    export(max_file_bytes=1, undated=True)
+    assert len(everything(tmp_path / "calls")) > 3
+    (tmp_path / "calls" / "notes.txt").write_text("mine")
+    export(compression="gzip")
+    assert set(everything(tmp_path / "calls")) == {"calls-00000.jsonl.gz", "notes.txt"}
+
+
+def test_the_same_run_again_writes_the_same(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """The same calls are the same bytes."""
+    simulator.seed(SEEDED)
+    export(compression="gzip")
+    before = everything(tmp_path / "calls")
+    export(compression="gzip")
+    assert everything(tmp_path / "calls") == before
+
+
+@pytest.mark.parametrize("damage", ["truncate", "drop", 500, "empty"])
+def test_a_failure_in_the_middle_leaves_the_files_as_they_were(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, damage: Any
+) -> None:
+    """A page that cannot be had fails the run; the files of the run before are untouched, and nothing beside."""
+    simulator.seed(SEEDED)
+    export()
+    before = everything(tmp_path / "calls")
+    simulator.delete(next(iter(simulator.calls)))
+    simulator.fail(Fault(endpoint="list-calls", answer=damage, skip=2, times=None))
+    with pytest.raises(Exception, match="list-calls"):
+        export()
+    assert everything(tmp_path / "calls") == before
+
+
+@pytest.mark.parametrize("damage", ["truncate", "drop", "reset", 503, 429, "empty"])
+def test_a_page_that_fails_once_is_read_again(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, damage: Any
+) -> None:
+    """A broken answer costs a request, and no call."""
+    simulator.seed(SEEDED)
+    simulator.fail(Fault(endpoint="list-calls", answer=damage, skip=2), Fault(endpoint="get-call", answer=damage))
+    export(include=["transcript"])
+    assert [row["call_id"] for row in lines(tmp_path / "calls")] == [call["call_id"] for call in held(simulator)]
+
+
+def test_a_retry_goes_on_from_the_last_page(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """With Airflow's state store, pages that an earlier try has finished are not read again."""
+    simulator.seed(SEEDED)
+    whole = export(path=f"{tmp_path}/whole")
+    pages, store = len(simulator.requests), Store()
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3, times=1))
+    with pytest.raises(RetellServerError):
+        export(TaskInstance(try_number=1, max_tries=1), store)
+    summary = export(TaskInstance(try_number=2, max_tries=1), store)
+    # The failed request is one more; the page that was coming in when the run failed may be another.
+    assert len(simulator.requests) - pages <= pages + 2
+    assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
+    assert {**summary, "paths": []} == {**whole, "paths": []}
+    assert set(everything(tmp_path / "calls")) == {"calls-00000.jsonl"}
+
+
+def test_a_clear_reads_everything_again(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """A clear is no retry: what was read before it may have changed since."""
+    simulator.seed(SEEDED)
+    store = Store()
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3))
+    with pytest.raises(RetellServerError):
+        export(TaskInstance(try_number=1, max_tries=1), store)
+    simulator.delete(held(simulator)[0]["call_id"])
+    export(TaskInstance(try_number=2, max_tries=2), store)
+    assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
+
+
+def test_a_retry_begins_anew_when_its_pages_are_gone(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Another run that came in between has removed what the first try put aside: everything is read again."""
+    simulator.seed(SEEDED)
+    store = Store()
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3))
+    with pytest.raises(RetellServerError):
+        export(TaskInstance(try_number=1, max_tries=1), store)
+    export()
+    export(TaskInstance(try_number=2, max_tries=1), store)
+    assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
+
+
+def test_the_last_try_leaves_nothing_beside(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """What nobody will go on with is removed, with the store as without."""
+    simulator.seed(SEEDED)
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3))
+    with pytest.raises(RetellServerError):
+        export(TaskInstance(try_number=2, max_tries=1), Store())
+    assert not everything(tmp_path / "calls")
+
+
+def test_of_two_runs_at_once_the_later_one_writes(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """The earlier one sees that it was overtaken and gives way, for good; the files are those of the later one."""
+    simulator.seed(SEEDED)
+
+    class Overtaking(Store):
+        """Where the earlier run writes down its second page, the later one begins and ends."""
+
+        later: dict[str, Any] | None = None
+
+        def set(self, key: str, value: Any) -> None:
+            super().set(key, value)
+            if self.later is None and value["progress"]["chunks"]["calls"] == 2:
+                self.later = {}
+                self.later = export()
+
+    store = Overtaking()
+    with pytest.raises(RetellExportOvertakenError, match="began later"):
+        export(TaskInstance(try_number=1, max_tries=1), store)
+    assert store.later
+    assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
+    assert set(everything(tmp_path / "calls")) == {"calls-00000.jsonl"}
+
+
+# -- late arrivals ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_calls_still_going_on_at_the_edge_are_waited_for(
+    export: Callable[..., dict[str, Any]],
+    simulator: Simulator,
+    clock: SteppingClock,
+    tmp_path: Path,
+    deferrable: bool,
+) -> None:
+    """A call that began before the end of the interval is written with its end and its analysis."""
+    simulator.seed(20)
+    edge = {"from_number": "+12025550199", "to_number": "+14155550100"}
+    call_id = _create(simulator, edge)
+    clock.time.advance(10)
+    summary = export(late_arrivals=timedelta(hours=2), deferrable=deferrable, poll_interval=5)
+    (row,) = [row for row in lines(tmp_path / "calls") if row["call_id"] == call_id]
+    assert row["outcome"] == "answered"
+    assert row["call_analysis"]
+    assert summary["unfinished"] == 0
+    assert without_outcome([row]) == [
+        {k: v for k, v in simulator.call(call_id).items() if k not in TRANSCRIPT_FIELDS}
+    ]
+
+
+def test_late_arrivals_are_waited_for_only_so_long(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """A call that does not end is written as it is once the window is over, and counted as unfinished."""
+    call_id = _create(simulator, {"from_number": "+12025550199", "to_number": "+14155550191"})
+    clock.time.advance(10)
+    end = clock.now()
+    summary = export(late_arrivals=timedelta(hours=2), poll_interval=600)
+    assert clock.now() - end == pytest.approx(7200, abs=1)
+    (row,) = lines(tmp_path / "calls")
+    assert (row["call_id"], row["call_status"], row["outcome"]) == (call_id, "ongoing", None)
+    assert summary["unfinished"] == 1
+
+
+def test_nothing_is_asked_about_late_arrivals_of_long_ago(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """A backfill sends no request but for the pages."""
+    simulator.seed(20)
+    end = datetime.fromtimestamp(int(clock.now()) - 7200, UTC)
+    export(late_arrivals=timedelta(hours=2), end=end)
+    assert len(simulator.requests) == 1
+
+
+def _create(simulator: Simulator, body: dict[str, Any]) -> str:
+    import httpx  # noqa: PLC0415 (used here alone)
+
+    headers = {"authorization": "Bearer key_simulator"}
+    with httpx.Client(transport=simulator, base_url="http://simulator", headers=headers) as client:
+        return str(client.post("/v2/create-phone-call", json=body).json()["call_id"])
+
+
+# -- privacy ---------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_masked_if_wanted(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """No file holds a phone number, but for its last four digits."""
+    simulator.seed(SEEDED)
+    export(mask_numbers=True, include=["transcript"])
+    text = (tmp_path / "calls" / "calls-00000.jsonl").read_text()
+    assert "+1" not in text
+    assert {row["from_number"][:1] for row in lines(tmp_path / "calls")} == {"…"}
+
+
+def test_no_log_line_holds_a_number_or_a_word(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What people say, and their numbers, are for the files alone; so are links to recordings."""
+    caplog.set_level(logging.DEBUG)
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(50)
+    simulator.fail(Fault(endpoint="list-calls", answer=503), Fault(endpoint="get-call", answer=503, times=3))
+    export(include=["transcript"], recordings=True)
+    # httpcore's lines at DEBUG are not ours, and nobody has them on.
+    text = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("httpcore"))
+    assert text
+    for secret in ("+1", "55501", "appointment", "recording.wav", "key_simulator"):
+        assert secret not in text
+
+
+def test_recordings_are_kept_if_wanted(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Each recording is a file, named in its row; a rerun without them removes them."""
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(60)
+    summary = export(recordings=True)
+    rows = lines(tmp_path / "calls")
+    recorded = [row for row in rows if "recording_url" in row]
+    assert summary["recordings"] == len(recorded) > 0
+    for row in recorded:
+        assert row["recording_path"] == f"recordings/{row['call_id']}.wav"
+        content = (tmp_path / "calls" / row["recording_path"]).read_bytes()
+        assert content.startswith(b"RIFF")
+        assert row["call_id"].encode() in content
+    assert {r.headers.get("authorization") for r in simulator.requests if r.endpoint == "recording"} == {None}
+    export()
+    assert not list((tmp_path / "calls").glob("recordings/*"))
+
+
+def test_an_expired_link_is_asked_for_again(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """A link that has expired since the page was read is replaced by a new one; one request more for its call."""
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(10)
+    simulator.fail(Fault(endpoint="recording", answer=403))
+    summary = export(recordings=True, concurrency=1)
+    assert summary["recordings"] == sum("recording_path" in row for row in lines(tmp_path / "calls")) > 0
+    assert [request.endpoint for request in simulator.requests].count("get-call") == 1
+
+
+def test_a_recording_that_is_gone_is_no_reason_to_fail(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """A link that leads nowhere for good leaves its row without a path, and no half of a file."""
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(10)
+    simulator.fail(Fault(endpoint="recording", answer=404, times=None))
+    assert export(recordings=True)["recordings"] == 0
+    assert set(everything(tmp_path / "calls")) == {"calls-00000.jsonl"}
+
+
+def test_a_recording_that_breaks_off_is_fetched_again(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Half of a recording is none."""
+    simulator._service._recording_link_seconds = 600
+    simulator.seed(10)
+    simulator.fail(Fault(endpoint="recording", answer="truncate", times=2))
+    export(recordings=True)
+    sizes = {path.stat().st_size for path in (tmp_path / "calls").glob("recordings/*")}
+    assert len(sizes) == 1
+
+
+# -- bad input -------------------------------------------------------------------------------------------------
+
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"start": NOW - timedelta(days=1), "end": NOW - timedelta(days=2)}, "end must be later than start"),
+        ({"start": NOW - timedelta(days=1), "end": NOW - timedelta(days=1)}, "end must be later than start"),
+        ({"end": NOW + timedelta(days=1)}, "end must not lie ahead"),
+        ({"start": "yesterday"}, "start must be a datetime"),
+        ({"start": None}, "start must be given"),
+        ({"path": None}, "path must be given"),
+        ({"path": ""}, "path must be given"),
+        ({"page_size": 1001}, "page_size must be"),
+        ({"metadata": {"tags": ["a"]}}, "compares metadata with"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_sent(
+    export: Callable[..., dict[str, Any]],
+    simulator: Simulator,
+    tmp_path: Path,
+    given: dict[str, Any],
+    complaint: str,
+) -> None:
+    """An interval that cannot be, and what else cannot be meant, fails for good, without a request or a file."""
+    with pytest.raises(RetellInputError, match=complaint):
+        export(**given)
+    assert not simulator.requests
+    assert not everything(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"file_format": "csv"},
+        {"compression": "zstd"},
+        {"file_format": "parquet", "compression": "lz77"},
+        {"include": ["words"]},
+        {"concurrency": 0},
+        {"requests_per_second": -1},
+        {"max_file_bytes": 0},
+        {"page_size": 0},
+        {"late_arrivals": -1},
+    ],
+)
+def test_arguments_are_checked_when_the_dag_is_parsed(given: dict[str, Any]) -> None:
+    """What needs no rendering is checked where the mistake stands."""
+    with pytest.raises(RetellInputError):
+        RetellCallsToObjectStorageOperator(task_id="export", path="/tmp/calls", **given)  # noqa: S108 (not written)
+
+
+def test_an_empty_data_interval_is_explained(clock: SteppingClock, tmp_path: Path) -> None:
+    """A cron schedule of Airflow 3 makes data intervals without a length: the message says what to do."""
+    task = RetellCallsToObjectStorageOperator(task_id="export", path=str(tmp_path))
+    task._clock = clock
+    moment = datetime.fromtimestamp(int(clock.now()), UTC)
+    with pytest.raises(RetellInputError, match="CronDataIntervalTimetable"):
+        task.execute(TaskInstance().context(data_interval_start=moment, data_interval_end=moment))
+
+
+def test_a_destination_that_cannot_be_written_fails_before_the_first_request(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Whether it can be written is tried first."""
+    (tmp_path / "calls").write_text("a file where a folder should be")
+    with pytest.raises(RetellExportError, match="cannot be written"):
+        export()
+    assert not simulator.requests
+
+
+@pytest.mark.parametrize("path", ["nonsense://bucket/calls", "s3://no_such_connection@bucket/calls"])
+def test_a_destination_that_nobody_knows_fails_before_the_first_request(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, path: str
+) -> None:
+    """A storage that is not installed, or has no connection, is an error of the destination."""
+    with pytest.raises(RetellExportError, match="cannot be"):
+        export(path=path)
+    assert not simulator.requests
+
+
+def test_a_repeated_cursor_is_an_error(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that leads round in circles is not taken for whole."""
+    from airflow_provider_retell.simulator import filters  # noqa: PLC0415 (used here alone)
+
+    simulator.seed(SEEDED)
+    first = held(simulator)[60]
+    stuck = filters.encode_cursor((first["start_timestamp"], first["call_id"]))
+    monkeypatch.setattr(filters, "encode_cursor", lambda _: stuck)
+    with pytest.raises(RetellExportError, match="leads back"):
+        export()
+    assert not everything(tmp_path / "calls")
+
+
+def test_a_call_deleted_between_list_and_get_is_left_out(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Who deletes a call wants it nowhere; the summary counts it."""
+    simulator.seed(SEEDED)
+    simulator.fail(Fault(endpoint="get-call", answer=422, skip=3))
+    summary = export(include=["transcript"], concurrency=1)
+    assert summary["deleted"] == 1
+    assert summary["calls"] == len(lines(tmp_path / "calls")) == len(held(simulator)) - 1
+
+
+def test_an_agent_nobody_knows_is_an_error(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """A mistyped agent has no calls, which is not the same as an agent without calls."""
+    simulator.seed(SEEDED)
+    with pytest.raises(RetellNotFoundError, match="get-agent"):
+        export(agent_id="agent_mistyped")
+    assert not everything(tmp_path / "calls")
+    now = simulator.clock()
+    long_ago = datetime.fromtimestamp(now, UTC) - timedelta(days=300)
+    assert export(agent_id="agent_surveys", start=long_ago, end=long_ago + timedelta(days=1))["calls"] == 0
+
+
+def test_retell_that_is_gone_is_an_error(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """No answer at all is a transient error, and leaves nothing."""
+    simulator.fail(Fault(endpoint="*", answer="drop", times=None))
+    with pytest.raises(RetellConnectionError):
+        export()
+    assert not everything(tmp_path / "calls")
