@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-distributed reliability bench soak lint docs build constraints clean
+.PHONY: help demo test test-lowest test-distributed reliability bench bench-export soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,6 +60,9 @@ bench: $(INSTALLED) ## Measure what waiting costs, and write benchmarks/README.m
 
 soak: $(INSTALLED) ## Wait for a thousand calls among random faults for ten minutes (MINUTES=..., SEED=...)
 	PYTHONPATH=scripts $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
+
+bench-export: $(INSTALLED) ## Measure the export of 100,000 calls, and write benchmarks/export.md (some minutes)
+	AIRFLOW_HOME="$(CURDIR)/.airflow/bench" $(BIN)/python benchmarks/export.py --write
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check

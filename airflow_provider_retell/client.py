@@ -120,7 +120,7 @@ class RetellClient:
             yield self._pieces(endpoint, response)
 
     def _pieces(self, endpoint: Endpoint[None], response: httpx.Response) -> Iterator[bytes]:
-        # Translated here: where they are taken, an error of the network would look like one of what is done with them.
+        # Translated here: further out, an error of the network would pass for one of what is done with them.
         with _translated(endpoint, self.settings):
             yield from response.iter_bytes()
 

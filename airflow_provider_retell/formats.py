@@ -59,7 +59,7 @@ class JsonLines:
             for chunk in chunks:
                 file.write(chunk)
             return
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
             for chunk in chunks:
                 compressed.write(chunk)
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from airflow_provider_retell.errors import mask_numbers
-
 UNSCRUBBED: Final[Mapping[str, str | None]] = {
     "transcript": None,
     "transcript_object": None,
@@ -76,8 +74,9 @@ def mask(row: Mapping[str, Any]) -> dict[str, Any]:
 
     result: dict[str, Any] = masked(dict(row))
     for name in _NUMBERS:
-        if isinstance(result.get(name), str):
-            result[name] = mask_numbers(result[name])
+        # Whatever form it has, here it is a number.
+        if len(number := re.sub(r"\D", "", str(row.get(name)))) >= _SHORTEST:
+            result[name] = f"…{number[-4:]}"
     return result
 
 

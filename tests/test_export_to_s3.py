@@ -166,7 +166,7 @@ def test_a_table_is_what_retell_holds(
     by_arrow = [row for path in paths for row in pq.read_table(path).to_pylist()]
     assert len(by_arrow) == summary["calls"] == CALLS
     assert {row["call_id"]: rebuilt(row) for row in by_arrow} == wanted
-    by_duckdb = duckdb.sql(f"SELECT * FROM read_parquet({[str(path) for path in paths]!r})")
+    by_duckdb = duckdb.read_parquet([str(path) for path in paths])
     names = by_duckdb.columns
     assert {row[0]: rebuilt(dict(zip(names, row, strict=True))) for row in by_duckdb.fetchall()} == wanted
     assert len(faults_met(simulator)) == 16
@@ -182,7 +182,7 @@ def test_a_rerun_leaves_no_file_of_before(
     before = store.names()
     assert sum(name.startswith("calls-") for name in before) > 1
     recordings = {name for name in before if name.startswith("recordings/")}
-    simulator.delete(sorted(recordings)[0].removeprefix("recordings/").removesuffix(".wav"))
+    simulator.delete(min(recordings).removeprefix("recordings/").removesuffix(".wav"))
     export(file_format="parquet", recordings=True)
     assert store.names() == ["calls-00000.parquet", *sorted(recordings)[1:]]
 

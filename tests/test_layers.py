@@ -82,7 +82,7 @@ def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> Non
 
 @pytest.mark.parametrize("module", ["operators", "sensors", "transfers"])
 def test_a_dag_file_costs_little(module: str) -> None:
-    """Parsing a DAG builds no HTTP client and no pydantic model, and needs no extra: the DAG processor does so all day."""
+    """Parsing a DAG, all day long, builds no HTTP client and no pydantic model, and imports no extra."""
     optional = ("pyarrow", "duckdb", "s3fs", f"{PACKAGE.name}.client")
     run(f"import {PACKAGE.name}.{module}; sys.exit(bool(set({optional!r}) & set(sys.modules)))")
     run(
