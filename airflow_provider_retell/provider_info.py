@@ -31,6 +31,15 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
         "config": provider_config(),
+        "transfers": [
+            {
+                "source-integration-name": _INTEGRATION,
+                "target-integration-name": "Common IO",
+                "python-module": f"{_PACKAGE}.transfers",
+            }
+        ],
+        "asset-uris": [{"schemes": ["retell"], "handler": f"{_PACKAGE}.asset_uris.sanitize_uri"}],
+        "dataset-uris": [{"schemes": ["retell"], "handler": f"{_PACKAGE}.asset_uris.sanitize_uri"}],  # Airflow 2
         "extra-links": [f"{_PACKAGE}.links.RetellCallLink"],
         "connection-types": [
             {

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_retell.arguments import SensorArguments
+from airflow_provider_retell.assets import announcing
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
@@ -96,6 +97,7 @@ class RetellCallSensor(BaseSensorOperator):
             ids = call_ids(self.call_id)
             self.call_id = ids[0] if isinstance(self.call_id, str | Mapping) else ids
 
+    @announcing
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
         if is_dry(self.call_id):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator, Context, conf
 
+from airflow_provider_retell.assets import announce_export
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.details import CONCURRENCY, Pace
@@ -194,11 +195,13 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
                     save=journal.save,
                     clock=self._clock,
                 )
-                return export.run()
+                summary = export.run()
         except BaseException as error:
             if not keep or isinstance(error, AirflowFailException):
                 destination.abandon()
             raise
+        announce_export(context, self.outlets, summary, retell_conn_id=self.retell_conn_id)
+        return summary
 
     # -- steps ---------------------------------------------------------------------------------------------
 

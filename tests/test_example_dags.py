@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,6 +121,41 @@ def test_the_outcome_chooses_what_follows(
     done = run("branch_on_outcome", to_number=SCENARIOS[scenario].number)
     assert done.state == "success"
     assert {task for task, state in done.states.items() if state == "success"} == {"call", "choose", follows}
+
+
+def test_finished_calls_are_told_of(run: Callable[..., SimpleNamespace]) -> None:
+    """Each call that is over makes an event, with its id and outcome, of the asset that its outcome names."""
+    from airflow.models.asset import AssetEvent  # noqa: PLC0415 (Airflow's home is set in conftest)
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    done = run("calls_then_analysis")
+    assert done.state == "success"
+    told = {row["call_id"]: row["outcome"] for row in done.result("wait")[0]}
+    assert sorted(told.values()) == ["answered", "no_answer", "voicemail"]
+    with create_session() as session:
+        events = [(event.uri, event.extra) for event in session.query(AssetEvent).order_by(AssetEvent.id)]
+    assert sorted(uri for uri, _ in events) == sorted(f"retell://retell_default/calls/{o}" for o in told.values())
+    assert {extra["call_id"]: extra["outcome"] for _, extra in events} == told
+
+
+def test_a_night_is_exported_summarised_and_drawn(
+    run: Callable[..., SimpleNamespace], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three thousand seeded calls, those of yesterday are in a file, in the summary, and in a picture."""
+    simulator.seed(3000)
+    monkeypatch.setenv("RETELL_EXPORTS", str(tmp_path))
+    done = run("nightly_export")
+    assert done.state == "success"
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    began = [call.connected_at for call in simulator.calls.values()]
+    calls = sum(midnight - 86400 <= moment < midnight for moment in began)
+    assert calls > 500
+    (exported,), (rows,) = (done.result(task) for task in ("export", "summarise"))
+    assert exported["calls"] == calls == sum(row[2] for row in rows)
+    assert round(exported["cost_cents"]) == round(100 * sum(row[4] for row in rows))
+    folder = tmp_path / f"{datetime.fromtimestamp(midnight - 1, UTC):%Y-%m-%d}"
+    assert {path.name for path in folder.iterdir()} == {"calls-00000.parquet", "outcomes.png"}
+    assert (folder / "outcomes.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

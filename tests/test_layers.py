@@ -13,7 +13,7 @@ PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
     __init__ clock connection errors metrics options versions
-    columns identifiers intent interval outcomes privacy provider_info tally
+    asset_uris assets columns identifiers intent interval outcomes privacy provider_info tally
     formats models retry_policy
     endpoints limits rows waiting
     answers arguments details flows repeating
@@ -74,7 +74,7 @@ def test_the_pytest_plugin_costs_nothing_until_it_is_used() -> None:
     run(f"import {PACKAGE.name}.testing; sys.exit(bool({heavy} & set(sys.modules)))")
 
 
-@pytest.mark.parametrize("module", ["__init__", "provider_info", "connection"])
+@pytest.mark.parametrize("module", ["__init__", "provider_info", "connection", "asset_uris"])
 def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> None:
     """Airflow loads the provider's metadata in every process, while it is being imported itself."""
     run(f"import {PACKAGE.name}.{module}; sys.exit('airflow' in sys.modules)")

@@ -1,0 +1,19 @@
+"""What a URI of the scheme ``retell`` looks like. Airflow asks while it reads DAGs: imports nothing of Airflow."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Return a URI such as ``retell://retell_default/calls`` as Airflow keeps it.
+
+    Raises:
+        ValueError: It names no connection, or not what of it is meant.
+    """
+    if not uri.netloc or "@" in uri.netloc or uri.path in {"", "/"}:
+        raise ValueError(
+            "URI format retell:// must name a connection and what of it is meant, without a user or a key, "
+            "as retell://retell_default/calls"
+        )
+    return uri

@@ -1,0 +1,116 @@
+"""Assets: what DAGs that analyse calls are scheduled on.
+
+A task with outlets says, when it succeeds, what it has seen of which calls. An ``Asset`` gets one event of a task
+instance; an ``AssetAlias`` gets one for each call.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ANNOUNCING: Final = "_retell_announcing"
+
+NAMED_CALLS: Final = 1000
+"""How many calls the event of an ``Asset`` names at the most; it counts them all."""
+
+
+def calls_uri(retell_conn_id: str, outcome: str) -> str:
+    """Return the URI of the asset whose events are calls that went so.
+
+    >>> calls_uri("retell_default", "answered")
+    'retell://retell_default/calls/answered'
+    """
+    return f"retell://{retell_conn_id}/calls/{outcome}"
+
+
+def exports_uri(retell_conn_id: str) -> str:
+    """Return the URI of the asset whose events are exports."""
+    return f"retell://{retell_conn_id}/exports"
+
+
+def announcing(method: Callable[P, T]) -> Callable[P, T]:
+    """Let an operator's method that returns rows of calls tell its outlets of them."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def announced(*args: P.args, **kwargs: P.kwargs) -> T:
+        given = signature.bind(*args, **kwargs).arguments
+        operator, context = given["self"], given["context"]
+        nested = vars(operator).get(_ANNOUNCING, False)
+        vars(operator)[_ANNOUNCING] = True
+        try:
+            result = method(*args, **kwargs)
+        finally:
+            vars(operator)[_ANNOUNCING] = nested
+        if nested:  # the method that called this one returns the same rows
+            return result
+        rows = [result] if isinstance(result, Mapping) else cast("Sequence[Mapping[str, Any]]", result)
+        announce_calls(context, operator.outlets, rows, retell_conn_id=operator.retell_conn_id)
+        return result
+
+    return announced
+
+
+def announce_calls(
+    context: Mapping[str, Any],
+    outlets: Iterable[Any],
+    rows: Sequence[Mapping[str, Any]] | None,
+    *,
+    retell_conn_id: str,
+) -> None:
+    """Tell outlets of calls: ids and outcomes, no numbers and nothing that was said.
+
+    Args:
+        context: Airflow's, of the running task.
+        outlets: The task's.
+        rows: The calls as rows.
+        retell_conn_id: Names the assets of an ``AssetAlias``.
+    """
+    calls = {str(row["call_id"]): row.get("outcome") for row in rows or ()}
+    over = {call_id: outcome for call_id, outcome in calls.items() if outcome is not None}
+    for outlet, accessor in _accessors(context, outlets):
+        if isinstance(outlet, AssetAlias):
+            for call_id, outcome in over.items():
+                asset = Asset(uri=calls_uri(retell_conn_id, outcome))
+                accessor.add(asset, extra={"call_id": call_id, "outcome": outcome})
+        else:
+            accessor.extra.update(_told(calls))
+
+
+def _told(calls: Mapping[str, Any]) -> dict[str, Any]:
+    if len(calls) == 1:
+        ((call_id, outcome),) = calls.items()
+        return {"call_id": call_id, "outcome": outcome}
+    told: dict[str, Any] = {"outcomes": dict(Counter(str(outcome) for outcome in calls.values()))}
+    return told | ({"calls": dict(calls)} if len(calls) <= NAMED_CALLS else {})
+
+
+def announce_export(
+    context: Mapping[str, Any], outlets: Iterable[Any], summary: Mapping[str, Any], *, retell_conn_id: str
+) -> None:
+    """Tell outlets of an export: its summary."""
+    for outlet, accessor in _accessors(context, outlets):
+        if isinstance(outlet, AssetAlias):
+            accessor.add(Asset(uri=exports_uri(retell_conn_id)), extra=dict(summary))
+        else:
+            accessor.extra.update(summary)
+
+
+def _accessors(context: Mapping[str, Any], outlets: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    for outlet in outlets:
+        try:
+            yield outlet, events[outlet]
+        except (AttributeError, KeyError, TypeError):
+            continue  # an outlet that has no events, such as a table of Airflow's lineage
