@@ -18,7 +18,7 @@ import httpx
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import DAGS, SteppingClock, TaskInstance
+from conftest import DAGS, HOME, SteppingClock, TaskInstance
 from retell.types import PhoneCallResponse
 from test_layers import LEVEL
 
@@ -26,6 +26,7 @@ import airflow_provider_retell
 from airflow_provider_retell import connection, endpoints, errors
 from airflow_provider_retell.arguments import CallFilters
 from airflow_provider_retell.client import RetellClient
+from airflow_provider_retell.columns import COLUMNS, SCHEMA_VERSION
 from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -33,6 +34,7 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellStatusError,
 )
+from airflow_provider_retell.files import Destination
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY
 from airflow_provider_retell.key_check import check_key
@@ -46,12 +48,16 @@ from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, RealClock, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
+from airflow_provider_retell.tally import Tally
+from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 
 ROOT = Path(__file__).resolve().parent.parent
-PATHS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_dags/*.md")]
+FOLDERS = (ROOT, ROOT / "docs", ROOT / "benchmarks", ROOT / "example_dags")
+PATHS = [path for folder in FOLDERS for path in folder.glob("*.md")]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 OPERATORS, CONNECTION = PAGES["docs/operators.md"], PAGES["docs/connection.md"]
 SENSOR, HOOK = PAGES["docs/sensor.md"], PAGES["docs/hook.md"]
+EXPORT = PAGES["docs/export.md"]
 ERRORS, OUTCOMES = PAGES["docs/errors.md"], PAGES["docs/outcomes.md"]
 FROM = "+14155550199"
 
@@ -161,6 +167,28 @@ def test_the_worked_example_of_waiting_is_right(
     minutes, seconds = divmod(int(sum(clock.slept)), 60)
     assert f" 10:{minutes:02}:{seconds:02} " in sentence
     assert sentence in plain(section(OPERATORS, "Waiting"))
+
+
+# -- export.md -----------------------------------------------------------------------------------------------
+
+
+def test_every_argument_of_the_export_is_documented_with_its_default() -> None:
+    """The table has the arguments of the signature, no others, in its order, each with its default."""
+    listed = [line[:2] for line in table(section(EXPORT, "Arguments"), "argument")]
+    assert listed == arguments(RetellCallsToObjectStorageOperator.__init__)
+
+
+def test_every_column_is_documented_with_its_type() -> None:
+    """The table has the columns that a Parquet file has, in their order."""
+    listed = [line[:2] for line in table(section(EXPORT, "Parquet"), "column")]
+    assert listed == [[column.name, column.kind.value] for column in COLUMNS]
+    assert f"(today {SCHEMA_VERSION})" in section(EXPORT, "Parquet")
+
+
+def test_every_key_of_the_summary_is_documented() -> None:
+    """The table has what XCom gets."""
+    listed = {word for line in table(section(EXPORT, "Result"), "key") for word in re.findall(r"\w+", line[0])}
+    assert listed == {"paths", *Tally().summary()}
 
 
 # -- connection.md -------------------------------------------------------------------------------------------
@@ -432,6 +460,16 @@ class World:
         self.clock.sleep(7200)
         self.run(create(self.clock), try_number=2)
 
+    def no_folder(self) -> None:
+        Destination("/dev/null/calls", token="run").claim()
+
+    def overtaken(self) -> None:
+        self.monkeypatch.chdir(HOME)
+        earlier = Destination("calls", token="earlier")
+        for run in (earlier, Destination("calls", token="later")):
+            run.claim()
+        earlier.check()
+
     def not_ours(self) -> None:
         self.store.set(STORE_KEY, "something else")
         self.run(create(self.clock), try_number=2)
@@ -452,6 +490,8 @@ WRONG: dict[str, list[Callable[[World], Any]]] = {
     "RetellCallError": [World.busy],
     "RetellCallTimeoutError": [World.too_long],
     "RetellCallFinalError": [World.busy_for_a_sensor, World.deleted, World.lost, World.not_ours],
+    "RetellExportError": [World.no_folder],
+    "RetellExportOvertakenError": [World.overtaken],
 }
 
 
@@ -484,12 +524,13 @@ def test_python_compiles(page: str, number: int, code: str) -> None:
 
 @pytest.mark.parametrize(("page", "number", "code"), DAG_FILES)
 def test_a_dag_is_one_for_airflow(page: str, number: int, code: str, tmp_path: Path) -> None:
-    """Every block with a DAG, saved as a file, gives Airflow a DAG, without an error or a warning."""
+    """Every block with a DAG, saved as a file, gives Airflow its DAGs, without an error or a warning."""
     path = tmp_path / f"{Path(page).stem}_{number}.py"
     path.write_text(code)
     bag = DagBag(tmp_path, collect_dags=False)
     dags = bag.process_file(str(path), safe_mode=True)
-    assert (len(dags), bag.import_errors, bag.captured_warnings) == (1, {}, {})
+    written = len(re.findall(r"@dag|\bDAG\(", code))
+    assert (len(dags), bag.import_errors, bag.captured_warnings) == (written, {}, {})
 
 
 RUN_ELSEWHERE = {"docs/simulator.md": "test_simulator_docs.py", "docs/testing.md": "test_docs_dags.py"}
