@@ -65,7 +65,7 @@ def export(_: str, folder: str, **given: Any) -> int:
     class TaskInstance:
         try_number, max_tries = 1, 0
 
-    times = {"start": START, "end": END, "late_arrivals": 0}
+    times: dict[str, Any] = {"start": START, "end": END, "late_arrivals": 0}
     operator = RetellCallsToObjectStorageOperator(task_id="export", path=folder, **times, **given)
     return int(operator.execute({"ti": TaskInstance()})["calls"])  # type: ignore[typeddict-item]
 

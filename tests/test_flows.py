@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from airflow_provider_retell.errors import (
     RetellRateLimitError,
     RetellServerError,
 )
-from airflow_provider_retell.flows import Flow, HungUp, hang_up, read_calls
+from airflow_provider_retell.flows import Flow, HungUp, Sweeps, hang_up, read_calls
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 Run = Callable[[Flow[Any]], Any]
@@ -262,3 +264,16 @@ def test_a_call_that_may_still_live_is_an_error(
     simulator.fail(Fault(endpoint=endpoint, answer=500))
     with pytest.raises(RetellServerError):
         run(hang_up(call_id, leave_registered=True))
+
+
+def test_each_beginning_reads_other_calls_first() -> None:
+    """A rescheduled sensor begins anew each time: it must not look at the same twenty calls for ever."""
+    ids = [f"call_{number}" for number in range(1000)]
+    firsts = set()
+    for _ in range(5):
+        listing, single, *_ = islice(Sweeps().sweep(ids), 2)
+        asked = next(listing)
+        with suppress(StopIteration):
+            listing.send(asked.read({"items": []}))
+        firsts.add(next(single).path)
+    assert len(firsts) > 1
