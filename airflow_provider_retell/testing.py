@@ -20,7 +20,7 @@ MANY = 10_000
 
 
 @pytest.fixture
-def retell_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+def retell_simulator() -> Iterator[Simulator]:
     """Stand in for Retell: the connection ``retell_default`` leads to a simulator, and no task waits.
 
     ``retell_simulator.play(number, "dial_busy")`` chooses what becomes of calls to a number;
@@ -31,7 +31,8 @@ def retell_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
 
     clock = ManualClock()
     simulator = Simulator(clock=clock, concurrency_limit=MANY)
-    with simulator.serve() as url:
+    # Not the test's own monkeypatch, which it may undo.
+    with simulator.serve() as url, pytest.MonkeyPatch.context() as monkeypatch:
         fields = json.loads(simulator.connection(url)) | {"extra": {"max_retry_delay": 0}}
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
         _hurry(clock, monkeypatch)

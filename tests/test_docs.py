@@ -533,7 +533,7 @@ def test_a_dag_is_one_for_airflow(page: str, number: int, code: str, tmp_path: P
     assert (len(dags), bag.import_errors, bag.captured_warnings) == (written, {}, {})
 
 
-RUN_ELSEWHERE = {"docs/simulator.md": "test_simulator_docs.py", "docs/testing.md": "test_docs_dags.py"}
+RUN_ELSEWHERE = {"docs/simulator.md": "test_simulator_docs.py", "docs/testing.md": "test_testing.py"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_ELSEWHERE])
