@@ -48,7 +48,7 @@ def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     waited: defaultdict[str, float] = defaultdict(float)
 
-    async def asleep(seconds: float) -> None:
+    async def asleep(_: Any, seconds: float) -> None:
         clock.advance(seconds)
 
     def poked(sensor: RetellCallSensor, *_: Any) -> float:
@@ -60,8 +60,10 @@ def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             raise kind("The simulated calls are not over in time.")
         return 0.0
 
-    monkeypatch.setattr(SYSTEM_CLOCK, "now", clock)
-    monkeypatch.setattr(SYSTEM_CLOCK, "sleep", clock.advance)
-    monkeypatch.setattr(SYSTEM_CLOCK, "asleep", asleep)
+    # The class, because Airflow 3.0 runs copies of the tasks, and of their clocks.
+    system_clock = type(SYSTEM_CLOCK)
+    monkeypatch.setattr(system_clock, "now", lambda _: clock())
+    monkeypatch.setattr(system_clock, "sleep", lambda _, seconds: clock.advance(seconds))
+    monkeypatch.setattr(system_clock, "asleep", asleep)
     # A sensor that is not deferred sleeps in Airflow's own loop.
     monkeypatch.setattr(RetellCallSensor, "_get_next_poke_interval", poked)
