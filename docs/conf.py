@@ -25,4 +25,5 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_copy_source = False
+html_show_copyright = False
 html_extra_path = ["site"]  # the root of the site leads to the first page

@@ -37,6 +37,12 @@ def test_documentation_names_every_option(capsys: pytest.CaptureFixture[str]) ->
         assert f"`{option}" in DOCS, option
 
 
+def test_documentation_names_all_that_a_simulator_can_do() -> None:
+    """Every public method and attribute of `Simulator` is in docs/simulator.md."""
+    for name in vars(Simulator).keys() - {"handle_request", "handle_async_request"}:
+        assert name[0] == "_" or re.search(rf"\b{name}\b", DOCS), name
+
+
 def test_documented_faults_can_be_had() -> None:
     """Every fault in the table of docs/simulator.md is accepted by the command line."""
     faults = re.findall(r"^\| `([a-z*-]+:[^`]+)` \|", DOCS, flags=re.MULTILINE)
