@@ -14,7 +14,7 @@ from typing import Final
 import psutil
 
 PAGE: Final = Path(__file__).parent / "README.md"
-VERSIONS: Final = ("apache-airflow", "apache-airflow-task-sdk", "httpx", "pydantic", "tenacity", "retell-sdk")
+VERSIONS: Final = ("apache-airflow", "apache-airflow-task-sdk", "httpx", "pydantic", "retell-sdk")
 PARTS: Final = ("imports", "throughput", "waiting", "stack")
 HEAD: Final = (
     "| figure | measured | goal | reached | beside it, in the same run |\n| --- | --- | --- | --- | --- |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Mapping
@@ -55,6 +56,10 @@ class RetellProcess:
     def __exit__(self, *_: object) -> None:
         self._pipe.send(None)
         self._process.join()
+
+    def with_extra(self, **extra: Any) -> str:
+        """Return the Airflow connection with more settings."""
+        return json.dumps(json.loads(self.connection) | {"extra": extra})
 
     def ask(self, task: Callable[Concatenate[Simulator, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have a function of a module run there, with the simulator before its other arguments."""

@@ -57,10 +57,11 @@ def test_imports_point_one_way(module: str) -> None:
         assert LEVEL[below] < LEVEL[module]
 
 
-def test_one_module_sends() -> None:
-    """Only the client and the simulator import httpx: whatever is sent goes through the client's rules."""
-    senders = {path for path in PACKAGE.rglob("*.py") if any(n.split(".")[0] == "httpx" for n in imported(path))}
-    assert {path for path in senders if "simulator" not in path.parts} == {PACKAGE / "client.py"}
+@pytest.mark.parametrize(("library", "module"), [("httpx", "client"), ("pydantic", "models")])
+def test_a_heavy_library_is_the_business_of_one_module(library: str, module: str) -> None:
+    """What is sent goes through the client's rules, and who needs no models does not pay for them."""
+    users = {path for path in PACKAGE.rglob("*.py") if any(n.split(".")[0] == library for n in imported(path))}
+    assert {path for path in users if "simulator" not in path.parts} == {PACKAGE / f"{module}.py"}
 
 
 def run(code: str) -> None:
@@ -80,14 +81,8 @@ def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> Non
     run(f"import {PACKAGE.name}.{module}; sys.exit('airflow' in sys.modules)")
 
 
-@pytest.mark.parametrize("module", ["operators", "sensors", "transfers"])
+@pytest.mark.parametrize("module", ["operators", "sensors", "hooks", "transfers"])
 def test_a_dag_file_costs_little(module: str) -> None:
-    """Parsing a DAG, all day long, builds no HTTP client and no pydantic model, and imports no extra."""
-    optional = ("pyarrow", "duckdb", "s3fs", f"{PACKAGE.name}.client")
-    run(f"import {PACKAGE.name}.{module}; sys.exit(bool(set({optional!r}) & set(sys.modules)))")
-    run(
-        f"import pydantic, {PACKAGE.name}.{module}; from {PACKAGE.name} import models; "
-        # Before 2.3 pydantic builds a model when it is defined, whatever it is told.
-        "sys.exit(tuple(map(int, pydantic.VERSION.split('.')[:2])) >= (2, 3) and any("
-        "getattr(model, '__pydantic_complete__', False) is True for model in vars(models).values()))"
-    )
+    """Parsing a DAG loads neither models nor client, trigger or extras: the DAG processor does so all day."""
+    late = [f"{PACKAGE.name}.{name}" for name in ("client", "models", "triggers")] + ["pyarrow", "duckdb", "s3fs"]
+    run(f"import {PACKAGE.name}.{module}; sys.exit([name for name in {late} if name in sys.modules] or 0)")
