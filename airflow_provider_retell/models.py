@@ -23,10 +23,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
 
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of

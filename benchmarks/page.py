@@ -27,7 +27,7 @@ def write(part: str) -> None:
     for figure in importlib.import_module(f"benchmarks.{part}").figures():
         print(figure.line, flush=True)
         lines.append(figure.line)
-    begin, end = f"<!-- {part}: written by make bench -->", f"<!-- end of {part} -->"
+    begin, end = marks(part)
     text = "\n".join([begin, "", *lines, "", machine(), "", end])
     page, places = re.subn(
         f"{re.escape(begin)}.*{re.escape(end)}", lambda _: text, PAGE.read_text(), flags=re.DOTALL
@@ -35,6 +35,11 @@ def write(part: str) -> None:
     if places != 1:
         raise RuntimeError(f"{PAGE.name} has no place for {part}.")
     PAGE.write_text(page)
+
+
+def marks(part: str) -> tuple[str, str]:
+    """Return the lines between which a part's figures stand."""
+    return f"<!-- {part}: written by make bench -->", f"<!-- end of {part} -->"
 
 
 def machine() -> str:

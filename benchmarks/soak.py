@@ -24,7 +24,6 @@ from benchmarks import retell, soak_plan
 from benchmarks.retell import RetellProcess
 from benchmarks.soak_plan import ANALYSIS_TIMEOUT, CALM, CLIENT_TIMEOUT, Wait
 
-WAITS: Final = 1000
 LATE: Final = 45.0
 """Seconds after which an event counts as late: several polls in a row may have failed."""
 CLOCKS: Final = 0.05
@@ -106,10 +105,10 @@ async def soak(process: RetellProcess, dice: Random, planned: Sequence[Wait], se
     return ended
 
 
-def run(*, listed: bool, seed: int, seconds: float) -> bool:
+def run(count: int, *, listed: bool, seed: int, seconds: float) -> bool:
     """Soak in one of the two worlds that may be Retell's, tell what happened, and return whether all was right."""
     dice = Random(seed)  # noqa: S311 (no secrets are drawn here)
-    numbers = soak_plan.scenarios(dice, WAITS, seconds)
+    numbers = soak_plan.scenarios(dice, count, seconds)
     with RetellProcess(numbers=numbers, dial_delay=0, list_registered=listed) as process:
         begin = time.time()
         process.ask(retell.register, list(numbers))
@@ -136,7 +135,7 @@ def run(*, listed: bool, seed: int, seconds: float) -> bool:
         flush=True,
     )
     for wait, problem in wrong[:20]:
-        print(f"  {', '.join(wait.call_ids[:3])}: {problem}", flush=True)
+        print(f"  waited for {wait.wait_for}: {wait.statuses or wait.call_ids}: {problem}", flush=True)
     return not wrong
 
 
@@ -149,12 +148,14 @@ def main() -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of each of the two worlds")
+    parser.add_argument("--waits", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="airflow-soak-") as home:
         os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
         right = [
-            run(listed=listed, seed=chosen.seed, seconds=chosen.minutes * 60 - CALM) for listed in (True, False)
+            run(chosen.waits, listed=listed, seed=chosen.seed, seconds=chosen.minutes * 60 - CALM)
+            for listed in (True, False)
         ]
     return 0 if all(right) else 1
 

@@ -23,6 +23,7 @@ CALM: Final = 60.0
 CALM_SHARE: Final = 0.3
 """How much of the time all is well."""
 HALF: Final = 0.5
+OVER: Final = ("ended", "error", "not_connected")
 
 KnownCall = tuple[str, float, str, float | None]
 """The id of a call, when it ends, its status then, and when its analysis comes, if ever."""
@@ -53,7 +54,7 @@ class Wait:
 
 def scenarios(dice: Random, count: int, seconds: float) -> dict[str, Scenario]:
     """Return numbers whose calls end in all the ways there are, at any time of the given seconds."""
-    kinds = [it for it in SCENARIOS.values() if it.reason != "registered_call_timeout"]
+    kinds = [it for it in SCENARIOS.values() if it.status in OVER and it.reason != "registered_call_timeout"]
     made = {}
     for number in retell.numbers(count):
         kind = dice.choice(kinds)
@@ -102,12 +103,13 @@ def faults(dice: Random) -> list[Fault]:
 
 
 def waits(dice: Random, known: Sequence[KnownCall], begin: float, seconds: float) -> Iterator[Wait]:
-    """Yield a thousand waits: most for one call, some for many, some that must not end well."""
+    """Yield a wait for each call: most for one call, some for many, some that must not end well."""
     never = begin + seconds + CALM
     statuses = {call_id: status for call_id, _, status, _ in known}
     for place, (call_id, ended, _, analyzed) in enumerate(known):
         kind = dice.random()
-        some = tuple(it[0] for it in dice.sample(known, dice.choice([2, 10, 100]))) if kind < 0.05 else (call_id,)  # noqa: PLR2004
+        others = dice.sample(known, min(len(known), dice.choice([2, 10, 100])))
+        some = tuple(it[0] for it in others) if kind < 0.05 else (call_id,)  # noqa: PLR2004 (shares of the kinds)
         usual = Wait(
             call_ids=some,
             ending="over",
