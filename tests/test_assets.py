@@ -23,10 +23,9 @@ ASSET, ALIAS = Asset("retell://retell_default/calls"), AssetAlias("finished")
 
 def told(events: Any, alias: AssetAlias = ALIAS) -> list[tuple[str, dict[str, Any]]]:
     """Return what an alias was told: of which asset, and what."""
-    return [
-        (getattr(event, "dest_asset_uri", None) or event.dest_asset_key.uri, event.extra)
-        for event in events[alias].asset_alias_events
-    ]
+    if AIRFLOW_2:
+        return [(event["dest_dataset_uri"], event["extra"]) for event in events[alias].dataset_alias_events]
+    return [(event.dest_asset_key.uri, event.extra) for event in events[alias].asset_alias_events]
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -119,6 +118,7 @@ def test_uris_are_kept_as_they_are(uri: str) -> None:
     assert Asset(uri=uri).uri == uri
 
 
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 warns")
 @pytest.mark.filterwarnings("ignore:An Asset URI should not contain a password")
 @pytest.mark.parametrize(
     "uri", ["retell://", "retell://retell_default", "retell://retell_default/", "retell:///calls"]
@@ -129,6 +129,7 @@ def test_a_uri_that_says_too_little_is_refused(uri: str) -> None:
         Asset(uri=uri)
 
 
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 warns")
 def test_a_key_has_no_place_in_a_uri() -> None:
     """URIs are shown to everybody."""
     with pytest.raises(ValueError, match="without a user or a key"):
