@@ -45,6 +45,12 @@ class AirflowApi:
         self, dag_id: str, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None
     ) -> str:
         """Start a run as soon as the DAG is parsed, and return its id."""
+        self.unpause(dag_id)
+        body = {"conf": dict(conf or {}), "logical_date": logical_date and logical_date.isoformat()}
+        return str(self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG run by itself, as soon as it is parsed."""
 
         def parsed() -> bool:
             if broken := self._ask("GET", "/api/v2/importErrors")["import_errors"]:
@@ -53,8 +59,18 @@ class AirflowApi:
 
         self._wait_until(parsed, f"There is no DAG {dag_id!r}")
         self._ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
-        body = {"conf": dict(conf or {}), "logical_date": logical_date and logical_date.isoformat()}
-        return str(self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def first_run(self, dag_id: str) -> str:
+        """Return the id of the run that a DAG has started by itself, as soon as there is one."""
+        runs: list[str] = []
+
+        def started() -> bool:
+            found = self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+            runs.extend(str(run["dag_run_id"]) for run in found)
+            return bool(runs)
+
+        self._wait_until(started, f"No run of {dag_id!r}")
+        return runs[0]
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return `queued`, `running`, `success` or `failed`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def simulator() -> Simulator:
 def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """A real Airflow whose connection leads to the simulator."""
     dags: Path = tmp_path_factory.mktemp("dags")
+    shutil.copy(Path(__file__).parent.parent / "example_dags" / "calls_then_analysis.py", dags)
     (dags / "calls.py").write_text(
         DAG.replace('DAG("calls")', 'DAG("calls", params={"people": [], "agent_id": ""})')
     )
@@ -126,6 +128,17 @@ def test_a_wait_survives_a_triggerer_that_dies(airflow: AirflowStack, simulator:
     assert airflow.wait_for_run("calls", run_id, timeout=120) == "success"
     assert len(simulator.calls) == before + 3
     assert not [request for request in simulator.requests if request.endpoint == "stop-call"]
+
+
+def test_calls_that_are_over_start_the_dag_that_analyses_them(airflow: AirflowStack) -> None:
+    """Nobody triggers the second DAG: it starts when the calls of the first are over, with each one's outcome."""
+    airflow.unpause("retell_analysis")
+    run_id = airflow.trigger("retell_campaign")
+    assert airflow.wait_for_run("retell_campaign", run_id, timeout=120) == "success"
+    rows = airflow.xcom("retell_campaign", run_id, "wait")
+    started = airflow.first_run("retell_analysis")
+    assert airflow.wait_for_run("retell_analysis", started, timeout=60) == "success"
+    assert airflow.xcom("retell_analysis", started, "analyse") == Counter(row["outcome"] for row in rows)
 
 
 def test_a_refusal_is_final_and_tells_no_secret(airflow: AirflowStack, simulator: Simulator) -> None:
