@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-distributed reliability bench bench-export soak lint docs build constraints clean
+.PHONY: help demo test test-lowest test-distributed test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,16 @@ test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: Pos
 	fi
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(DISTRIBUTED)/bin/python -m pytest -rP -m distributed \
 		tests/test_distributed.py
+
+test-ui: $(INSTALLED) chromium ## Walk the way of a new user through Airflow's pages in a headless browser (two minutes)
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m ui tests/test_ui.py
+
+images: $(INSTALLED) chromium ## Walk the same way, and keep what is seen in docs/images
+	$(BIN)/python scripts/new_user.py
+
+chromium:
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { sudo=$$(command -v sudo || true); \
+		$$sudo apt-get update --quiet && $$sudo apt-get install --yes --no-install-recommends chromium fonts-inter; }
 
 reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py

@@ -63,6 +63,7 @@ class AirflowStack(AirflowApi):
         home: The folder of the database and all logs, kept at the end; by default a temporary one.
         env: More environment variables for every process, such as `AIRFLOW_CONN_...`.
         patience: Seconds to wait for the components to come up and for a DAG to be parsed.
+        python: The interpreter of the environment that Airflow is taken from, by default this one.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class AirflowStack(AirflowApi):
         home: Path | None = None,
         env: Mapping[str, str] | None = None,
         patience: float = 120,
+        python: Path | str = sys.executable,
     ) -> None:
         api_port, *self._log_ports = free_ports(3)
         self.url = f"http://{LOOPBACK}:{api_port}"
@@ -80,6 +82,7 @@ class AirflowStack(AirflowApi):
         self._home = home
         self._more_env = dict(env or {})
         self._commands: dict[str, tuple[str, ...]] = {name: (name,) for name in COMPONENTS}
+        self._python = str(python)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, datetime] = {}
         self._logged: dict[str, int] = {}
@@ -92,9 +95,7 @@ class AirflowStack(AirflowApi):
             self._env = self._environment()
             undo.callback(self._end_all)
             self._spawn("api-server")
-            if self._spawn("db", "db", "migrate").wait(self._patience) != 0:
-                raise self._error("The database could not be made", "db")
-            del self._running["db"]
+            self.command("db", "migrate")
             for name in COMPONENTS[1:]:
                 self._spawn(name)
             for name in COMPONENTS:
@@ -114,6 +115,13 @@ class AirflowStack(AirflowApi):
         """
         self._spawn(name, *command)
         self._wait_until_healthy(name)
+
+    def command(self, name: str, *arguments: str) -> None:
+        """Run an `airflow` command to its end."""
+        code = self._spawn(name, name, *arguments).wait(self._patience)
+        del self._running[name]
+        if code != 0:
+            raise self._error(f"airflow {name} {' '.join(arguments)} has ended with exit code {code}", name)
 
     def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> None:
         """End a component and wait until none of its processes is left.
@@ -192,7 +200,7 @@ class AirflowStack(AirflowApi):
         with self.log_of(name).open("ab") as log:
             self._logged[name] = log.tell()
             self._running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
-                [sys.executable, "-m", "airflow", *self._commands[name]],
+                [self._python, "-m", "airflow", *self._commands[name]],
                 env=self._env,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

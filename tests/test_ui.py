@@ -1,0 +1,95 @@
+"""The way of a new user, seen by one: installed from the wheel, connected, run and looked at in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+from new_user import Seen, walk
+
+from airflow_provider_retell.connection import DEFAULT_BASE_URL, SETTINGS
+from airflow_provider_retell.links import call_url
+
+pytestmark = pytest.mark.ui
+
+LIMIT = 200_000  # bytes of a picture in the documentation
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures go."""
+    return tmp_path_factory.mktemp("images")
+
+
+@pytest.fixture(scope="module")
+def seen(images: Path) -> Seen:
+    """What a new user sees on the way, once for all tests."""
+    return walk(images)
+
+
+def test_the_form_asks_for_what_matters_in_its_words(seen: Seen) -> None:
+    """Irrelevant fields are hidden, the others have the names that the documentation uses."""
+    labels = [setting.label for setting in SETTINGS.values()]
+    assert seen.labels == ["Description", "Base URL", "Port", "API key", *labels]
+    assert seen.placeholders == {"Base URL": DEFAULT_BASE_URL, "Port": "443", "API key": "key_..."}
+
+
+def test_the_form_mends_numbers(seen: Seen) -> None:
+    """What is too small becomes the least that counts, and what is no number cannot be typed."""
+    assert seen.corrected == {"Time-out": "0.1", "Attempts": "1", "Longest pause": ""}
+
+
+def test_the_test_button_tells_four_things_apart(seen: Seen) -> None:
+    """Key accepted, key refused, host unreachable, time-out: each in a sentence that says what to do."""
+    said = {name: answer.split("\n", 1) for name, answer in seen.answers.items()}
+    assert {name: heading for name, (heading, _) in said.items()} == {
+        "accepted": "Test Connection Successful",
+        "refused": "Test Connection Failed",
+        "unreachable": "Test Connection Failed",
+        "late": "Test Connection Failed",
+    }
+    beginnings = {name: sentence.split(":")[0] for name, (_, sentence) in said.items()}
+    assert beginnings == {
+        "accepted": "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use.",
+        "refused": "Key refused",
+        "unreachable": "Host unreachable",
+        "late": "Time-out",
+    }
+
+
+def test_the_dag_of_the_readme_runs_as_it_is(seen: Seen) -> None:
+    """Pasted and triggered, it waits for both calls and hands on their rows in order."""
+    assert [row["outcome"] for row in seen.rows] == ["answered", "no_answer"]
+    assert seen.run.count("Success") == 5
+    assert "2 calls: 1 answered, 1 no_answer" in seen.log
+
+
+def test_mapped_tasks_say_whom_they_call(seen: Seen) -> None:
+    """By the last four digits: instead of a number nobody can match, and never the whole one."""
+    assert "…0100" in seen.run
+    assert "…0120" in seen.run
+    assert "+1415555" not in seen.run + seen.log
+
+
+@pytest.mark.parametrize("state", ["deferred", "success", "failed"])
+def test_the_link_leads_to_the_call(seen: Seen, state: str) -> None:
+    """While the task waits, after it succeeded, and after it failed, which is when one needs it."""
+    assert seen.links[state] == call_url(seen.call_ids[state])
+
+
+def test_rendered_fields_can_be_read(seen: Seen) -> None:
+    """Objects are indented JSON, and the sensor shows the ids of the calls that it waits for."""
+    lines = [line.strip() for line in seen.rendered["call"].splitlines()]
+    assert '"campaign": "spring",' in " ".join(lines)
+    assert '"name": "Ada"' in seen.rendered["register"]
+    for row in seen.rows:
+        assert f'"{row["call_id"]}"' in seen.rendered["wait"]
+
+
+def test_pictures_are_small_enough_for_the_documentation(seen: Seen, images: Path) -> None:
+    """Each one that the documentation shows is made on the way."""
+    sizes = {path.name: path.stat().st_size for path in images.glob("*.png")}
+    assert set(sizes) == {path.name for path in Path("docs/images").glob("*.png")}
+    assert max(sizes.values()) < LIMIT
