@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-CONN_ID, KEY = "retell_default", "key_simulator"
+CONN_ID, KEY, PORT = "retell_default", "key_simulator", 8787
 LINK = "Retell call"
 
 # Nobody dials this number: the call waits for some seconds, and then fails its task.
@@ -153,9 +153,7 @@ def call(browser: Browser, airflow: AirflowStack) -> dict[str, Any]:
     rendered["wait"] = browser.open_task(*people, "wait", "rendered_templates")
     log = browser.open_task(*people, "wait")
     browser.picture("log")
-    browser.open_task(*people, "register/mapped/0", "details")
-    browser.picture("link")
-    links["success"] = browser.follow(LINK)
+    links["success"] = browser.follow_in(*people, "register/mapped/0", LINK)
 
     say("following the link of the call that nobody dialed")
     links[airflow.wait_for_run(*nobody, timeout=120)] = browser.follow_in(*nobody, "call", LINK)
@@ -202,7 +200,7 @@ def the_dag() -> str:
 def simulator(python: Path) -> Iterator[int]:
     """Run the README's command for the simulator; yield its port."""
     (arguments,) = re.findall(r"^\$ python (-m airflow_provider_retell\.simulator.*)$", README, re.MULTILINE)
-    (port,) = free_ports(1)
+    port = its_port()
     command = [str(python), *shlex.split(arguments), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - the README's words
         try:
@@ -212,6 +210,16 @@ def simulator(python: Path) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
+
+
+def its_port() -> int:
+    """Return the port that the documentation names, or a free one if that is taken."""
+    try:
+        with socket.create_server((LOOPBACK, PORT)):
+            return PORT
+    except OSError:
+        (port,) = free_ports(1)
+        return port
 
 
 # -- tools -------------------------------------------------------------------------------------------------
