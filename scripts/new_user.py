@@ -222,9 +222,6 @@ def its_port() -> int:
         return port
 
 
-# -- tools -------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def silence() -> Iterator[int]:
     """Listen on a port, and never answer."""
