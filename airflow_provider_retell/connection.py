@@ -14,6 +14,7 @@ CONN_TYPE: Final = "retell"
 DEFAULT_CONN_ID: Final = "retell_default"
 DEFAULT_BASE_URL: Final = "https://api.retellai.com"
 
+_TYPED: Final = f"extra__{CONN_TYPE}__"
 _PORTS: Final = {"https": 443, "http": 80}
 _NAMED: Final = 3  # of the unknown names in an extra
 _LONGEST_NAME: Final = 30  # characters
@@ -186,7 +187,10 @@ def _extra(extra: str | None) -> dict[str, Any]:
         fields = None
     if not isinstance(fields, dict):
         raise SettingsError("the field Extra is not a JSON object")
-    return fields
+    # The Test button of Airflow 2.11 sends the form's own fields under longer names, beside what was saved before.
+    typed = {name: value for name, value in fields.items() if name.startswith(_TYPED)}
+    saved = {name: value for name, value in fields.items() if name not in typed}
+    return saved | {name.removeprefix(_TYPED): value for name, value in typed.items()}
 
 
 def _number(name: str, given: Any) -> float:

@@ -284,6 +284,14 @@ def test_the_message_says_what_a_number_may_be(name: str, given: Any, message: s
     assert refusal(extra=json.dumps({name: given})) == message
 
 
+def test_what_is_typed_wins_over_what_was_saved() -> None:
+    """The Test button of Airflow 2.11 sends both, the fields of the form under names of its own."""
+    extra = {"extra__retell__timeout": "5", "extra__retell__max_attempts": 2, "timeout": 60, "max_retry_delay": 1}
+    assert read(extra=json.dumps(extra)) == ConnectionSettings(
+        **(DEFAULTS | {"timeout": 5, "max_attempts": 2, "max_retry_delay": 1})
+    )
+
+
 @pytest.mark.parametrize("extra", ["{", "timeout=5", "[]", "5", '"text"', "null"])
 def test_an_extra_is_a_json_object(extra: str) -> None:
     """Anything else is refused without being quoted: it may hold a secret."""
