@@ -11,10 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_retell.assets import announce_export
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
+from airflow_provider_retell.contents import Contents
 from airflow_provider_retell.details import CONCURRENCY, Pace
 from airflow_provider_retell.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.exporting import Contents, Export
+from airflow_provider_retell.exporting import Export
 from airflow_provider_retell.files import Destination
 from airflow_provider_retell.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook

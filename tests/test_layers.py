@@ -14,9 +14,9 @@ PACKAGE = Path(airflow_provider_retell.__file__).parent
 LAYERS = """
     __init__ clock connection errors metrics options versions
     asset_uris assets columns identifiers intent interval outcomes privacy provider_info tally
-    formats models retry_policy
-    endpoints limits rows waiting
-    answers arguments details flows repeating
+    formats models progress retry_policy
+    endpoints journal limits rows waiting
+    answers arguments contents details flows repeating
     client key_check listing
     renewing
     poller
@@ -24,7 +24,7 @@ LAYERS = """
     ending links recordings
     triggers
     exporting tasks placing
-    journal phone_call sensors
+    phone_call sensors
     operators transfers
     testing
 """
