@@ -114,7 +114,7 @@ class AirflowApi:
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value") -> Any:
         """Return what a task has pushed."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._ask("GET", path, params={"map_index": map_index})["value"]
+        return self._ask("GET", path, params={"map_index": map_index, "stringify": False})["value"]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
         """Return the log of one try, the triggerer's part included: a JSON object a line."""
@@ -129,7 +129,9 @@ class AirflowApi:
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
         """Clear tasks, by default all."""
-        body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "task_ids": task_ids or None}
+        body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        if task_ids:
+            body["task_ids"] = task_ids
         self._ask("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:

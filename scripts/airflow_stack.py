@@ -20,7 +20,7 @@ import tempfile
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import httpx
 from airflow_api import AirflowApi, AirflowError, AirflowTimeoutError
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import psutil
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 
 SETTINGS = {
@@ -66,6 +65,8 @@ class AirflowStack(AirflowApi):
         python: The interpreter of the environment that Airflow is taken from, by default this one.
     """
 
+    components: ClassVar[tuple[str, ...]] = ("api-server", "scheduler", "dag-processor", "triggerer")
+
     def __init__(
         self,
         dags: Path,
@@ -81,7 +82,7 @@ class AirflowStack(AirflowApi):
         self._dags = dags.resolve()
         self._home = home
         self._more_env = dict(env or {})
-        self._commands: dict[str, tuple[str, ...]] = {name: (name,) for name in COMPONENTS}
+        self._commands: dict[str, tuple[str, ...]] = {name: (name,) for name in self.components}
         self._python = str(python)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, datetime] = {}
@@ -94,11 +95,11 @@ class AirflowStack(AirflowApi):
             self.home.mkdir(parents=True, exist_ok=True)
             self._env = self._environment()
             undo.callback(self._end_all)
-            self._spawn("api-server")
+            self._spawn(self.components[0])
             self.command("db", "migrate")
-            for name in COMPONENTS[1:]:
+            for name in self.components[1:]:
                 self._spawn(name)
-            for name in COMPONENTS:
+            for name in self.components:
                 self._wait_until_healthy(name)
             self._undo = undo.pop_all()
         return self
@@ -173,17 +174,18 @@ class AirflowStack(AirflowApi):
         # An empty configuration file keeps the processes from writing the default one all at once.
         (self.home / "airflow.cfg").touch()
         triggerer_log_port, worker_log_port = self._log_ports
-        settings = SETTINGS | {
-            "API__BASE_URL": self.url,
-            "API__PORT": self.url.rpartition(":")[2],
-            "API__SECRET_KEY": secrets.token_hex(),
-            "API_AUTH__JWT_SECRET": secrets.token_hex(),
-            "CORE__DAGS_FOLDER": str(self._dags),
-            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
-        }
+        settings = (
+            SETTINGS
+            | self._serving()
+            | {
+                "API__SECRET_KEY": secrets.token_hex(),
+                "API_AUTH__JWT_SECRET": secrets.token_hex(),
+                "CORE__DAGS_FOLDER": str(self._dags),
+                "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+                "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
+                "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
+            }
+        )
         # The user's own Airflow stays out of it. Without bytecode each process would compile Airflow again,
         # and a warning of a dependency must not end one.
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
@@ -192,6 +194,13 @@ class AirflowStack(AirflowApi):
         ours = {"AIRFLOW_HOME": str(self.home), "NO_PROXY": direct, "no_proxy": direct}
         configured = {f"AIRFLOW__{key}": value for key, value in settings.items()}
         return inherited | ours | configured | self._more_env
+
+    def _serving(self) -> dict[str, str]:
+        return {
+            "API__BASE_URL": self.url,
+            "API__PORT": self.url.rpartition(":")[2],
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+        }
 
     def _spawn(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         if command:
@@ -211,23 +220,22 @@ class AirflowStack(AirflowApi):
         return self._running[name]
 
     def _wait_until_healthy(self, name: str) -> None:
-        kind = self._commands[name][0]
+        try:
+            self._wait_until(lambda: self._healthy(name), f"{name} is not ready")
+        except AirflowTimeoutError as error:
+            raise self._error(str(error), name) from None
 
-        def healthy() -> bool:
-            if kind == "api-server":
+    def _healthy(self, name: str) -> bool:
+        match self._commands[name][0]:
+            case "api-server":
                 # Its first answer takes the execution API seconds: better now than under the first task.
                 self._ask("GET", "/execution/health")
                 token = self._ask("GET", "/auth/token")["access_token"]
                 self._client.headers["Authorization"] = f"Bearer {token}"
                 return True
-            if kind == "celery":
+            case "celery":
                 return b" ready." in self.log_of(name).read_bytes()[self._logged[name] :]
-            return self.job_of(name) is not None
-
-        try:
-            self._wait_until(healthy, f"{name} is not ready")
-        except AirflowTimeoutError as error:
-            raise self._error(str(error), name) from None
+        return self.job_of(name) is not None
 
     def _error(self, complaint: str, name: str) -> AirflowError:
         log = self.log_of(name)

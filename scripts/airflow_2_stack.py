@@ -1,0 +1,74 @@
+"""A real Airflow 2 on this machine, with the methods of `AirflowStack`.
+
+Its webserver serves version 1 of the REST API, its scheduler parses the DAGs, and on SQLite it runs one task at a
+time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_api import run_path
+from airflow_stack import LOOPBACK, AirflowStack, Component
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+
+class Airflow2Stack(AirflowStack):
+    """Run Airflow 2 from `__enter__` to `__exit__`, whatever happens in between."""
+
+    components: ClassVar[tuple[Component, ...]] = ("webserver", "scheduler", "triggerer")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client.event_hooks = {"request": [_to_version_1]}
+
+    def trigger(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None
+    ) -> str:
+        """Start a run as soon as the DAG is parsed, and return its id."""
+        return super().trigger(dag_id, conf, logical_date or datetime.now(UTC))
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
+        """Return the log of one try, the triggerer's part included."""
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}"
+        params = {"map_index": map_index, "full_content": True}
+        return self._send("GET", path, params=params, headers={"Accept": "text/plain"}).text
+
+    def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
+        """Return the extra links of a task by name, as the grid shows them."""
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/links"
+        return dict(self._ask("GET", path, params={"map_index": map_index}))
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+        """Mark a task as `success`, `failed` or `skipped`."""
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}"
+        mapped = f"/{map_index}" if map_index >= 0 else ""
+        self._ask("PATCH", path + mapped, json={"new_state": state, "dry_run": False})
+
+    def _environment(self) -> dict[str, str]:
+        # Everybody may do everything, without a password: it listens on the loopback interface alone.
+        (self.home / "webserver_config.py").write_text('AUTH_ROLE_PUBLIC = "Admin"\n')
+        return super()._environment()
+
+    def _serving(self) -> dict[str, str]:
+        return {
+            "CORE__EXECUTOR": "SequentialExecutor",
+            "SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
+            "WEBSERVER__BASE_URL": self.url,
+            "WEBSERVER__WEB_SERVER_HOST": LOOPBACK,
+            "WEBSERVER__WEB_SERVER_PORT": self.url.rpartition(":")[2],
+            "WEBSERVER__WORKERS": "1",
+        }
+
+    def _healthy(self, name: Component) -> bool:
+        health = self._ask("GET", "/api/v2/health")
+        return name == "webserver" or self._beats(name, health)
+
+
+def _to_version_1(request: httpx.Request) -> None:
+    request.url = request.url.copy_with(path=request.url.path.replace("/api/v2/", "/api/v1/", 1))
