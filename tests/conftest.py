@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from blockbuster import blockbuster_ctx
 HOME = Path(tempfile.mkdtemp(prefix="airflow-provider-retell-"))
 DAGS = HOME / "dags"
 DAGS.mkdir()
+AIRFLOW_2 = version("apache-airflow").startswith("2.")
 os.environ.update(
     {
         "AIRFLOW_HOME": str(HOME),
@@ -36,12 +38,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred  # no
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
-except ImportError:  # Airflow 2
+except ImportError:  # before 3.2
     from airflow.exceptions import AirflowRescheduleException
-
-    AIRFLOW_2 = True
-else:
-    AIRFLOW_2 = False
 
 from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: E402 (after Airflow's home is set)
 

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import DAGS
+from conftest import AIRFLOW_2, DAGS
+from sqlalchemy import select
 
 from airflow_provider_retell.simulator import SCENARIOS, RealClock, Simulator
 
@@ -55,13 +56,18 @@ def run(
 
 
 def _results(dag_run: Any) -> Callable[[str], Any]:
-    from airflow.models.xcom import XComModel  # noqa: PLC0415 (Airflow's home is set in conftest)
+    from airflow.models import xcom  # noqa: PLC0415 (Airflow's home is set in conftest)
     from airflow.utils.session import create_session  # noqa: PLC0415
+
+    model = xcom.XCom if AIRFLOW_2 else xcom.XComModel
 
     def result(task_id: str) -> Any:
         with create_session() as session:
-            query = XComModel.get_many(
-                run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key="return_value"
+            query = select(model).where(
+                model.dag_id == dag_run.dag_id,
+                model.run_id == dag_run.run_id,
+                model.task_id == task_id,
+                model.key == "return_value",
             )
             return [row.value for row in session.scalars(query)]
 

@@ -1,0 +1,242 @@
+"""What a real Airflow of any version does: scheduler, triggerer, and the people who lay hands on a task.
+
+`make test-matrix` runs it on every version, and tells in docs/versions.md what came of it.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import airflow_stack
+import pytest
+from airflow.triggers.base import BaseTrigger
+from airflow_2_stack import Airflow2Stack
+from airflow_stack import AirflowStack, end_sessions, processes_of
+from conftest import AIRFLOW_2
+
+from airflow_provider_retell.connection import SETTINGS
+from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
+
+pytestmark = pytest.mark.any_airflow
+
+BEFORE_3_3 = not hasattr(BaseTrigger, "on_kill")
+
+DAGS = """
+from datetime import timedelta
+
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.sensors import RetellCallSensor
+
+with DAG("list", schedule=None):
+    registered = RetellRegisterPhoneCallOperator.partial(task_id="register", agent_id="agent_1").expand(
+        to_number=["ANSWERED", "BUSY"]
+    )
+    RetellCallSensor(
+        task_id="wait", call_id=registered.output, wait_for="analyzed", poke_interval=1, deferrable=True
+    )
+    RetellCallSensor(task_id="look", call_id=registered.output, poke_interval=1, mode="reschedule")
+
+with DAG("retried", schedule=None):
+    RetellCreatePhoneCallOperator(
+        task_id="call",
+        to_number="ANSWERED",
+        from_number="+14155550199",
+        wait_for="ended",
+        poll_interval=1,
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+    )
+
+with DAG("talk", schedule=None):
+    RetellCreatePhoneCallOperator(
+        task_id="call",
+        to_number="FOR_EVER",
+        from_number="+14155550199",
+        wait_for="ended",
+        poll_interval=1,
+        deferrable=True,
+    )
+"""
+NUMBERS = {"ANSWERED": "user_hangup", "BUSY": "dial_busy", "FOR_EVER": "talks_forever"}
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    """A Retell where five seconds are one."""
+    return Simulator(clock=RealClock(speed=5))
+
+
+@pytest.fixture(scope="module")
+def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    """A real Airflow whose connection leads to the simulator."""
+    dags: Path = tmp_path_factory.mktemp("dags")
+    text = DAGS
+    for word, scenario in NUMBERS.items():
+        text = text.replace(word, SCENARIOS[scenario].number)
+    (dags / "calls.py").write_text(text)
+    stack = Airflow2Stack if AIRFLOW_2 else AirflowStack
+    with (
+        simulator.serve() as url,
+        stack(dags, env={"AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url)}) as airflow,
+    ):
+        yield airflow
+
+
+@pytest.fixture
+def talk(airflow: AirflowStack, simulator: Simulator) -> Iterator[tuple[str, str]]:
+    """A run whose call is live, and watched by a triggerer; its id and the call's. Nothing of it stays behind."""
+    before = set(simulator.calls)
+    run_id = airflow.trigger("talk")
+    wait_for(lambda: state(airflow, run_id) == "deferred")
+    (call_id,) = set(simulator.calls) - before
+    wait_for(lambda: simulator.call(call_id)["call_status"] == "ongoing")
+    wait_until_polled(simulator, call_id)
+    yield run_id, call_id
+    if airflow.run_state("talk", run_id) != "failed":
+        airflow.mark("talk", run_id, "call", "failed")
+    wait_for(lambda: airflow.run_state("talk", run_id) == "failed")
+
+
+def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, simulator: Simulator) -> None:
+    """Mapped calls are placed once each, waited for without a worker and by reschedules, and handed on as rows."""
+    before = len(simulator.calls)
+    run_id = airflow.trigger("list")
+    assert airflow.wait_for_run("list", run_id, timeout=180) == "success"
+    for task_id in ("wait", "look"):
+        rows = airflow.xcom("list", run_id, task_id)
+        assert [row["outcome"] for row in rows] == ["answered", "busy"]
+    assert len(simulator.calls) == before + 2
+
+
+def test_a_retry_goes_on_with_the_call_of_the_try_before(airflow: AirflowStack, simulator: Simulator) -> None:
+    """A task that lost sight of its live call takes it up again: nobody is called twice."""
+    before = set(simulator.calls)
+    simulator.fail(Fault(endpoint="get-call", answer="empty", times=4))
+    run_id = airflow.trigger("retried")
+    assert airflow.wait_for_run("retried", run_id, timeout=180) == "success"
+    (call_id,) = set(simulator.calls) - before
+    assert airflow.xcom("retried", run_id, "call")["call_id"] == call_id
+    assert f"Adopted {call_id}" in airflow.task_log("retried", run_id, "call", try_number=2)
+
+
+@pytest.mark.xfail(BEFORE_3_3, strict=True, reason="there is no task state store: the call is found by its tag")
+def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: Simulator) -> None:
+    """What a try has sent is in Airflow's task state store: the retry asks nobody which call it was."""
+    before = len(simulator.requests)
+    simulator.fail(Fault(endpoint="get-call", answer="empty", times=4))
+    assert airflow.wait_for_run("retried", airflow.trigger("retried"), timeout=180) == "success"
+    assert "list-calls" not in {request.endpoint for request in simulator.requests[before:]}
+
+
+def test_the_connection_form_has_our_fields(airflow: AirflowStack) -> None:
+    """Airflow draws the form with the labels of the settings, whichever way it learns of them."""
+    if AIRFLOW_2:
+        shown = airflow._send("GET", "/connection/add").text
+    else:
+        forms = airflow._ask("GET", "/ui/connections/hook_meta")
+        (form,) = [form for form in forms if form["connection_type"] == "retell"]
+        shown = str(form["extra_fields"])
+    assert [setting.label for setting in SETTINGS.values() if setting.label not in shown] == []
+
+
+def test_the_link_to_the_call_is_there_while_the_task_waits(airflow: AirflowStack, talk: tuple[str, str]) -> None:
+    """The grid leads to the call as soon as there is one."""
+    run_id, call_id = talk
+    assert str(airflow.links("talk", run_id, "call")["Retell call"]).endswith(call_id)
+
+
+@pytest.mark.xfail(
+    AIRFLOW_2, strict=True, reason="Airflow 2 tells nobody but its database that the task is not deferred any more"
+)
+def test_a_deferred_task_that_is_marked_failed_hangs_up(
+    airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
+) -> None:
+    """Who marks the task as failed wants the call to end."""
+    run_id, call_id = talk
+    airflow.mark("talk", run_id, "call", "failed")
+    wait_for(lambda: simulator.call(call_id)["disconnection_reason"] == "manual_stopped", patience=20)
+    assert state(airflow, run_id) == "failed"
+
+
+def test_a_deferred_task_that_is_cleared_hangs_up_and_calls_anew(
+    airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
+) -> None:
+    """A clear is a new intent: one call is over, the other is live, and a third never comes."""
+    run_id, call_id = talk
+    before = set(simulator.calls)
+    airflow.clear("talk", run_id)
+    wait_for(lambda: simulator.call(call_id)["disconnection_reason"] == "manual_stopped")
+    wait_for(lambda: state(airflow, run_id) == "deferred")
+    (new,) = set(simulator.calls) - before
+    wait_until_polled(simulator, new)
+    assert simulator.call(new)["call_status"] != "ended"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL], ids=lambda sig: sig.name)
+def test_a_triggerer_that_ends_hangs_up_on_nobody(
+    airflow: AirflowStack,
+    simulator: Simulator,
+    talk: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    sig: signal.Signals,
+) -> None:
+    """A restart is no kill: the next triggerer goes on with the wait."""
+    run_id, call_id = talk
+    monkeypatch.setattr(airflow_stack, "GRACE", 30)
+    airflow.kill("triggerer", sig)
+    airflow.start("triggerer")
+    wait_until_polled(simulator, call_id)
+    assert simulator.call(call_id)["call_status"] == "ongoing"
+    assert state(airflow, run_id) == "deferred"
+
+
+def test_a_triggerer_that_loses_its_triggers_to_another_hangs_up_on_nobody(
+    airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
+) -> None:
+    """A triggerer that was held up finds another one at its work: it lets go, and nobody notices."""
+    run_id, call_id = talk
+    held_up = airflow._running["triggerer"]
+    tell(held_up, signal.SIGSTOP)
+    airflow.start("triggerer")
+    wait_until_polled(simulator, call_id)
+    tell(held_up, signal.SIGCONT)
+    time.sleep(10)  # long enough for it to look, find out, and do whatever it does
+    assert simulator.call(call_id)["call_status"] == "ongoing"
+    assert state(airflow, run_id) == "deferred"
+    end_sessions([held_up], signal.SIGKILL)
+
+
+def wait_for(reached: Callable[[], bool], patience: float = 60) -> None:
+    """Wait until something is the case."""
+    deadline = time.monotonic() + patience
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.25)
+
+
+def wait_until_polled(simulator: Simulator, call_id: str) -> None:
+    """Wait until a trigger that lives now has looked at the call."""
+    seen = len(polls(simulator, call_id))
+    wait_for(lambda: len(polls(simulator, call_id)) > seen + 1)
+
+
+def polls(simulator: Simulator, call_id: str) -> list[str]:
+    """Return the requests that read a call."""
+    return [request.path for request in simulator.requests if request.path.endswith(f"get-call/{call_id}")]
+
+
+def state(airflow: AirflowStack, run_id: str) -> str | None:
+    """Return the state of the run's task."""
+    (instance,) = airflow.task_instances("talk", run_id)
+    return instance["state"]
+
+
+def tell(leader: subprocess.Popen[bytes], sig: signal.Signals) -> None:
+    """Send a signal to all processes of a component."""
+    for process in processes_of({leader.pid}):
+        process.send_signal(sig)
