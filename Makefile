@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-distributed test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
+.PHONY: help demo test test-lowest test-matrix test-distributed test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,14 +34,16 @@ help: ## Show this list
 demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key)
 	@$(BIN)/python scripts/demo.py
 
-test: lint ## Check style and types, then run all tests
+test: lint ## Check style and types, then run all tests, and once more on the oldest Airflow and dependencies
 	$(BIN)/pytest
+	@$(MAKE) --no-print-directory test-lowest
 
 test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on the oldest Airflow and dependencies
 	@# The oldest versions warn of much that is none of this package's doing.
-	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
-		$(addprefix --ignore=tests/test_,$(addsuffix .py,airflow_stack distributed docs docs_dags end_to_end \
-		example_dags fault_matrix retry_policy wheel))
+	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default
+
+test-matrix: $(INSTALLED) ## Run the tests on every Airflow, Python and dependencies, and write docs/versions.md (an hour)
+	$(BIN)/python scripts/version_matrix.py
 
 test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: PostgreSQL, Celery, Redis (Debian, Ubuntu)
 	@if ! ls /usr/lib/postgresql/*/bin/postgres "$$(command -v redis-server)" >/dev/null 2>&1; then \

@@ -1,0 +1,277 @@
+"""Run the tests on every supported Airflow, with each Python and the oldest and newest dependencies.
+
+    version_matrix.py                 everything; writes the tables of docs/versions.md
+    version_matrix.py 3.1.8 2.11.2    some versions of Airflow; writes nothing
+
+What an Airflow stands on is as old as itself, as with the constraints that it is published with: older versions do
+not run on all that came later. What this package brings along is the newest of today, or the oldest that
+pyproject.toml and Airflow admit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal
+from xml.etree import ElementTree as ET
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / ".airflow" / "matrix"
+PAGE: Final = ROOT / "docs" / "versions.md"
+UV: Final = str(Path(sys.executable).with_name("uv"))
+PYTHONS: Final = ("3.11", "3.12", "3.13")
+TOOLS: Final = ("blockbuster", "pytest", "retell-sdk")
+OURS: Final = ("apache-airflow-providers-common-compat",)
+"""What is not as old as the Airflow, beside the tools."""
+
+TOMORROW: Final = datetime.now(UTC).date() + timedelta(days=1)
+
+Dependencies = Literal["lowest", "newest"]
+Outcome = Literal["passed", "skipped", "failed"]
+Outcomes = Mapping[str, Outcome]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of Airflow, the day of its release, and the newest Python that it supports."""
+
+    airflow: str
+    released: date
+    python: str
+
+
+RELEASES: Final = (
+    Release("2.11.2", date(2026, 3, 14), "3.12"),
+    Release("3.0.6", date(2025, 8, 29), "3.12"),
+    Release("3.1.8", date(2026, 3, 11), "3.13"),
+    Release("3.2.2", date(2026, 5, 29), "3.13"),
+    Release("3.3.2", date(2026, 9, 17), "3.13"),
+)
+
+FEATURES: Final = {
+    "calls are registered, waited for and handed on": "test_calls_are_registered_waited_for",
+    "the example DAGs run with `dag.test()`": "test_(a_single_call|a_list_of|a_call_ends|the_outcome_chooses)",
+    "the connection form has labelled fields": "test_the_connection_form_has",
+    "the link is there while the task waits": "test_the_link_to_the_call",
+    "a retry goes on with the call of the try before": "test_a_retry_goes_on",
+    "a retry reads in the task state store which call that is": "test_a_retry_knows",
+    "`RetellRetryPolicy` sets the pause before a retry": "test_a_full_account_is_given_time",
+    "a deferred task that is marked failed hangs up": "test_a_deferred_task_that_is_marked",
+    "a deferred task that is cleared hangs up and calls anew": "test_a_deferred_task_that_is_cleared",
+    "a triggerer that is stopped or killed hangs up on nobody": "test_a_triggerer_that_ends",
+    "a triggerer that loses its triggers to another hangs up on nobody": "test_a_triggerer_that_loses",
+}
+"""What a version may do less of, and the tests that say whether it does."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One environment: an Airflow, a Python, and dependencies."""
+
+    release: Release
+    python: str
+    dependencies: Dependencies
+
+    @property
+    def name(self) -> str:
+        """What the environment and its reports are called."""
+        return f"airflow-{self.release.airflow}-python-{self.python}-{self.dependencies}"
+
+    @property
+    def strict(self) -> bool:
+        """Whether warnings are errors: older versions warn of much that is none of this package's doing."""
+        return self.release == RELEASES[-1] and self.dependencies == "newest"
+
+    def install(self) -> None:
+        """Make the environment."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        uv("venv", "--clear", "--python", str(interpreter(self.python)), str(FOLDER / self.name))
+        dates = ["--exclude-newer", str(self.release.released + timedelta(days=1))]
+        dates += [f"--exclude-newer-package={name}={TOMORROW}" for name in (*TOOLS, *OURS)]
+        pins = [f"{name}=={version}" for name, version in pinned() if name in TOOLS]
+        airflow = f"apache-airflow=={self.release.airflow}"
+        bounds = FOLDER / f"{self.name}.txt"
+        bounds.write_text("")
+        if self.dependencies == "lowest":
+            lowest = [
+                "--resolution",
+                "lowest-direct",
+                "--python-version",
+                self.python,
+                "--no-header",
+                "--no-annotate",
+            ]
+            arguments = [*lowest, *dates, "--output-file", str(bounds), "pyproject.toml", "-"]
+            uv("pip", "compile", *arguments, given=airflow)
+        else:
+            pins += [f"{name}=={version}" for name, version in pinned() if name in OURS]
+        extras = ["apache-airflow-providers-common-sql", "apache-airflow-providers-sqlite", "--editable", "."]
+        where = ["--python", str(FOLDER / self.name / "bin" / "python"), "--constraint", str(bounds)]
+        uv("pip", "install", *where, *dates, airflow, *pins, *extras)
+
+    def test(self, *, stack: bool = False) -> Outcomes:
+        """Run the tests that need no Airflow stack, or those that do."""
+        report = FOLDER / f"{self.name}{'-stack' * stack}.xml"
+        report.unlink(missing_ok=True)
+        command = [str(FOLDER / self.name / "bin" / "python"), "-m", "pytest", "-q", f"--junitxml={report}"]
+        command += ["-m", "any_airflow", "tests/test_any_airflow.py"] if stack else ["tests"]
+        command += [] if self.strict else ["-W", "default"]
+        home = FOLDER / f"{self.name}-home"
+        with report.with_suffix(".log").open("w") as log:
+            subprocess.run(  # noqa: S603 (our own words)
+                command,
+                cwd=ROOT,
+                env=os.environ | {"AIRFLOW_HOME": str(home)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        shutil.rmtree(home, ignore_errors=True)
+        return outcomes(report)
+
+
+def interpreter(python: str) -> str | None:
+    """Return where a Python is, None if it is not at hand; pyenv's need not be the active ones."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for candidate in (shutil.which(f"python{python}"), *map(str, pyenv.glob(f"{python}.*/bin/python"))):
+        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603 (as above)
+            return candidate
+    return None
+
+
+def pinned() -> list[tuple[str, str]]:
+    """Return the names and versions in constraints.txt."""
+    return re.findall(r"(?m)^([\w.-]+)==([\w.+-]+)", (ROOT / "constraints.txt").read_text())
+
+
+def uv(*arguments: str, given: str = "") -> None:
+    """Run uv; raise with what it says if it fails."""
+    done = subprocess.run(  # noqa: S603 (as above)
+        [UV, "--quiet", *arguments], cwd=ROOT, input=given, text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"uv {' '.join(arguments)}\n{done.stderr}")
+
+
+def outcomes(report: Path) -> Outcomes:
+    """Return what became of each test; an expected failure counts as skipped."""
+    if not report.exists():
+        return {"pytest itself": "failed"}
+    found: dict[str, Outcome] = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
+        kinds = {child.tag for child in case}
+        name = f"{case.get('classname')}::{case.get('name')}"
+        found[name] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+    return found
+
+
+def run(cell: Cell) -> Outcomes:
+    """Make a cell's environment, run its tests, and say what came of them."""
+    cell.install()
+    result = cell.test()
+    say(cell.name, result)
+    return result
+
+
+def run_stack(cell: Cell) -> Outcomes:
+    """Run the tests on a real Airflow."""
+    result = cell.test(stack=True)
+    say(f"{cell.name}, real Airflow", result)
+    return result
+
+
+def say(what: str, result: Outcomes) -> None:
+    """Print a line, and another for each test that failed."""
+    print(
+        f"{what}: {counted(result)}",
+        *[name for name, outcome in result.items() if outcome == "failed"],
+        sep="\n  ",
+    )
+
+
+def counted(result: Outcomes) -> str:
+    """Return the number of tests that passed, and of those that failed if there are any."""
+    failed = sum(outcome == "failed" for outcome in result.values())
+    passed = sum(outcome == "passed" for outcome in result.values())
+    return f"{passed} passed" + f", **{failed} failed**" * bool(failed)
+
+
+def told(result: Outcomes, pattern: str) -> str:
+    """Return whether a feature is there."""
+    kinds = {outcome for name, outcome in result.items() if re.match(pattern, name.rpartition("::")[2])}
+    if kinds == {"passed"}:
+        return "yes"
+    return "no" if kinds == {"skipped"} else "**failed**"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tables(results: Mapping[Cell, Outcomes], stacks: Mapping[Release, Outcomes]) -> dict[str, str]:
+    """Return the parts of the page that are measured, by name."""
+    rows: list[list[str]] = []
+    for release in RELEASES:
+        for dependencies in ("lowest", "newest"):
+            cells = {cell.python: result for cell, result in results.items() if cell.release == release}
+            cells = {
+                cell.python: result
+                for cell, result in results.items()
+                if (cell.release, cell.dependencies) == (release, dependencies)
+            }
+            shown = [counted(cells[python]) if python in cells else "-" for python in PYTHONS]
+            rows.append([release.airflow, dependencies, *shown])
+    features: list[list[str]] = []
+    for feature, pattern in FEATURES.items():
+        shown = [told(stacks[release], pattern) for release in RELEASES]
+        features.append([feature, *shown])
+    when = f"Measured on {datetime.now(UTC).date()}."
+    return {
+        "environments": table(["Airflow", "dependencies", *(f"Python {python}" for python in PYTHONS)], rows),
+        "features": f"{when}\n\n" + table(["", *(release.airflow for release in RELEASES)], features),
+    }
+
+
+def write(parts: Mapping[str, str]) -> None:
+    """Put the measured parts between their marks in the page."""
+    text = PAGE.read_text()
+    for name, part in parts.items():
+        begin, end = f"<!-- {name}: make test-matrix -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{part}\n\n{end}{rest.partition(end)[2]}"
+    PAGE.write_text(text)
+
+
+def main(asked: Sequence[str]) -> int:
+    """Run the cells, and return how many of them have failed."""
+    releases = [release for release in RELEASES if not asked or release.airflow in asked]
+    at_hand = [python for python in PYTHONS if interpreter(python)]
+    cells = [
+        Cell(release, python, dependencies)
+        for release in releases
+        for python in at_hand
+        if tuple(map(int, python.split("."))) <= tuple(map(int, release.python.split(".")))
+        for dependencies in ("newest", "lowest")
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = dict(zip(cells, pool.map(run, cells), strict=True))
+    # One stack at a time; on the first Python, with the dependencies that people have.
+    first = {release: Cell(release, at_hand[0], "newest") for release in releases}
+    stacks = {release: {**results[cell], **run_stack(cell)} for release, cell in first.items()}
+    if not asked:
+        write(tables(results, stacks))
+    return sum("failed" in result.values() for result in (*results.values(), *stacks.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
