@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
+from version_page import Outcome, Outcomes, counted, environments_table, features_table, write
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / ".airflow" / "matrix"
-PAGE: Final = ROOT / "docs" / "versions.md"
 UV: Final = str(Path(sys.executable).with_name("uv"))
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 TOOLS: Final = ("blockbuster", "pytest", "retell-sdk")
@@ -35,8 +36,6 @@ OURS: Final = ("apache-airflow-providers-common-compat",)
 TOMORROW: Final = datetime.now(UTC).date() + timedelta(days=1)
 
 Dependencies = Literal["lowest", "newest"]
-Outcome = Literal["passed", "skipped", "failed"]
-Outcomes = Mapping[str, Outcome]
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,6 @@ RELEASES: Final = (
     Release("3.2.2", date(2026, 5, 29), "3.13"),
     Release("3.3.2", date(2026, 9, 17), "3.13"),
 )
-
-FEATURES: Final = {
-    "calls are registered, waited for and handed on": "test_calls_are_registered_waited_for",
-    "the example DAGs run with `dag.test()`": "test_(a_single_call|a_list_of|a_call_ends|the_outcome_chooses)",
-    "the connection form has labelled fields": "test_the_connection_form_has",
-    "the link is there while the task waits": "test_the_link_to_the_call",
-    "a retry goes on with the call of the try before": "test_a_retry_goes_on",
-    "a retry reads in the task state store which call that is": "test_a_retry_knows",
-    "`RetellRetryPolicy` sets the pause before a retry": "test_a_full_account_is_given_time",
-    "a deferred task that is marked failed hangs up": "test_a_deferred_task_that_is_marked",
-    "a deferred task that is cleared hangs up and calls anew": "test_a_deferred_task_that_is_cleared",
-    "a triggerer that is stopped or killed hangs up on nobody": "test_a_triggerer_that_ends",
-    "a triggerer that loses its triggers to another hangs up on nobody": "test_a_triggerer_that_loses",
-}
-"""What a version may do less of, and the tests that say whether it does."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +85,8 @@ class Cell:
         bounds = FOLDER / f"{self.name}.txt"
         bounds.write_text("")
         if self.dependencies == "lowest":
-            lowest = [
-                "--resolution",
-                "lowest-direct",
-                "--python-version",
-                self.python,
-                "--no-header",
-                "--no-annotate",
-            ]
-            arguments = [*lowest, *dates, "--output-file", str(bounds), "pyproject.toml", "-"]
-            uv("pip", "compile", *arguments, given=airflow)
+            how = ["--resolution=lowest-direct", f"--python-version={self.python}", "--no-annotate", *dates]
+            uv("pip", "compile", *how, f"--output-file={bounds}", "pyproject.toml", "-", given=airflow)
         else:
             pins += [f"{name}=={version}" for name, version in pinned() if name in OURS]
         extras = ["apache-airflow-providers-common-sql", "apache-airflow-providers-sqlite", "--editable", "."]
@@ -126,24 +102,19 @@ class Cell:
         command += [] if self.strict else ["-W", "default"]
         home = FOLDER / f"{self.name}-home"
         with report.with_suffix(".log").open("w") as log:
-            subprocess.run(  # noqa: S603 (our own words)
-                command,
-                cwd=ROOT,
-                env=os.environ | {"AIRFLOW_HOME": str(home)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
+            environ = os.environ | {"AIRFLOW_HOME": str(home)}
+            subprocess.run(command, cwd=ROOT, env=environ, stdout=log, stderr=log, check=False)  # noqa: S603 (our own words)
         shutil.rmtree(home, ignore_errors=True)
         return outcomes(report)
 
 
 def interpreter(python: str) -> str | None:
-    """Return where a Python is, None if it is not at hand; pyenv's need not be the active ones."""
+    """Return where a Python is, None if it is not at hand."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    for candidate in (shutil.which(f"python{python}"), *map(str, pyenv.glob(f"{python}.*/bin/python"))):
-        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603 (as above)
-            return candidate
+    for path in (shutil.which(f"python{python}"), *map(str, pyenv.glob(f"{python}.*/bin/python"))):
+        # pyenv's shims are there for versions that are not active, too, and fail.
+        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603 (as above)
+            return path
     return None
 
 
@@ -197,61 +168,6 @@ def say(what: str, result: Outcomes) -> None:
     )
 
 
-def counted(result: Outcomes) -> str:
-    """Return the number of tests that passed, and of those that failed if there are any."""
-    failed = sum(outcome == "failed" for outcome in result.values())
-    passed = sum(outcome == "passed" for outcome in result.values())
-    return f"{passed} passed" + f", **{failed} failed**" * bool(failed)
-
-
-def told(result: Outcomes, pattern: str) -> str:
-    """Return whether a feature is there."""
-    kinds = {outcome for name, outcome in result.items() if re.match(pattern, name.rpartition("::")[2])}
-    if kinds == {"passed"}:
-        return "yes"
-    return "no" if kinds == {"skipped"} else "**failed**"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def tables(results: Mapping[Cell, Outcomes], stacks: Mapping[Release, Outcomes]) -> dict[str, str]:
-    """Return the parts of the page that are measured, by name."""
-    rows: list[list[str]] = []
-    for release in RELEASES:
-        for dependencies in ("lowest", "newest"):
-            cells = {cell.python: result for cell, result in results.items() if cell.release == release}
-            cells = {
-                cell.python: result
-                for cell, result in results.items()
-                if (cell.release, cell.dependencies) == (release, dependencies)
-            }
-            shown = [counted(cells[python]) if python in cells else "-" for python in PYTHONS]
-            rows.append([release.airflow, dependencies, *shown])
-    features: list[list[str]] = []
-    for feature, pattern in FEATURES.items():
-        shown = [told(stacks[release], pattern) for release in RELEASES]
-        features.append([feature, *shown])
-    when = f"Measured on {datetime.now(UTC).date()}."
-    return {
-        "environments": table(["Airflow", "dependencies", *(f"Python {python}" for python in PYTHONS)], rows),
-        "features": f"{when}\n\n" + table(["", *(release.airflow for release in RELEASES)], features),
-    }
-
-
-def write(parts: Mapping[str, str]) -> None:
-    """Put the measured parts between their marks in the page."""
-    text = PAGE.read_text()
-    for name, part in parts.items():
-        begin, end = f"<!-- {name}: make test-matrix -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{part}\n\n{end}{rest.partition(end)[2]}"
-    PAGE.write_text(text)
-
-
 def main(asked: Sequence[str]) -> int:
     """Run the cells, and return how many of them have failed."""
     releases = [release for release in RELEASES if not asked or release.airflow in asked]
@@ -267,9 +183,12 @@ def main(asked: Sequence[str]) -> int:
         results = dict(zip(cells, pool.map(run, cells), strict=True))
     # One stack at a time; on the first Python, with the dependencies that people have.
     first = {release: Cell(release, at_hand[0], "newest") for release in releases}
-    stacks = {release: {**results[cell], **run_stack(cell)} for release, cell in first.items()}
+    stacks = {release.airflow: {**results[cell], **run_stack(cell)} for release, cell in first.items()}
     if not asked:
-        write(tables(results, stacks))
+        environments: dict[tuple[str, str, str], Outcomes] = {
+            (cell.release.airflow, cell.dependencies, cell.python): it for cell, it in results.items()
+        }
+        write(environments_table(environments, PYTHONS), features_table(stacks))
     return sum("failed" in result.values() for result in (*results.values(), *stacks.values()))
 
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from version_matrix import FEATURES, PAGE, RELEASES, counted, outcomes, told
+from version_matrix import RELEASES, outcomes
+from version_page import FEATURES, PAGE, counted, told
 
 REPORT = """<testsuites><testsuite name="pytest">
 <testcase classname="tests.test_a" name="test_goes[1]" /><testcase classname="tests.test_a" name="test_goes[2]" />
