@@ -59,6 +59,7 @@ collect_ignore = (
             "end_to_end",
             "fault_matrix",
             "ui",
+            "version_matrix",
             "wheel",
         )
     ]
