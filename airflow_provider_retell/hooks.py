@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, conf
+from airflow.providers.common.compat.sdk import BaseHook, Connection, conf
 
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
@@ -22,6 +22,7 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.flows import Flow, read_calls
 from airflow_provider_retell.key_check import check_key
 from airflow_provider_retell.options import Options
+from airflow_provider_retell.versions import aget_connection
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import AsyncRetellClient, RetellClient
@@ -181,18 +182,7 @@ class RetellHook(BaseHook):
 
     async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""
-        return self._settings(await self._aget_connection())
-
-    async def _aget_connection(self) -> Connection:
-        # Here, not above: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
-        from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415
-        from asgiref.sync import sync_to_async  # noqa: PLC0415
-
-        try:
-            return await get_async_connection(self.retell_conn_id)
-        except AirflowNotFoundException:
-            # In `dag.test()` the asynchronous look-up of Airflow 3.3 does not see the metadata database.
-            return await sync_to_async(self.get_connection)(self.retell_conn_id)
+        return self._settings(await aget_connection(self.retell_conn_id))
 
     def _settings(self, connection: Connection) -> ConnectionSettings:
         try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.compat.sdk import TaskInstanceState
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, TaskInstanceState
 
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
@@ -19,6 +19,7 @@ __all__ = [
     "TRIGGERS_ARE_TOLD_OF_KILLS",
     "RetryDecision",
     "RetryPolicy",
+    "aget_connection",
     "first_look",
     "is_deferred",
 ]
@@ -31,6 +32,19 @@ TRIGGERS_ARE_TOLD_OF_KILLS: Final = HAS_RETRY_POLICIES
 
 _ANSWER_WITHIN: Final = 5.0
 """Seconds: a triggerer that ends has nobody left who answers, and is killed ten seconds later."""
+
+
+async def aget_connection(conn_id: str) -> Connection:
+    """Look a connection up on an event loop."""
+    # Here, not above: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
+    from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415
+    from asgiref.sync import sync_to_async  # noqa: PLC0415
+
+    try:
+        return await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        # In `dag.test()` the asynchronous look-up of Airflow 3.3 does not see the metadata database.
+        return await sync_to_async(BaseHook.get_connection)(conn_id)
 
 
 async def is_deferred(ti: Any) -> bool | None:
