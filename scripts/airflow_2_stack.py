@@ -6,7 +6,10 @@ time.
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_api import run_path
@@ -53,7 +56,9 @@ class Airflow2Stack(AirflowStack):
     def _environment(self) -> dict[str, str]:
         # Everybody may do everything, without a password: it listens on the loopback interface alone.
         (self.home / "webserver_config.py").write_text('AUTH_ROLE_PUBLIC = "Admin"\n')
-        return super()._environment()
+        # Its executor looks for the `airflow` command.
+        bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return super()._environment() | {"PATH": bin_first}
 
     def _serving(self) -> dict[str, str]:
         return {
