@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_api import run_path
-from airflow_stack import LOOPBACK, AirflowStack, Component
+from airflow_stack import AirflowStack
+from processes import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Airflow2Stack(AirflowStack):
     """Run Airflow 2 from `__enter__` to `__exit__`, whatever happens in between."""
 
-    components: ClassVar[tuple[Component, ...]] = ("webserver", "scheduler", "triggerer")
+    components: ClassVar[tuple[str, ...]] = ("webserver", "scheduler", "triggerer")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,9 +71,12 @@ class Airflow2Stack(AirflowStack):
             "WEBSERVER__WORKERS": "1",
         }
 
-    def _healthy(self, name: Component) -> bool:
+    def _healthy(self, name: str) -> bool:
         health = self._ask("GET", "/api/v2/health")
-        return name == "webserver" or self._beats(name, health)
+        if name == "webserver":
+            return True
+        heartbeat = health[name][f"latest_{name}_heartbeat"]
+        return bool(heartbeat) and datetime.fromisoformat(heartbeat) >= self._started_at[name]
 
 
 def _to_version_1(request: httpx.Request) -> None:

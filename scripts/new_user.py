@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uv
-from airflow_stack import LOOPBACK, AirflowStack, free_ports
+from airflow_stack import AirflowStack
 from browser import Browser
+from processes import LOOPBACK, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

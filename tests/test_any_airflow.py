@@ -16,8 +16,9 @@ from pathlib import Path
 import airflow_stack
 import pytest
 from airflow_2_stack import Airflow2Stack
-from airflow_stack import AirflowStack, end_sessions, processes_of
+from airflow_stack import AirflowStack
 from conftest import AIRFLOW_2
+from processes import end_sessions, processes_of
 
 from airflow_provider_retell.connection import SETTINGS
 from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
