@@ -13,7 +13,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import airflow_stack
 import pytest
 from airflow_2_stack import Airflow2Stack
 from airflow_stack import AirflowStack
@@ -193,7 +192,7 @@ def test_a_triggerer_that_ends_hangs_up_on_nobody(
 ) -> None:
     """A restart is no kill: the next triggerer goes on with the wait."""
     run_id, call_id = talk
-    monkeypatch.setattr(airflow_stack, "GRACE", 30)
+    monkeypatch.setattr(processes, "GRACE", 30)
     airflow.kill("triggerer", sig)
     airflow.start("triggerer")
     wait_until_polled(simulator, call_id)

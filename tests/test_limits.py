@@ -9,7 +9,7 @@ from conftest import SteppingClock, TaskInstance, run_task
 from test_operators import CREATE, REGISTER, place
 from test_placing import Store
 
-from airflow_provider_retell.errors import RetellCallError, RetellConnectionError, RetellRateLimitError
+from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.limits import LONGEST_PAUSE, LimitWait
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
@@ -92,11 +92,12 @@ def test_nobody_waits_who_does_not_want_to(endpoint: str, simulator: Simulator, 
 
 
 def test_a_429_after_a_lost_answer_is_left_to_the_next_try(simulator: Simulator, clock: SteppingClock) -> None:
-    """The call may exist: registering once more in the same try could make a second one."""
-    simulator.fail(Fault(endpoint=REGISTER, answer="reset", after=True))
-    with pytest.raises(RetellConnectionError):
-        run_task(lambda: place(REGISTER), clock=clock)
+    """The call may exist: what the store holds decides in the next try, not a wait in this one."""
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True), Fault(endpoint=CREATE, answer=429, times=3))
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(CREATE), clock=clock)
     assert len(simulator.calls) == 1
+    assert not clock.slept
 
 
 # -- no free line --------------------------------------------------------------------------------------------

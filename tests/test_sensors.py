@@ -398,3 +398,15 @@ def test_a_dry_run_is_handed_on(wait: Callable[..., Any], simulator: Simulator, 
     given = [row, row] if many else row
     assert wait(given) == given
     assert not simulator.requests
+
+
+def test_the_last_look_leaves_no_call_out(register: Callable[..., str], simulator: Simulator) -> None:
+    """Before a sensor gives up, it reads every call, also those that Retell does not list, however many."""
+    ids = [register("rings_forever") for _ in range(30)]
+    before = len(simulator.requests)
+    sensor = RetellCallSensor(task_id="wait", call_id=ids, deferrable=True)
+    event = {"wake": "timeout", "deadline": 0.0, "calls": dict.fromkeys(ids)}
+    with pytest.raises(AirflowSensorTimeout):
+        sensor.execute_complete(TaskInstance().context(), event)
+    looked = [request.endpoint for request in simulator.requests[before:]]
+    assert looked == ["list-calls"] + ["get-call"] * 30

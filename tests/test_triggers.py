@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, TaskInstance, fire
+from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
 from airflow_provider_retell.ending import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
-from airflow_provider_retell.triggers import RetellCallTrigger
+from airflow_provider_retell.triggers import UNREADABLE_ANSWERS, RetellCallTrigger
 from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS
 from airflow_provider_retell.waiting import Goal, Wake, Watch
 
@@ -100,6 +100,31 @@ def test_what_cannot_heal_wakes_the_task(
     event = fire(trigger(call_id), clock)
     assert (event["wake"], event["calls"]) == ("failed", {call_id: None})
     assert call_id in event["message"]
+
+
+def test_a_few_unreadable_answers_are_waited_out(
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """An answer that is cut short is no reason to give up a wait; five in a row are."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", answer="empty", times=UNREADABLE_ANSWERS - 1))
+    assert fire(trigger(call_id), clock)["wake"] == "over"
+
+
+def test_trouble_that_goes_on_is_told_once(
+    register: Callable[..., str],
+    simulator: Simulator,
+    clock: SteppingClock,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A night of trouble is one line in the task's log, not one for each poll."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", answer=500, times=9))
+    fire(trigger(call_id), clock)
+    # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
+    told = capsys.readouterr().out if not AIRFLOW_2 else caplog.text
+    assert told.count("Reading the calls failed") == 1
 
 
 def test_an_unknown_connection_wakes_the_task(clock: SteppingClock) -> None:
