@@ -11,22 +11,21 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_retell.assets import announce_export
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
-from airflow_provider_retell.contents import Contents
 from airflow_provider_retell.details import CONCURRENCY, Pace
 from airflow_provider_retell.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.exporting import Export
-from airflow_provider_retell.files import Destination
-from airflow_provider_retell.formats import FileFormat, check_format, open_format
+from airflow_provider_retell.export.contents import Contents
+from airflow_provider_retell.export.exporting import Export
+from airflow_provider_retell.export.files import Destination
+from airflow_provider_retell.export.formats import FileFormat, check_format, open_format
+from airflow_provider_retell.export.interval import Interval
+from airflow_provider_retell.export.journal import Journal
+from airflow_provider_retell.export.listing import Selection
+from airflow_provider_retell.export.settling import ANALYSIS_TIMEOUT, unsettled
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.interval import Interval
-from airflow_provider_retell.journal import Journal
-from airflow_provider_retell.listing import Selection
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
-from airflow_provider_retell.settling import ANALYSIS_TIMEOUT, unsettled
 from airflow_provider_retell.tasks import BACKSTOP, TRIGGER_FAILED, seconds
-from airflow_provider_retell.triggers import RetellCallTrigger
 from airflow_provider_retell.waiting import Wake
 
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
@@ -232,6 +231,8 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
             left = deadline - self._clock.now()
             self.log.info("%d calls of the interval are not settled: waiting, %.0f s at most.", len(waiting), left)
             if may_defer:
+                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+
                 trigger = RetellCallTrigger(
                     call_ids=waiting,
                     retell_conn_id=self.retell_conn_id,

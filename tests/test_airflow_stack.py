@@ -75,7 +75,9 @@ def test_a_stack_survives_a_killed_triggerer_names_who_died_and_leaves_nothing_b
 def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> None:
     """The end of the log is in the error, so that nobody has to search for it."""
     stack = AirflowStack(dags, env={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/airflow.db"})
-    with pytest.raises(AirflowError, match=r"(?s)database.*the end of .*db.log.*unable to open database file"):
+    with pytest.raises(
+        AirflowError, match=r"(?s)airflow db migrate has ended.*the end of .*db.log.*unable to open database file"
+    ):
         stack.__enter__()
     assert stack._running == {}
     assert not stack.home.exists()

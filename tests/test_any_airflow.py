@@ -13,6 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import processes
 import pytest
 from airflow_2_stack import Airflow2Stack
 from airflow_stack import AirflowStack

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.columns import COLUMNS, SCHEMA_VERSION, Kind, line, whole_cents
+from airflow_provider_retell.export.columns import COLUMNS, SCHEMA_VERSION, Kind, line, whole_cents
 from airflow_provider_retell.models import Call, CallAnalysis
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_retell.errors import RetellExportError, RetellExportOvertakenError
-from airflow_provider_retell.files import STAGING, Destination
+from airflow_provider_retell.export.files import STAGING, Destination
 
 
 def claimed(folder: Path, run: str = "run") -> Destination:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.columns import COLUMNS, Kind
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.formats import COMPRESSIONS, open_format
+from airflow_provider_retell.export.columns import COLUMNS, Kind
+from airflow_provider_retell.export.formats import COMPRESSIONS, open_format
 
 ROWS: list[dict[str, Any]] = [
     {

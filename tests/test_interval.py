@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.interval import Interval
+from airflow_provider_retell.export.interval import Interval
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC).timestamp()
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,19 +13,23 @@ PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
     __init__ clock connection errors metrics options versions
-    asset_uris assets columns identifiers intent interval outcomes privacy provider_info tally
-    formats models progress retry_policy
-    endpoints journal limits rows waiting
-    answers arguments contents details flows repeating
-    client key_check listing
+    asset_uris assets identifiers intent outcomes provider_info
+    models retry_policy
+    endpoints limits rows waiting
+    answers arguments details flows repeating
+    client key_check
     renewing
     poller
-    files hooks settling
-    ending links recordings
+    hooks
+    ending links
     triggers
-    exporting tasks placing
+    tasks placing
     phone_call sensors
-    operators transfers
+    operators
+    export.__init__ export.columns export.files export.interval export.listing export.privacy export.tally
+    export.contents export.formats export.progress export.recordings export.settling
+    export.exporting export.journal
+    transfers
     testing
 """
 LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
@@ -44,17 +48,21 @@ def imported(path: Path) -> set[str]:
 
 def test_every_module_has_its_place() -> None:
     """A new module is put into a layer."""
-    assert {path.stem for path in PACKAGE.glob("*.py")} == set(LEVEL)
+    paths = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")}
+    assert {".".join(path.parts) for path in paths if path.parts[0] != "simulator"} == set(LEVEL)
 
 
 @pytest.mark.parametrize("module", LEVEL)
 def test_imports_point_one_way(module: str) -> None:
     """A module knows the layers below its own; only what tests are made with knows the simulator."""
-    ours = [name.split(".") for name in imported(PACKAGE / f"{module}.py") if name.startswith(PACKAGE.name)]
-    for _, first, *_ in ours:
-        assert first != "simulator" or module == "testing"
-        below = first if first in LEVEL else "__init__"
-        assert LEVEL[below] < LEVEL[module]
+    path = PACKAGE / f"{module.replace('.', '/')}.py"
+    for name in imported(path):
+        package, *parts = name.split(".")
+        if package != PACKAGE.name:
+            continue
+        assert parts[0] != "simulator" or module == "testing"
+        (below, *_) = [known for known in (".".join(parts[:2]), parts[0]) if known in LEVEL] or ["__init__"]
+        assert LEVEL[below] < LEVEL[module], name
 
 
 @pytest.mark.parametrize(("library", "module"), [("httpx", "client"), ("pydantic", "models")])

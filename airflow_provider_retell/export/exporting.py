@@ -9,15 +9,15 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.contents import Contents
 from airflow_provider_retell.details import CONCURRENCY, Pace, read_details
 from airflow_provider_retell.endpoints import get_agent
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
-from airflow_provider_retell.files import Destination
-from airflow_provider_retell.formats import Format
-from airflow_provider_retell.listing import Fields, RawPage, Selection, after, is_undated, pages, whole_call
-from airflow_provider_retell.progress import Progress, Pulse, chunk_name
-from airflow_provider_retell.recordings import keep_recording
+from airflow_provider_retell.export.contents import Contents
+from airflow_provider_retell.export.files import Destination
+from airflow_provider_retell.export.formats import Format
+from airflow_provider_retell.export.listing import Fields, RawPage, Selection, after, is_undated, pages, whole_call
+from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name
+from airflow_provider_retell.export.recordings import keep_recording
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import RetellClient

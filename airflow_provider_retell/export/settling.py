@@ -7,8 +7,7 @@ from contextlib import closing
 
 from airflow_provider_retell.details import Pace
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.listing import RawPage, Selection, pages
-from airflow_provider_retell.models import Call
+from airflow_provider_retell.export.listing import RawPage, Selection, pages
 from airflow_provider_retell.waiting import Goal
 
 ANALYSIS_TIMEOUT = 600.0
@@ -37,6 +36,9 @@ def unsettled(
             last, and only calls that began in so many seconds before the end are looked at.
         pace: When the next request may begin.
     """
+    # Here, not above: a DAG that is parsed needs no model.
+    from airflow_provider_retell.models import Call  # noqa: PLC0415
+
     if now >= selection.end / 1000 + late_arrivals:
         return []
     goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_retell.export.privacy import mask, scrub
 from airflow_provider_retell.outcomes import outcome_of
-from airflow_provider_retell.privacy import mask, scrub
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 

@@ -17,12 +17,12 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
     RetellServerError,
 )
-from airflow_provider_retell.files import RECORDINGS
-from airflow_provider_retell.listing import Fields, whole_call
+from airflow_provider_retell.export.files import RECORDINGS
+from airflow_provider_retell.export.listing import Fields, whole_call
 
 if TYPE_CHECKING:
     from airflow_provider_retell.client import RetellClient
-    from airflow_provider_retell.files import Destination
+    from airflow_provider_retell.export.files import Destination
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from airflow_provider_retell.clock import Clock
-from airflow_provider_retell.tally import Tally
+from airflow_provider_retell.export.tally import Tally
 
 _BETWEEN_LINES: Final = 30.0
 """Seconds between two lines of progress in the log."""

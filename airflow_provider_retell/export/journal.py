@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from airflow_provider_retell.export.progress import Progress
 from airflow_provider_retell.intent import StateStore
-from airflow_provider_retell.progress import Progress
 
 STORE_KEY: Final = "retell_export"
 """The key of the task state store under which an export writes."""

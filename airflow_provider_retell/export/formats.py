@@ -11,8 +11,8 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from airflow_provider_retell import __version__
-from airflow_provider_retell.columns import COLUMNS, SCHEMA_VERSION, VERSION_KEY, Kind, json_text, line
 from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.export.columns import COLUMNS, SCHEMA_VERSION, VERSION_KEY, Kind, json_text, line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ class JsonLines:
 
 
 class Parquet:
-    """A table with the columns of ``airflow_provider_retell.columns``, one row group a chunk."""
+    """A table with the columns of ``airflow_provider_retell.export.columns``, one row group a chunk."""
 
     def __init__(self, compression: str | None = None) -> None:
         self._compression = compression or "none"
