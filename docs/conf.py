@@ -11,13 +11,7 @@ from airflow_provider_retell import __version__
 project = "airflow-provider-retell"
 version = release = __version__
 root_doc = "docs/index"
-include_patterns = [
-    "docs/*.md",
-    "benchmarks/README.md",
-    "example_dags/README.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-]
+include_patterns = ["docs/*.md", "benchmarks/*.md", "example_dags/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
