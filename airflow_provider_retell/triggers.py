@@ -132,8 +132,8 @@ class RetellCallTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Hang up, if wanted, when somebody kills the task while it is deferred.
 
-        Nobody is hung up on when a triggerer restarts or hands its triggers over, and the task is still deferred.
-        Airflow up to 3.3.2 calls this then too (apache/airflow 73454); before 3.3 ``run`` does.
+        Nobody is hung up on while the task is still deferred: a triggerer restarts, or hands its triggers over.
+        Airflow up to 3.3.2 calls this then too (apache/airflow 73454); before 3.3 ``run`` calls it.
         """
         if not self.cancel_on_kill or self._fired:
             return
