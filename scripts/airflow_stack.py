@@ -174,18 +174,16 @@ class AirflowStack(AirflowApi):
         # An empty configuration file keeps the processes from writing the default one all at once.
         (self.home / "airflow.cfg").touch()
         triggerer_log_port, worker_log_port = self._log_ports
-        settings = (
-            SETTINGS
-            | self._serving()
-            | {
-                "API__SECRET_KEY": secrets.token_hex(),
-                "API_AUTH__JWT_SECRET": secrets.token_hex(),
-                "CORE__DAGS_FOLDER": str(self._dags),
-                "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-                "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
-                "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
-            }
-        )
+        settings = {
+            **SETTINGS,
+            **self._serving(),
+            "API__SECRET_KEY": secrets.token_hex(),
+            "API_AUTH__JWT_SECRET": secrets.token_hex(),
+            "CORE__DAGS_FOLDER": str(self._dags),
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
+        }
         # The user's own Airflow stays out of it. Without bytecode each process would compile Airflow again,
         # and a warning of a dependency must not end one.
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
