@@ -395,6 +395,16 @@ def test_late_arrivals_are_waited_for_only_so_long(
     assert summary["unfinished"] == 1
 
 
+def test_only_the_edge_of_the_interval_is_looked_at(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
+) -> None:
+    """Who waits for late arrivals lists the calls of the last two hours, not those of three days."""
+    simulator.seed(20)
+    export(late_arrivals=timedelta(hours=2))
+    low, high = simulator.requests[0].json["filter_criteria"]["start_timestamp"]["value"]
+    assert (low, high) == (int(clock.now() - 7200) * 1000, int(clock.now()) * 1000 - 1)
+
+
 def test_nothing_is_asked_about_late_arrivals_of_long_ago(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:

@@ -1,0 +1,96 @@
+"""Links to recordings: followed without the key, not named in any log, asked for again when they have expired."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TickingTime
+
+from airflow_provider_retell.client import RetellClient
+from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.contents import Contents
+from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
+from airflow_provider_retell.files import Destination
+from airflow_provider_retell.recordings import keep_recording
+from airflow_provider_retell.simulator import Simulator
+
+LINK = Endpoint(method="GET", path="the recording", read=lambda _: None, repeatable=True, because="it only reads")
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """A Retell whose time goes on by a second each time it is looked at, with links good for a few."""
+    simulator = Simulator(clock=TickingTime(), recording_link_seconds=8)
+    simulator.seed(20)
+    return simulator
+
+
+@pytest.fixture
+def client(simulator: Simulator) -> Iterator[RetellClient]:
+    with RetellClient(ConnectionSettings(api_key="key_simulator"), transport=simulator) as client:
+        yield client
+
+
+def test_a_link_is_followed_without_the_key_and_without_a_word(
+    simulator: Simulator, client: RetellClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The link is the permission, and so a secret: httpx's line about it is dropped, whatever host it leads to."""
+    caplog.set_level(logging.INFO)
+    call_id = next(iter(simulator.calls))
+    link = f"https://storage.invalid/recordings/{call_id}/99999999999999/recording.wav"
+    with client.download(LINK, link) as content:
+        assert b"".join(content).startswith(b"RIFF")
+    assert "authorization" not in simulator.requests[-1].headers
+    assert "storage.invalid" not in caplog.text
+
+
+def test_an_error_does_not_quote_the_link(simulator: Simulator, client: RetellClient) -> None:
+    """What went wrong is said of "the recording"."""
+    call_id = next(iter(simulator.calls))
+    link = f"https://storage.invalid/recordings/{call_id}/1/recording.wav"
+    with pytest.raises(RetellPermissionError) as raised, client.download(LINK, link):
+        pass
+    assert "the recording: 403" in str(raised.value)
+    assert "storage.invalid" not in str(raised.value)
+
+
+@pytest.mark.parametrize("link", ["http://storage.invalid/a.wav", "file:///etc/passwd", "https:/a.wav", ""])
+def test_a_link_that_is_none_is_not_followed(simulator: Simulator, client: RetellClient, link: str) -> None:
+    """Only encrypted links, or such as lead to the API itself."""
+    with pytest.raises(RetellInputError, match=r"no https:// link"), client.download(LINK, link):
+        pass
+    assert not simulator.requests
+
+
+def test_an_expired_link_is_asked_for_again(simulator: Simulator, tmp_path: Path) -> None:
+    """However late a recording of a page is fetched, the link that is followed is good."""
+    with simulator.serve() as url:
+        settings = ConnectionSettings(api_key="key_simulator", base_url=url)
+        with RetellClient(settings) as client:
+            listed = client.send(
+                Endpoint(
+                    method="POST",
+                    path="/v3/list-calls",
+                    body={},
+                    read=lambda a: a["items"],
+                    repeatable=True,
+                    because="",
+                )
+            )
+            recorded = [call for call in listed if "recording_url" in call]
+            destination = Destination(str(tmp_path), token="run")
+            destination.claim()
+            kept = [
+                keep_recording(client, call, destination, link=Contents(recordings=True).link) for call in recorded
+            ]
+            destination.publish()
+    assert len(recorded) > 10
+    assert kept == [f"recordings/{call['call_id']}.wav" for call in recorded]
+    assert {path.name for path in (tmp_path / "recordings").iterdir()} == {Path(str(name)).name for name in kept}
+    statuses = [request.status for request in simulator.requests if request.endpoint == "recording"]
+    assert statuses.count(200) == len(recorded)
+    assert 403 in statuses
