@@ -15,6 +15,7 @@ from airflow_provider_retell.contents import Contents
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
 from airflow_provider_retell.files import Destination
+from airflow_provider_retell.listing import Selection
 from airflow_provider_retell.recordings import keep_recording
 from airflow_provider_retell.simulator import Simulator
 
