@@ -93,8 +93,12 @@ class RetellClient:
             RetellStatusError: An answer with an error status.
             RetellResponseError: An answer nobody can read.
         """
+        return self.repeat(endpoint, partial(self._send_once, endpoint))
+
+    def repeat(self, endpoint: Endpoint[Any], attempt: Callable[[], T]) -> T:
+        """Make an attempt at a request, again where that is harmless, and return what it returns."""
         repeat = Retrying(sleep=self._sleep, **retrying(endpoint, self.settings))
-        return cast("T", repeat(self._send_once, endpoint))
+        return repeat(attempt)
 
     def _send_once(self, endpoint: Endpoint[T]) -> T:
         with _translated(endpoint, self.settings):

@@ -95,7 +95,7 @@ def export(connect: Callable[..., None], clock: SteppingClock, store: Store) -> 
 
 def bad_network(simulator: Simulator) -> None:
     """Let requests of every kind fail in every way, now and then."""
-    for endpoint, between in (("list-calls", 3), ("get-call", 700), ("recording", 700)):
+    for endpoint, between in (("list-calls", 3), ("get-call", 700)):
         for number, damage in enumerate((503, "drop", "truncate", "reset", 429, "empty", 502)):
             simulator.fail(Fault(endpoint=endpoint, answer=damage, skip=between * (number + 1)))
         simulator.fail(Fault(endpoint=endpoint, answer=504, html=True, skip=between * 9))
@@ -175,13 +175,17 @@ def test_a_table_is_what_retell_holds(
 def test_a_rerun_leaves_no_file_of_before(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
 ) -> None:
-    """Fewer files, of another format, with a recording less: what was there before is gone."""
+    """Fewer files, another format, a recording less, a bad network: what was there before is gone."""
     simulator._service._recording_link_seconds = 600
     simulator.seed(40)
+    for skip, damage in enumerate((503, "drop", "truncate", "reset", 429, 502, 403)):
+        simulator.fail(Fault(endpoint="recording", answer=damage, skip=3 * skip))
     export(max_file_bytes=1, page_size=10, recordings=True)
     before = store.names()
     assert sum(name.startswith("calls-") for name in before) > 1
     recordings = {name for name in before if name.startswith("recordings/")}
+    assert len(recordings) == sum("recording_url" in call for call in held(simulator).values())
+    assert len(faults_met(simulator)) == 7
     simulator.delete(min(recordings).removeprefix("recordings/").removesuffix(".wav"))
     export(file_format="parquet", recordings=True)
     assert store.names() == ["calls-00000.parquet", *sorted(recordings)[1:]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -219,6 +221,23 @@ def test_the_data_interval_is_the_default(simulator: Simulator, clock: SteppingC
     began = [call["start_timestamp"] / 1000 for call in held(simulator)]
     low, high = (moment.timestamp() for moment in interval.values())
     assert summary["calls"] == sum(low <= moment < high for moment in began) > 0
+
+
+def test_sqlite_takes_the_lines(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
+) -> None:
+    """Lines that are loaded by call id, once or twice, make a table that adds up to the summary."""
+    simulator.seed(SEEDED)
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE calls (call_id TEXT PRIMARY KEY, call TEXT)")
+        for _ in range(2):
+            summary = export(undated=True)
+            rows = [(row["call_id"], json.dumps(row)) for row in lines(tmp_path / "calls", "*.jsonl")]
+            database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", rows)
+        query = "SELECT call->>'outcome', count(*), sum(call->>'$.call_cost.combined_cost') FROM calls GROUP BY 1"
+        found = database.execute(query).fetchall()
+    assert {outcome: calls for outcome, calls, _ in found} == summary["outcomes"]
+    assert sum(cents or 0 for *_, cents in found) == pytest.approx(summary["cost_cents"])
 
 
 # -- once and whole --------------------------------------------------------------------------------------------

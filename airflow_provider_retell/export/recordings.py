@@ -11,11 +11,9 @@ from urllib.parse import urlsplit
 
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
-    RetellConnectionError,
     RetellInvalidRequestError,
     RetellNotFoundError,
     RetellPermissionError,
-    RetellServerError,
 )
 from airflow_provider_retell.export.files import RECORDINGS
 from airflow_provider_retell.export.listing import Fields, whole_call
@@ -28,7 +26,6 @@ log = logging.getLogger(__name__)
 
 _GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError)
 """How a storage answers for a link that has expired, or whose file is no more: 400, 403, 404, 410."""
-_ATTEMPTS: Final = 3
 
 
 class _Link(Protocol):
@@ -50,30 +47,39 @@ def keep_recording(
         link: Chooses the link of a call.
     """
     call_id = str(call["call_id"])
-    url = link(call)
-    read_again = whole_call(call_id)
-    for attempt in range(1, _ATTEMPTS + 1):
-        if not url:
-            return None
-        name = posixpath.join(RECORDINGS, re.sub(r"[^\w-]", "_", call_id) + _suffix(url))
-        try:
-            with client.download(_endpoint(call_id), url) as content, destination.writing(name) as file:
-                for piece in content:
-                    file.write(piece)
-        except (*_GONE, RetellConnectionError, RetellServerError) as error:
-            if attempt == _ATTEMPTS:
-                if not isinstance(error, _GONE):
-                    raise
-                log.warning("%s has no recording any more, although Retell gives a link to it: %s", call_id, error)
-                return None
-            try:
-                again: Fields = client.send(read_again)
-                url = link(again)
-            except RetellNotFoundError:
-                return None
-        else:
-            return name
-    return None
+    endpoint = _endpoint(call_id)
+    if name := _keep(client, endpoint, link(call), destination, call_id):
+        return name
+    if not link(call):
+        return None
+    try:
+        again: Fields = client.send(whole_call(call_id))
+    except RetellNotFoundError:
+        return None
+    name = _keep(client, endpoint, link(again), destination, call_id)
+    if name is None:
+        log.warning("%s has no recording any more, although Retell gives a link to it.", call_id)
+    return name
+
+
+def _keep(
+    client: RetellClient, endpoint: Endpoint[None], link: Any, destination: Destination, call_id: str
+) -> str | None:
+    """Stream what a link leads to into a file, and return its name, None if the link leads nowhere."""
+    if not link:
+        return None
+    name = posixpath.join(RECORDINGS, re.sub(r"[^\w-]", "_", call_id) + _suffix(link))
+
+    def attempt() -> None:
+        with client.download(endpoint, link) as content, destination.writing(name) as file:
+            for piece in content:
+                file.write(piece)
+
+    try:
+        client.repeat(endpoint, attempt)
+    except _GONE:
+        return None
+    return name
 
 
 def _suffix(url: str) -> str:
