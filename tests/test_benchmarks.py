@@ -24,15 +24,16 @@ WAIT = Wait(
 RIGHT = Ended(ending="over", at=END + 3, event={"wake": "over", "calls": {"call_1": "ended"}})
 
 
-def test_the_page_has_a_place_for_each_part() -> None:
+@pytest.mark.parametrize("part", page.PARTS)
+def test_the_page_has_a_place_for_each_part(part: str) -> None:
     """A part that is measured is shown, with the machine and the versions it was measured on."""
     text = page.PAGE.read_text()
-    for part in page.PARTS:
-        begin, end = page.marks(part)
-        figures = text[text.index(begin) : text.index(end)]
-        assert page.HEAD in figures
-        assert "cores" in figures
-        assert "apache-airflow" in figures
+    begin, end = page.marks(part)
+    shown = text[text.index(begin) + len(begin) : text.index(end)].strip()
+    if shown:  # a checkout in which it was not measured yet has the place alone
+        assert shown.startswith(page.HEAD)
+        assert "cores" in shown
+        assert "apache-airflow" in shown
 
 
 def test_a_wait_that_ended_as_it_should_is_right() -> None:
