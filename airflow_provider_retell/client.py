@@ -29,7 +29,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.flows import Flow
 from airflow_provider_retell.options import Options
-from airflow_provider_retell.repeating import retrying
+from airflow_provider_retell.repeating import FirstFailure, retrying
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,17 @@ class RetellClient:
 
     def repeat(self, endpoint: Endpoint[Any], attempt: Callable[[], T]) -> T:
         """Make an attempt at a request, again where that is harmless, and return what it returns."""
+        try:
+            return attempt()
+        except RetellError as error:
+            first = FirstFailure(error)
+
+        def again() -> T:
+            first.tell()
+            return attempt()
+
         repeat = Retrying(sleep=self._sleep, **retrying(endpoint, self.settings))
-        return repeat(attempt)
+        return repeat(again)
 
     def _send_once(self, endpoint: Endpoint[T]) -> T:
         with _translated(endpoint, self.settings):
@@ -171,8 +180,17 @@ class AsyncRetellClient:
 
     async def send(self, endpoint: Endpoint[T]) -> T:
         """Send one request, again where that is harmless, and return its answer."""
+        try:
+            return await self.send_once(endpoint)
+        except RetellError as error:
+            first = FirstFailure(error)
+
+        async def again() -> T:
+            first.tell()
+            return await self.send_once(endpoint)
+
         repeat = AsyncRetrying(sleep=self._sleep, **retrying(endpoint, self.settings))
-        return await repeat(self.send_once, endpoint)
+        return await repeat(again)
 
     async def send_once(self, endpoint: Endpoint[T]) -> T:
         """Send one request, whatever becomes of it, and return its answer."""

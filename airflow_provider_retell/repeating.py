@@ -64,6 +64,22 @@ def retrying(endpoint: Endpoint[Any], settings: ConnectionSettings) -> dict[str,
     }
 
 
+class FirstFailure:
+    """The failure of the attempt that was made before tenacity was asked, which is raised in its place.
+
+    Most requests succeed, and then tenacity's part would cost more than all else that is done here.
+    """
+
+    def __init__(self, error: RetellError) -> None:
+        self._error: RetellError | None = error
+
+    def tell(self) -> None:
+        """Raise it, the first time."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
