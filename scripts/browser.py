@@ -158,4 +158,4 @@ class Browser:
 
     def _labels(self, section: str) -> list[str]:
         expect(self._section(section)).to_have_attribute("aria-expanded", "true")
-        return self._form.locator("[data-state=open] label:visible").all_inner_texts()
+        return self._form.locator("[role=region][data-state=open] label").all_inner_texts()
