@@ -241,6 +241,7 @@ class Placement:
     def _request(self, endpoint: Endpoint[Call]) -> Call:
         self.before_sending()
         call = self.hook.send(endpoint)
+        log.info("Placed %s.", call.call_id)
         metrics.count(f"retell.calls.placed.{'create' if self.keyed else 'register'}")
         return call
 

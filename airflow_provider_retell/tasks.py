@@ -40,6 +40,7 @@ TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 _NAMED: Final = 5
+_TOLD: Final = 100
 
 
 @dataclass
@@ -161,7 +162,8 @@ class CallWait:
             AirflowSkipException: One is as ``skip_on`` names it.
         """
         calls = self._detailed()
-        log.info("%s", summary(list(calls.values())))
+        for line in summary(list(calls.values())):
+            log.info("%s", line)
         self._count(calls.values())
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
             kind = RetellCallFinalError if final else RetellCallError
@@ -194,12 +196,14 @@ def matches(call: Call, endings: Sequence[str]) -> bool:
     return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
 
 
-def summary(calls: Sequence[Call]) -> str:
-    """Return one line for a person on call: what became of the calls."""
+def summary(calls: Sequence[Call]) -> list[str]:
+    """Return lines for a person on call: what became of each call, and of many together."""
+    lines = [told(call) for call in calls[:_TOLD]]
     if len(calls) == 1:
-        return told(calls[0])
+        return lines
     outcomes = Counter(str(call.outcome or call.call_status) for call in calls)
-    return f"{len(calls)} calls: " + (", ".join(f"{n} {word}" for word, n in outcomes.most_common()) or "none")
+    counted = ", ".join(f"{n} {word}" for word, n in outcomes.most_common()) or "none"
+    return [*lines, f"{len(calls)} calls: {counted}"]
 
 
 def told(call: Call) -> str:
