@@ -30,8 +30,8 @@ HAS_RETRY_POLICIES: Final = RetryPolicy is not object
 TRIGGERS_ARE_TOLD_OF_KILLS: Final = HAS_RETRY_POLICIES
 """Since 3.3, as the policies. Before, a trigger is cancelled for whatever reason."""
 
-_ANSWER_WITHIN: Final = 5.0
-"""Seconds: a triggerer that ends has nobody left who answers, and is killed ten seconds later."""
+_ANSWER_WITHIN: Final = 60.0 if TRIGGERS_ARE_TOLD_OF_KILLS else 5.0
+"""Seconds. Before 3.3 this is asked of triggerers that end too: nobody answers, and they are killed after ten."""
 
 
 async def aget_connection(conn_id: str) -> Connection:

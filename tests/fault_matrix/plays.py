@@ -9,6 +9,7 @@ from typing import Any
 from airflow_stack import AirflowStack
 
 from airflow_provider_retell.simulator import Fault
+from airflow_provider_retell.triggers import UNREADABLE_ANSWERS
 from fault_matrix.cells import Cell
 from fault_matrix.columns import Column
 from fault_matrix.stage import wait_for
@@ -45,11 +46,11 @@ def two_failed_tries(column: Column) -> Sequence[Fault]:
     """Fail the first try's reads of the call, and the second's, but not the read with which that one adopts."""
     if not column.ours:
         return [Fault(endpoint="get-call", answer=500, times=2 * column.posts(500))]
-    # A task that was deferred reads once more when it wakes.
-    adopts = 2 if column.deferrable else 1
+    # A task that was deferred reads once more when it wakes; its trigger waits out a few answers.
+    adopts, times = (2, UNREADABLE_ANSWERS) if column.deferrable else (1, 2)
     return [
-        Fault(endpoint="get-call", answer="empty", times=2),
-        Fault(endpoint="get-call", answer="empty", times=2, skip=adopts),
+        Fault(endpoint="get-call", answer="empty", times=times),
+        Fault(endpoint="get-call", answer="empty", times=times, skip=adopts),
     ]
 
 

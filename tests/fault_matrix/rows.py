@@ -126,9 +126,14 @@ ANSWERS: Final = (
         refuses=True,
         play=plays.open_after_the_first_try,
     ),
-    Row(name="429_seconds", title="429, Retry-After in seconds", faults=answered(429, retry_after=1)),
-    Row(name="429_date", title="429, Retry-After as a date", faults=answered(429, retry_after=1, as_date=True)),
-    Row(name="429", title="429 without Retry-After", faults=answered(429)),
+    Row(name="429_seconds", title="429, Retry-After in seconds", faults=answered(429, retry_after=1), tries=1),
+    Row(
+        name="429_date",
+        title="429, Retry-After as a date",
+        faults=answered(429, retry_after=1, as_date=True),
+        tries=1,
+    ),
+    Row(name="429", title="429 without Retry-After", faults=answered(429), tries=1),
     *(
         Row(
             name=f"{status}_{when}",
