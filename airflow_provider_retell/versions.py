@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, TaskInstanceState
 
 try:
-    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
-except (ImportError, AttributeError):  # before 3.3
+    # Not from common-compat, whose older releases do not hand them on.
+    from airflow.sdk import RetryDecision, RetryPolicy
+except ImportError:  # before 3.3
     if not TYPE_CHECKING:
         RetryDecision = RetryPolicy = object
 

@@ -80,8 +80,9 @@ class Cell:
         bounds = FOLDER / f"{self.name}.txt"
         bounds.write_text("")
         if self.dependencies == "lowest":
-            how = ["--resolution=lowest-direct", f"--python-version={self.python}", "--no-annotate", *dates]
-            uv("pip", "compile", *how, f"--output-file={bounds}", "pyproject.toml", "-", given=airflow)
+            # The oldest that is there for this Python, not one to be compiled with a Rust of its time.
+            how = ["--resolution=lowest-direct", f"--python-version={self.python}", "--only-binary=pydantic-core"]
+            uv("pip", "compile", *how, *dates, f"--output-file={bounds}", "pyproject.toml", "-", given=airflow)
         else:
             pins += [f"{name}=={version}" for name, version in pinned() if name in OURS]
         extras = ["apache-airflow-providers-common-sql", "apache-airflow-providers-sqlite", "--editable", "."]
