@@ -223,7 +223,8 @@ LIKE_A_RETRY: Final = Miss(
 RINGS_ON: Final = Miss(
     shown="1 · 1 · failed",
     reason="Retell does not say whether a call that still rings can be stopped. The simulator refuses it, as the "
-    "harder case: the phone rings on.",
+    "harder case. A worker that is killed has five seconds; a trigger tries again for five and a half minutes, "
+    "which is longer than Retell lets a phone ring, but not than the twenty minutes for which it rings here.",
 )
 PEOPLE: Final = (
     Row(name="clear_live", title="clear while the call is live", goal=Goal.ANEW, play=plays.cleared_while_live),
