@@ -35,7 +35,9 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellError,
+    RetellInvalidRequestError,
     RetellNotFoundError,
+    RetellPermissionError,
     RetellRateLimitError,
 )
 from airflow_provider_retell.hooks import RetellHook
@@ -168,9 +170,10 @@ class Placement:
             self._write(replace(record, call_id=found[0].call_id))
             return self._adopt_or_replace(found[0], intent, record.try_number)
         if self.keyed:
+            listed = "no call with its tag is listed" if found is not None else "calls cannot be listed"
             raise RetellCallFinalError(
                 f"Not called again: {age / 60:.0f} minutes ago try {record.try_number} asked Retell for this call "
-                "and lost the answer, and no call with its tag is listed. Look for the call in Retell's "
+                f"and lost the answer, and {listed}. Look for the call in Retell's "
                 f"dashboard (metadata {TAG} = {intent.tag}); to place a new one, clear the task."
             )
         log.info("The registration of try %d left no call: registering anew.", record.try_number)
@@ -178,7 +181,7 @@ class Placement:
 
     def _earlier_calls(self, record: Record, intent: Intent) -> list[Call]:
         if record.call_id is None:
-            return self._tagged(intent.tag)
+            return self._tagged(intent.tag) or []
         try:
             return [self.hook.get_call(record.call_id)]
         except RetellNotFoundError:
@@ -204,7 +207,7 @@ class Placement:
             return self._send(replace(self.intent, redial=_redial(instead_of) + 1))
         if self.try_number <= 1:
             return self._send(self.intent)
-        found = self._tagged(f"{self.intent.task}.", op="sw")
+        found = self._tagged(f"{self.intent.task}.", op="sw") or []
         ours = [call for call in found if _generation(call) == self.intent.generation]
         self._end_cleared([call for call in found if call not in ours])
         if ours:
@@ -212,8 +215,13 @@ class Placement:
             return self._adopt_or_replace(newest, replace(self.intent, redial=_redial(newest)), None)
         return self._send(self.intent)
 
-    def _tagged(self, tag: str, op: Literal["eq", "sw"] = "eq") -> list[Call]:
-        page = self.hook.send(endpoints.list_tagged_calls(TAG, tag, op=op))
+    def _tagged(self, tag: str, op: Literal["eq", "sw"] = "eq") -> list[Call] | None:
+        """Return the calls with a tag, None if this key or this server does not list calls."""
+        try:
+            page = self.hook.send(endpoints.list_tagged_calls(TAG, tag, op=op))
+        except (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError) as error:
+            log.warning("A call cannot be looked up by its tag: %s", error)
+            return None
         # Checked again: adopting a stranger's call would be worse than finding none.
         return [call for call in page.calls if _tag(call).startswith(tag)]
 

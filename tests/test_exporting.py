@@ -8,13 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from airflow_provider_retell.exporting import Export
-from airflow_provider_retell.files import Destination
-from airflow_provider_retell.formats import FileFormat, open_format
-from airflow_provider_retell.listing import Selection
 
 from airflow_provider_retell.client import RetellClient
 from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.export.exporting import Export
+from airflow_provider_retell.export.files import Destination
+from airflow_provider_retell.export.formats import FileFormat, open_format
+from airflow_provider_retell.export.listing import Selection
 
 ON_A_PAGE = 100
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_retell.progress import Progress, Pulse
-from airflow_provider_retell.tally import Tally
 from conftest import SteppingClock
+
+from airflow_provider_retell.export.progress import Progress, Pulse
+from airflow_provider_retell.export.tally import Tally
 
 ROWS = [
     {"outcome": "answered", "start_timestamp": 2000, "duration_ms": 1500, "call_cost": {"combined_cost": 0.1}},

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow_provider_retell.contents import Contents
-from airflow_provider_retell.files import Destination
-from airflow_provider_retell.listing import Selection
-from airflow_provider_retell.recordings import keep_recording
 from conftest import TickingTime
 
 from airflow_provider_retell.client import RetellClient
 from airflow_provider_retell.connection import ConnectionSettings
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
+from airflow_provider_retell.export.contents import Contents
+from airflow_provider_retell.export.files import Destination
+from airflow_provider_retell.export.listing import Selection
+from airflow_provider_retell.export.recordings import keep_recording
 from airflow_provider_retell.simulator import Simulator
 
 LINK = Endpoint(method="GET", path="the recording", read=lambda _: None, repeatable=True, because="it only reads")
