@@ -106,7 +106,7 @@ def waits(dice: Random, known: Sequence[KnownCall], begin: float, seconds: float
     """Yield a wait for each call: most for one call, some for many, some that must not end well."""
     never = begin + seconds + CALM
     statuses = {call_id: status for call_id, _, status, _ in known}
-    for place, (call_id, ended, _, analyzed) in enumerate(known):
+    for place, (call_id, ended, status, analyzed) in enumerate(known):
         kind = dice.random()
         others = dice.sample(known, min(len(known), dice.choice([2, 10, 100])))
         some = tuple(it[0] for it in others) if kind < 0.05 else (call_id,)  # noqa: PLR2004 (shares of the kinds)
@@ -128,7 +128,8 @@ def waits(dice: Random, known: Sequence[KnownCall], begin: float, seconds: float
             yield replace(usual, call_ids=(f"call_unknown{place}",), ending="failed", due=None, statuses={})
         elif kind < 0.17 and ended > begin + 30:  # noqa: PLR2004
             yield replace(usual, ending="cancelled", due=dice.uniform(begin, ended - 10), statuses={})
-        elif kind < 0.40 and analyzed is not None:  # noqa: PLR2004
+        elif kind < 0.40 and analyzed is not None and status != "not_connected":  # noqa: PLR2004
+            # A call that never connected is not waited for.
             yield replace(usual, wait_for="analyzed", due=min(analyzed, ended + ANALYSIS_TIMEOUT))
         else:
             yield usual
