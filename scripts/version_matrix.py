@@ -145,9 +145,11 @@ def outcomes(report: Path) -> Outcomes:
 
 
 def run(cell: Cell) -> Outcomes:
-    """Make a cell's environment, run its tests, and say what came of them."""
-    cell.install()
-    result = cell.test()
+    """Make a cell's environment, run its tests, say what came of them; nothing without its Python."""
+    result: Outcomes = {}
+    if interpreter(cell.python):
+        cell.install()
+        result = cell.test()
     say(cell.name, result)
     return result
 
@@ -171,18 +173,17 @@ def say(what: str, result: Outcomes) -> None:
 def main(asked: Sequence[str]) -> int:
     """Run the cells, and return how many of them have failed."""
     releases = [release for release in RELEASES if not asked or release.airflow in asked]
-    at_hand = [python for python in PYTHONS if interpreter(python)]
     cells = [
         Cell(release, python, dependencies)
         for release in releases
-        for python in at_hand
+        for python in PYTHONS
         if tuple(map(int, python.split("."))) <= tuple(map(int, release.python.split(".")))
         for dependencies in ("newest", "lowest")
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = dict(zip(cells, pool.map(run, cells), strict=True))
     # One stack at a time; on the first Python, with the dependencies that people have.
-    first = {release: Cell(release, at_hand[0], "newest") for release in releases}
+    first = {release: Cell(release, PYTHONS[0], "newest") for release in releases}
     stacks = {release.airflow: {**results[cell], **run_stack(cell)} for release, cell in first.items()}
     if not asked:
         environments: dict[tuple[str, str, str], Outcomes] = {

@@ -31,6 +31,8 @@ FEATURES: Final = {
 
 def counted(result: Outcomes) -> str:
     """Return the number of tests that passed, and of those that failed if there are any."""
+    if not result:
+        return "not run"
     failed = sum(outcome == "failed" for outcome in result.values())
     passed = sum(outcome == "passed" for outcome in result.values())
     return f"{passed} passed" + f", **{failed} failed**" * bool(failed)

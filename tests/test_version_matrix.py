@@ -39,6 +39,7 @@ def test_failures_are_counted(tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text(REPORT)
     assert counted(outcomes(tmp_path / "report.xml")) == "3 passed, **2 failed**"
     assert counted(outcomes(tmp_path / "none.xml")) == "0 passed, **1 failed**"
+    assert counted({}) == "not run"
 
 
 @pytest.mark.parametrize("feature", FEATURES)
