@@ -59,8 +59,11 @@ class RenewedClient:
             await client.aclose()
 
     async def _refresh(self) -> None:
+        # Shielded: before Airflow 3.2 the answer to a look-up that was cancelled is taken for that to the next.
+        asked = asyncio.ensure_future(self._look_up())
+        asked.add_done_callback(lambda it: it.cancelled() or it.exception())
         try:
-            settings = await self._look_up()
+            settings = await asyncio.shield(asked)
         except Exception as error:
             if not self._clients:
                 raise

@@ -494,6 +494,28 @@ def test_a_waiter_that_is_cancelled_takes_nobody_along(
     assert list(poll(account, clock, work)) == [another]
 
 
+def test_a_look_up_is_not_cut_short(account: Account, clock: SteppingClock) -> None:
+    """Who asked may be gone: older versions of Airflow would take its answer for that to the next question."""
+    ended = asyncio.Event()
+    look_up = account.look_up
+
+    async def slowly() -> ConnectionSettings:
+        await asyncio.sleep(0.05)
+        ended.set()
+        return await look_up()
+
+    account.look_up = slowly  # type: ignore[method-assign]
+
+    async def work(shared: Poller) -> None:
+        waiting = asyncio.create_task(shared.read(["call_1"], due=0))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await shared.aclose()
+        await asyncio.wait_for(ended.wait(), timeout=5)
+
+    poll(account, clock, work)
+
+
 def test_nobody_waits_for_a_poller_that_has_ended(account: Account, clock: SteppingClock) -> None:
     """Whatever ends it, the waiters learn of it."""
     account.transport = Lists(items=[])
