@@ -32,6 +32,9 @@ from airflow_provider_retell.renewing import RenewedClient
 
 log = logging.getLogger(__name__)
 
+# Pydantic builds a model when it is first needed: better now than on an event loop.
+Call.model_rebuild()
+
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 300.0

@@ -12,11 +12,14 @@ from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.ending import aend_call
 from airflow_provider_retell.errors import RetellError, RetellResponseError, transient
 from airflow_provider_retell.hooks import shared_poller
+from airflow_provider_retell.poller import Poller
 from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
 
 UNREADABLE_ANSWERS: Final = 5
 """Answers that nobody can read, after which a trigger stops waiting for one that can be read."""
+
+__all__ = ["UNREADABLE_ANSWERS", "Poller", "RetellCallTrigger"]  # the poller is loaded before a loop needs it
 
 _hanging_up: set[asyncio.Task[None]] = set()
 """What is under way after kills: an event loop alone does not keep a task alive."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import multiprocessing
 import os
 import time
@@ -91,6 +92,8 @@ class Waited:
 def wait(connection: str, call_ids: Sequence[str], poll_interval: float, patience: float) -> Waited:
     """Wait for each call with a trigger of its own, until the last one has fired."""
     os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = connection
+    # A triggerer has all of Airflow loaded before the first trigger runs.
+    importlib.import_module("airflow.jobs.triggerer_job_runner")
     made = count_clients()
 
     async def wait() -> Waited:
