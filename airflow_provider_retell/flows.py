@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls, stop_call
 from airflow_provider_retell.errors import (
+    RetellConnectionError,
     RetellError,
     RetellInvalidRequestError,
     RetellNotFoundError,
@@ -54,10 +55,12 @@ class Sweeps:
         self._sweep = 0
         self._last_read: dict[str, int] = {}
         self._warned = False
+        self._unanswered = False
 
     def sweep(self, call_ids: Sequence[str]) -> Iterator[Flow[Reading]]:
         """Return one sweep's steps, each to be run before the next is asked for."""
         self._sweep += 1
+        self._unanswered = False
         unlisted = dict.fromkeys(call_ids)
         if len(unlisted) > 1:
             parts = _parts(list(unlisted), self._ids_per_request)
@@ -72,6 +75,8 @@ class Sweeps:
         for some in _parts(waiting, self._single_reads):
             for call_id in some:
                 yield self._get(call_id, live)
+                if self._unanswered:
+                    return
             if live:
                 return
 
@@ -105,6 +110,10 @@ class Sweeps:
             call: Call = yield get_call(call_id)
         except (RetellNotFoundError, RetellServerError, RetellResponseError) as error:
             # One call that Retell cannot tell of says nothing about the others.
+            return {call_id: error}
+        except RetellConnectionError as error:
+            # Nor does one answer that does not come about those that came; but the next may take as long.
+            self._unanswered = True
             return {call_id: error}
         if call.is_terminal:
             live.discard(call_id)

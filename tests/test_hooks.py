@@ -450,8 +450,7 @@ def test_a_failed_look_up_is_not_remembered(vault: type[Vault]) -> None:
             with pytest.raises(AirflowNotFoundException):
                 await read(shared, "call_1")
             vault.connections["retell_default"] = kept
-            with pytest.raises(RetellError):
-                await read(shared, "call_1")
+            assert isinstance((await read(shared, "call_1"))["call_1"], RetellError)  # nobody is at that host
 
     run(main)
 

@@ -293,6 +293,23 @@ def test_a_call_that_cannot_be_read_fails_its_waiter_only(
     assert list(theirs) == [known]
 
 
+@pytest.mark.parametrize("list_registered", [False])
+def test_an_answer_that_does_not_come_ends_the_round_but_spoils_it_for_nobody(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """Each further call that is read one by one might take as long: the others come in the next round."""
+    ids = register(10)
+    simulator.fail(Fault(endpoint="get-call", answer="drop", skip=2))
+
+    async def work(shared: Poller) -> list[Any]:
+        first = await shared.read(ids, due=0)
+        return [first, await shared.read(ids, due=0)]
+
+    first, second = poll(account, clock, work)
+    assert [isinstance(call, RetellError) for call in first.values()] == [False, False, True]
+    assert len(second) == 10
+
+
 def test_an_id_that_is_none_fails_its_waiter_only(account: Account, clock: SteppingClock) -> None:
     """It is refused before it can spoil the request of all."""
     account.transport = Lists(items=[{"call_id": "call_1"}])
@@ -370,7 +387,7 @@ def test_trouble_is_told_to_all_and_ends(
 def test_rounds_that_fail_come_ever_more_slowly(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
 ) -> None:
-    """A Retell in trouble is asked after 1, 2, 4 ... 60 seconds, however often the waiters are due."""
+    """A Retell in trouble is asked after 1, 2, 4 ... 30 seconds, however often the waiters are due."""
     (call_id,) = register()
     simulator.fail(Fault(endpoint="get-call", answer=429, times=None))
 
@@ -383,7 +400,7 @@ def test_rounds_that_fail_come_ever_more_slowly(
     poll(account, clock, work)
     times = [request.clock for request in simulator.requests if request.endpoint == "get-call"]
     pauses = [round(later - earlier) for earlier, later in pairwise(times)]
-    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert pauses[:8] == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_an_answer_that_never_ends_is_given_up(account: Account, clock: SteppingClock) -> None:
