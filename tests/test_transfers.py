@@ -648,6 +648,21 @@ def test_an_agent_nobody_knows_is_an_error(
     assert export(agent_id="agent_surveys", start=long_ago, end=long_ago + timedelta(days=1))["calls"] == 0
 
 
+@pytest.mark.parametrize("answer", [429, 502, 503, 504, "drop", "reset", "truncate", "empty"])
+def test_a_bad_network_hides_no_agent(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, answer: Any
+) -> None:
+    """Whether an agent is known is asked again where the answer is lost, and then told rightly."""
+    simulator.seed(SEEDED)
+    long_ago = datetime.fromtimestamp(simulator.clock(), UTC) - timedelta(days=300)
+    when = {"start": long_ago, "end": long_ago + timedelta(days=1)}
+    simulator.fail(Fault(endpoint="GET /get-agent/*", answer=answer, times=2))
+    assert export(agent_id="agent_surveys", **when)["calls"] == 0
+    simulator.fail(Fault(endpoint="GET /get-agent/*", answer=answer, times=2))
+    with pytest.raises(RetellNotFoundError, match="get-agent"):
+        export(agent_id="agent_mistyped", **when)
+
+
 def test_retell_that_is_gone_is_an_error(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
