@@ -209,6 +209,9 @@ class PhoneCallOperator(BaseOperator):
         """Place the call, in place of one that found no line if there was one, and see it through."""
         call = self._placement(hook, body, context, deadline).place(instead_of=instead_of)
         self._live = (call.call_id, hook.get_conn().settings)
+        if self._killed:
+            self.on_kill()  # the signal came while the request was on its way, and found no call to hang up on
+        self._check_alive()
         for key, value in self._handed_on(call).items():
             context["ti"].xcom_push(key=key, value=value)
         wait = self._wait(hook, call.call_id, deadline)

@@ -266,6 +266,24 @@ def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
         operator.execute(TaskInstance().context())
 
 
+def test_a_kill_while_the_request_is_on_its_way_hangs_up(simulator: Simulator) -> None:
+    """The signal finds no call yet; the call that the answer brings is not left alone."""
+    operator: Any = place(CREATE, "talks_forever", wait_for="ended")
+    handed_over = operator._endpoint
+
+    def killed_meanwhile(body: Any, key: Any) -> Any:
+        if key is not None:
+            operator.on_kill()
+        return handed_over(body, key)
+
+    operator._endpoint = killed_meanwhile
+    operator._check_alive = lambda: None  # the signal comes after the last look
+    operator.deferrable = True
+    with pytest.raises(TaskDeferred):
+        operator.execute(TaskInstance().context())
+    assert [request.endpoint for request in simulator.requests].count("stop-call") == 1
+
+
 def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simulator) -> None:
     """A task killed before it placed its call has nothing to stop."""
     place(endpoint).on_kill()
