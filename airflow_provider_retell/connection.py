@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from airflow_provider_retell.number import Number
 
 CONN_TYPE: Final = "retell"
 DEFAULT_CONN_ID: Final = "retell_default"
@@ -21,22 +22,14 @@ _LONGEST_NAME: Final = 30  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Setting(Number):
     """A number in the connection's extra.
 
     Attributes:
         label: What the form calls it.
-        help: What the form says about it.
-        default: Its value if nothing is given.
-        minimum: The least it may be.
-        whole: Whether it must be a whole number.
     """
 
     label: str
-    help: str
-    default: float
-    minimum: float
-    whole: bool = False
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {
@@ -195,19 +188,10 @@ def _extra(extra: str | None) -> dict[str, Any]:
 
 def _number(name: str, given: Any) -> float:
     setting = SETTINGS[name]
-    if given is None or given == "":
-        return setting.default
     try:
-        number = float("bool" if isinstance(given, bool) else given)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= setting.minimum) or (setting.whole and number % 1):
-        kind = "whole number" if setting.whole else "number"
-        raise SettingsError(
-            f"the field {name} of Extra ({setting.label}) must be a {kind} of at least {setting.minimum:g}, "
-            f"not {given!r}"
-        )
-    return number
+        return setting.read(given)
+    except ValueError as error:
+        raise SettingsError(f"the field {name} of Extra ({setting.label}) {error}") from None
 
 
 # -- the form ----------------------------------------------------------------------------------------------

@@ -6,32 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from airflow_provider_retell.number import Number
+
 SECTION: Final = "retell"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """One option, as Airflow lists it and as this package reads it."""
-
-    default: float
-    minimum: float
-    help: str
-    whole: bool = False
-
-
-OPTIONS: Final[Mapping[str, Option]] = {
-    "shortest_poll_interval": Option(
+OPTIONS: Final[Mapping[str, Number]] = {
+    "shortest_poll_interval": Number(
         default=0.5,
         minimum=0.01,
         help="Seconds between two polls at the least, whatever a task asks for.",
     ),
-    "ids_per_request": Option(
+    "ids_per_request": Number(
         default=1000,
         minimum=1,
         whole=True,
         help="Calls that one list-calls request asks for at the most. Retell lists up to 1000.",
     ),
-    "connections": Option(
+    "connections": Number(
         default=20,
         minimum=1,
         whole=True,
@@ -63,7 +55,7 @@ class Options:
             ValueError: One holds something that cannot be used.
         """
         values = {
-            name: _number(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()
+            name: _read(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()
         }
         return cls(
             shortest_poll_interval=values["shortest_poll_interval"],
@@ -72,19 +64,11 @@ class Options:
         )
 
 
-def _number(name: str, given: Any) -> float:
-    option = OPTIONS[name]
+def _read(name: str, given: Any) -> float:
     try:
-        number = float(given)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not option.minimum <= number < float("inf") or (option.whole and number % 1):
-        kind = "whole number" if option.whole else "number"
-        raise ValueError(
-            f"The option {name} in section [{SECTION}] of Airflow's configuration must be a {kind} of at least "
-            f"{option.minimum:g}, not {given!r}."
-        )
-    return number
+        return OPTIONS[name].read(given)
+    except ValueError as error:
+        raise ValueError(f"The option {name} in section [{SECTION}] of Airflow's configuration {error}.") from None
 
 
 def provider_config() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
+import airflow.providers.common.compat.connection  # noqa: F401 (versions.aget_connection needs it on the loop)
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock

@@ -12,9 +12,9 @@ import airflow_provider_retell
 PACKAGE = Path(airflow_provider_retell.__file__).parent
 # Each module imports from lines above its own only.
 LAYERS = """
-    __init__ clock connection errors metrics options versions
-    asset_uris assets identifiers intent outcomes provider_info
-    models retry_policy
+    __init__ clock errors metrics number versions
+    asset_uris assets connection identifiers intent options outcomes
+    models provider_info retry_policy
     endpoints limits rows waiting
     answers arguments details flows repeating
     client key_check
