@@ -208,18 +208,15 @@ def summary(calls: Sequence[Call]) -> list[str]:
 
 def told(call: Call) -> str:
     """Return one call in a line: id, number (its last four digits), outcome, duration and cost where known."""
-    parts = [f"{call.call_id}"]
-    if call.to_number:
-        parts.append(f"to {mask_numbers(str(call.to_number))}")
-    parts.append(f"{call.outcome or call.call_status}")
-    notes = [str(note) for note in (call.call_status, call.disconnection_reason) if note]
-    parts.append(f"({', '.join(notes)})")
+    whom = f" to {mask_numbers(str(call.to_number))}" if call.to_number else ""
+    notes = ", ".join(str(note) for note in (call.call_status, call.disconnection_reason) if note)
+    parts = [f"{call.call_id}{whom}: {call.outcome or call.call_status} ({notes})"]
     if isinstance(call.duration_ms, int):
         parts.append(f"{call.duration_ms / 1000:.0f} s")
     cost = getattr(call.call_cost, "combined_cost", None)
     if isinstance(cost, int | float):
         parts.append(f"{cost:.2f} cents")
-    return " ".join(parts)
+    return ", ".join(parts)
 
 
 def _counted(some: Sequence[Call], calls: Mapping[str, Call]) -> str:
