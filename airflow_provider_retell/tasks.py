@@ -168,12 +168,12 @@ class CallWait:
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
             kind = RetellCallFinalError if final else RetellCallError
             raise kind(
-                f"{_counted(failed, calls)} ended as fail_on names it: {_told(failed)}.",
+                f"{_counted(failed, calls)} ended as listed in fail_on: {_told(failed)}.",
                 call_ids=tuple(call.call_id for call in failed),
                 outcomes=frozenset(str(call.outcome) for call in failed),
             )
         if skipped := [call for call in calls.values() if matches(call, self.skip_on)]:
-            raise AirflowSkipException(f"{_counted(skipped, calls)} ended as skip_on names it: {_told(skipped)}.")
+            raise AirflowSkipException(f"{_counted(skipped, calls)} ended as listed in skip_on: {_told(skipped)}.")
         return [row(calls[call_id], self.include) for call_id in self.call_ids]
 
     def _count(self, calls: Iterable[Call]) -> None:

@@ -169,7 +169,7 @@ def test_registered_calls_are_dialled_by_one_s_own_telephony(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (None, r"To who looks after the calls: call_\w+ 1 of 1 call ended as fail_on names it: .*error_retell"),
+        (None, r"To who looks after the calls: call_\w+ 1 of 1 call ended as listed in fail_on: .*error_retell"),
         (Fault(endpoint="create-phone-call", answer=402), "To who owns the Retell account: POST .*: 402 "),
         (Fault(endpoint="create-phone-call", answer=400), "To who looks after the DAG: POST .*: 400 "),
     ],
