@@ -6,18 +6,11 @@ instance; an ``AssetAlias`` gets one for each call.
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_ANNOUNCING: Final = "_retell_announcing"
 
 NAMED_CALLS: Final = 1000
 """How many calls the event of an ``Asset`` names at the most; it counts them all."""
@@ -37,33 +30,10 @@ def exports_uri(retell_conn_id: str) -> str:
     return f"retell://{retell_conn_id}/exports"
 
 
-def announcing(method: Callable[P, T]) -> Callable[P, T]:
-    """Let an operator's method that returns rows of calls tell its outlets of them."""
-    signature = inspect.signature(method)
-
-    @wraps(method)
-    def announced(*args: P.args, **kwargs: P.kwargs) -> T:
-        given = signature.bind(*args, **kwargs).arguments
-        operator, context = given["self"], given["context"]
-        nested = vars(operator).get(_ANNOUNCING, False)
-        vars(operator)[_ANNOUNCING] = True
-        try:
-            result = method(*args, **kwargs)
-        finally:
-            vars(operator)[_ANNOUNCING] = nested
-        if nested:  # the method that called this one returns the same rows
-            return result
-        rows = [result] if isinstance(result, Mapping) else cast("Sequence[Mapping[str, Any]]", result)
-        announce_calls(context, operator.outlets, rows, retell_conn_id=operator.retell_conn_id)
-        return result
-
-    return announced
-
-
 def announce_calls(
     context: Mapping[str, Any],
     outlets: Iterable[Any],
-    rows: Sequence[Mapping[str, Any]] | None,
+    rows: Sequence[Mapping[str, Any]],
     *,
     retell_conn_id: str,
 ) -> None:
@@ -75,7 +45,7 @@ def announce_calls(
         rows: The calls as rows.
         retell_conn_id: Names the assets of an ``AssetAlias``.
     """
-    calls = {str(row["call_id"]): row.get("outcome") for row in rows or ()}
+    calls = {str(row["call_id"]): row.get("outcome") for row in rows}
     over = {call_id: outcome for call_id, outcome in calls.items() if outcome is not None}
     for outlet, accessor in _accessors(context, outlets):
         if isinstance(outlet, AssetAlias):

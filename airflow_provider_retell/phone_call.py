@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, Context, conf
 
-from airflow_provider_retell.assets import announcing
+from airflow_provider_retell.assets import announce_calls
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettings
 from airflow_provider_retell.ending import end_call
@@ -121,7 +121,6 @@ class PhoneCallOperator(BaseOperator):
 
     # -- the task ------------------------------------------------------------------------------------------
 
-    @announcing
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
         body = self._body()
@@ -130,7 +129,6 @@ class PhoneCallOperator(BaseOperator):
         with RetellHook(self.retell_conn_id) as hook:
             return self._call(hook, body, context, deadline=self._clock.now() + self._longest())
 
-    @announcing
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:
         """Go on where the trigger left off: read the call again, whatever the event says of it."""
         (call_id,) = event["calls"]
@@ -142,7 +140,6 @@ class PhoneCallOperator(BaseOperator):
             wait.woken(event)
             return self._go_on(wait, context)
 
-    @announcing
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Stop the call, if wanted, where Airflow itself ended the wait: its trigger failed or was never run."""
         try:
@@ -303,5 +300,6 @@ class PhoneCallOperator(BaseOperator):
         self._live = None
         if found_no_line(call) and matches(call, self.fail_on) and self._limit(wait.deadline).pause():
             return self._call(wait.hook, self._body(), context, deadline=wait.deadline, instead_of=call)
-        (row,) = wait.rows(final=False)
-        return row
+        rows = wait.rows(final=False)
+        announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
+        return rows[0]

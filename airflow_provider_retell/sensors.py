@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_retell.arguments import SensorArguments
-from airflow_provider_retell.assets import announcing
+from airflow_provider_retell.assets import announce_calls
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
@@ -97,7 +97,6 @@ class RetellCallSensor(BaseSensorOperator):
             ids = call_ids(self.call_id)
             self.call_id = ids[0] if isinstance(self.call_id, str | Mapping) else ids
 
-    @announcing
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
         if is_dry(self.call_id):
@@ -106,10 +105,12 @@ class RetellCallSensor(BaseSensorOperator):
         self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
         try:
             result: Row | list[Row] = super().execute(context)
-            return result
         finally:
             if self._wait is not None:
                 self._wait.hook.close()
+        rows = result if isinstance(result, list) else [result]
+        announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
+        return result
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row | list[Row]:
         """Go on where the trigger left off: read the calls again, whatever the event says of them."""

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, run_task
 
 from airflow_provider_retell.assets import NAMED_CALLS, announce_calls, announce_export, calls_uri, exports_uri
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, Simulator
 
@@ -110,6 +110,15 @@ def test_a_sensor_tells_of_each_call_once(clock: SteppingClock, simulator: Simul
     assert [extra for _, extra in told(events)] == [
         {"call_id": row["call_id"], "outcome": row["outcome"]} for row in found
     ]
+
+
+def test_a_dry_run_tells_of_nothing() -> None:
+    """No call was placed: no DAG is to start because of one."""
+    events = OutletEventAccessors()
+    dry = RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", dry_run=True, outlets=[ALIAS])
+    row = run_task(lambda: dry, outlet_events=events)
+    run_task(lambda: RetellCallSensor(task_id="wait", call_id=row, outlets=[ALIAS]), outlet_events=events)
+    assert told(events) == []
 
 
 @pytest.mark.parametrize("uri", [calls_uri("retell_default", "answered"), exports_uri("other")])

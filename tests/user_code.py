@@ -163,7 +163,7 @@ assert_type(wait.execute({}), Row | list[Row])
 
 misspelt = row["outcome"] == "no_anwser"  # type: ignore[comparison-overlap]
 well_spelt = row["outcome"] == "no_answer"
-print(row["sumary"])  # type: ignore[misc]  # noqa: T201
+print(row["sumary"])  # type: ignore[typeddict-item]  # noqa: T201
 RetellCallSensor(task_id="wait", call_id=row)
 RetellCallSensor(task_id="wait", call_id=[row, "call_2"])
 
