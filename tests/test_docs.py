@@ -20,7 +20,6 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException
 from conftest import DAGS, HOME, SteppingClock, TaskInstance
 from retell.types import PhoneCallResponse
-from test_layers import LEVEL
 
 import airflow_provider_retell
 from airflow_provider_retell import connection, endpoints, errors
@@ -678,14 +677,6 @@ def test_the_changelog_begins_with_this_version() -> None:
     """The top section of the changelog is the one of the version in the package."""
     versions = re.findall(r"^## (\S+)", PAGES["CHANGELOG.md"], re.MULTILINE)
     assert versions[0] == airflow_provider_retell.__version__
-
-
-def test_the_layers_are_the_documented_ones() -> None:
-    """The list in CONTRIBUTING.md has every module of the package, from the lowest layer to the highest."""
-    listed = re.findall(r"^    ([\w/]+)\.py ", PAGES["CONTRIBUTING.md"], re.MULTILINE)
-    listed = [name.replace("/", ".") for name in listed]
-    assert sorted(listed) == sorted(LEVEL)
-    assert listed == sorted(listed, key=LEVEL.__getitem__)
 
 
 # -- how it waits ----------------------------------------------------------------------------------------------

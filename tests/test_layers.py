@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,11 @@ import pytest
 import airflow_provider_retell
 
 PACKAGE = Path(airflow_provider_retell.__file__).parent
-# Each module imports from lines above its own only.
-LAYERS = """
-    __init__ clock errors metrics number versions
-    asset_uris assets connection identifiers intent options outcomes
-    models provider_info retry_policy
-    endpoints limits rows waiting
-    answers arguments details flows repeating
-    client key_check
-    renewing
-    poller
-    hooks
-    ending links
-    triggers
-    tasks placing
-    phone_call sensors
-    operators
-    export.__init__ export.columns export.files export.interval export.listing export.privacy export.tally
-    export.contents export.formats export.progress export.recordings export.settling
-    export.exporting export.journal
-    transfers
-    testing
-"""
-LEVEL = {module: level for level, line in enumerate(LAYERS.split("\n")) for module in line.split()}
+MODULES = [
+    name.replace("/", ".")
+    for name in re.findall(r"^    ([\w/]+)\.py ", (PACKAGE.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+]
+"""From the lowest to the highest."""
 
 
 def imported(path: Path) -> set[str]:
@@ -46,23 +29,23 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_has_its_place() -> None:
-    """A new module is put into a layer."""
+def test_every_module_is_listed() -> None:
+    """CONTRIBUTING.md has every module of the package in its list, and nothing else."""
     paths = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")}
-    assert {".".join(path.parts) for path in paths if path.parts[0] != "simulator"} == set(LEVEL)
+    assert sorted(".".join(path.parts) for path in paths if path.parts[0] != "simulator") == sorted(MODULES)
 
 
-@pytest.mark.parametrize("module", LEVEL)
+@pytest.mark.parametrize("module", MODULES)
 def test_imports_point_one_way(module: str) -> None:
-    """A module knows the layers below its own; only what tests are made with knows the simulator."""
+    """A module knows those listed above it; only what tests are made with knows the simulator."""
     path = PACKAGE / f"{module.replace('.', '/')}.py"
     for name in imported(path):
         package, *parts = name.split(".")
         if package != PACKAGE.name:
             continue
         assert parts[0] != "simulator" or module == "testing"
-        (below, *_) = [known for known in (".".join(parts[:2]), parts[0]) if known in LEVEL] or ["__init__"]
-        assert LEVEL[below] < LEVEL[module], name
+        (known, *_) = [each for each in (".".join(parts[:2]), parts[0]) if each in MODULES] or ["__init__"]
+        assert MODULES.index(known) < MODULES.index(module), name
 
 
 @pytest.mark.parametrize(("library", "module"), [("httpx", "client"), ("pydantic", "models")])
