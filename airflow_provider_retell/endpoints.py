@@ -32,7 +32,6 @@ class Endpoint(Generic[T]):
         read: Makes a value of the decoded JSON (None for an empty answer). Raises ``ValueError``.
         repeatable: Whether sending it twice does no more than sending it once. If not, it is repeated only
             when the first one certainly was not carried out (connection refused, 429).
-        because: Why, or why not.
         body: The JSON body, None for none.
         empty: Whether an answer without a body is what is expected.
     """
@@ -41,7 +40,6 @@ class Endpoint(Generic[T]):
     path: str
     read: Callable[[Any], T]
     repeatable: bool
-    because: str
     body: Mapping[str, Any] | None = None
     empty: bool = False
 
@@ -74,8 +72,7 @@ def register_phone_call(request: RegisterPhoneCallRequest | Mapping[str, Any]) -
         path="/v2/register-phone-call",
         body=RegisterPhoneCallRequest.read(request).body(),
         read=_read_call,
-        repeatable=False,
-        because="Retell takes no idempotency key here: each request registers a call of its own",
+        repeatable=False,  # Retell takes no idempotency key here: each request registers a call of its own
     )
 
 
@@ -95,14 +92,12 @@ def create_phone_call(
     body = CreatePhoneCallRequest.read(request).body()
     if idempotency_key is not None:
         body = CreatePhoneCallRequest.read(body | {"idempotency_key": idempotency_key}).body()
-    keyed = "idempotency_key" in body
     return Endpoint(
         method="POST",
         path="/v2/create-phone-call",
         body=body,
         read=_read_call,
-        repeatable=keyed,
-        because="Retell places one call per key" if keyed else "without a key each request rings somebody",
+        repeatable="idempotency_key" in body,  # one call per key; without a key each request rings somebody
     )
 
 
@@ -111,13 +106,7 @@ def get_call(call_id: str) -> Endpoint[Call]:
 
     See https://docs.retellai.com/api-references/get-call
     """
-    return Endpoint(
-        method="GET",
-        path=f"/v2/get-call/{check_call_id(call_id)}",
-        read=_read_call,
-        repeatable=True,
-        because="it only reads",
-    )
+    return Endpoint(method="GET", path=f"/v2/get-call/{check_call_id(call_id)}", read=_read_call, repeatable=True)
 
 
 def get_agent(agent_id: str) -> Endpoint[dict[str, Any]]:
@@ -126,11 +115,7 @@ def get_agent(agent_id: str) -> Endpoint[dict[str, Any]]:
     See https://docs.retellai.com/api-references/get-agent
     """
     return Endpoint(
-        method="GET",
-        path=f"/get-agent/{quote(agent_id, safe='')}",
-        read=_read_object,
-        repeatable=True,
-        because="it only reads",
+        method="GET", path=f"/get-agent/{quote(agent_id, safe='')}", read=_read_object, repeatable=True
     )
 
 
@@ -143,8 +128,7 @@ def stop_call(call_id: str) -> Endpoint[None]:
         method="POST",
         path=f"/v2/stop-call/{check_call_id(call_id)}",
         read=lambda _: None,
-        repeatable=True,
-        because="a call that is over stays over",
+        repeatable=True,  # a call that is over stays over
         empty=True,
     )
 
@@ -154,16 +138,12 @@ def get_concurrency() -> Endpoint[dict[str, Any]]:
 
     See https://docs.retellai.com/api-references/get-concurrency
     """
-    return Endpoint(
-        method="GET", path="/get-concurrency", read=_read_object, repeatable=True, because="it only reads"
-    )
+    return Endpoint(method="GET", path="/get-concurrency", read=_read_object, repeatable=True)
 
 
 def get_api_key_info() -> Endpoint[dict[str, Any]]:
     """Read whose API key this is: ``org_id``, ``org_name``, ``api_key_name``."""
-    return Endpoint(
-        method="GET", path="/get-api-key-info", read=_read_object, repeatable=True, because="it only reads"
-    )
+    return Endpoint(method="GET", path="/get-api-key-info", read=_read_object, repeatable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,14 +222,7 @@ def list_calls(
         body["filter_criteria"] = criteria
     if sort_order is not None:
         body["sort_order"] = sort_order
-    return Endpoint(
-        method="POST",
-        path="/v3/list-calls",
-        body=body,
-        read=_read_page,
-        repeatable=True,
-        because="it only reads",
-    )
+    return Endpoint(method="POST", path="/v3/list-calls", body=body, read=_read_page, repeatable=True)
 
 
 def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Endpoint[Page]:

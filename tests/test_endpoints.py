@@ -52,7 +52,6 @@ def test_each_request_is_what_retell_documents(endpoint: Endpoint[Any], method: 
 def test_what_may_be_sent_twice_says_so(endpoint: Endpoint[Any], repeatable: bool) -> None:
     """A second registration is a second call, a second creation without a key rings twice; the rest is safe."""
     assert endpoint.repeatable is repeatable
-    assert endpoint.because
 
 
 def test_an_endpoint_is_a_value() -> None:

@@ -19,7 +19,7 @@ from airflow_provider_retell.export.listing import Selection
 from airflow_provider_retell.export.recordings import keep_recording
 from airflow_provider_retell.simulator import Simulator
 
-LINK = Endpoint(method="GET", path="the recording", read=lambda _: None, repeatable=True, because="it only reads")
+LINK = Endpoint(method="GET", path="the recording", read=lambda _: None, repeatable=True)
 
 
 @pytest.fixture

@@ -88,10 +88,4 @@ def _suffix(url: str) -> str:
 
 
 def _endpoint(call_id: str) -> Endpoint[None]:
-    return Endpoint(
-        method="GET",
-        path=f"the recording of {call_id}",
-        read=lambda _: None,
-        repeatable=True,
-        because="it only reads",
-    )
+    return Endpoint(method="GET", path=f"the recording of {call_id}", read=lambda _: None, repeatable=True)
