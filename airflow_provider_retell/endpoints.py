@@ -188,7 +188,7 @@ def list_calls(
     sort_order: str | None = None,
     page_size: int = MAX_PAGE_SIZE,
 ) -> Endpoint[Page]:
-    """Read the first page of calls; ``next_page`` gives the others.
+    """Read the first page of calls; ``page_at`` gives the others.
 
     See https://docs.retellai.com/api-references/list-calls
 
@@ -231,15 +231,9 @@ def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Endpo
     return replace(list_calls(), body={"limit": MAX_PAGE_SIZE, "filter_criteria": {"metadata": [criterion]}})
 
 
-def next_page(endpoint: Endpoint[Page], page: Page) -> Endpoint[Page] | None:
-    """Return the request for the page after this one, None after the last.
-
-    A cursor that leads back to itself ends the list, instead of asking for ever.
-    """
-    body = dict(endpoint.body or {})
-    if page.cursor is None or body.get("pagination_key") == page.cursor:
-        return None
-    return replace(endpoint, body=body | {"pagination_key": page.cursor})
+def page_at(endpoint: Endpoint[T], cursor: str) -> Endpoint[T]:
+    """Return the request for the page that begins at a cursor, for any page of the same list."""
+    return replace(endpoint, body={**(endpoint.body or {}), "pagination_key": cursor})
 
 
 def _any_of(values: Sequence[str]) -> dict[str, Any]:

@@ -113,14 +113,14 @@ class RetellHook(BaseHook):
         return self._pages(first)
 
     def _pages(self, first: Endpoint[endpoints.Page]) -> Iterator[Call]:
-        endpoint: Endpoint[endpoints.Page] | None = first
-        cursors: set[str | None] = set()
-        while endpoint is not None:
-            page = self.send(endpoint)
+        page = self.send(first)
+        yield from page.calls
+        seen: set[str] = set()
+        # A cursor seen before would lead round in circles.
+        while page.cursor is not None and page.cursor not in seen:
+            seen.add(page.cursor)
+            page = self.send(endpoints.page_at(first, page.cursor))
             yield from page.calls
-            # A cursor seen before would lead round in circles.
-            endpoint = None if page.cursor in cursors else endpoints.next_page(endpoint, page)
-            cursors.add(page.cursor)
 
     def read_calls(self, call_ids: Sequence[str]) -> dict[str, Call]:
         """Read many calls with few requests, by call id.

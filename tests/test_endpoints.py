@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell import endpoints
-from airflow_provider_retell.endpoints import Endpoint, Page, next_page
+from airflow_provider_retell.endpoints import Endpoint, Page, page_at
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.models import Call, RegisterPhoneCallRequest
 
@@ -253,24 +253,13 @@ def test_what_is_no_page_is_not_read(answer: Any) -> None:
 )
 def test_the_last_page_ends_the_list(answer: dict[str, Any]) -> None:
     """Whether Retell says so, or says there is more but not where."""
-    assert next_page(endpoints.list_calls(), page(items=[], **answer)) is None
+    assert page(items=[], **answer).cursor is None
 
 
 def test_the_next_page_is_asked_for_alike() -> None:
     """Filters and page size stay; only the cursor is added, and then replaced."""
     first = endpoints.list_calls(direction="inbound", page_size=2)
-    second = next_page(first, page(items=[], has_more=True, pagination_key="a"))
-    assert second is not None
+    second = page_at(first, "a")
     assert second.body == {**first.body, "pagination_key": "a"}
-    third = next_page(second, page(items=[], pagination_key="b"))
-    assert third is not None
-    assert third.body == {**first.body, "pagination_key": "b"}
+    assert page_at(second, "b").body == {**first.body, "pagination_key": "b"}
     assert first.body == {"limit": 2, "filter_criteria": {"direction": enum("inbound")}}
-
-
-def test_a_cursor_that_leads_back_to_itself_ends_the_list() -> None:
-    """A server stuck on one page does not keep a task busy for ever."""
-    stuck = page(items=[], has_more=True, pagination_key="a")
-    second = next_page(endpoints.list_calls(), stuck)
-    assert second is not None
-    assert next_page(second, stuck) is None

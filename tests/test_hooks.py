@@ -23,6 +23,7 @@ from airflow_provider_retell.models import CreatePhoneCallRequest, RegisterPhone
 from airflow_provider_retell.options import Options
 from airflow_provider_retell.poller import Poller
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import filters as list_filters
 
 FROM, TO = "+12025550199", SCENARIOS["agent_hangup"].number
 REGISTER = {"agent_id": "agent_1", "to_number": TO}
@@ -101,6 +102,22 @@ def test_pages_are_asked_for_as_they_are_used(connect: Connect, simulator: Simul
         time.advance(60)
         assert len(list(islice(hook.list_calls(page_size=2), 1))) == 1
     assert [request.endpoint for request in simulator.requests].count("list-calls") == 1
+
+
+def test_a_list_that_leads_round_in_circles_ends(
+    connect: Connect, simulator: Simulator, time: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server stuck on one page does not keep a task busy for ever."""
+    with RetellHook() as hook:
+        for _ in range(5):
+            hook.register_phone_call(REGISTER)
+        time.advance(60)
+        newest = next(iter(hook.list_calls()))
+        stuck = list_filters.encode_cursor((newest.start_timestamp or 0, newest.call_id))
+        monkeypatch.setattr(list_filters, "encode_cursor", lambda _: stuck)
+        list(hook.list_calls(page_size=1))
+    asked = [request.json for request in simulator.requests if request.endpoint == "list-calls"]
+    assert [body.get("pagination_key") for body in asked[1:]] == [None, stuck]
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.details import CONCURRENCY, Pace, read_details
-from airflow_provider_retell.endpoints import get_agent
+from airflow_provider_retell.endpoints import get_agent, page_at
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
 from airflow_provider_retell.export.contents import Contents
 from airflow_provider_retell.export.files import Destination
 from airflow_provider_retell.export.formats import Format
-from airflow_provider_retell.export.listing import Fields, RawPage, Selection, after, is_undated, pages, whole_call
+from airflow_provider_retell.export.listing import Fields, RawPage, Selection, is_undated, pages, whole_call
 from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name
 from airflow_provider_retell.export.recordings import keep_recording
 
@@ -100,7 +100,7 @@ class Export:
         progress = self.progress
         if progress.cursor is not None:
             log.info("Going on after %d calls that an earlier try has read.", progress.tally.calls)
-            first = after(first, progress.cursor)
+            first = page_at(first, progress.cursor)
         pulse = Pulse(self.clock, progress.tally, start=self.selection.start, end=self.selection.end)
         with closing(pages(self.client.send, first, pace=self.pace)) as stream:  # type: ignore[type-var]
             for page in stream:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, cast
 
 from airflow_provider_retell.details import Pace
-from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls
+from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls, page_at
 from airflow_provider_retell.errors import RetellExportError
 
 Fields: TypeAlias = dict[str, Any]
@@ -73,11 +73,6 @@ class Selection:
         return replace(cast("Endpoint[Any]", listed), read=_read_page)
 
 
-def after(endpoint: Endpoint[RawPage], cursor: str) -> Endpoint[RawPage]:
-    """Return the request for the page that begins at a cursor."""
-    return replace(endpoint, body={**(endpoint.body or {}), "pagination_key": cursor})
-
-
 def _read_page(answer: Any) -> RawPage:
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise ValueError("a list of calls without items")  # noqa: TRY004 (one class for every unreadable answer)
@@ -139,7 +134,7 @@ def pages(
                         "No file of an earlier run was touched."
                     )
                 seen.add(page.cursor)
-                coming = pool.submit(read, after(first, page.cursor))
+                coming = pool.submit(read, page_at(first, page.cursor))
             # A page may begin with calls that the one before ended with.
             fresh = {call["call_id"]: call for call in page.calls if call["call_id"] not in last_ids}
             last_ids = frozenset(call["call_id"] for call in page.calls)
