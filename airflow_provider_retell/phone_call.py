@@ -27,7 +27,7 @@ from airflow_provider_retell.outcomes import CallStatus, check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, matches, seconds
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, matches, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class PhoneCallOperator(BaseOperator):
         if self._dry_run:
             return self._would_send(body)
         with RetellHook(self.retell_conn_id) as hook:
-            return self._call(hook, body, context, deadline=self._clock.now() + self._longest())
+            return self._call(hook, body, context, deadline=self._clock.now() + longest_wait(self, self.timeout))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:
         """Go on where the trigger left off: read the call again, whatever the event says of it."""
@@ -241,15 +241,12 @@ class PhoneCallOperator(BaseOperator):
             raise RetellCallError("The task was killed.", call_ids=(self._live[0],) if self._live else ())
 
     def _limit(self, deadline: float) -> LimitWait:
-        return LimitWait(began=deadline - self._longest(), longest=self.limit_timeout, clock=self._clock)
+        return LimitWait(
+            began=deadline - longest_wait(self, self.timeout), longest=self.limit_timeout, clock=self._clock
+        )
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
-
-    def _longest(self) -> float:
-        # Airflow does not enforce execution_timeout once a task is deferred.
-        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
-        return min(self.timeout, limit)
 
     def _wait(
         self, hook: RetellHook, call_id: str, deadline: float, event: Mapping[str, Any] | None = None
@@ -264,7 +261,7 @@ class PhoneCallOperator(BaseOperator):
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
-            longest=self._longest() if self.wait_for else None,
+            longest=longest_wait(self, self.timeout) if self.wait_for else None,
             clock=self._clock,
         )
 

@@ -26,7 +26,7 @@ from airflow_provider_retell.identifiers import check_call_id
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import Row, check_include, is_dry
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, seconds
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, seconds
 from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
@@ -147,24 +147,20 @@ class RetellCallSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=False)
 
     def _first_wait(self, context: Context) -> CallWait:
+        longest = longest_wait(self, self.timeout)
         return CallWait(
             RetellHook(self.retell_conn_id),
             call_ids(self.call_id),
             goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout).after(self._event),
-            deadline=self._event.get("deadline", self._clock.now() + self._limit()),
+            deadline=self._event.get("deadline", self._clock.now() + longest),
             poll_interval=self.poke_interval,
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
             since=first_look(context) if self.reschedule else None,
-            longest=self._limit(),
+            longest=longest,
             clock=self._clock,
         )
-
-    def _limit(self) -> float:
-        # Airflow does not enforce execution_timeout once a task is deferred.
-        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
-        return min(self.timeout, limit)
 
 
 def call_ids(given: Any) -> list[str]:

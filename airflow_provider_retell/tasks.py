@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_retell import metrics
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
@@ -231,6 +231,12 @@ def _told(calls: Sequence[Call]) -> str:
 def _some(call_ids: Sequence[str]) -> str:
     text = ", ".join(call_ids[:_NAMED])
     return text if len(call_ids) <= _NAMED else f"{text} and {len(call_ids) - _NAMED} more"
+
+
+def longest_wait(task: BaseOperator, timeout: float) -> float:
+    """Return the seconds that a task may wait: Airflow enforces no ``execution_timeout`` once it is deferred."""
+    limit = task.execution_timeout
+    return min(timeout, limit.total_seconds()) if limit else timeout
 
 
 def seconds(argument: str, value: float | timedelta) -> float:
