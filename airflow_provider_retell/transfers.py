@@ -18,7 +18,7 @@ from airflow_provider_retell.export.contents import Contents
 from airflow_provider_retell.export.exporting import Export
 from airflow_provider_retell.export.files import Destination
 from airflow_provider_retell.export.formats import FileFormat, check_format, open_format
-from airflow_provider_retell.export.interval import Interval
+from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.journal import Journal
 from airflow_provider_retell.export.listing import Selection
 from airflow_provider_retell.export.settling import ANALYSIS_TIMEOUT, unsettled
@@ -208,7 +208,7 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
     def _selection(self, context: Context) -> Selection:
         if not self.path or str(self.path) == "None":
             raise RetellInputError(f"path must be given, got {self.path!r}. Nothing was sent.")
-        start, end = Interval.read(self.start, self.end, context, now=self._clock.now()).milliseconds
+        start, end = read_interval(self.start, self.end, context, now=self._clock.now())
         filters = {name: value for name in _FILTERS if (value := getattr(self, name))}
         selection = Selection(start=start, end=end, filters=filters, page_size=self.page_size)
         selection.dated()  # a filter that cannot be sent shows here, before anything is written

@@ -3,62 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from airflow_provider_retell.errors import RetellInputError, shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A span of time.
+def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: float) -> tuple[int, int]:
+    """Return the start and the end that are given, else those of the run's data interval.
 
-    Attributes:
-        start: Its first moment.
-        end: The first moment after it.
+    In milliseconds since the epoch: the first moment of the interval, and the first one after it.
+
+    Args:
+        start: A datetime, or one as text in ISO 8601; without a time zone it is in UTC.
+        end: Likewise.
+        context: Airflow's, of the running task.
+        now: Seconds since the epoch.
+
+    Raises:
+        RetellInputError: There is none, it is empty, or it is not over yet.
     """
-
-    start: datetime
-    end: datetime
-
-    @classmethod
-    def read(cls, start: Any, end: Any, context: Mapping[str, Any], *, now: float) -> Self:
-        """Return the interval that is given, else the data interval of the run.
-
-        Args:
-            start: A datetime, or one as text in ISO 8601; without a time zone it is in UTC.
-            end: Likewise.
-            context: Airflow's, of the running task.
-            now: Seconds since the epoch.
-
-        Raises:
-            RetellInputError: There is none, it is empty, or it is not over yet.
-        """
-        first = _moment("start", context.get("data_interval_start") if start is None else start)
-        after = _moment("end", context.get("data_interval_end") if end is None else end)
-        if first == after and start is None and end is None:
-            raise RetellInputError(
-                f"The data interval of this run is empty (it begins and ends at {first.isoformat()}), as the cron "
-                "schedules of Airflow 3 make them. Give start and end, or the DAG a CronDataIntervalTimetable. "
-                "Nothing was sent."
-            )
-        if first >= after:
-            raise RetellInputError(
-                f"end must be later than start, got start {first.isoformat()} and end {after.isoformat()}. "
-                "Nothing was sent."
-            )
-        if after.timestamp() > now:
-            raise RetellInputError(
-                f"end must not lie ahead, got {after.isoformat()}: the calls until then are yet to come. "
-                "Nothing was sent."
-            )
-        return cls(start=first, end=after)
-
-    @property
-    def milliseconds(self) -> tuple[int, int]:
-        """Start and end in milliseconds since the epoch."""
-        return round(self.start.timestamp() * 1000), round(self.end.timestamp() * 1000)
+    first = _moment("start", context.get("data_interval_start") if start is None else start)
+    after = _moment("end", context.get("data_interval_end") if end is None else end)
+    if first == after and start is None and end is None:
+        raise RetellInputError(
+            f"The data interval of this run is empty (it begins and ends at {first.isoformat()}), as the cron "
+            "schedules of Airflow 3 make them. Give start and end, or the DAG a CronDataIntervalTimetable. "
+            "Nothing was sent."
+        )
+    if first >= after:
+        raise RetellInputError(
+            f"end must be later than start, got start {first.isoformat()} and end {after.isoformat()}. "
+            "Nothing was sent."
+        )
+    if after.timestamp() > now:
+        raise RetellInputError(
+            f"end must not lie ahead, got {after.isoformat()}: the calls until then are yet to come. "
+            "Nothing was sent."
+        )
+    return round(first.timestamp() * 1000), round(after.timestamp() * 1000)
 
 
 def _moment(argument: str, value: Any) -> datetime:
