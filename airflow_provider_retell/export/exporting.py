@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.details import CONCURRENCY, Pace, read_details
-from airflow_provider_retell.endpoints import get_agent, page_at
+from airflow_provider_retell.endpoints import Endpoint, get_agent, page_at
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
 from airflow_provider_retell.export.contents import Contents
 from airflow_provider_retell.export.files import Destination
@@ -96,13 +96,13 @@ class Export:
         except RetellPermissionError as error:
             log.warning("No call of agent %r was found, and whether there is such an agent: %s", agent_id, error)
 
-    def _list_section(self, section: str, first: Any) -> None:
+    def _list_section(self, section: str, first: Endpoint[RawPage]) -> None:
         progress = self.progress
         if progress.cursor is not None:
             log.info("Going on after %d calls that an earlier try has read.", progress.tally.calls)
             first = page_at(first, progress.cursor)
         pulse = Pulse(self.clock, progress.tally, start=self.selection.start, end=self.selection.end)
-        with closing(pages(self.client.send, first, pace=self.pace)) as stream:  # type: ignore[type-var]
+        with closing(pages(self.client.send, first, pace=self.pace)) as stream:
             for page in stream:
                 self._take(section, page)
                 if line := pulse.line():

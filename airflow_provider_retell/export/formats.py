@@ -56,12 +56,10 @@ class JsonLines:
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
         """Write the lines, compressed if wanted; the same rows give the same bytes."""
         if not self._compressed:
-            for chunk in chunks:
-                file.write(chunk)
+            file.writelines(chunks)
             return
         with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
-            for chunk in chunks:
-                compressed.write(chunk)
+            compressed.writelines(chunks)
 
 
 class Parquet:

@@ -29,7 +29,7 @@ class Journal:
         self._store: StateStore | None = context.get("task_state_store")
         ti = context["ti"]
         # A clear rewrites max_tries, a retry leaves it: a clear reads everything again.
-        generation = getattr(ti, "max_tries", 0)
+        generation = ti.max_tries
         self._may_be_retried = ti.try_number <= generation
         text = json.dumps([meant, generation], sort_keys=True, default=str)
         self._meant = hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, cast
@@ -48,14 +48,13 @@ class Selection:
     filters: Mapping[str, Any]
     page_size: int = MAX_PAGE_SIZE
 
-    def dated(self, *, since: int | None = None) -> Endpoint[RawPage]:
+    def dated(self, *, since: int = 0) -> Endpoint[RawPage]:
         """Return the request for the first page of the interval, oldest calls first.
 
         Args:
-            since: Begin here instead, in milliseconds since the epoch.
+            since: Leave out what is earlier, in milliseconds since the epoch.
         """
-        started_from = max(self.start, self.start if since is None else since)
-        return self._list(started_from=started_from, started_before=self.end, **self.filters)
+        return self._list(started_from=max(self.start, since), started_before=self.end, **self.filters)
 
     def undated(self) -> Endpoint[RawPage] | None:
         """Return the request for the first page of the calls that may have no start, None if there can be none.
@@ -68,8 +67,7 @@ class Selection:
 
     def _list(self, **arguments: Any) -> Endpoint[RawPage]:
         # Oldest first: what starts while this reads comes behind what was read, and moves no page.
-        given = {name: value for name, value in arguments.items() if value is not None}
-        listed = list_calls(page_size=self.page_size, sort_order="ascending", **given)
+        listed = list_calls(page_size=self.page_size, sort_order="ascending", **arguments)
         return replace(cast("Endpoint[Any]", listed), read=_read_page)
 
 
@@ -101,7 +99,7 @@ def _is_call(item: Any) -> bool:
 
 def pages(
     send: Callable[[Endpoint[RawPage]], RawPage], first: Endpoint[RawPage], *, pace: Pace | None = None
-) -> Iterator[RawPage]:
+) -> Generator[RawPage]:
     """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
 
     Two pages are in memory at the most.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_retell.endpoints import Endpoint
@@ -28,13 +28,12 @@ _GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermission
 """How a storage answers for a link that has expired, or whose file is no more: 400, 403, 404, 410."""
 
 
-class _Link(Protocol):
-    def __call__(self, call: Mapping[str, Any], /) -> Any:
-        """Return the link to a call's recording, None if it has none."""
-
-
 def keep_recording(
-    client: RetellClient, call: Mapping[str, Any], destination: Destination, *, link: _Link
+    client: RetellClient,
+    call: Mapping[str, Any],
+    destination: Destination,
+    *,
+    link: Callable[[Mapping[str, Any]], Any],
 ) -> str | None:
     """Stream a call's recording into a file, and return the file's name below the destination, None without one.
 
@@ -44,7 +43,7 @@ def keep_recording(
         client: Reads calls and links.
         call: The call as listed.
         destination: Where to.
-        link: Chooses the link of a call.
+        link: Returns the link to the recording of a call, None if it has none.
     """
     call_id = str(call["call_id"])
     endpoint = _endpoint(call_id)

@@ -44,7 +44,7 @@ def unsettled(
     goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)
     first = selection.dated(since=selection.end - round(late_arrivals * 1000))
     found = []
-    with closing(pages(send, first, pace=pace)) as stream:  # type: ignore[type-var]  # a generator has close()
+    with closing(pages(send, first, pace=pace)) as stream:
         for page in stream:
             calls = [Call.model_validate(call) for call in page.calls]
             found += [call.call_id for call in calls if not goal.reached(call, now=now, seen_over=now)]
