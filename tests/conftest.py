@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import json
 import os
@@ -42,7 +43,15 @@ try:
 except ImportError:  # before 3.2
     from airflow.exceptions import AirflowRescheduleException
 
-from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: E402 (after Airflow's home is set)
+from airflow_provider_retell.hooks import RetellHook  # noqa: E402 (as above)
+from airflow_provider_retell.operators import (  # noqa: E402
+    RetellCreatePhoneCallOperator,
+    RetellRegisterPhoneCallOperator,
+)
+from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator  # noqa: E402
+
+REGISTER, CREATE = "register-phone-call", "create-phone-call"
+FROM = "+14155550199"
 
 # What needs more than Airflow: the development tools, or the newest version.
 collect_ignore = (
@@ -114,6 +123,42 @@ class TaskInstance:
 
     def context(self, **more: Any) -> dict[str, Any]:
         return {"ti": self, **more}
+
+
+class Store(dict[str, Any]):
+    """Airflow's task state store: it keeps JSON, and nobody changes it but by ``set``."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return copy.deepcopy(super().get(key, default))
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+
+def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:
+    """Return an operator that places a call of a scenario through one of the two endpoints."""
+    given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 0, **arguments}
+    if endpoint == REGISTER:
+        return RetellRegisterPhoneCallOperator(**{"agent_id": "agent_1", **given})
+    return RetellCreatePhoneCallOperator(**{"from_number": FROM, **given})
+
+
+@pytest.fixture(params=[REGISTER, CREATE])
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """Each of the two ways to place a call."""
+    return str(request.param)
+
+
+@pytest.fixture
+def register(connect: object) -> Callable[..., str]:
+    """Register a call that plays a scenario; return its id."""
+
+    def register(scenario: str) -> str:
+        request = {"agent_id": "agent_1", "to_number": SCENARIOS[scenario].number}
+        with RetellHook() as hook:
+            return hook.register_phone_call(request).call_id
+
+    return register
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from conftest import TaskInstance
-from test_placing import CREATE, REGISTER, Store
+from conftest import CREATE, REGISTER, Store, TaskInstance, place
 
 from airflow_provider_retell.errors import RetellError
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 
 
 class Server(ThreadingHTTPServer):
@@ -153,12 +151,7 @@ def test_every_fault_places_one_call(
     kept = {"task_state_store": store()} if store else {}
     rows: list[Any] = []
     for try_number in range(1, 5):
-        given = {"task_id": "call", "to_number": "+14155550100", "limit_timeout": 0}
-        operator: Any = (
-            RetellRegisterPhoneCallOperator(agent_id="agent_1", **given)
-            if endpoint == REGISTER
-            else RetellCreatePhoneCallOperator(from_number="+14155550199", **given)
-        )
+        operator = place(endpoint, to_number="+14155550100", limit_timeout=0)
         try:
             rows.append(operator.execute(TaskInstance(try_number=try_number, max_tries=3).context(**kept)))
         except RetellError as error:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import DAGS, HOME, SteppingClock, TaskInstance
+from conftest import DAGS, HOME, SteppingClock, Store, TaskInstance
 from retell.types import PhoneCallResponse
 
 import airflow_provider_retell
@@ -379,13 +379,6 @@ class Nobody(httpx.BaseTransport):
 
     def handle_request(self, _: httpx.Request) -> httpx.Response:
         raise self.error
-
-
-class Store(dict[str, Any]):
-    """A task state store."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
 
 
 def create(clock: SteppingClock, scenario: str = "agent_hangup", **given: Any) -> RetellCreatePhoneCallOperator:

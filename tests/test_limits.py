@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, TaskInstance, run_task
-from test_operators import CREATE, REGISTER, place
-from test_placing import Store
+from conftest import CREATE, SteppingClock, Store, TaskInstance, place, run_task
 
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.limits import LONGEST_PAUSE, LimitWait
@@ -16,12 +14,6 @@ from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 pytestmark = pytest.mark.usefixtures("connect")
 
 NO_LINE = "concurrency_limit_reached"
-
-
-@pytest.fixture(params=[REGISTER, CREATE])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to place a call."""
-    return str(request.param)
 
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])

@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, TaskInstance, fire, run_task
-from test_operators import CREATE, REGISTER, place
-from test_placing import Attempts, Store
+from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire, place, run_task
+from test_placing import Attempts
 
 from airflow_provider_retell.metrics import METRICS
 from airflow_provider_retell.outcomes import Outcome

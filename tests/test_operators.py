@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     TaskDeferred,
 )
-from conftest import SteppingClock, TaskInstance, TickingTime, run_task
+from conftest import CREATE, FROM, REGISTER, SteppingClock, TaskInstance, TickingTime, place, run_task
 
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
@@ -33,24 +33,6 @@ from airflow_provider_retell.placing import TAG
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
-
-REGISTER = "register-phone-call"
-CREATE = "create-phone-call"
-FROM = "+14155550199"
-
-
-def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:
-    """Return an operator that places a call of a scenario through one of the two endpoints."""
-    given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 0, **arguments}
-    if endpoint == REGISTER:
-        return RetellRegisterPhoneCallOperator(**{"agent_id": "agent_1", **given})
-    return RetellCreatePhoneCallOperator(**{"from_number": FROM, **given})
-
-
-@pytest.fixture(params=[REGISTER, CREATE])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to place a call."""
-    return str(request.param)
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "deferrable"])
@@ -234,19 +216,7 @@ def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialled(
     time: ManualClock, simulator: Simulator
 ) -> None:
     """A registered call rings nobody until it is dialled, and times out by itself."""
-
-    class Signal(BaseException):
-        pass
-
-    class KilledClock(SteppingClock):
-        def sleep(self, seconds: float) -> None:
-            raise Signal
-
-    operator = place(REGISTER, "registered_call_timeout", wait_for="ended")
-    operator._clock = KilledClock(time)
-    with pytest.raises(Signal):
-        operator.execute(TaskInstance().context())
-    operator.on_kill()
+    _killed_while_waiting(REGISTER, "registered_call_timeout", time).on_kill()
     assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import SteppingClock, TaskInstance
+from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place
 
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -18,36 +17,24 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.placing import TAG
-from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
-
-REGISTER = "register-phone-call"
-CREATE = "create-phone-call"
-
-
-class Store:
-    """Airflow's task state store, as far as operators use it; `fails` counts down to a crash before a write."""
-
-    def __init__(self, value: Any = None) -> None:
-        self.values = {} if value is None else {STORE_KEY: value}
-        self.crash_before_write: int | None = None
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return copy.deepcopy(self.values.get(key, default))
-
-    def set(self, key: str, value: Any) -> None:
-        if self.crash_before_write == 0:
-            raise Crash
-        if self.crash_before_write is not None:
-            self.crash_before_write -= 1
-        self.values[key] = copy.deepcopy(value)
 
 
 class Crash(BaseException):
     """The worker is gone."""
+
+
+class CrashingStore(Store):
+    """A store before whose second write the worker dies."""
+
+    def set(self, key: str, value: Any) -> None:
+        if self:
+            raise Crash
+        super().set(key, value)
 
 
 class Attempts:
@@ -57,7 +44,7 @@ class Attempts:
         self, endpoint: str, time: ManualClock, store: Store | None, scenario: str = "talks_forever"
     ) -> None:
         self.endpoint, self.time, self.store = endpoint, time, store
-        self.arguments: dict[str, Any] = {"task_id": "call", "to_number": SCENARIOS[scenario].number}
+        self.scenario = scenario
         self.try_number, self.max_tries, self.run_id = 0, 2, "run"
         self.clock: Any = _Clock(time)
 
@@ -66,11 +53,7 @@ class Attempts:
         self.try_number += 1
         ti = TaskInstance(try_number=self.try_number, max_tries=self.max_tries)
         ti.run_id = self.run_id
-        given = {**self.arguments, **arguments}
-        if self.endpoint == REGISTER:
-            operator: Any = RetellRegisterPhoneCallOperator(agent_id="agent_1", **given)
-        else:
-            operator = RetellCreatePhoneCallOperator(from_number="+14155550199", **given)
+        operator: Any = place(self.endpoint, self.scenario, **arguments)
         operator._clock = self.clock
         store = {} if self.store is None else {"task_state_store": self.store}
         row: dict[str, Any] = operator.execute(ti.context(**store))
@@ -90,12 +73,6 @@ class _Clock:
 
     async def asleep(self, seconds: float) -> None:
         raise AssertionError("Nobody waits here.")
-
-
-@pytest.fixture(params=[REGISTER, CREATE])
-def endpoint(request: pytest.FixtureRequest) -> str:
-    """Each of the two ways to place a call."""
-    return str(request.param)
 
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])
@@ -155,12 +132,10 @@ def test_the_worker_dies_between_the_answer_and_writing_it_down(
     endpoint: str, time: ManualClock, simulator: Simulator
 ) -> None:
     """A created call is found again by its key. A registered one by its tag, once Retell lists it."""
-    store = Store()
-    attempts = Attempts(endpoint, time, store)
-    store.crash_before_write = 1
+    attempts = Attempts(endpoint, time, CrashingStore())
     with pytest.raises(Crash):
         attempts.retry()
-    store.crash_before_write = None
+    attempts.store = Store(attempts.store or {})
     time.advance(60)
     row = attempts.retry()
     assert list(simulator.calls) == [row["call_id"]]
@@ -310,7 +285,7 @@ def test_something_else_in_the_store_is_no_reason_to_call(
 ) -> None:
     """A value that this operator did not write stops it: it cannot know whether it called before."""
     with pytest.raises(RetellCallFinalError, match=r"Not called again.*retell_call"):
-        Attempts(endpoint, time, Store(value)).retry()
+        Attempts(endpoint, time, Store({STORE_KEY: value})).retry()
     assert simulator.requests == []
 
 
@@ -324,7 +299,7 @@ def test_durable_false_writes_and_tags_nothing(endpoint: str, time: ManualClock,
     """Switched off, nothing is written down, and the metadata is the user's alone."""
     store = Store()
     Attempts(endpoint, time, store).retry(durable=False)
-    assert store.values == {}
+    assert not store
     assert "metadata" not in simulator.requests[-1].json
 
 

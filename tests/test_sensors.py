@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -25,9 +25,8 @@ from airflow_provider_retell.errors import (
     RetellNotFoundError,
     RetellResponseError,
 )
-from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.sensors import RetellCallSensor
-from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -42,17 +41,6 @@ MODES: dict[str, dict[str, Any]] = {
 def time() -> TickingTime:
     """Time goes on whenever the simulator is asked."""
     return TickingTime()
-
-
-@pytest.fixture
-def register() -> Iterator[Callable[..., str]]:
-    """Register a call that plays a scenario; return its id."""
-    with RetellHook() as hook:
-        yield (
-            lambda name: (
-                hook.register_phone_call({"agent_id": "agent_1", "to_number": SCENARIOS[name].number}).call_id
-            )
-        )
 
 
 @pytest.fixture(params=MODES)

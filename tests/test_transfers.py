@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, TaskInstance, run_task
+from conftest import SteppingClock, Store, TaskInstance, run_task
 
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -30,13 +30,6 @@ from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 pytestmark = pytest.mark.usefixtures("connect")
 
 SEEDED = 300
-
-
-class Store(dict[str, Any]):
-    """A task state store, which keeps JSON as Airflow's does."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
 
 
 @pytest.fixture

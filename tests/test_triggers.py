@@ -21,18 +21,6 @@ from airflow_provider_retell.waiting import Goal, Wake, Watch
 pytestmark = pytest.mark.usefixtures("connect")
 
 
-@pytest.fixture
-def register() -> Callable[..., str]:
-    """Register a call that plays a scenario; return its id."""
-
-    def register(name: str) -> str:
-        request = {"agent_id": "agent_1", "to_number": SCENARIOS[name].number}
-        with RetellHook() as hook:
-            return hook.register_phone_call(request).call_id
-
-    return register
-
-
 def trigger(*call_ids: str, deadline: float = 1e12, **arguments: Any) -> RetellCallTrigger:
     """Return a trigger with a deadline far away."""
     return RetellCallTrigger(call_ids=call_ids, retell_conn_id="retell_default", deadline=deadline, **arguments)
