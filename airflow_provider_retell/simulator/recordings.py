@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import wave
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from airflow_provider_retell.simulator.answers import Reply, Request
 PATH = re.compile(r"/recordings/([^/]+)/(\d+)/recording\.wav")
 """Call id, and when the link expires in milliseconds since the epoch."""
 
-_RATE = 8000  # samples of one byte in a second
+_RATE = 8000  # samples in a second, of one byte each
 _LENGTH = 2000
 
 
@@ -38,9 +40,10 @@ def respond(path: str, calls: Mapping[str, Any], now: float) -> Reply:
 def wav(call_id: str) -> bytes:
     """Return the recording of a call: a short noise of its own."""
     noise = (call_id.encode() * _LENGTH)[:_LENGTH]
-    form = b"fmt " + b"".join(
-        value.to_bytes(size, "little")
-        for value, size in ((16, 4), (1, 2), (1, 2), (_RATE, 4), (_RATE, 4), (1, 2), (8, 2))
-    )
-    data = b"data" + _LENGTH.to_bytes(4, "little") + noise
-    return b"RIFF" + (4 + len(form) + len(data)).to_bytes(4, "little") + b"WAVE" + form + data
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(_RATE)
+        file.writeframes(noise)
+    return content.getvalue()
