@@ -17,7 +17,7 @@ from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettin
 from airflow_provider_retell.ending import end_call
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, mask_numbers
-from airflow_provider_retell.flows import Flow, HungUp, hang_up
+from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.identifiers import check_e164
 from airflow_provider_retell.intent import Intent
@@ -114,6 +114,7 @@ class PhoneCallOperator(BaseOperator):
         """Return the request. Raises ``RetellInputError`` for a field that cannot be sent."""
 
     _keyed: ClassVar[bool]
+    """Whether Retell dials, under an idempotency key; else no phone rings until the user's telephony dials."""
 
     def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 (a subclass looks)
         """Return the fields of the request that must be phone numbers."""
@@ -170,7 +171,7 @@ class PhoneCallOperator(BaseOperator):
         call_id, settings = self._live
         try:
             with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
-                became = client.run(self._hang_up(call_id))
+                became = client.run(hang_up(call_id, leave_registered=not self._keyed))
                 self.log.info("The task is killed: %s.", became.told)
         except RetellError as error:
             self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
@@ -286,10 +287,6 @@ class PhoneCallOperator(BaseOperator):
         except RetellError as error:
             became = f"{call_id} may go on, since stopping it failed ({error})"
         return f"{wait.missed()} {became}."
-
-    def _hang_up(self, call_id: str) -> Flow[HungUp]:
-        # Nobody's phone rings for a registered call until the user's own telephony dials it.
-        return hang_up(call_id, leave_registered=not self._keyed)
 
     def _finish(self, wait: CallWait, context: Context) -> Row:
         """Report the call; one that found no line, and would fail the task, is placed anew if there is time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow_provider_retell.errors import RetellCallError, RetellError, RetellRateLimitError
+from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.versions import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
@@ -39,8 +39,6 @@ class RetellRetryPolicy(RetryPolicy):
         context: Any = None,  # noqa: ARG002
     ) -> RetryDecision:
         """Decide on the next try; Airflow calls it on the worker."""
-        if not isinstance(exception, RetellError):
-            return RetryDecision.default()
         match exception:
             case RetellRateLimitError(retry_after=float(asked)):
                 return self._retry(timedelta(seconds=asked), "Retell asks for a pause (429)")
