@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event, Lock
 
 import pytest
@@ -15,8 +18,9 @@ IDS = [f"call_{number}" for number in range(40)]
 class Counter:
     """Reads calls, and remembers how many were being read at the same time."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait: Callable[[], object] = lambda: None) -> None:
         self.now, self.most, self.read = 0, 0, 0
+        self._wait = wait
         self._lock = Lock()
 
     def __call__(self, call_id: str) -> str:
@@ -24,6 +28,7 @@ class Counter:
             self.now += 1
             self.read += 1
             self.most = max(self.most, self.now)
+        self._wait()
         with self._lock:
             self.now -= 1
         return call_id.upper()
@@ -45,14 +50,10 @@ def test_answers_come_in_the_order_given() -> None:
 
 def test_several_are_read_at_once_and_no_more() -> None:
     """As many as wanted are under way at the same time, and never one more."""
-    together, count = Barrier(4), Counter()
-
-    def read(call_id: str) -> str:
-        together.wait(10)  # only four at the same time get beyond this
-        return count(call_id)
-
-    assert len(list(read_details(read, IDS, concurrency=4))) == len(IDS)
-    assert count.most <= 4
+    together = Barrier(4)
+    count = Counter(lambda: together.wait(10))  # only four at the same time get beyond this
+    assert len(list(read_details(count, IDS, concurrency=4))) == len(IDS)
+    assert count.most == 4
 
 
 def test_nothing_is_read_before_somebody_asks() -> None:
@@ -93,20 +94,30 @@ def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
     assert [round(time - first, 6) for time in begun] == [0, 0.25, 0.5, 5.5, 5.75]
 
 
+class Frozen(SteppingClock):
+    """A clock that stands still, whoever sleeps."""
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def threads_take_turns() -> Iterator[None]:
+    """Let threads interrupt each other wherever they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("threads_take_turns")
 def test_a_pace_holds_for_all_threads() -> None:
-    """However many read at the same time, no two requests begin closer together than the pace allows."""
-    time = ManualClock(0)
-    clock, begun, lock = SteppingClock(time), [], Lock()
-
-    class Turns(Pace):
-        def wait(self) -> None:
-            with lock:  # a clock that moves by hand moves for all threads at once
-                super().wait()
-                begun.append(clock.now())
-
-    list(read_details(str.upper, IDS, concurrency=8, pace=Turns(10, clock=clock)))
-    assert begun == sorted(begun)
-    assert begun[-1] - begun[0] == pytest.approx((len(IDS) - 1) / 10)
+    """However many read at the same time, no two requests are given the same moment to begin."""
+    clock = Frozen(ManualClock(0))
+    pace, many = Pace(1, clock=clock), 10_000
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pace.wait(), range(many)))
+    assert sorted(clock.slept) == list(range(1, many))
 
 
 def test_a_hook_reads_in_threads(connect: object, simulator: Simulator) -> None:
