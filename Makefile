@@ -20,6 +20,10 @@ PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # What installs, and what builds from source: pinned as well, so that a release of theirs breaks nothing here.
 INSTALLERS := editables hatchling setuptools uv
 
+# What is missing of Debian's packages: with sudo, unless it is root that asks.
+apt-install = as_root=; (( UID == 0 )) || as_root=sudo; $$as_root apt-get update --quiet; \
+	$$as_root apt-get install --quiet --yes --no-install-recommends $(1)
+
 # What the caller's shell has set for other projects stays out. Only where packages come from is the caller's to say.
 SOURCES := UV_INDEX% %_INDEX %_INDEX_URL %_FIND_LINKS %_CERT %_CERTS %_TLS %_PROXY %_HOST %_TIMEOUT \
 	%_RETRIES %_CACHE_DIR %_OFFLINE %_CONFIG_FILE
@@ -46,11 +50,8 @@ test-matrix: $(INSTALLED) ## Run the tests on every Airflow, Python and dependen
 	$(BIN)/python scripts/version_matrix.py
 
 test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: PostgreSQL, Celery, Redis (Debian, Ubuntu)
-	@if ! ls /usr/lib/postgresql/*/bin/postgres "$$(command -v redis-server)" >/dev/null 2>&1; then \
-		as_root() { if (( UID )); then sudo "$$@"; else "$$@"; fi; }; \
-		as_root apt-get update --quiet; \
-		as_root apt-get install --quiet --yes --no-install-recommends postgresql redis-server; \
-	fi
+	@ls /usr/lib/postgresql/*/bin/postgres "$$(command -v redis-server)" >/dev/null 2>&1 || \
+		{ $(call apt-install,postgresql redis-server); }
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(DISTRIBUTED)/bin/python -m pytest -rP -m distributed \
 		tests/test_distributed.py
 
@@ -61,8 +62,7 @@ images: $(INSTALLED) chromium ## Walk the same way, and keep what is seen in doc
 	$(BIN)/python scripts/new_user.py
 
 chromium:
-	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { sudo=$$(command -v sudo || true); \
-		$$sudo apt-get update --quiet && $$sudo apt-get install --yes --no-install-recommends chromium fonts-inter; }
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { $(call apt-install,chromium fonts-inter); }
 
 reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
