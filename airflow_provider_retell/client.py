@@ -38,6 +38,8 @@ T = TypeVar("T")
 _LONG_ANSWER: Final = 64_000
 """Bytes from which on an answer is read in a thread of its own."""
 
+_TOO_SLOW: Final = "the whole answer took too long"
+
 _HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
 _NEVER_ARRIVED: Final = (
     httpx.ConnectError,
@@ -93,7 +95,7 @@ class RetellClient:
             RetellStatusError: An answer with an error status.
             RetellResponseError: An answer nobody can read.
         """
-        return self.repeat(endpoint, partial(self._send_once, endpoint))
+        return self.repeat(endpoint, partial(self.send_once, endpoint))
 
     def repeat(self, endpoint: Endpoint[Any], attempt: Callable[[], T]) -> T:
         """Make an attempt at a request, again where that is harmless, and return what it returns."""
@@ -109,10 +111,20 @@ class RetellClient:
         repeat = Retrying(sleep=self._sleep, **retrying(endpoint, self.settings))
         return repeat(again)
 
-    def _send_once(self, endpoint: Endpoint[T]) -> T:
-        with _translated(endpoint, self.settings):
-            response = self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
-        return read(endpoint, _answer(response), self.settings)
+    def send_once(self, endpoint: Endpoint[T]) -> T:
+        """Send one request, whatever becomes of it, and return its answer."""
+        deadline = time.monotonic() + self.settings.whole_answer
+        with (
+            _translated(endpoint, self.settings),
+            self._http.stream(endpoint.method, endpoint.path, json=endpoint.body) as response,
+        ):
+            pieces = []
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                # An answer that drips in for ever keeps to every time-out of the HTTP library.
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout(_TOO_SLOW)
+        return read(endpoint, _answer(response, b"".join(pieces)), self.settings)
 
     @contextmanager
     def download(self, endpoint: Endpoint[None], link: str) -> Iterator[Iterator[bytes]]:
@@ -128,8 +140,7 @@ class RetellClient:
             )
         with _translated(endpoint, self.settings), self._links.stream("GET", link) as response:
             if not response.is_success:
-                response.read()
-                read(endpoint, _answer(response), self.settings)
+                read(endpoint, _answer(response, response.read()), self.settings)
             yield self._pieces(endpoint, response)
 
     def _pieces(self, endpoint: Endpoint[None], response: httpx.Response) -> Iterator[bytes]:
@@ -195,8 +206,12 @@ class AsyncRetellClient:
     async def send_once(self, endpoint: Endpoint[T]) -> T:
         """Send one request, whatever becomes of it, and return its answer."""
         with _translated(endpoint, self.settings):
-            response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
-        answer = _answer(response)
+            try:
+                async with asyncio.timeout(self.settings.whole_answer):
+                    response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
+            except TimeoutError:
+                raise httpx.ReadTimeout(_TOO_SLOW) from None
+        answer = _answer(response, response.content)
         if len(answer.content) < _LONG_ANSWER:
             return read(endpoint, answer, self.settings)
         # A thousand calls take longer to read than an event loop has to spare.
@@ -289,9 +304,9 @@ def _translated(endpoint: Endpoint[Any], settings: ConnectionSettings) -> Iterat
         ) from None
 
 
-def _answer(response: httpx.Response) -> Answer:
+def _answer(response: httpx.Response, content: bytes) -> Answer:
     return Answer(
         status_code=response.status_code,
-        content=response.content,
+        content=content,
         retry_after=response.headers.get("Retry-After"),
     )

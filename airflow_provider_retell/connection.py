@@ -83,6 +83,11 @@ class ConnectionSettings:
     conn_id: str = DEFAULT_CONN_ID
     remarks: tuple[str, ...] = ()
 
+    @property
+    def whole_answer(self) -> float:
+        """Seconds to wait for the end of an answer, which the time-out between two of its parts does not bound."""
+        return 2 * self.timeout
+
     @classmethod
     def read(
         cls,

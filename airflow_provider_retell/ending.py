@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.clock import Clock
+from airflow_provider_retell.errors import RetellError, transient
 from airflow_provider_retell.flows import HungUp, hang_up
 from airflow_provider_retell.hooks import RetellHook
 
 if TYPE_CHECKING:
     from airflow_provider_retell.poller import Poller
+
+log = logging.getLogger(__name__)
 
 LONGEST_RINGING: Final = 330.0
 """Seconds after which a call that rings has certainly been answered or given up: Retell's five minutes at most."""
@@ -19,20 +23,36 @@ STOP_INTERVAL: Final = 5.0
 
 
 def end_call(hook: RetellHook, call_id: str, *, leave_registered: bool, clock: Clock) -> HungUp:
-    """Stop a call, again and again while it rings; return what became of it."""
+    """Stop a call, again and again while it rings or Retell is in trouble; return what became of it.
+
+    Raises:
+        RetellError: Nothing was heard of the call to the end.
+    """
     give_up_at = clock.now() + LONGEST_RINGING
-    while (became := hook.run(hang_up(call_id, leave_registered=leave_registered))).live:
-        if clock.now() >= give_up_at:
-            break
+    while True:
+        try:
+            became = hook.run(hang_up(call_id, leave_registered=leave_registered))
+        except RetellError as error:
+            if not transient(error) or clock.now() >= give_up_at:
+                raise
+            log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
+        else:
+            if not became.live or clock.now() >= give_up_at:
+                return became
         clock.sleep(STOP_INTERVAL)
-    return became
 
 
 async def aend_call(poller: Poller, call_id: str, *, leave_registered: bool, clock: Clock) -> HungUp:
     """Do the same without blocking the event loop."""
     give_up_at = clock.now() + LONGEST_RINGING
-    while (became := await poller.run(hang_up(call_id, leave_registered=leave_registered))).live:
-        if clock.now() >= give_up_at:
-            break
+    while True:
+        try:
+            became = await poller.run(hang_up(call_id, leave_registered=leave_registered))
+        except RetellError as error:
+            if not transient(error) or clock.now() >= give_up_at:
+                raise
+            log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
+        else:
+            if not became.live or clock.now() >= give_up_at:
+                return became
         await clock.asleep(STOP_INTERVAL)
-    return became

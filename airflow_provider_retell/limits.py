@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 5.0
-"""Seconds of the first pause where Retell names none; then as long again as was waited already."""
+"""Seconds of the first pause where Retell names none; then as long again as was waited already.
+
+Also of the shortest one: an answer that asks for no pause at all is not obeyed."""
 
 LONGEST_PAUSE: Final = 120.0
 """Seconds of the longest pause where Retell names none."""
@@ -47,7 +49,7 @@ class LimitWait:
         """
         now = self.clock.now()
         waited = now - self.began
-        pause = min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if asked is None else asked
+        pause = min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if asked is None else max(asked, FIRST_PAUSE)
         pause *= random.uniform(1, 1 + _SPREAD)  # noqa: S311 (jitter)
         if waited + pause > self.longest:
             return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,18 +17,24 @@ from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettings
 from airflow_provider_retell.ending import end_call
 from airflow_provider_retell.endpoints import Endpoint
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, mask_numbers
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallTimeoutError,
+    RetellError,
+    mask_numbers,
+    masked,
+)
 from airflow_provider_retell.flows import hang_up
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.identifiers import check_e164
 from airflow_provider_retell.intent import Intent
 from airflow_provider_retell.limits import LimitWait, found_no_line
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
-from airflow_provider_retell.outcomes import CallStatus, check_endings
+from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, matches, seconds
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, matches, outlasted, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
 
 if TYPE_CHECKING:
@@ -133,16 +140,19 @@ class PhoneCallOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:
         """Go on where the trigger left off: read the call again, whatever the event says of it."""
         (call_id,) = event["calls"]
-        with RetellHook(self.retell_conn_id) as hook:
-            self._live = (call_id, hook.get_conn().settings)
+        with RetellHook(self.retell_conn_id) as hook, self._watching(hook, call_id):
             wait = self._wait(hook, call_id, event["deadline"], event)
-            if wait.poll():
+            over = wait.poll() or wait.woken(event)
+            self._check_alive()
+            if over:
                 return self._finish(wait, context)
-            wait.woken(event)
             return self._go_on(wait, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Stop the call, if wanted, where Airflow itself ended the wait: its trigger failed or was never run."""
+        """Look once more where Airflow itself ended the wait; stop the call, if wanted, where it took too long.
+
+        A trigger that failed, or that no triggerer could run, says nothing about the call: a retry adopts it.
+        """
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowException as error:
@@ -155,7 +165,12 @@ class PhoneCallOperator(BaseOperator):
                 wait = self._wait(hook, call_id, self._clock.now())
                 if wait.poll():
                     return self._finish(wait, context)
-                raise RetellCallTimeoutError(f"{error}: {self._give_up(wait)}", call_ids=(call_id,)) from error
+                if outlasted(next_kwargs):
+                    raise RetellCallTimeoutError(f"{error}: {self._give_up(wait)}", call_ids=(call_id,)) from error
+                raise RetellCallError(
+                    f"{error}: {call_id} could not be waited for, and goes on. A retry adopts it.",
+                    call_ids=(call_id,),
+                ) from error
 
     def on_kill(self) -> None:
         """Hang up, if wanted: one look, one request, in the few seconds that Airflow grants.
@@ -191,7 +206,9 @@ class PhoneCallOperator(BaseOperator):
     def _would_send(self, body: Mapping[str, Any]) -> Row:
         request = self._endpoint(body, None)
         self.log.info(
-            "Dry run, nothing is sent. It would be: %s %s", request, mask_numbers(json.dumps(request.body))
+            "Dry run, nothing is sent. It would be: %s %s",
+            request,
+            mask_numbers(json.dumps(masked(request.body), ensure_ascii=False)),
         )
         return dry_row(request.body or {})
 
@@ -206,17 +223,30 @@ class PhoneCallOperator(BaseOperator):
     ) -> Row:
         """Place the call, in place of one that found no line if there was one, and see it through."""
         call = self._placement(hook, body, context, deadline).place(instead_of=instead_of)
-        self._live = (call.call_id, hook.get_conn().settings)
-        if self._killed:
-            self.on_kill()  # the signal came while the request was on its way, and found no call to hang up on
-        self._check_alive()
-        for key, value in self._handed_on(call).items():
-            context["ti"].xcom_push(key=key, value=value)
-        wait = self._wait(hook, call.call_id, deadline)
-        wait.watch.update({call.call_id: call}, now=self._clock.now())
-        if self.wait_for is None or wait.watch.reached:
-            return self._finish(wait, context)
-        return self._go_on(wait, context)
+        with self._watching(hook, call.call_id):
+            if self._killed:
+                self.on_kill()  # the signal came while the request was on its way, and found no call to hang up on
+            self._check_alive()
+            for key, value in self._handed_on(call).items():
+                context["ti"].xcom_push(key=key, value=value)
+            wait = self._wait(hook, call.call_id, deadline)
+            wait.watch.update({call.call_id: call}, now=self._clock.now())
+            if self.wait_for is None or wait.watch.reached:
+                return self._finish(wait, context)
+            return self._go_on(wait, context)
+
+    @contextmanager
+    def _watching(self, hook: RetellHook, call_id: str) -> Iterator[None]:
+        """Let a kill hang up on the call until the task is done with it, or has failed: a retry adopts it then.
+
+        Airflow's own time-out is not an ``Exception``, and is followed by ``on_kill``.
+        """
+        self._live = (call_id, hook.get_conn().settings)
+        try:
+            yield
+        except Exception:
+            self._live = None
+            raise
 
     def _placement(
         self, hook: RetellHook, body: Mapping[str, Any], context: Context, deadline: float
@@ -226,7 +256,7 @@ class PhoneCallOperator(BaseOperator):
             body=body,
             request=self._endpoint,
             keyed=self._keyed,
-            failed=lambda call: call.call_status != CallStatus.ENDED or matches(call, self.fail_on),
+            unwanted=lambda call: matches(call, self.fail_on),
             intent=Intent.of(context),
             try_number=context["ti"].try_number,
             store=context.get("task_state_store"),
@@ -242,9 +272,10 @@ class PhoneCallOperator(BaseOperator):
             raise RetellCallError("The task was killed.", call_ids=(self._live[0],) if self._live else ())
 
     def _limit(self, deadline: float) -> LimitWait:
-        return LimitWait(
-            began=deadline - longest_wait(self, self.timeout), longest=self.limit_timeout, clock=self._clock
-        )
+        longest = longest_wait(self, self.timeout)
+        # Half of the time is the call's: one that is placed late would be hung up on in the middle.
+        patience = min(self.limit_timeout, longest / 2) if self.wait_for else self.limit_timeout
+        return LimitWait(began=deadline - longest, longest=patience, clock=self._clock)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
@@ -270,6 +301,7 @@ class PhoneCallOperator(BaseOperator):
         while not wait.timed_out:
             if self.deferrable:
                 trigger = wait.trigger(cancel_on_kill=self.cancel_on_kill, leave_registered=not self._keyed)
+                self._live = None  # from here on it is the trigger that hangs up
                 self.defer(trigger=trigger, method_name="execute_complete", timeout=wait.backstop())
             wait.sleep()
             over = wait.poll()

@@ -9,7 +9,8 @@ nothing                   was never asked for                   places it
 refused                   was certainly not placed              places it
 sent, id known            lives, or is over well                adopts it
 sent, id known            failed                                places a new one
-sent, id known            was hung up on                        fails: redialling is for people to decide
+sent, id known            was declined                          adopts it: a person has spoken
+sent, id known            was hung up on                        fails: redialing is for people to decide
 sent, id known            is unknown to Retell (deleted)        fails: nobody can say whether it rang
 sent, answer lost         created, within the key's hour        sends the same request with the same key
 sent, answer lost         created, later                        looks for its tag; fails if it finds none
@@ -17,19 +18,24 @@ sent, answer lost         registered                            looks for its ta
 by an earlier clear       whatever it is                        stops it if it lives, then places a new one
 ========================  ====================================  ==========================================
 
-Where Airflow has no task state store (before 3.3), the key and the tag stand in for what is written down.
+*Failed* is a call in the status ``error`` or ``not_connected``, and one that ``fail_on`` names, be it declined or
+hung up on. A call after which the person asked never to be called again is never replaced.
+
+Where nothing is written down although this is not the first try (Airflow before 3.3 has no task state store, and
+it may have been upgraded in between), the key and the tag stand in for it.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_retell import endpoints, metrics
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.ending import end_call
+from airflow_provider_retell.ending import LONGEST_RINGING, STOP_INTERVAL, end_call
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -39,6 +45,7 @@ from airflow_provider_retell.errors import (
     RetellNotFoundError,
     RetellPermissionError,
     RetellRateLimitError,
+    shown,
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.intent import STORE_KEY, Intent, Record, StateStore
@@ -66,7 +73,7 @@ class Placement:
         body: The request's fields.
         request: Makes the request, of a body and an idempotency key.
         keyed: Whether Retell takes an idempotency key for it.
-        failed: Says whether a call that is over is one that a retry may replace.
+        unwanted: Says whether ``fail_on`` names how a call went.
         intent: Whose call it is.
         try_number: Of the running task.
         store: Where to write down what is sent; None before Airflow 3.3.
@@ -80,7 +87,7 @@ class Placement:
     body: Mapping[str, Any]
     request: Callable[[Mapping[str, Any], str | None], Endpoint[Call]]
     keyed: bool
-    failed: Callable[[Call], bool]
+    unwanted: Callable[[Call], bool]
     intent: Intent
     try_number: int
     store: StateStore | None
@@ -110,14 +117,14 @@ class Placement:
 
     def _place_anew(self, instead_of: Call | None) -> Call:
         key = self.intent.key if instead_of is None else f"{self.intent.key}.{instead_of.call_id}"
-        return self._request(self.request(self.body, key if self.keyed else None))
+        return self._request(self.request(self.body, key if self.keyed else None), sent_at=self.clock.now())
 
     def _place_once(self, instead_of: Call | None) -> Call:
         if self.store is None:
-            return self._without_store(instead_of)
+            return self._without_record(instead_of)
         record = Record.read(self.store.get(STORE_KEY))
         if record is None:
-            return self._send(self.intent)
+            return self._without_record(instead_of)
         intent = replace(self.intent, generation=record.generation, redial=record.redial)
         if record.generation != self.intent.generation:
             self._end_cleared(self._earlier_calls(record, intent))
@@ -141,7 +148,7 @@ class Placement:
             ) from error
 
     def _adopt_or_replace(self, call: Call, intent: Intent, try_number: int | None) -> Call:
-        if call.outcome == Outcome.STOPPED and not self.failed(call):
+        if call.outcome == Outcome.STOPPED and not self.unwanted(call):
             raise RetellCallFinalError(
                 f"Not called again: {call.call_id} of an earlier try was hung up on, by this task when it was "
                 "killed or timed out, or by somebody else. To place a new call, clear the task; to have retries "
@@ -149,13 +156,20 @@ class Placement:
                 call_ids=(call.call_id,),
                 outcomes=frozenset({Outcome.STOPPED.value}),
             )
-        if call.is_terminal and self.failed(call):
+        if self._failed(call):
             log.info("%s of an earlier try failed (%s): placing a new call.", call.call_id, call.outcome)
             return self._send(replace(intent, redial=intent.redial + 1))
         placed_by = f"try {try_number}" if try_number else "an earlier try"
         metrics.count("retell.calls.adopted")
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
         return call
+
+    def _failed(self, call: Call) -> bool:
+        """Say whether a retry calls again."""
+        if call.outcome == Outcome.DO_NOT_CALL:
+            return False
+        broke = call.is_terminal and call.call_status != CallStatus.ENDED and call.outcome != Outcome.DECLINED
+        return broke or self.unwanted(call)
 
     def _settle(self, record: Record, intent: Intent) -> Call:
         """Find out what became of a request whose answer was lost."""
@@ -168,7 +182,7 @@ class Placement:
         found = self._tagged(intent.tag)
         if found:
             self._write(replace(record, call_id=found[0].call_id))
-            return self._adopt_or_replace(found[0], intent, record.try_number)
+            return self._adopt_or_replace(self._known(found[0].call_id), intent, record.try_number)
         if self.keyed:
             listed = "no call with its tag is listed" if found is not None else "calls cannot be listed"
             raise RetellCallFinalError(
@@ -181,11 +195,21 @@ class Placement:
 
     def _earlier_calls(self, record: Record, intent: Intent) -> list[Call]:
         if record.call_id is None:
-            return self._tagged(intent.tag) or []
+            return self._listed_late(record, intent)
         try:
             return [self.hook.get_call(record.call_id)]
         except RetellNotFoundError:
             return []
+
+    def _listed_late(self, record: Record, intent: Intent) -> list[Call]:
+        """Look for a call whose answer was lost until Retell would list it: perhaps it does not while it rings."""
+        while True:
+            found = self._tagged(intent.tag)
+            rings_no_more = not self.keyed or self.clock.now() >= record.sent_at + LONGEST_RINGING
+            if found is None or found or record.refused or rings_no_more:
+                return found or []
+            self.before_sending()
+            self.clock.sleep(STOP_INTERVAL)
 
     def _end_cleared(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -200,9 +224,9 @@ class Placement:
                     call_ids=(call.call_id,),
                 )
 
-    # -- without a store -----------------------------------------------------------------------------------
+    # -- nothing is written down -------------------------------------------------------------------------
 
-    def _without_store(self, instead_of: Call | None) -> Call:
+    def _without_record(self, instead_of: Call | None) -> Call:
         if instead_of is not None:
             return self._send(replace(self.intent, redial=_redial(instead_of) + 1))
         if self.try_number <= 1:
@@ -212,7 +236,8 @@ class Placement:
         self._end_cleared([call for call in found if call not in ours])
         if ours:
             newest = max(ours, key=_redial)
-            return self._adopt_or_replace(newest, replace(self.intent, redial=_redial(newest)), None)
+            intent = replace(self.intent, redial=_redial(newest))
+            return self._adopt_or_replace(self._known(newest.call_id), intent, None)
         return self._send(self.intent)
 
     def _tagged(self, tag: str, op: Literal["eq", "sw"] = "eq") -> list[Call] | None:
@@ -238,7 +263,7 @@ class Placement:
         endpoint = self.request(record.body, intent.key if self.keyed else None)
         self._write(record)
         try:
-            call = self._request(endpoint)
+            call = self._request(endpoint, sent_at=record.sent_at)
         except RetellError as error:
             if again is None and not error.may_have_arrived:
                 self._write(replace(record, refused=True))
@@ -246,9 +271,21 @@ class Placement:
         self._write(replace(record, call_id=call.call_id))
         return call
 
-    def _request(self, endpoint: Endpoint[Call]) -> Call:
-        self.before_sending()
-        call = self.hook.send(endpoint)
+    def _request(self, endpoint: Endpoint[Call], *, sent_at: float) -> Call:
+        client = self.hook.get_conn()
+
+        def attempt() -> Call:
+            # Each time: between two attempts the task may be killed, and a key may grow old.
+            self.before_sending()
+            if self.clock.now() >= sent_at + KEY_LIFETIME:
+                raise RetellCallError(
+                    "Not called again: Retell did not answer for so long that the idempotency key of this call "
+                    "may have expired. The next try looks for the call by its tag."
+                )
+            return client.send_once(endpoint)
+
+        call = client.repeat(endpoint, attempt)
+        _check_is_asked_for(call, endpoint.body or {})
         log.info("Placed %s.", call.call_id)
         metrics.count(f"retell.calls.placed.{'create' if self.keyed else 'register'}")
         return call
@@ -273,8 +310,26 @@ def _tag(call: Call) -> str:
 
 
 def _generation(call: Call) -> int:
-    return int(_tag(call).split(".")[1])
+    return _counts(call)[0]
 
 
 def _redial(call: Call) -> int:
-    return int(_tag(call).split(".")[2])
+    return _counts(call)[1]
+
+
+def _counts(call: Call) -> tuple[int, int]:
+    # The tag may be the user's own.
+    found = re.fullmatch(r"[0-9a-f]+\.(\d+)\.(\d+)", _tag(call))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _check_is_asked_for(call: Call, body: Mapping[str, Any]) -> None:
+    """Raise if Retell answers a key with another call: that of another Airflow with the same account."""
+    called, asked = (re.sub(r"\D", "", str(number or "")) for number in (call.to_number, body.get("to_number")))
+    if called and asked and not called.endswith(asked) and not asked.endswith(called):
+        raise RetellCallFinalError(
+            f"Not called: Retell takes this call for {call.call_id}, which goes to another number "
+            f"({shown(call.to_number)}). Another Airflow with a DAG, a run and a task of the same names uses this "
+            "Retell account: give one of the DAGs another name.",
+            call_ids=(call.call_id,),
+        )

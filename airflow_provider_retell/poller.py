@@ -153,6 +153,8 @@ class Poller:
                 await self._answer([ask for ask in asks if ask.due <= began], self._trouble.error)
 
     def _ended(self, rounds: asyncio.Task[None]) -> None:
+        if rounds is not self._rounds:
+            return  # somebody has begun others, which answer
         # Whatever ended them: nobody must wait for ever.
         cause = None if rounds.cancelled() else rounds.exception()
         for ask in self._asks:
@@ -205,21 +207,10 @@ class Poller:
             for call_id in ask.unread:
                 by_id[call_id].append(ask)
         for step in self._sweeps.sweep(list(by_id)):
-            await self._hand_out(await self._step(step), by_id)
+            client = await self._client.get()
+            await self._hand_out(await client.run(step, once=True), by_id)
             if self._clock.now() > began + LONGEST_ROUND:
                 return
-
-    async def _step(self, step: Flow[Reading]) -> Reading:
-        client = await self._client.get()
-        try:
-            # An answer that drips in for ever keeps to every time-out of the HTTP library.
-            async with asyncio.timeout(2 * client.settings.timeout):
-                return await client.run(step, once=True)
-        except TimeoutError:
-            raise RetellConnectionError(
-                f"No whole answer from {client.settings.base_url} within {2 * client.settings.timeout:g} s.",
-                may_have_arrived=True,
-            ) from None
 
     async def _hand_out(self, reading: Reading, by_id: Mapping[str, Sequence[_Ask]]) -> None:
         read = []

@@ -10,8 +10,12 @@ from typing import Final
 from airflow_provider_retell.client import AsyncRetellClient
 from airflow_provider_retell.clock import Clock
 from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.errors import RetellError
 
 log = logging.getLogger(__name__)
+
+FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
+"""Seconds between the first look-ups while they fail: all waits hang on one answer of a secrets backend."""
 
 LOOK_UP_EVERY: Final = 300.0
 """Seconds after which the connection is looked up again, to pick up a change."""
@@ -59,11 +63,8 @@ class RenewedClient:
             await client.aclose()
 
     async def _refresh(self) -> None:
-        # Shielded: before Airflow 3.2 the answer to a look-up that was cancelled is taken for that to the next.
-        asked = asyncio.ensure_future(self._look_up())
-        asked.add_done_callback(lambda it: it.cancelled() or it.exception())
         try:
-            settings = await asyncio.shield(asked)
+            settings = await self._looked_up_settings()
         except Exception as error:
             if not self._clients:
                 raise
@@ -74,3 +75,20 @@ class RenewedClient:
                 # The one of before may still carry a request, and is closed at the end.
                 self._clients.append(await asyncio.to_thread(self._make, settings))
         self._looked_up = self._clock.now()
+
+    async def _looked_up_settings(self) -> ConnectionSettings:
+        for pause in () if self._clients else FIRST_LOOK_UPS:
+            try:
+                return await self._look_up_once()
+            except RetellError:
+                raise  # the connection is there, and cannot be used
+            except Exception as error:  # noqa: BLE001 (whatever a secrets backend raises)
+                log.warning("The connection could not be looked up, which is tried again: %s", error)
+                await self._clock.asleep(pause)
+        return await self._look_up_once()
+
+    async def _look_up_once(self) -> ConnectionSettings:
+        # Shielded: before Airflow 3.2 the answer to a look-up that was cancelled is taken for that to the next.
+        asked = asyncio.ensure_future(self._look_up())
+        asked.add_done_callback(lambda it: it.cancelled() or it.exception())
+        return await asyncio.shield(asked)

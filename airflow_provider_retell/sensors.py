@@ -26,7 +26,7 @@ from airflow_provider_retell.identifiers import check_call_id
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import Row, check_include, is_dry
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, seconds
+from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, outlasted, seconds
 from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
@@ -101,7 +101,8 @@ class RetellCallSensor(BaseSensorOperator):
         """Wait, and return the row or rows."""
         if is_dry(self.call_id):
             self.log.info("Dry run: there is no call to wait for.")
-            return cast("Row | list[Row]", self.call_id)
+            rows: Any = self.call_id
+            return cast("Row", rows) if isinstance(rows, Mapping) else list(rows)
         self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
         try:
             result: Row | list[Row] = super().execute(context)
@@ -122,7 +123,7 @@ class RetellCallSensor(BaseSensorOperator):
         if next_method != TRIGGER_FAILED:
             return super().resume_execution(next_method, next_kwargs, context)
         reason = str((next_kwargs or {}).get("error", "of an unknown reason"))
-        wake = Wake.TIMEOUT if "timeout" in reason else Wake.FAILED
+        wake = Wake.TIMEOUT if outlasted(next_kwargs) else Wake.FAILED
         return self.execute_complete(
             context, {"wake": wake, "deadline": self._clock.now(), "message": reason, "calls": {}}
         )
@@ -134,12 +135,11 @@ class RetellCallSensor(BaseSensorOperator):
             wait = self._wait = self._first_wait(context)
             if isinstance(self.call_id, str | Mapping):
                 context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
-        if wait.poll():
+        if wait.poll() or (self.deferrable and wait.woken(self._event)):
             rows = wait.rows(final=True)
             many = not isinstance(self.call_id, str | Mapping)
             return PokeReturnValue(is_done=True, xcom_value=rows if many else rows[0])
         if self.deferrable:
-            wait.woken(self._event)
             if wait.timed_out:
                 raise AirflowSensorTimeout(f"{wait.missed()} The calls go on by themselves.")
             # Out of the middle of Airflow's own loop, so that soft_fail and the like mean the same in every mode.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -24,6 +25,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.flows import Sweeps
 from airflow_provider_retell.hooks import RetellHook, options
+from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 from airflow_provider_retell.waiting import Goal, Wake, Watch
 
@@ -38,6 +40,9 @@ BACKSTOP: Final = 600.0
 
 TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
+
+_SECOND_LOOK: Final = 30.0
+"""Seconds for which a worker waits at the most to look again at calls that the trigger has seen over."""
 
 _NAMED: Final = 5
 _TOLD: Final = 100
@@ -75,6 +80,7 @@ class CallWait:
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
+    _details: dict[str, Call] | None = field(default=None, init=False)
     _woken_late: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -86,14 +92,16 @@ class CallWait:
 
         Trouble that says nothing about the calls is logged and left to the next poll.
         """
-        if not self.watch.reached:
-            try:
+        try:
+            if not self.watch.reached:
                 self._look()
-            except RetellError as error:
-                if not transient(error):
-                    raise
-                log.warning("Reading the calls failed, and is tried again: %s", error)
-        return self.watch.reached
+            if self.watch.reached and self._details is None:
+                self._details = self._detailed()
+        except RetellError as error:
+            if not transient(error):
+                raise
+            log.warning("Reading the calls failed, and is tried again: %s", error)
+        return self._details is not None
 
     def _look(self) -> None:
         waiting = self.watch.waiting
@@ -109,9 +117,9 @@ class CallWait:
                 log.info("%s", progress)
         self.watch.check()
 
-    def sleep(self) -> None:
+    def sleep(self, *, longest: float = math.inf) -> None:
         """Sleep until the next poll, or the deadline."""
-        pause = max(self.poll_interval, options().shortest_poll_interval)
+        pause = max(min(self.poll_interval, longest), options().shortest_poll_interval)
         self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
 
     @property
@@ -143,29 +151,39 @@ class CallWait:
         """Return how long Airflow lets the trigger run at the most."""
         return timedelta(seconds=max(0.0, self.deadline - self.clock.now()) + BACKSTOP)
 
-    def woken(self, event: Mapping[str, Any]) -> None:
-        """Take in why the trigger woke the task, when the calls, read again after it, are not over."""
+    def woken(self, event: Mapping[str, Any]) -> bool:
+        """Take in why the trigger woke the task, when the calls, read again after it, are not over.
+
+        If the trigger has seen them over, it would do so again at once, and so on without a pause: then the calls
+        are read once more a little later. Returns whether they are over.
+        """
         # The triggerer's clock decides: by this machine's, the deadline may be a moment away.
         self._woken_late = event.get("wake") == Wake.TIMEOUT
         if event.get("wake") == Wake.FAILED:
             raise RetellError(f"The trigger could not go on waiting: {event.get('message')}")
+        if event.get("wake") != Wake.OVER:
+            return False
+        self.sleep(longest=_SECOND_LOOK)
+        return self.poll()
 
     def rows(self, *, final: bool) -> list[Row]:
         """Return the calls as rows, in the order given.
 
         Args:
-            final: Whether a failure that ``fail_on`` names stands for good: a sensor's does, since the call
-                cannot change any more; an operator's does not, since a retry may place a new one.
+            final: Whether a failure that ``fail_on`` names is final: a sensor's is, since the call cannot change
+                any more; an operator's is not, since a retry may place a new one.
 
         Raises:
             RetellCallError: One of the calls is over as ``fail_on`` names it.
             AirflowSkipException: One is as ``skip_on`` names it.
         """
-        calls = self._detailed()
+        calls = self._detailed() if self._details is None else self._details
         for line in summary(list(calls.values())):
             log.info("%s", line)
         self._count(calls.values())
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
+            # Who asked never to be called again is not called by a retry either.
+            final = final or any(call.outcome == Outcome.DO_NOT_CALL for call in failed)
             kind = RetellCallFinalError if final else RetellCallError
             raise kind(
                 f"{_counted(failed, calls)} ended as listed in fail_on: {_told(failed)}.",
@@ -191,6 +209,11 @@ class CallWait:
         return calls
 
 
+def outlasted(next_kwargs: Mapping[str, Any] | None) -> bool:
+    """Say whether Airflow ended a wait because it took too long; else its trigger failed, or could not be run."""
+    return "timeout" in str((next_kwargs or {}).get("error", ""))
+
+
 def matches(call: Call, endings: Sequence[str]) -> bool:
     """Say whether a call's status, outcome or reason is among some endings."""
     return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
@@ -209,8 +232,9 @@ def summary(calls: Sequence[Call]) -> list[str]:
 def told(call: Call) -> str:
     """Return one call in a line: id, number (its last four digits), outcome, duration and cost where known."""
     whom = f" to {mask_numbers(str(call.to_number))}" if call.to_number else ""
-    notes = ", ".join(str(note) for note in (call.call_status, call.disconnection_reason) if note)
-    parts = [f"{call.call_id}{whom}: {call.outcome or call.call_status} ({notes})"]
+    notes = [str(note) for note in (call.outcome and call.call_status, call.disconnection_reason) if note]
+    how = f"{call.outcome or call.call_status}" + f" ({', '.join(notes)})" * bool(notes)
+    parts = [f"{call.call_id}{whom}: {how}"]
     if isinstance(call.duration_ms, int):
         parts.append(f"{call.duration_ms / 1000:.0f} s")
     cost = getattr(call.call_cost, "combined_cost", None)

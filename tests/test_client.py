@@ -5,7 +5,7 @@ import inspect
 import json
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import formatdate
 from functools import partial
 from time import time as now
@@ -703,3 +703,24 @@ def test_a_flow_may_have_nothing_to_send(wire: Wire) -> None:
         yield GET
 
     assert wire.run(flow(), Script(200)) == "done"
+
+
+class Drip(httpx.SyncByteStream):
+    """An answer that never ends."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b" "
+
+
+def test_an_answer_that_never_ends_is_given_up() -> None:
+    """Byte by byte it keeps to every time-out of the HTTP library: a worker would wait for ever."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Drip()))
+    settings = ConnectionSettings(api_key=KEY, timeout=0.01, max_attempts=1)
+    with (
+        RetellClient(settings, transport=transport) as client,
+        pytest.raises(RetellConnectionError, match="took too long") as error,
+    ):
+        client.send(GET)
+    assert error.value.timed_out
+    assert error.value.may_have_arrived

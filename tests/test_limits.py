@@ -8,7 +8,7 @@ import pytest
 from conftest import CREATE, SteppingClock, Store, TaskInstance, place, run_task
 
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
-from airflow_provider_retell.limits import LONGEST_PAUSE, LimitWait
+from airflow_provider_retell.limits import FIRST_PAUSE, LONGEST_PAUSE, LimitWait
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -48,6 +48,12 @@ def test_retell_is_not_asked_before_it_wants_to_be(time: ManualClock, clock: Ste
     assert limit.pause(60)
     assert 60 <= clock.slept[0] <= 75
     assert not limit.pause(60)
+
+
+def test_an_answer_that_asks_for_no_pause_is_not_obeyed(time: ManualClock, clock: SteppingClock) -> None:
+    """Retry-After: 0, or a date in the past, is no invitation to ask hundreds of times a minute."""
+    assert LimitWait(began=time(), longest=100, clock=clock).pause(0)
+    assert clock.slept[0] >= FIRST_PAUSE
 
 
 # -- 429 -----------------------------------------------------------------------------------------------------
@@ -174,3 +180,18 @@ def test_a_task_that_is_killed_while_it_waits_places_no_call(
     with pytest.raises(RetellCallError, match="killed"):
         operator.execute(TaskInstance().context())
     assert not simulator.calls
+
+
+def test_half_of_the_time_is_left_to_the_call(simulator: Simulator, clock: SteppingClock) -> None:
+    """A call that is placed at the end of the time-out would be hung up on in the middle."""
+    simulator.fail(Fault(endpoint=CREATE, answer=429, times=None))
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(CREATE, wait_for="ended", timeout=300, limit_timeout=600), clock=clock)
+    assert 100 < sum(clock.slept) <= 150
+
+
+def test_a_tag_of_ones_own_is_no_obstacle(simulator: Simulator, clock: SteppingClock) -> None:
+    """Where the metadata has the tag's key for something else, a call that found no line is placed anew too."""
+    arguments = {"wait_for": "ended", "fail_on": ("capacity",), "metadata": {"airflow_call": "mine"}}
+    with pytest.raises(RetellCallError, match="capacity"):
+        run_task(lambda: place(CREATE, NO_LINE, **arguments), clock=clock)

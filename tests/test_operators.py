@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     TaskDeferred,
 )
-from conftest import CREATE, FROM, REGISTER, SteppingClock, TaskInstance, TickingTime, place, run_task
+from conftest import CREATE, FROM, REGISTER, SteppingClock, TaskInstance, TickingTime, fire, place, run_task
 
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
@@ -276,6 +276,68 @@ def test_a_wait_that_airflow_ended_stops_the_call(
     assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
 
 
+def test_a_trigger_that_failed_leaves_the_call_alone(
+    endpoint: str, time: ManualClock, simulator: Simulator
+) -> None:
+    """A triggerer without this package says nothing about the person who is talking: a retry adopts the call."""
+    ti = TaskInstance()
+    operator = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    with pytest.raises(TaskDeferred):
+        operator.execute(ti.context())
+    time.advance(60)
+    resumed = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    with pytest.raises(RetellCallError, match=r"Trigger failure.* goes on\. A retry adopts it") as error:
+        resumed.resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
+    assert not isinstance(error.value, RetellCallTimeoutError | AirflowFailException)
+    (call,) = simulator.calls
+    assert simulator.call(call)["call_status"] == "ongoing"
+
+
+@pytest.mark.parametrize("after", ["the deferral", "a try that failed"])
+def test_a_signal_to_a_task_that_is_done_hangs_up_on_nobody(
+    time: ManualClock, simulator: Simulator, after: str
+) -> None:
+    """The trigger watches the call now, or a retry will: Airflow may end the process of the task for all that."""
+    operator = place(CREATE, "talks_forever", wait_for="ended", deferrable=True)
+    with pytest.raises(TaskDeferred):
+        operator.execute(TaskInstance().context())
+    time.advance(60)
+    (call,) = simulator.calls
+    if after == "a try that failed":
+        operator = place(CREATE, "talks_forever", wait_for="ended", deferrable=True)
+        event = {"wake": "failed", "deadline": time() + 1000, "message": "no idea", "calls": {call: None}}
+        with pytest.raises(RetellError, match="no idea"):
+            operator.execute_complete(TaskInstance().context(), event)
+    operator.on_kill()
+    assert simulator.call(call)["call_status"] == "ongoing"
+
+
+def test_one_error_is_no_reason_to_let_the_call_go_on(
+    time: ManualClock, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """At a time-out the call is stopped as soon as Retell is well again."""
+    simulator.fail(Fault(endpoint="stop-call", answer=500, times=2))
+    with pytest.raises(RetellCallTimeoutError, match="was stopped"):
+        run_task(lambda: place(CREATE, "talks_forever", wait_for="ended", timeout=60), clock=clock)
+    (call,) = simulator.calls
+    assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
+
+
+def test_a_call_that_only_the_trigger_can_read_is_looked_at_twice(
+    endpoint: str, time: ManualClock, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """A trigger that has seen it over would fire again at once: the worker waits before it defers once more."""
+    operator = place(endpoint, wait_for="ended", deferrable=True, poll_interval=60)
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(TaskInstance().context())
+    time.advance(600)
+    event = fire(deferral.value.trigger)
+    simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
+    operator._clock = clock
+    assert operator.execute_complete(TaskInstance().context(), event)["outcome"] == "answered"
+    assert clock.slept == [30]
+
+
 def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: str) -> None:
     """A deferred wait holds to execution_timeout too, which Airflow forgets once a task is deferred."""
     for arguments, seconds in (
@@ -441,17 +503,27 @@ def test_the_calls_tag_leaves_the_users_metadata_alone(endpoint: str, simulator:
 # -- dry run -------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What operators log: Airflow 3 prints it outside of tasks, Airflow 2 leaves it to pytest."""
+    caplog.set_level("INFO")
+    return lambda: caplog.text + capsys.readouterr().out
+
+
+def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, logged: Callable[[], str]) -> None:
     """What would be sent is checked, logged without phone numbers and returned; there is no call to hand on."""
     ti = TaskInstance()
-    dry = place(endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7})
-    with caplog.at_level("INFO"):
-        row = dry.execute(ti.context())
-    assert (row["outcome"], row["call_id"], row["metadata"]) == ("dry_run", None, {"customer": 7})
+    dry = place(endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7, "note": "or\n4155550123"})
+    row = dry.execute(ti.context())
+    assert (row["outcome"], row["call_id"], row["metadata"]["customer"]) == ("dry_run", None, 7)
     assert row["to_number"] == SCENARIOS["user_hangup"].number
     assert not simulator.requests
     assert not ti.xcoms
-    assert SCENARIOS["user_hangup"].number[-7:] not in caplog.text
+    text = logged()
+    assert f"…{SCENARIOS['user_hangup'].number[-4:]}" in text
+    # In JSON a line break before a number ends in a letter.
+    assert "…0123" in text
+    assert "5550" not in text
 
 
 def test_a_dry_run_refuses_what_cannot_be_sent(endpoint: str) -> None:

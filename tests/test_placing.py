@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place
+from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, place
 
+from airflow_provider_retell import endpoints
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellConnectionError,
     RetellError,
     RetellRateLimitError,
+    RetellServerError,
 )
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.intent import STORE_KEY
+from airflow_provider_retell.intent import STORE_KEY, Intent
+from airflow_provider_retell.limits import LimitWait
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
-from airflow_provider_retell.placing import TAG
+from airflow_provider_retell.placing import KEY_LIFETIME, TAG, Placement
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -116,6 +120,31 @@ def test_a_retry_replaces_a_call_that_failed(
     assert second["metadata"][TAG] != first["metadata"][TAG]
     assert attempts.retry()["call_id"] == second["call_id"]
     assert len(simulator.calls) == 2
+
+
+def test_a_declined_call_is_not_placed_again(
+    endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """Who declined has spoken: a worker that died is no reason to ring again, what fail_on names is."""
+    attempts = Attempts(endpoint, time, store, "user_declined")
+    first = attempts.retry()
+    time.advance(600)
+    second = attempts.retry()
+    assert (second["call_id"], second["outcome"]) == (first["call_id"], "declined")
+    assert attempts.retry(fail_on=["declined"])["call_id"] != first["call_id"]
+
+
+def test_who_asked_never_to_be_called_again_is_not(
+    endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """Not even where fail_on names that ending: it fails the task, without a retry."""
+    attempts = Attempts(endpoint, time, store, "user_requested_dnc")
+    attempts.retry()
+    time.advance(600)
+    for _ in range(2):
+        with pytest.raises(RetellCallFinalError, match="do_not_call"):
+            attempts.retry(wait_for="ended", fail_on=["do_not_call"])
+    assert len(simulator.calls) == 1
 
 
 def test_a_retry_replaces_a_call_that_fail_on_names(
@@ -336,7 +365,8 @@ def test_a_lost_stop_does_not_place_a_second_live_call(time: ManualClock, simula
     time.advance(60)
     attempts.clear()
     simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
-    with pytest.raises((RetellError, RetellCallError)):
+    attempts.clock = SteppingClock(time)
+    with pytest.raises(RetellServerError):
         attempts.retry()
     assert len(simulator.calls) == 1
 
@@ -377,3 +407,119 @@ def test_a_clear_gives_up_on_a_call_that_cannot_be_stopped(time: ManualClock, si
     with pytest.raises(RetellCallError, match=r"Not called again.*still live"):
         attempts.retry()
     assert len(simulator.calls) == 1
+
+
+def test_a_clear_after_a_lost_answer_waits_until_the_old_call_can_be_seen(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """Retell may not list a call that rings: it is looked for until it would be, and stopped."""
+    attempts = Attempts(CREATE, time, Store())
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=4))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry()
+    simulator.recover()
+    time.advance(1)
+    attempts.clear()
+    attempts.clock = SteppingClock(time)
+    new = attempts.retry()["call_id"]
+    time.advance(60)
+    live = [call_id for call_id in simulator.calls if simulator.call(call_id)["call_status"] == "ongoing"]
+    assert (live, len(simulator.calls)) == ([new], 2)
+
+
+def test_a_store_that_is_empty_at_a_later_try_proves_nothing(
+    endpoint: str, time: ManualClock, simulator: Simulator
+) -> None:
+    """Airflow may have been upgraded between two tries: the first one's call is found by its tag."""
+    attempts = Attempts(endpoint, time, None, "user_hangup")
+    first = attempts.retry()
+    time.advance(2 * 3600)
+    attempts.store = Store()
+    assert attempts.retry()["call_id"] == first["call_id"]
+    assert len(simulator.calls) == 1
+
+
+def test_a_clear_that_empties_the_store_ends_the_old_call(time: ManualClock, simulator: Simulator) -> None:
+    """Whatever Airflow does to its store at a clear: the call of before is found by its tag, and stopped."""
+    attempts = Attempts(CREATE, time, Store())
+    first = attempts.retry()["call_id"]
+    time.advance(60)
+    attempts.clear()
+    attempts.store = Store()
+    attempts.retry()
+    assert simulator.call(first)["disconnection_reason"] == "manual_stopped"
+    assert len(simulator.calls) == 2
+
+
+def requests(simulator: Simulator, endpoint: str) -> list[Any]:
+    """Return the requests to an endpoint."""
+    return [request for request in simulator.requests if request.endpoint == endpoint]
+
+
+def placement(time: ManualClock, store: Store, before_sending: Callable[[], None]) -> Placement:
+    """Return what places a call, with something that happens before each request."""
+    ti = TaskInstance(max_tries=2)
+    return Placement(
+        hook=RetellHook(),
+        body={"from_number": FROM, "to_number": "+14155550100"},
+        request=lambda body, key: endpoints.create_phone_call(body, idempotency_key=key),
+        keyed=True,
+        unwanted=lambda _: False,
+        intent=Intent.of(ti.context()),
+        try_number=1,
+        store=store,
+        limit=LimitWait(began=time(), longest=0, clock=SteppingClock(time)),
+        before_sending=before_sending,
+        clock=SteppingClock(time),
+    )
+
+
+def test_a_task_that_is_killed_between_two_attempts_places_no_call(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """Each attempt looks first, not only the first one."""
+    alive = iter([True, False])
+
+    def check() -> None:
+        if not next(alive):
+            raise RetellCallError("The task was killed.")
+
+    simulator.fail(Fault(endpoint=CREATE, answer=503, times=1))
+    with pytest.raises(RetellCallError, match="killed"):
+        placement(time, Store(), check).place()
+    assert (len(requests(simulator, CREATE)), len(simulator.calls)) == (1, 0)
+
+
+def test_a_key_that_grows_old_between_two_attempts_is_not_used_again(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """Attempts may take minutes: the hour of a key counts at each of them, and what was lost stays lost."""
+    store = Store()
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=None))
+    with pytest.raises(RetellConnectionError):
+        placement(time, store, lambda: None).place()
+    sent = len(requests(simulator, CREATE))
+    time.advance(KEY_LIFETIME - 60)
+    with pytest.raises(RetellCallError, match="may have expired"):
+        placement(time, store, lambda: time.advance(40)).place()
+    assert len(requests(simulator, CREATE)) == sent + 1
+    simulator.recover()
+    (call,) = simulator.calls
+    assert placement(time, store, lambda: None).place().call_id == call
+
+
+def test_the_call_of_another_airflow_is_not_taken_for_ones_own(time: ManualClock, simulator: Simulator) -> None:
+    """Two Airflows with one account and DAGs of the same names share keys: that is said, and nobody is called."""
+    Attempts(CREATE, time, Store(), "talks_forever").retry()
+    with pytest.raises(RetellCallFinalError, match="another number") as error:
+        Attempts(CREATE, time, Store(), "user_hangup").retry()
+    assert "+1415" not in str(error.value)
+    assert len(simulator.calls) == 1
+
+
+def test_an_adopted_call_has_all_of_its_fields(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """A call that is found in a list is read again: lists leave the transcript out."""
+    attempts = Attempts(endpoint, time, None, "user_hangup")
+    attempts.retry()
+    time.advance(600)
+    assert "transcript" in attempts.retry(wait_for="ended", include=["transcript"])

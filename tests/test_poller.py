@@ -30,7 +30,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.options import Options
 from airflow_provider_retell.poller import Poller
-from airflow_provider_retell.renewing import LOOK_UP_EVERY
+from airflow_provider_retell.renewing import FIRST_LOOK_UPS, LOOK_UP_EVERY
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 SHOWN = pytest.mark.parametrize("list_registered", [True, False], ids=["registered shown", "registered hidden"])
@@ -415,8 +415,8 @@ def test_an_answer_that_never_ends_is_given_up(account: Account, clock: Stepping
 
     account.transport = httpx.MockTransport(drip)
     account.look_up = look_up  # type: ignore[method-assign]
-    (error,) = poll(account, clock, together(reader("call_1")))
-    assert isinstance(error, RetellConnectionError)
+    (reading,) = poll(account, clock, together(reader("call_1")))
+    assert isinstance(reading["call_1"], RetellConnectionError)
 
 
 def test_a_slow_round_leaves_the_rest_to_the_next(account: Account, clock: SteppingClock) -> None:
@@ -486,6 +486,25 @@ def test_a_changed_connection_is_picked_up(
     assert poll(account, clock, work) == [1, 1, 2]
     assert account.looked_up == 3
     assert "The vault is closed." in caplog.text
+
+
+def test_one_failed_look_up_fails_nobody(
+    register: Callable[..., list[str]], account: Account, clock: SteppingClock
+) -> None:
+    """A triggerer that starts while the secrets backend is away asks again, for half a minute."""
+    look_up, times = account.look_up, []
+
+    async def unsteady() -> ConnectionSettings:
+        times.append(clock.now())
+        if len(times) <= len(FIRST_LOOK_UPS):
+            raise ConnectionError("The vault is away.")
+        return await look_up()
+
+    account.look_up = unsteady  # type: ignore[method-assign]
+    (call_id,) = register(1)
+    (reading,) = poll(account, clock, together(reader(call_id)))
+    assert list(reading) == [call_id]
+    assert [after - before for before, after in pairwise(times)] == list(FIRST_LOOK_UPS)
 
 
 def test_a_connection_that_cannot_be_looked_up_fails_all(account: Account, clock: SteppingClock) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -412,3 +412,35 @@ def test_the_log_tells_of_each_call_at_the_end(
     assert f"{ids[0]} to …0101: answered (ended, user_hangup), 20 s, 4.40 cents" in told
     assert f"{ids[1]} to …0121: busy (not_connected, dial_busy)" in told
     assert told[-1] == "2 calls: 1 answered, 1 busy"
+
+
+def test_trouble_while_the_details_are_read_is_waited_out(
+    register: Callable[..., str], time: TickingTime, clock: SteppingClock, simulator: Simulator
+) -> None:
+    """Nobody waits for hours to fail on one answer at the end."""
+    ids = [register("user_hangup"), register("user_hangup")]
+    clock.time.advance(3600)
+    simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
+    rows = run_task(lambda: RetellCallSensor(task_id="wait", call_id=ids, include=["transcript"]), clock=clock)
+    assert all("transcript" in row for row in rows)
+
+
+class Lazy(Sequence[Any]):
+    """What Airflow hands on of a mapped task: a sequence, but no list, and nothing that an XCom may be."""
+
+    def __init__(self, *rows: Any) -> None:
+        self.rows = rows
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def test_the_dry_run_of_mapped_tasks_is_handed_on_as_a_list(simulator: Simulator) -> None:
+    """Airflow cannot store what it gave."""
+    rows = [{"call_id": None, "outcome": "dry_run"}] * 2
+    sensor = RetellCallSensor(task_id="wait", call_id=Lazy(*rows))
+    assert run_task(lambda: sensor) == rows
+    assert not simulator.requests
