@@ -324,12 +324,13 @@ def _counts(call: Call) -> tuple[int, int]:
 
 
 def _check_is_asked_for(call: Call, body: Mapping[str, Any]) -> None:
-    """Raise if Retell answers a key with another call: that of another Airflow with the same account."""
+    """Raise if Retell answers the key with a call to somebody else: two Airflows may share an account."""
     called, asked = (re.sub(r"\D", "", str(number or "")) for number in (call.to_number, body.get("to_number")))
     if called and asked and not called.endswith(asked) and not asked.endswith(called):
         raise RetellCallFinalError(
-            f"Not called: Retell takes this call for {call.call_id}, which goes to another number "
-            f"({shown(call.to_number)}). Another Airflow with a DAG, a run and a task of the same names uses this "
-            "Retell account: give one of the DAGs another name.",
+            f"Not called: Retell answers this request with {call.call_id} to {shown(call.to_number)}, which was "
+            "placed under the same idempotency key within the last hour, for another number. Either another "
+            "Airflow with a DAG, a run and a task of the same names uses this Retell account, or a run of this "
+            "name was deleted. Rename the DAG, or start a run of another name.",
             call_ids=(call.call_id,),
         )

@@ -392,8 +392,10 @@ def create(clock: SteppingClock, scenario: str = "agent_hangup", **given: Any) -
 class World:
     """Where things go wrong: each method is a way, and does what raises the error."""
 
-    def __init__(self, simulator: Simulator, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.simulator, self.clock, self.monkeypatch = simulator, clock, monkeypatch
+    def __init__(
+        self, simulator: Simulator, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, run_id: str
+    ) -> None:
+        self.simulator, self.clock, self.monkeypatch, self.run_id = simulator, clock, monkeypatch, run_id
         self.store = Store()
 
     def send(self, endpoint: endpoints.Endpoint[Any], transport: httpx.BaseTransport) -> None:
@@ -406,8 +408,9 @@ class World:
         self.send(endpoint, self.simulator)
 
     def run(self, operator: RetellCreatePhoneCallOperator, **numbers: int) -> str:
-        row = operator.execute(TaskInstance(**numbers).context(task_state_store=self.store))
-        return str(row["call_id"])
+        ti = TaskInstance(**numbers)
+        ti.run_id = self.run_id
+        return str(operator.execute(ti.context(task_state_store=self.store))["call_id"])
 
     def not_a_number(self) -> None:
         RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to_number="415 555 0100").execute({})
@@ -462,6 +465,11 @@ class World:
             run.claim()
         earlier.check()
 
+    def of_another(self) -> None:
+        self.run(create(self.clock, "dial_busy"))
+        self.store = Store()
+        self.run(create(self.clock, "agent_hangup"))
+
     def not_ours(self) -> None:
         self.store.set(STORE_KEY, "something else")
         self.run(create(self.clock), try_number=2)
@@ -481,7 +489,7 @@ WRONG: dict[str, list[Callable[[World], Any]]] = {
     "RetellResponseError": [lambda world: world.answered(READ, answer=200, html=True)],
     "RetellCallError": [World.busy],
     "RetellCallTimeoutError": [World.too_long],
-    "RetellCallFinalError": [World.busy_for_a_sensor, World.deleted, World.lost, World.not_ours],
+    "RetellCallFinalError": [World.busy_for_a_sensor, World.deleted, World.lost, World.not_ours, World.of_another],
     "RetellExportError": [World.no_folder],
     "RetellExportOvertakenError": [World.overtaken],
 }
@@ -494,9 +502,9 @@ def test_the_messages_are_the_documented_ones(
 ) -> None:
     """Every message on the page is what the package says when that goes wrong, but for the call's id."""
     said = []
-    for goes_wrong in WRONG[name]:
+    for number, goes_wrong in enumerate(WRONG[name]):
         with pytest.raises(RetellError) as raised:
-            goes_wrong(World(simulator, clock, monkeypatch))
+            goes_wrong(World(simulator, clock, monkeypatch, run_id=f"run {number}"))
         assert type(raised.value).__name__ == name
         said.append(re.sub(r"call_[0-9a-f]{16,}", "call_0123abcd", f"{raised.value}\n"))
     assert blocks(section(ERRORS, name), "text") == said
