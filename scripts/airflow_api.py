@@ -90,20 +90,10 @@ class AirflowApi:
                 raise AirflowTimeoutError(f"{dag_id} is not over after {timeout:.0f} s: {states}")
             time.sleep(LOOK_EVERY)
 
-    def wait_for_run(
-        self,
-        dag_id: str,
-        run_id: str,
-        timeout: float,
-        on_change: Callable[[list[TaskInstance]], object] = lambda _: None,
-    ) -> str:
-        """Return the state of a run when it is over; `on_change` hears of every change of its tasks."""
-        before = None
-        for instances in self.watch(dag_id, run_id, timeout):
-            states = [(it["id"], it["try_number"], it["state"]) for it in instances]
-            if states != before:
-                on_change(instances)
-            before = states
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float) -> str:
+        """Return the state of a run when it is over."""
+        for _ in self.watch(dag_id, run_id, timeout):
+            pass
         return self.run_state(dag_id, run_id)
 
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
