@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final, Self, TypeVar, cast
 
 import httpx
@@ -74,9 +75,17 @@ class RetellClient:
         self._http = httpx.Client(**_http_options(settings, connections), transport=transport)
         self._transport = transport
         self._connections = connections
+        self._followed: httpx.Client | None = None
+        self._one_at_a_time = threading.Lock()
 
-    @cached_property
     def _links(self) -> httpx.Client:
+        """Return the client that follows links, the same in all threads."""
+        with self._one_at_a_time:
+            if self._followed is None:
+                self._followed = self._follow()
+            return self._followed
+
+    def _follow(self) -> httpx.Client:
         # A link is a secret: no line of httpx's about one gets into the log, wherever it redirects to.
         hooks = {"request": [lambda request: _QUIET_HOSTS.add(request.url.netloc)]}
         options = {
@@ -138,7 +147,7 @@ class RetellClient:
             raise RetellInputError(
                 f"{endpoint}: the link that Retell gives is no https:// link. It is not followed."
             )
-        with _translated(endpoint, self.settings), self._links.stream("GET", link) as response:
+        with _translated(endpoint, self.settings), self._links().stream("GET", link) as response:
             if not response.is_success:
                 read(endpoint, _answer(response, response.read()), self.settings)
             yield self._pieces(endpoint, response)
@@ -164,8 +173,8 @@ class RetellClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-        if "_links" in vars(self):
-            self._links.close()
+        if self._followed is not None:
+            self._followed.close()
 
     def __enter__(self) -> Self:
         return self

@@ -4,8 +4,11 @@ import asyncio
 import inspect
 import json
 import logging
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
 from time import time as now
@@ -724,3 +727,30 @@ def test_an_answer_that_never_ends_is_given_up() -> None:
         client.send(GET)
     assert error.value.timed_out
     assert error.value.may_have_arrived
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_share_one_client_for_links() -> None:
+    """Recordings are fetched by several threads: a client that is made twice leaves its sockets open."""
+    together = threading.Barrier(8)
+
+    def follow(client: RetellClient) -> httpx.Client:
+        together.wait()
+        return client._links()
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    for _ in range(20):
+        with (
+            RetellClient(ConnectionSettings(api_key=KEY), transport=transport) as client,
+            ThreadPoolExecutor(8) as pool,
+        ):
+            assert len({id(made) for made in pool.map(follow, [client] * 8)}) == 1

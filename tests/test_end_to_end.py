@@ -48,7 +48,7 @@ with DAG("calls"):
         poll_interval=1,
         deferrable=True,
     )
-    again = RetellCallSensor(task_id="by_id", call_id=one.output["call_id"], mode="reschedule", poke_interval=1)
+    again = RetellCallSensor(task_id="by_id", call_id=one.output["call_id"], mode="reschedule", poke_interval=10)
     load.override(task_id="load_both")([one.output, again.output])
 
 with DAG("refused"):

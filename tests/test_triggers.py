@@ -241,12 +241,16 @@ class TestKill:
         self,
         live: str,
         simulator: Simulator,
+        clock: SteppingClock,
         caplog: pytest.LogCaptureFixture,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """A kill is best effort: what cannot be stopped is named in the log."""
+        """A kill is best effort: what cannot be stopped is tried again for as long, and then named in the log."""
         simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
-        self.kill(trigger(live, cancel_on_kill=True))
+        killed = trigger(live, cancel_on_kill=True)
+        killed._clock = clock
+        self.kill(killed)
+        assert sum(clock.slept) >= LONGEST_RINGING
         # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
         assert f"{live} may go on" in caplog.text + capsys.readouterr().out
 
