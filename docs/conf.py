@@ -6,6 +6,10 @@ repository itself: a link from page to page works here and there.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 from airflow_provider_retell import __version__
 
 project = "airflow-provider-retell"
@@ -21,3 +25,21 @@ html_title = f"{project} {version}"
 html_copy_source = False
 html_show_copyright = False
 html_extra_path = ["site"]  # the root of the site leads to the first page
+html_static_path = ["static"]
+html_css_files = ["wide.css"]  # wide tables and long messages fit on a laptop's screen
+
+EXAMPLES = "example_dags/README"
+
+
+def show_examples(_: Any, page: str, source: list[str]) -> None:
+    """Have links to an example DAG lead to its code, which the site shows below the list of the examples."""
+    folder, readme = ("", "") if page == EXAMPLES else ("../example_dags/", "../example_dags/README.md")
+    source[0] = re.sub(rf"\]\({re.escape(folder)}(\w+)\.py\)", rf"]({readme}#\1py)", source[0])
+    if page == EXAMPLES:
+        for path in sorted((Path(__file__).parent.parent / "example_dags").glob("*.py")):
+            source[0] += f"\n## {path.name}\n\n```{{literalinclude}} {path.name}\n:language: python\n```\n"
+
+
+def setup(app: Any) -> None:
+    """Have Sphinx call what is defined here."""
+    app.connect("source-read", show_examples)

@@ -58,6 +58,7 @@ OPERATORS, CONNECTION = PAGES["docs/operators.md"], PAGES["docs/connection.md"]
 SENSOR, HOOK = PAGES["docs/sensor.md"], PAGES["docs/hook.md"]
 EXPORT = PAGES["docs/export.md"]
 ERRORS, OUTCOMES = PAGES["docs/errors.md"], PAGES["docs/outcomes.md"]
+RETRIED = "Which requests are retried within a task"
 FROM = "+14155550199"
 
 
@@ -139,7 +140,29 @@ def test_every_method_of_the_hook_is_documented() -> None:
     """The table has what the hook offers to a task, and nothing that it does not."""
     offered = {name for name, value in vars(RetellHook).items() if inspect.isfunction(value) and name[0] != "_"}
     listed = " ".join(line[0] for line in table(HOOK, "method"))
-    assert set(re.findall(r"(\w+)\(", listed)) == offered - {"close", "run", "send"}
+    assert set(re.findall(r"(\w+)\(", listed)) == offered
+
+
+def test_every_figure_of_the_concurrency_is_documented(retell_simulator: Simulator) -> None:
+    """The second table has what Retell answers, and nothing else."""
+    listed = " ".join(line[0] for line in table(HOOK, "key"))
+    assert set(re.findall(r"\w+", listed)) == RetellHook().get_concurrency().keys()
+
+
+@pytest.mark.parametrize(("number", "scenario"), [(0, "agent_hangup"), (1, "dial_no_answer")])
+def test_the_rows_that_are_shown_are_rows(
+    number: int, scenario: str, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the fields that a task returns, in their order, and the values of those that are fixed."""
+    shown = json.loads(blocks(section(OPERATORS, "Rows"), "json")[number])
+    simulator = Simulator(clock=clock.time)
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        operator = create(clock, scenario, wait_for="analyzed", retell_llm_dynamic_variables={"name": "Ada"})
+        row = operator.execute(TaskInstance().context())
+    assert list(shown) == list(row)
+    same = {"call_status", "outcome", "disconnection_reason", "duration_ms", "call_analysis", "from_number"}
+    assert {name: shown.get(name) for name in same} == {name: row.get(name) for name in same}
 
 
 def test_every_filter_of_list_calls_is_documented() -> None:
@@ -211,6 +234,8 @@ def test_every_connection_that_is_shown_can_be_used(page: str, monkeypatch: pyte
     """What a page exports as a connection is read without complaint, with the key in it."""
     exported = re.findall(r"AIRFLOW_CONN_(RETELL_\w+)='(.*?)'", PAGES[page], re.DOTALL)
     for name, value in exported:
+        if '"http"' in value:  # what one had before
+            continue
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", value)
         assert RetellHook(name.lower()).get_conn().settings.api_key.startswith("key_")
     assert exported or page not in {"README.md", "docs/connection.md"}
@@ -246,9 +271,9 @@ def status(code: int) -> RetellStatusError:
         ),
     ],
 )
-def test_what_is_repeated_in_place_is_documented(happened: str, failures: list[RetellError]) -> None:
+def test_what_is_retried_within_a_task_is_documented(happened: str, failures: list[RetellError]) -> None:
     """Each line of the table is what the client decides, for each kind of request."""
-    said = {line[0]: line[1:] for line in table(section(CONNECTION, "What is repeated in place"), "what happened")}
+    said = {line[0]: line[1:] for line in table(section(CONNECTION, RETRIED), "what happened")}
     harmless, risky = (cell.partition(":")[0] == "repeated" for cell in said[happened])
     for error in failures:
         assert {may_be_repeated(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
@@ -538,11 +563,10 @@ RUN_ELSEWHERE = {"docs/simulator.md": "test_simulator_docs.py", "docs/testing.md
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in RUN_ELSEWHERE])
 def test_short_examples_run(page: str) -> None:
-    """The other blocks of a page run one after the other: every argument they name is one there is."""
-    namespace: dict[str, Any] = {}
+    """The other blocks of a page run, each copied alone: every argument they name is one there is."""
     for example in EXAMPLES:
         if example[0] == page and example not in DAG_FILES:
-            exec(example[2], namespace)  # noqa: S102 (our own documentation)
+            exec(example[2], {})  # noqa: S102 (our own documentation)
 
 
 @pytest.fixture(scope="module")
@@ -634,7 +658,14 @@ def test_every_page_is_in_the_navigation(page: str) -> None:
     name = os.path.relpath(page, "docs")
     lines = [line for tree in NAVIGATION for line in tree.splitlines()]
     assert lines.count(name.removesuffix(".md")) == 1
-    assert f"]({name})" in PAGES["docs/index.md"]
+    (title,) = re.findall(r"\A# (.*)", PAGES[page])
+    assert f"- [{title}]({name})" in PAGES["docs/index.md"]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/") and page != "docs/index.md"])
+def test_the_readme_lists_every_page(page: str) -> None:
+    """Who reads the repository finds what who reads the site finds."""
+    assert f"]({page})" in PAGES["README.md"].partition("## Documentation")[2]
 
 
 def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
@@ -643,6 +674,12 @@ def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
     checked(tmp_path, "sphinx", *options, str(ROOT))
     assert (tmp_path / "index.html").exists()
     assert (tmp_path / "docs" / "quickstart.html").exists()
+    examples = (tmp_path / "example_dags" / "README.html").read_text()
+    for path in (ROOT / "example_dags").glob("*.py"):
+        anchor = f"{path.stem.replace('_', '-')}-py"
+        assert f'href="#{anchor}"' in examples
+        assert f'<section id="{anchor}"' in examples
+    assert not list((tmp_path / "_downloads").rglob("*.py"))  # a link to code shows it
 
 
 COMMANDS = [
@@ -693,5 +730,5 @@ def test_every_option_is_documented_with_its_default() -> None:
 
 def test_every_metric_is_documented() -> None:
     """The table has what is counted, in the same words."""
-    listed = [tuple(line) for line in table(section(HOW_IT_WAITS, "Metrics"), "metric")]
+    listed = [tuple(line) for line in table(section(PAGES["docs/metrics.md"], "Metrics"), "metric")]
     assert listed == [(name, meaning) for name, meaning in METRICS.items()]

@@ -123,6 +123,34 @@ def test_both_dags_of_the_comparison_do_the_same(
 # -- recipes.md ----------------------------------------------------------------------------------------------
 
 
+def test_a_dry_run_sends_nothing(
+    saved: Callable[[str], Any], retell_simulator: Simulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The log has the line of the page, the rows are as shown, and the sensor returns them."""
+    recipe = section(RECIPES, "Try a DAG without sending anything")
+    run = saved(blocks(recipe, "python")[0]).test()
+    assert states(run) == [("call", "success"), ("load", "success"), ("people", "success"), ("wait", "success")]
+    assert retell_simulator.requests == []
+    (line,) = blocks(recipe, "text")
+    assert line.strip() in capfd.readouterr().out
+    (row,) = blocks(recipe, "json")
+    assert result(run, "wait") == [json.loads(row)]
+
+
+@pytest.mark.parametrize("reached", [False, True])
+def test_those_who_did_not_answer_are_called_again(
+    saved: Callable[[str], Any], retell_simulator: Simulator, reached: bool
+) -> None:
+    """Each is called once more, and nobody else; if all answered, nobody is."""
+    for number in ("+14155550120", "+14155550121") if reached else ():
+        retell_simulator.play(number, "agent_hangup")
+    code = dag_of(RECIPES, "Call again those who did not answer")
+    assert states(saved(code.replace("hours=2", "hours=0")).test())[-1] == ("wait_second", "success")
+    called = Counter(call.to_number for call in retell_simulator.placed)
+    again = 1 if reached else 2
+    assert called == {"+14155550100": 1, "+14155550120": again, "+14155550121": again}
+
+
 @contextmanager
 def telephony(dial: Callable[[dict[str, str]], None]) -> Iterator[str]:
     """Answer on a socket as somebody's telephony would."""
@@ -169,9 +197,9 @@ def test_registered_calls_are_dialled_by_one_s_own_telephony(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (None, r"To who looks after the calls: call_\w+ 1 of 1 call ended as listed in fail_on: .*error_retell"),
-        (Fault(endpoint="create-phone-call", answer=402), "To who owns the Retell account: POST .*: 402 "),
-        (Fault(endpoint="create-phone-call", answer=400), "To who looks after the DAG: POST .*: 400 "),
+        (None, r"For the owner of the calls: call_\w+ 1 of 1 call ended as listed in fail_on: .*error_retell"),
+        (Fault(endpoint="create-phone-call", answer=402), "For the account owner: POST .*: 402 "),
+        (Fault(endpoint="create-phone-call", answer=400), "For the DAG author: POST .*: 400 "),
     ],
 )
 def test_a_callback_tells_who_must_act(

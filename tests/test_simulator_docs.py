@@ -14,8 +14,10 @@ DOCS = (Path(__file__).parents[1] / "docs" / "simulator.md").read_text()
 
 
 def _line(scenario: Scenario) -> str:
-    reason = f"`{scenario.reason}`" if scenario.reason else "none"
-    cells = (f"`{scenario.number}`", f"`{scenario.name}`", f"`{scenario.status}`", reason, scenario.analysis)
+    ends_as = f"`{scenario.status}`"
+    if scenario.reason != scenario.name:
+        ends_as += f", `{scenario.reason}`" if scenario.reason else ", no reason"
+    cells = (f"`{scenario.number}`", f"`{scenario.name}`", ends_as, scenario.analysis)
     return f"| {' | '.join(cells)} | {scenario.story} |"
 
 

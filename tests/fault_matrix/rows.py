@@ -217,8 +217,8 @@ PROCESSES: Final = (
 )
 LIKE_A_RETRY: Final = Miss(
     shown="1 · 0 · success",
-    reason="Airflow gives the task that comes after such a clear the numbers of a retry. So it goes on with the "
-    "call that is there: never two calls, but no new one.",
+    reason="Airflow numbers the attempt after such a clear as a retry. So it continues with the existing call: "
+    "never two calls, but no new one.",
 )
 RINGS_ON: Final = Miss(
     shown="1 · 1 · failed",
