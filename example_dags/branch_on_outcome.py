@@ -1,4 +1,4 @@
-"""Go on by what became of the call: answered, voicemail, nobody there, or anything else."""
+"""Branch on the outcome of a call: answered, voicemail, no answer, or anything else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ with DAG(
     params={"to_number": Param("+14155550110", type="string", pattern=r"^\+[1-9]\d{6,14}$")},
     tags=["retell"],
 ) as dag:
-    # The operator can wait by itself: one task instead of an operator and a sensor.
+    # The operator can wait by itself, without a sensor.
     call = RetellRegisterPhoneCallOperator(
         task_id="call",
         agent_id=os.environ.get("RETELL_AGENT_ID", "agent_example"),
@@ -37,7 +37,7 @@ with DAG(
 
     @task.branch
     def choose(row: dict[str, Any]) -> str:
-        """Return the task that follows this outcome."""
+        """Return the task for this outcome."""
         return BRANCHES.get(row["outcome"], "look_into_it")
 
     chosen = choose(call.output)
@@ -45,7 +45,7 @@ with DAG(
 
         @task(task_id=task_id)
         def follow_up(row: dict[str, Any]) -> str:
-            """Stand in for what your DAG does next."""
+            """Placeholder for what your DAG does next."""
             return row["call_id"]
 
         chosen >> follow_up(call.output)

@@ -1,4 +1,4 @@
-"""Call a list of people: one mapped task a call, one sensor for all of them, then a report."""
+"""Call a list of people: one mapped task per call, one sensor for all of them, then a report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with DAG(
                 {"name": "Edsger", "number": "+14155550146"},
             ],
             type="array",
-            description="Whom to call. Your own DAG reads them from a table.",
+            description="The people to call. Your own DAG reads them from a table.",
         ),
     },
     tags=["retell"],

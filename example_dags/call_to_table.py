@@ -1,4 +1,4 @@
-"""From call to table: register, wait for the analysis, extract what was said, load it once per call."""
+"""From call to table: register, wait for the analysis, extract what was said, load one row per call."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ with DAG(
         deferrable=True,
     )
 
-    @task(show_return_value_in_logs=False)  # what people say is not for the log
+    @task(show_return_value_in_logs=False)  # keep what people say out of the log
     def extract(row: dict[str, Any]) -> dict[str, Any]:
-        """Take from the call what the table keeps; a call nobody answered has neither words nor analysis."""
+        """Return what the table needs; an unanswered call has neither transcript nor analysis."""
         said = [turn["content"] for turn in row.get("transcript_object") or [] if turn["role"] == "user"]
         analysis = row.get("call_analysis") or {}
         return {

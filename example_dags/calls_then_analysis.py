@@ -1,4 +1,4 @@
-"""Two DAGs: one calls, the other starts by itself when the calls are over, and looks at how they went."""
+"""Two DAGs: one calls people, the other starts by itself when the calls are over, and counts the outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import DAG, AssetAlias, task  # on Airf
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.sensors import RetellCallSensor
 
-FINISHED = AssetAlias("retell_finished_calls")  # an alias gets an event for each call, an asset one for each task
+FINISHED = AssetAlias("retell_finished_calls")  # an alias gets one event per call, an asset one per task
 
 with DAG(
     dag_id="retell_campaign",
@@ -23,13 +23,15 @@ with DAG(
 ) as dag:
     numbers = ["+14155550100", "+14155550110", "+14155550120"]
     register = RetellRegisterPhoneCallOperator.partial(
-        task_id="register", agent_id=os.environ.get("RETELL_AGENT_ID", "agent_example")
+        task_id="register",
+        agent_id=os.environ.get("RETELL_AGENT_ID", "agent_example"),
+        map_index_template="…{{ task.to_number[-4:] }}",
     ).expand(to_number=numbers)
     RetellCallSensor(task_id="wait", call_id=register.output, poke_interval=5, deferrable=True, outlets=[FINISHED])
 
 with DAG(
     dag_id="retell_analysis",
-    description="Look at finished calls.",
+    description="Count the outcomes of finished calls.",
     schedule=[FINISHED],
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     tags=["retell"],

@@ -1,4 +1,4 @@
-"""Nightly: yesterday's calls as a Parquet file, a summary by DuckDB, and a plot of outcomes by hour."""
+"""Every night: yesterday's calls as a Parquet file, a summary by DuckDB, and a plot of outcomes by hour."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ with DAG(
     @task
     def summarise(exported: dict[str, Any]) -> list[list[Any]]:
         """Return hour, outcome, calls, minutes and dollars."""
-        import duckdb  # noqa: PLC0415 (no DAG file should import what only a task needs)
+        import duckdb  # noqa: PLC0415 (a DAG file should not import what only a task needs)
 
         return [list(row) for row in duckdb.connect().execute(BY_HOUR, {"files": exported["paths"]}).fetchall()]
 
     @task
     def plot(rows: list[list[Any]], folder: str) -> None:
-        """Draw how many calls of each hour went how."""
+        """Plot the outcomes of each hour."""
         from matplotlib.figure import Figure  # noqa: PLC0415 (as above)
 
         axes = (figure := Figure(figsize=(10, 5), layout="constrained")).add_subplot()

@@ -1,4 +1,4 @@
-"""Call one person a day; whom, and with what to say, are parameters that the trigger form asks for."""
+"""Call one person per day; the trigger form asks for the number, the name and the agent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with DAG(
     description=__doc__,
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,  # a backfill would ring people about days gone by
+    catchup=False,  # catching up would call people about past days
     params={
         "agent_id": Param(
             os.environ.get("RETELL_AGENT_ID", "agent_example"),
@@ -29,7 +29,7 @@ with DAG(
             type="string",
             pattern=r"^\+[1-9]\d{6,14}$",
             title="Number",
-            description="Whom to call, in E.164 form: + and digits, such as +14155550100.",
+            description="The number to call, in E.164 form: + and digits, such as +14155550100.",
         ),
         "name": Param(
             "Ada",
