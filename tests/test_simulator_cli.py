@@ -125,8 +125,11 @@ def test_options_reach_the_simulator() -> None:
     ("words", "complaint"),
     [
         (("--number", "+49"), "'+49' is not of the form +NUMBER=NAME"),
-        (("--number", "+49=busy"), "No scenario is called 'busy'"),
-        (("--scenario", "busy"), "invalid choice: 'busy'"),
+        (("--number", "+49=busy"), "No scenario is called 'busy'; --help lists them"),
+        (("--scenario", "busy"), "No scenario is called 'busy'"),
+        (("--port", "99999"), "99999 is no port: ports are 0 to 65535"),
+        (("--port", "-1"), "-1 is no port"),
+        (("--port", "web"), "invalid _port value: 'web'"),
         (("--fault", "get-call:explode"), "'explode' is no part of a fault"),
         (("--speed", "0"), "greater than 0"),
     ],

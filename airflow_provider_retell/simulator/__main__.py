@@ -8,47 +8,101 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from threading import Event
 
 from airflow_provider_retell.simulator import RealClock, SimulatedCall, Simulator
 from airflow_provider_retell.simulator.faults import parse_fault
 from airflow_provider_retell.simulator.scenarios import SCENARIOS
+from airflow_provider_retell.simulator.service import ENDPOINTS
 
 _TICK = 0.2
+_LAST_PORT = 65535
+
+
+def _listed() -> str:
+    width = max(map(len, SCENARIOS))
+    return "\n".join(f"  {it.number[-2:]}  {it.name:{width}}  {it.story}" for it in SCENARIOS.values())
+
+
+_EPILOG = f"""faults:
+  ENDPOINT is {", ".join(each.name for each in ENDPOINTS[:4])},
+  {", ".join(each.name for each in ENDPOINTS[4:])},
+  or a pattern with * for a path, such as '/v2/*'. WHAT is an HTTP status, drop, reset, truncate or empty, and
+  options: after, html, as-date, message=TEXT, retry-after=SECONDS, delay=SECONDS, times=COUNT or all, skip=COUNT.
+  --fault create-phone-call:503,after         the call is placed, and the request answered with 503
+  --fault list-calls:429,retry-after=10,times=3
+
+scenarios, chosen by the last two digits of +1 (any area code) 555-01..:
+{_listed()}
+"""
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, Simulator]:
     """Read the command line into a simulator."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_retell.simulator",
-        description="A stand-in for the Retell AI calls API on 127.0.0.1. No phone rings.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Stand in for the Retell AI calls API on 127.0.0.1. No phone rings.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
-    option("--port", type=int, default=8787, help="0 takes a free one")
-    option("--api-key", default="key_simulator", help="the key that requests must carry")
-    option("--speed", type=float, default=1.0, help="how many times faster than time calls go by")
+    option("--port", type=_port, default=8787, help="0: a free one (default: %(default)s)")
+    option(
+        "--api-key", metavar="KEY", default="key_simulator", help="the key of each request (default: %(default)s)"
+    )
+    option(
+        "--speed",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="speed factor: 10 runs calls ten times faster (default: 1)",
+    )
     option(
         "--scenario",
+        type=_scenario,
         default="agent_hangup",
-        choices=SCENARIOS,
         metavar="NAME",
-        help="what other numbers play",
+        help="scenario of all numbers that have none, see below (default: %(default)s)",
     )
-    option("--number", action="append", default=[], metavar="+NUMBER=NAME", help="what a number plays")
-    option("--no-auto-dial", action="store_true", help="nobody dials registered calls")
-    option("--dial-delay", type=float, default=1.0, help="seconds from registration to dialing")
-    option("--ring-seconds", type=float, default=4.0, help="from dialing to connection or failure")
-    option("--talk-seconds", type=float, default=20.0, help="from connection to the end")
-    option("--analysis-delay", type=float, default=3.0, help="seconds from the end to call_analysis")
-    option("--list-registered", action="store_true", help="list-calls shows registered calls")
-    option("--concurrency-limit", type=int, default=20, help="calls at once, from dialing to the end")
-    option("--seed", type=int, default=0, metavar="COUNT", help="calls of the past to begin with")
-    option("--seed-days", type=float, default=2.0, help="how far they reach back")
-    option("--recording-link-seconds", type=float, help="links to recordings lead here, and are good so long")
-    option("--over-limit", choices=["429", "call"], default="429", help="refuse one more, or let it fail")
-    option("--fault", action="append", default=[], metavar="ENDPOINT:WHAT", help="see docs/simulator.md")
-    option("--quiet", action="store_true", help="print nothing but the connection")
+    option(
+        "--number",
+        action="append",
+        default=[],
+        metavar="+NUMBER=NAME",
+        help="scenario of one number; may be repeated",
+    )
+    option("--no-auto-dial", action="store_true", help="do not dial registered calls")
+    seconds = partial(option, type=float, metavar="SECONDS")
+    seconds("--dial-delay", default=1.0, help="from registration to dialing (default: 1)")
+    seconds("--ring-seconds", default=4.0, help="from dialing to connection or failure (default: 4)")
+    seconds("--talk-seconds", default=20.0, help="from connection to the end (default: 20)")
+    seconds("--analysis-delay", default=3.0, help="from the end to call_analysis (default: 3)")
+    option("--list-registered", action="store_true", help="show registered calls in list-calls")
+    option(
+        "--concurrency-limit",
+        type=int,
+        default=20,
+        metavar="CALLS",
+        help="calls at once, from dialing to the end (default: %(default)s)",
+    )
+    option(
+        "--over-limit",
+        choices=["429", "call"],
+        default="429",
+        help="what happens to a created call over that limit: it is refused with 429, or it fails (default: 429)",
+    )
+    option("--seed", type=int, default=0, metavar="COUNT", help="start with so many past calls")
+    option("--seed-days", type=float, default=2.0, metavar="DAYS", help="how far these go back (default: 2)")
+    seconds("--recording-link-seconds", help="serve recordings, with links that are valid for so long")
+    option(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="ENDPOINT:WHAT",
+        help="make requests fail, see below; may be repeated",
+    )
+    option("--quiet", action="store_true", help="print only the connection")
     chosen = parser.parse_args(arguments)
     try:
         simulator = Simulator(
@@ -73,15 +127,30 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     return chosen, simulator
 
 
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: ports are 0 to {_LAST_PORT}")
+    return port
+
+
 def _pair(text: str) -> tuple[str, str]:
     number, equals, scenario = text.partition("=")
     if not equals:
         raise ValueError(f"{text!r} is not of the form +NUMBER=NAME.")
-    return number, scenario
+    try:
+        return number, _scenario(scenario)
+    except argparse.ArgumentTypeError as unknown:
+        raise ValueError(str(unknown)) from None
+
+
+def _scenario(name: str) -> str:
+    if name not in SCENARIOS:
+        raise argparse.ArgumentTypeError(f"No scenario is called {name!r}; --help lists them.")
+    return name
 
 
 class News:
-    """Tell what has become of calls since the last time somebody asked."""
+    """Report which calls are new or over since the last report."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
@@ -89,7 +158,7 @@ class News:
         self._open: list[str] = []
 
     def lines(self) -> Iterator[str]:
-        """Tell of every new call and of every call that is over."""
+        """Return a line for each new call and for each call that is over."""
         calls, now = self._simulator.calls, self._simulator.clock()
         placed = list(calls)[self._told :]
         self._told += len(placed)
