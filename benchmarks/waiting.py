@@ -80,7 +80,7 @@ def _figures_of(
         what=f"longest time the loop is held, {CALLS} triggers, from start to last event; {world}",
         measured=f"{held.busiest * 1000:.0f} ms at work, {held.collected * 1000:.0f} ms in Python's collector, "
         f"{held.longest * 1000:.0f} ms by the clock",
-        goal="under 50 ms",
+        goal="under 50 ms at work",
         met=held.busiest < 0.05,  # noqa: PLR2004 (the goal)
         beside=f"Airflow's own triggers: {floor.busiest * 1000:.0f} ms, {floor.collected * 1000:.0f} ms, "
         f"{floor.longest * 1000:.0f} ms",
