@@ -174,15 +174,15 @@ def telephony(dial: Callable[[dict[str, str]], None]) -> Iterator[str]:
         server.server_close()
 
 
-def test_registered_calls_are_dialled_by_one_s_own_telephony(
+def test_registered_calls_are_dialed_by_one_s_own_telephony(
     saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each person is connected with the call that was registered for them, and all calls come to their end."""
-    dialled: list[tuple[str, str]] = []
+    dialed: list[tuple[str, str]] = []
 
     def dial(asked: dict[str, str]) -> None:
         (call_id,) = re.findall(r"^sip:(\w+)@sip\.retellai\.com$", asked["connect_to"])
-        dialled.append((asked["to"], str(simulator.calls[call_id].to_number)))
+        dialed.append((asked["to"], str(simulator.calls[call_id].to_number)))
 
     simulator = Simulator(clock=RealClock(speed=50))
     with simulator.serve() as url, telephony(dial) as exchange:
@@ -190,7 +190,7 @@ def test_registered_calls_are_dialled_by_one_s_own_telephony(
         monkeypatch.setenv("AIRFLOW_CONN_TELEPHONY", json.dumps({"conn_type": "http", "host": exchange}))
         run = saved(dag_of(RECIPES, "Call through your own telephony")).test()
     assert run.state == "success"
-    assert sorted(dialled) == [(number, number) for number in ("+14155550100", "+14155550110")]
+    assert sorted(dialed) == [(number, number) for number in ("+14155550100", "+14155550110")]
     assert len(states(run)) == 1 + 2 * 3
 
 
