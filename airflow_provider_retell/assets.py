@@ -13,7 +13,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 NAMED_CALLS: Final = 1000
-"""How many calls the event of an ``Asset`` names at the most; it counts them all."""
+"""How many calls the event of an ``Asset`` names at most; it counts them all."""
 
 
 def calls_uri(retell_conn_id: str, outcome: str) -> str:

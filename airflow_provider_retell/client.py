@@ -57,7 +57,7 @@ class RetellClient:
 
     Args:
         settings: Where to, with which key, and how patiently.
-        connections: Network connections at the most.
+        connections: Maximum number of network connections.
         transport: What carries the requests; a simulator in tests.
         sleep: What waits between two attempts, seconds.
     """
@@ -303,7 +303,7 @@ def _translated(endpoint: Endpoint[Any], settings: ConnectionSettings) -> Iterat
         ) from None
     except _HTTP_ERRORS as error:
         arrived = not isinstance(error, _NEVER_ARRIVED)
-        meaning = "It may have been carried out all the same." if arrived else "It was not carried out."
+        meaning = "It may have been carried out nevertheless." if arrived else "It was not carried out."
         reason = f"{type(error).__name__}: {clean(error, settings) or 'no details'}"
         raise RetellConnectionError(
             f"{endpoint}: no answer from {settings.base_url} ({reason}). {meaning}",

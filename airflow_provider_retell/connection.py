@@ -38,14 +38,14 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "max_attempts": Setting(
         label="Attempts",
-        help="How many times one request is sent at most, where repeating it is harmless.",
+        help="Maximum number of times a request is sent, where repeating it is harmless.",
         default=4,
         minimum=1,
         whole=True,
     ),
     "max_retry_delay": Setting(
         label="Longest pause",
-        help="Seconds between two attempts at most, even if Retell asks for more.",
+        help="Maximum seconds between two attempts, even if Retell asks for more.",
         default=60,
         minimum=0,
     ),
@@ -69,8 +69,8 @@ class ConnectionSettings:
         api_key: Retell's API key.
         base_url: Scheme, host and port, without a path.
         timeout: Seconds to wait for one answer.
-        max_attempts: How often one request is sent at the most.
-        max_retry_delay: Seconds between two attempts at the most; caps Retry-After too.
+        max_attempts: Maximum number of times a request is sent.
+        max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
         conn_id: The connection these came from, for messages.
         remarks: What a person should mend although it can be used, a sentence each.
     """

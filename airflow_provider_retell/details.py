@@ -21,7 +21,7 @@ class Pace:
     """Let requests begin at even intervals, whichever thread they begin in.
 
     Args:
-        per_second: Requests in a second at the most, None for no limit.
+        per_second: Requests in a second at most, None for no limit.
         clock: What time it is.
     """
 

@@ -45,7 +45,7 @@ class Sweeps:
     long as all that it read were over. One call alone is read with get-call.
 
     Args:
-        ids_per_request: Calls that one list-calls request asks for at the most.
+        ids_per_request: Calls that one list-calls request asks for at most.
         single_reads: Calls that are read one by one before the sweep looks whether going on makes sense.
     """
 
@@ -157,13 +157,13 @@ def hang_up(call_id: str, *, leave_registered: bool) -> Flow[HungUp]:
 
     Args:
         call_id: The call.
-        leave_registered: Leave a call alone that nobody has dialled yet: it times out by itself.
+        leave_registered: Leave a call alone that nobody has dialed yet: it times out by itself.
     """
     call: Call = yield get_call(call_id)
     if call.is_terminal:
         return HungUp(told=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:
-        return HungUp(told=f"{call_id} was not dialled yet and times out by itself")
+        return HungUp(told=f"{call_id} was not dialed yet and times out by itself")
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:

@@ -24,7 +24,7 @@ LONGEST_PAUSE: Final = 120.0
 """Seconds of the longest pause where Retell names none."""
 
 _SPREAD: Final = 0.25
-"""By how much of itself a pause is longer at the most: a hundred mapped tasks shall not all come back at once."""
+"""By how much of itself a pause is longer at most: a hundred mapped tasks shall not all come back at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class LimitWait:
 
     Attributes:
         began: When it asked first, in seconds since the epoch.
-        longest: Seconds to wait at the most, all in all.
+        longest: Seconds to wait at most, all in all.
         clock: What time it is.
     """
 
@@ -63,5 +63,5 @@ class LimitWait:
 
 
 def found_no_line(call: Call) -> bool:
-    """Say whether a call was never dialled, because the account had too many calls at once."""
+    """Say whether a call was never dialed, because the account had too many calls at once."""
     return call.disconnection_reason == DisconnectionReason.CONCURRENCY_LIMIT_REACHED

@@ -11,10 +11,10 @@ from typing import Any, Final
 METRICS: Final = {
     "retell.calls.placed.register": "Counter. Calls that Retell has registered.",
     "retell.calls.placed.create": "Counter. Calls that Retell was asked to dial.",
-    "retell.calls.adopted": "Counter. Calls of an earlier try that a retry went on with.",
+    "retell.calls.adopted": "Counter. Calls of an earlier try that a retry continued with.",
     "retell.calls.ended.<outcome>": "Counter. Calls that a task has waited for, by their outcome.",
     "retell.wait": "Timer. How long a task waited for its calls.",
-    "retell.polls": "Counter. Looks at the calls that are waited for; one may be several requests.",
+    "retell.polls": "Counter. Polls of the calls that are waited for; one poll may take several requests.",
     "retell.rate_limited": "Counter. Requests that Retell turned away with 429.",
 }
 """The metrics by name."""

@@ -15,19 +15,19 @@ OPTIONS: Final[Mapping[str, Number]] = {
     "shortest_poll_interval": Number(
         default=0.5,
         minimum=0.01,
-        help="Seconds between two polls at the least, whatever a task asks for.",
+        help="Minimum seconds between two polls, whatever a task asks for.",
     ),
     "ids_per_request": Number(
         default=1000,
         minimum=1,
         whole=True,
-        help="Calls that one list-calls request asks for at the most. Retell lists up to 1000.",
+        help="Maximum number of calls in one list-calls request. Retell lists up to 1000.",
     ),
     "connections": Number(
         default=20,
         minimum=1,
         whole=True,
-        help="Network connections that one process keeps to Retell at the most, for each Airflow connection.",
+        help="Maximum number of network connections to Retell, per process and Airflow connection.",
     ),
 }
 """The options by name."""
@@ -38,9 +38,9 @@ class Options:
     """The options as read.
 
     Attributes:
-        shortest_poll_interval: Seconds between two polls at the least.
-        ids_per_request: Calls in one list-calls request at the most.
-        connections: Network connections at the most, for each process and Airflow connection.
+        shortest_poll_interval: Minimum seconds between two polls.
+        ids_per_request: Maximum number of calls in one list-calls request.
+        connections: Maximum number of network connections, per process and Airflow connection.
     """
 
     shortest_poll_interval: float = OPTIONS["shortest_poll_interval"].default

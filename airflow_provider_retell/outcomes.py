@@ -21,7 +21,7 @@ class CallStatus(StrEnum):
     ENDED = "ended"
     """It was connected and is over."""
     ERROR = "error"
-    """It broke, or was never dialled."""
+    """It broke, or was never dialed."""
     NOT_CONNECTED = "not_connected"
     """Nobody answered."""
 
@@ -100,7 +100,7 @@ class Outcome(StrEnum):
     """The person asked never to be called again."""
     CALLBACK_REQUESTED = "callback_requested"
     NOT_DIALED = "not_dialed"
-    """Registered, but nobody's telephony dialled it within five minutes."""
+    """Registered, but nobody's telephony dialed it within five minutes."""
     CAPACITY = "capacity"
     """The account had no free line."""
     BLOCKED = "blocked"

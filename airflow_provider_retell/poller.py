@@ -38,10 +38,10 @@ Call.model_rebuild()
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 300.0
-"""Seconds that Retell is left alone at the most, whatever it asks for: the waiters have deadlines."""
+"""Seconds that Retell is left alone at most, whatever it asks for: the waiters have deadlines."""
 
 LONGEST_BACKOFF: Final = 30.0
-"""Seconds between two rounds at the most while Retell is in trouble, unless it asks for more."""
+"""Seconds between two rounds at most while Retell is in trouble, unless it asks for more."""
 
 LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves what it has not read yet to the next."""

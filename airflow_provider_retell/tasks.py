@@ -42,7 +42,7 @@ TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 _SECOND_LOOK: Final = 30.0
-"""Seconds for which a worker waits at the most to look again at calls that the trigger has seen over."""
+"""Seconds for which a worker waits at most to look again at calls that the trigger has seen over."""
 
 _NAMED: Final = 5
 _TOLD: Final = 100
@@ -148,7 +148,7 @@ class CallWait:
         )
 
     def backstop(self) -> timedelta:
-        """Return how long Airflow lets the trigger run at the most."""
+        """Return how long Airflow lets the trigger run at most."""
         return timedelta(seconds=max(0.0, self.deadline - self.clock.now()) + BACKSTOP)
 
     def woken(self, event: Mapping[str, Any]) -> bool:

@@ -42,7 +42,7 @@ class RetellCallTrigger(BaseTrigger):
         wait_for: ``ended`` or ``analyzed``.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
         cancel_on_kill: Hang up if the task is killed while it waits.
-        leave_registered: But leave calls alone that nobody has dialled yet.
+        leave_registered: But leave calls alone that nobody has dialed yet.
     """
 
     def __init__(

@@ -84,7 +84,7 @@ def child(kind: str, url: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if kind != "a bare loop":
             import airflow_provider_retell.transfers  # noqa: F401, PLC0415 (what a worker has done before)
-        # What the process that made this one had at the most counts as this one's, until that is set back.
+        # What the process that made this one had at most counts as this one's, until that is set back.
         Path("/proc/self/clear_refs").write_text("5")
         before, imports = resource.getrusage(resource.RUSAGE_SELF), peak_mb()
         began = time.perf_counter()

@@ -123,7 +123,7 @@ FAULTS: dict[str, tuple[Callable[[Handler, Any], None], bool]] = {
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server, as the connection ``retell_default``, whose client sends a request twice at the most."""
+    """The server, as the connection ``retell_default``, whose client sends a request twice at most."""
     with Server() as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         fields = {

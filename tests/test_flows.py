@@ -62,7 +62,7 @@ def run(request: pytest.FixtureRequest, simulator: Simulator) -> Run:
 
 @pytest.fixture
 def register(simulator: Simulator) -> Callable[..., str]:
-    """Register a call that plays a scenario; return its id. It is dialled a second later, rings for four."""
+    """Register a call that plays a scenario; return its id. It is dialed a second later, rings for four."""
 
     def register(name: str = "user_hangup") -> str:
         settings = ConnectionSettings(api_key=simulator.api_key)
@@ -223,10 +223,10 @@ def test_a_call_that_is_over_is_left_alone(
 def test_a_registered_call_is_left_alone_where_wanted(
     run: Run, simulator: Simulator, register: Callable[..., str]
 ) -> None:
-    """A call that nobody has dialled times out by itself."""
+    """A call that nobody has dialed times out by itself."""
     call_id = register()
     assert run(hang_up(call_id, leave_registered=True)) == HungUp(
-        told=f"{call_id} was not dialled yet and times out by itself"
+        told=f"{call_id} was not dialed yet and times out by itself"
     )
     assert sent(simulator) == ["get-call"]
 

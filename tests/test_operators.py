@@ -212,10 +212,8 @@ def _killed_while_waiting(endpoint: str, scenario: str, time: ManualClock, **arg
     return operator
 
 
-def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialled(
-    time: ManualClock, simulator: Simulator
-) -> None:
-    """A registered call rings nobody until it is dialled, and times out by itself."""
+def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialed(time: ManualClock, simulator: Simulator) -> None:
+    """A registered call rings nobody until it is dialed, and times out by itself."""
     _killed_while_waiting(REGISTER, "registered_call_timeout", time).on_kill()
     assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
 

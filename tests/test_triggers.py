@@ -230,10 +230,10 @@ class TestKill:
         self.kill(late)
         assert simulator.call(live)["call_status"] == "ongoing"
 
-    def test_a_call_nobody_has_dialled_is_left_alone(
+    def test_a_call_nobody_has_dialed_is_left_alone(
         self, register: Callable[..., str], simulator: Simulator
     ) -> None:
-        """A registered call that is not dialled times out by itself."""
+        """A registered call that is not dialed times out by itself."""
         self.kill(trigger(register("rings_forever"), cancel_on_kill=True, leave_registered=True))
         assert not [request for request in simulator.requests if request.endpoint == "stop-call"]
 

@@ -102,7 +102,7 @@ def pages(
 ) -> Generator[RawPage]:
     """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
 
-    Two pages are in memory at the most.
+    Two pages are in memory at most.
 
     Args:
         send: Sends a request; called in a thread.

@@ -117,7 +117,7 @@ class Cell:
         """Be the telephony that dials a registered call."""
         for line in self.lines:
             if self.column.registers and call_id in line.simulator.calls:
-                with suppress(ValueError):  # dialled already: a task hands its id on twice
+                with suppress(ValueError):  # dialed already: a task hands its id on twice
                     line.simulator.dial(call_id)
 
     def wait_until_waiting(self) -> None:

@@ -40,7 +40,7 @@ class Line:
         self.simulator = Simulator(
             clock=self.time,
             api_key=f"key_of_{conn_id}",
-            auto_dial=False,  # only ids that were handed on are dialled
+            auto_dial=False,  # only ids that were handed on are dialed
             ring_seconds=ring_seconds,
             talk_seconds=TALK,
         )
@@ -79,8 +79,8 @@ class Line:
 
     def at_once(self) -> int:
         """Count the calls that were live at the same time, at the worst."""
-        dialled = [call for call in self.calls if call.dialed_at is not None]
-        return max((sum(_overlap(call, other) for other in dialled) for call in dialled), default=0)
+        dialed = [call for call in self.calls if call.dialed_at is not None]
+        return max((sum(_overlap(call, other) for other in dialed) for call in dialed), default=0)
 
     def end_calls(self) -> None:
         """Let the calls end by themselves."""

@@ -72,7 +72,7 @@ class Row:
         together: What happens to Airflow, once all runs of the row wait for their calls.
         goal: What must come of it.
         calls: How many calls are intended.
-        tries: How many tries it takes at the least, else nothing has gone wrong.
+        tries: How many tries it takes at least, else nothing has gone wrong.
         suffix: Which sibling of the DAG.
         timeout: Seconds that the client waits for an answer.
         refuses: Whether connections are refused, until the row's play opens the port.
