@@ -13,7 +13,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     if not uri.netloc or "@" in uri.netloc or uri.path in {"", "/"}:
         raise ValueError(
-            "URI format retell:// must name a connection and what of it is meant, without a user or a key, "
+            "URI format retell:// must name a connection and a path, without a user or a key, "
             "as retell://retell_default/calls"
         )
     return uri

@@ -145,7 +145,7 @@ class RetellClient:
         """
         if not link.startswith(("https://", f"{self.settings.base_url}/")):
             raise RetellInputError(
-                f"{endpoint}: the link that Retell gives is no https:// link. It is not followed."
+                f"{endpoint}: the link that Retell gives is not an https:// link. It is not followed."
             )
         with _translated(endpoint, self.settings), self._links().stream("GET", link) as response:
             if not response.is_success:

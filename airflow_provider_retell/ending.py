@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.clock import Clock
-from airflow_provider_retell.errors import RetellError, transient
+from airflow_provider_retell.errors import RetellError, may_pass
 from airflow_provider_retell.flows import HungUp, hang_up
 from airflow_provider_retell.hooks import RetellHook
 
@@ -33,7 +33,7 @@ def end_call(hook: RetellHook, call_id: str, *, leave_registered: bool, clock: C
         try:
             became = hook.run(hang_up(call_id, leave_registered=leave_registered))
         except RetellError as error:
-            if not transient(error) or clock.now() >= give_up_at:
+            if not may_pass(error) or clock.now() >= give_up_at:
                 raise
             log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
         else:
@@ -49,7 +49,7 @@ async def aend_call(poller: Poller, call_id: str, *, leave_registered: bool, clo
         try:
             became = await poller.run(hang_up(call_id, leave_registered=leave_registered))
         except RetellError as error:
-            if not transient(error) or clock.now() >= give_up_at:
+            if not may_pass(error) or clock.now() >= give_up_at:
                 raise
             log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
         else:

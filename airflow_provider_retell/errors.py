@@ -230,6 +230,6 @@ class RetellExportOvertakenError(RetellExportError, AirflowFailException):
     """Another run of the same export began later, and a retry would only get in its way."""
 
 
-def transient(error: BaseException) -> bool:
+def may_pass(error: BaseException) -> bool:
     """Say whether a read that failed so is worth repeating at the next poll: the call is not concerned."""
     return isinstance(error, RetellConnectionError | RetellRateLimitError | RetellServerError)

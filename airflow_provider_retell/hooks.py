@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, conf
@@ -15,7 +14,6 @@ from airflow.providers.common.compat.sdk import BaseHook, Connection, conf
 from airflow_provider_retell import connection as form
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.arguments import CallFilters
-from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import ConnectionSettings, SettingsError
 from airflow_provider_retell.endpoints import Endpoint
 from airflow_provider_retell.errors import RetellInputError
@@ -27,7 +25,6 @@ from airflow_provider_retell.versions import aget_connection
 if TYPE_CHECKING:
     from airflow_provider_retell.client import AsyncRetellClient, RetellClient
     from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
-    from airflow_provider_retell.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +168,7 @@ class RetellHook(BaseHook):
             from airflow_provider_retell.client import RetellClient  # noqa: PLC0415
 
             settings = self._settings(self.get_connection(self.retell_conn_id))
-            self._client = RetellClient(settings, connections=options().connections)
+            self._client = RetellClient(settings, connections=read_options().connections)
             weakref.finalize(self, self._client.close)
         return self._client
 
@@ -252,49 +249,12 @@ class RetellHook(BaseHook):
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
     from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
 
-    return AsyncRetellClient(settings, connections=options().connections)
+    return AsyncRetellClient(settings, connections=read_options().connections)
 
 
-def options() -> Options:
+def read_options() -> Options:
     """Return what Airflow's configuration says in ``[retell]``."""
     try:
         return Options.read(conf.get)
     except ValueError as error:
         raise RetellInputError(f"{error} Nothing was sent.") from None
-
-
-# -- one poller for all triggers of an event loop -------------------------------------------------------------
-
-
-@dataclass
-class _Shared:
-    poller: Poller
-    users: int = 0
-
-
-_shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = weakref.WeakKeyDictionary()
-
-
-@asynccontextmanager
-async def shared_poller(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[Poller]:
-    """Share one poller, one client and one look-up of the connection among all who wait on this loop.
-
-    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last one to leave closes it.
-    """
-    from airflow_provider_retell.poller import Poller  # noqa: PLC0415 (as in get_conn)
-
-    pollers = _shared.setdefault(asyncio.get_running_loop(), {})
-    if retell_conn_id not in pollers:
-        hook = RetellHook(retell_conn_id)
-        pollers[retell_conn_id] = _Shared(
-            Poller(hook.aget_settings, client=_async_client, options=options(), clock=clock)
-        )
-    shared = pollers[retell_conn_id]
-    shared.users += 1
-    try:
-        yield shared.poller
-    finally:
-        shared.users -= 1
-        if shared.users == 0:
-            del pollers[retell_conn_id]
-            await shared.poller.aclose()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, Context, conf
 
 from airflow_provider_retell.assets import announce_calls
+from airflow_provider_retell.call_wait import TRIGGER_FAILED, CallWait, longest_wait, matches, outlasted, seconds
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID, ConnectionSettings
 from airflow_provider_retell.ending import end_call
@@ -34,7 +35,6 @@ from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.placing import Placement
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, matches, outlasted, seconds
 from airflow_provider_retell.waiting import Goal, WaitFor, check_wait_for
 
 if TYPE_CHECKING:

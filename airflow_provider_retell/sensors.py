@@ -18,15 +18,15 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_retell.arguments import SensorArguments
 from airflow_provider_retell.assets import announce_calls
+from airflow_provider_retell.call_wait import TRIGGER_FAILED, CallWait, longest_wait, outlasted, seconds
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
-from airflow_provider_retell.hooks import RetellHook, options
+from airflow_provider_retell.hooks import RetellHook, read_options
 from airflow_provider_retell.identifiers import check_call_id
 from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.rows import Row, check_include, is_dry
-from airflow_provider_retell.tasks import TRIGGER_FAILED, CallWait, longest_wait, outlasted, seconds
 from airflow_provider_retell.versions import first_look
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
@@ -103,7 +103,7 @@ class RetellCallSensor(BaseSensorOperator):
             self.log.info("Dry run: there is no call to wait for.")
             rows: Any = self.call_id
             return cast("Row", rows) if isinstance(rows, Mapping) else list(rows)
-        self.poke_interval = max(self.poke_interval, options().shortest_poll_interval)
+        self.poke_interval = max(self.poke_interval, read_options().shortest_poll_interval)
         try:
             result: Row | list[Row] = super().execute(context)
         finally:

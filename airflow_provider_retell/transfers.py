@@ -9,6 +9,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator, Context, conf
 
 from airflow_provider_retell.assets import announce_export
+from airflow_provider_retell.call_wait import BACKSTOP, TRIGGER_FAILED, seconds
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.connection import DEFAULT_CONN_ID
 from airflow_provider_retell.details import CONCURRENCY, Pace
@@ -25,7 +26,6 @@ from airflow_provider_retell.export.settling import ANALYSIS_TIMEOUT, unsettled
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
-from airflow_provider_retell.tasks import BACKSTOP, TRIGGER_FAILED, seconds
 from airflow_provider_retell.waiting import Wake
 
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")

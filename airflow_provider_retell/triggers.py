@@ -6,21 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-import airflow.providers.common.compat.connection  # noqa: F401 (versions.aget_connection needs it on the loop)
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.ending import aend_call
-from airflow_provider_retell.errors import RetellError, RetellResponseError, transient
-from airflow_provider_retell.hooks import shared_poller
-from airflow_provider_retell.poller import Poller
+from airflow_provider_retell.errors import RetellError, RetellResponseError, may_pass
+from airflow_provider_retell.shared_poller import shared_poller
 from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
 
 UNREADABLE_ANSWERS: Final = 5
 """Answers that nobody can read, after which a trigger stops waiting for one that can be read."""
-
-__all__ = ["UNREADABLE_ANSWERS", "Poller", "RetellCallTrigger"]  # the poller is loaded before a loop needs it
 
 _hanging_up: set[asyncio.Task[None]] = set()
 """What is under way after kills: an event loop alone does not keep a task alive."""
@@ -121,7 +117,7 @@ class RetellCallTrigger(BaseTrigger):
                 except RetellError as error:
                     unreadable += isinstance(error, RetellResponseError)
                     may_heal = isinstance(error, RetellResponseError) and unreadable < UNREADABLE_ANSWERS
-                    if not may_heal and not transient(error):
+                    if not may_heal and not may_pass(error):
                         raise
                     if str(error) != trouble:
                         trouble = str(error)
@@ -151,7 +147,7 @@ class RetellCallTrigger(BaseTrigger):
         still_deferred = await self._still_deferred()
         if still_deferred is None:
             self.log.info(
-                "Cancelled by a kill, or by a triggerer that ends, which cannot be told apart: %s goes on.",
+                "Cancelled, by a kill or because the triggerer is ending, which cannot be told apart: %s goes on.",
                 ", ".join(self.call_ids),
             )
         if still_deferred is not False:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_retell.errors import RetellError, RetellInputError, transient
+from airflow_provider_retell.errors import RetellError, RetellInputError, may_pass
 from airflow_provider_retell.outcomes import CallStatus
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Watch:
 
     def check(self) -> None:
         """Raise why one of the calls could not be read the last time; what will not heal comes first."""
-        for error in sorted(self._errors, key=transient):
+        for error in sorted(self._errors, key=may_pass):
             raise error
 
     def _first_seen_over(self, call: Call, now: float) -> float:

@@ -22,8 +22,8 @@ from airflow_provider_retell.errors import (
     RetellServerError,
     RetellStatusError,
     mask_numbers,
+    may_pass,
     shown,
-    transient,
 )
 
 DRAWN = re.findall(r"(\w+Error) .*(final|transient)$", errors.__doc__ or "", re.MULTILINE)
@@ -87,7 +87,7 @@ def test_input_errors_are_value_errors() -> None:
 )
 def test_a_wait_survives_trouble_on_the_way_only(error: Exception, expected: bool) -> None:
     """A poll is repeated after no answer, 429 and 5xx; whatever the next poll would find again ends the wait."""
-    assert transient(error) is expected
+    assert may_pass(error) is expected
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,16 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
+from conftest import SteppingClock
 
 from airflow_provider_retell import endpoints
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
 from airflow_provider_retell.flows import hang_up, read_calls
-from airflow_provider_retell.hooks import RetellHook, options, shared_poller
+from airflow_provider_retell.hooks import RetellHook, read_options
 from airflow_provider_retell.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.options import Options
 from airflow_provider_retell.poller import Poller
+from airflow_provider_retell.shared_poller import shared_poller
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.simulator import filters as list_filters
 
@@ -458,12 +460,12 @@ def test_each_connection_and_each_event_loop_has_a_poller_of_its_own(connect: Co
     run(main)
 
 
-def test_a_failed_look_up_is_not_remembered(vault: type[Vault]) -> None:
+def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingClock) -> None:
     """Who waited for it gets its error; who asks after that gets another look-up."""
     kept = vault.connections.pop("retell_default")
 
     async def main() -> None:
-        async with shared_poller("retell_default") as shared:
+        async with shared_poller("retell_default", clock) as shared:
             with pytest.raises(AirflowNotFoundException):
                 await read(shared, "call_1")
             vault.connections["retell_default"] = kept
@@ -491,11 +493,11 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
 def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is what Airflow's configuration says, and its default if it says nothing."""
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
-    assert options() == Options(shortest_poll_interval=0.5, ids_per_request=1000, connections=20)
+    assert read_options() == Options(shortest_poll_interval=0.5, ids_per_request=1000, connections=20)
     monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "2.5")
     monkeypatch.setenv("AIRFLOW__RETELL__IDS_PER_REQUEST", "100")
     monkeypatch.setenv("AIRFLOW__RETELL__CONNECTIONS", "4")
-    assert options() == Options(shortest_poll_interval=2.5, ids_per_request=100, connections=4)
+    assert read_options() == Options(shortest_poll_interval=2.5, ids_per_request=100, connections=4)
 
 
 @pytest.mark.parametrize(
@@ -510,4 +512,4 @@ def test_an_option_that_cannot_be_used_is_explained(
     with pytest.raises(
         RetellInputError, match=rf"{name.lower()} in section \[retell\].*'{value}'.*Nothing was sent"
     ):
-        options()
+        read_options()

@@ -130,7 +130,7 @@ def test_options_reach_the_simulator() -> None:
         (("--port", "99999"), "99999 is no port: ports are 0 to 65535"),
         (("--port", "-1"), "-1 is no port"),
         (("--port", "web"), "invalid _port value: 'web'"),
-        (("--fault", "get-call:explode"), "'explode' is no part of a fault"),
+        (("--fault", "get-call:explode"), "'explode' is not part of a fault"),
         (("--speed", "0"), "greater than 0"),
     ],
 )

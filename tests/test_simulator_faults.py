@@ -256,7 +256,7 @@ def test_fault_on_the_command_line(text: str, fault: Fault) -> None:
         ("create-call:503", "No endpoint is called 'create-call'"),
         ("get-call", "does nothing"),
         ("get-call:times=2", "does nothing"),
-        ("get-call:explode", "'explode' is no part of a fault"),
+        ("get-call:explode", "'explode' is not part of a fault"),
         ("get-call:503,delay=soon", "could not convert"),
     ],
 )

@@ -155,5 +155,5 @@ def parse_fault(text: str) -> Fault:
         elif has_value and name == "message":
             options[name] = value
         else:
-            raise ValueError(f"{word!r} is no part of a fault.")
+            raise ValueError(f"{word!r} is not part of a fault.")
     return Fault(endpoint=endpoint, **options)

@@ -21,10 +21,10 @@ from airflow_provider_retell.errors import (
     RetellError,
     RetellInputError,
     mask_numbers,
-    transient,
+    may_pass,
 )
 from airflow_provider_retell.flows import Sweeps
-from airflow_provider_retell.hooks import RetellHook, options
+from airflow_provider_retell.hooks import RetellHook, read_options
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 from airflow_provider_retell.waiting import Goal, Wake, Watch
@@ -85,7 +85,7 @@ class CallWait:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.call_ids, self.goal, since=self.since)
-        self._sweeps = Sweeps(ids_per_request=options().ids_per_request)
+        self._sweeps = Sweeps(ids_per_request=read_options().ids_per_request)
 
     def poll(self) -> bool:
         """Read the calls still waited for; say whether all have reached the goal.
@@ -98,7 +98,7 @@ class CallWait:
             if self.watch.reached and self._details is None:
                 self._details = self._detailed()
         except RetellError as error:
-            if not transient(error):
+            if not may_pass(error):
                 raise
             log.warning("Reading the calls failed, and is tried again: %s", error)
         return self._details is not None
@@ -119,7 +119,7 @@ class CallWait:
 
     def sleep(self, *, longest: float = math.inf) -> None:
         """Sleep until the next poll, or the deadline."""
-        pause = max(min(self.poll_interval, longest), options().shortest_poll_interval)
+        pause = max(min(self.poll_interval, longest), read_options().shortest_poll_interval)
         self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
 
     @property
