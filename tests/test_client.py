@@ -258,7 +258,7 @@ def test_what_perhaps_arrived_is_not_repeated_where_it_would_ring_twice(
 def test_register_is_not_repeated_after_read_timeout(wire: Wire, simulator: Simulator) -> None:
     """Retell registered the call although its answer came too late: one call, not two."""
     simulator.fail(Fault(endpoint="register-phone-call", delay=60, after=True))
-    with pytest.raises(RetellConnectionError, match=r"ReadTimeout.*It may have been carried out all the same\."):
+    with pytest.raises(RetellConnectionError, match=r"ReadTimeout.*It may have been carried out nevertheless\."):
         wire.send(REGISTER, simulator, timeout=30)
     assert len(simulator.calls) == 1
 
@@ -506,7 +506,7 @@ def test_an_unreadable_answer_is_shown(wire: Wire, answer: Callable[[], httpx.Re
 
 
 def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> None:
-    """A body that cannot be unpacked has arrived all the same."""
+    """A body that cannot be unpacked has arrived nevertheless."""
     headers = {"content-encoding": "gzip"}
     with pytest.raises(RetellResponseError, match="the answer is not encoded as it says"):
         wire.send(REGISTER, Script(partial(httpx.Response, 200, headers=headers, stream=httpx.ByteStream(b"no"))))

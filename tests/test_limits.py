@@ -187,7 +187,7 @@ def test_half_of_the_time_is_left_to_the_call(simulator: Simulator, clock: Stepp
     simulator.fail(Fault(endpoint=CREATE, answer=429, times=None))
     with pytest.raises(RetellRateLimitError):
         run_task(lambda: place(CREATE, wait_for="ended", timeout=300, limit_timeout=600), clock=clock)
-    assert 100 < sum(clock.slept) <= 150
+    assert 60 < sum(clock.slept) <= 150
 
 
 def test_a_tag_of_ones_own_is_no_obstacle(simulator: Simulator, clock: SteppingClock) -> None:
