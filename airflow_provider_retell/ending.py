@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.clock import Clock
@@ -26,17 +28,12 @@ def end_call(hook: RetellHook, call_id: str, *, leave_registered: bool, clock: C
     """Stop a call, again and again while it rings or Retell is in trouble; return what became of it.
 
     Raises:
-        RetellError: Nothing was heard of the call to the end.
+        RetellError: The last attempt failed.
     """
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
-        try:
+        with _tolerated(call_id, give_up_at, clock):
             became = hook.run(hang_up(call_id, leave_registered=leave_registered))
-        except RetellError as error:
-            if not may_pass(error) or clock.now() >= give_up_at:
-                raise
-            log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
-        else:
             if not became.live or clock.now() >= give_up_at:
                 return became
         clock.sleep(STOP_INTERVAL)
@@ -46,13 +43,19 @@ async def aend_call(poller: Poller, call_id: str, *, leave_registered: bool, clo
     """Do the same without blocking the event loop."""
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
-        try:
+        with _tolerated(call_id, give_up_at, clock):
             became = await poller.run(hang_up(call_id, leave_registered=leave_registered))
-        except RetellError as error:
-            if not may_pass(error) or clock.now() >= give_up_at:
-                raise
-            log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
-        else:
             if not became.live or clock.now() >= give_up_at:
                 return became
         await clock.asleep(STOP_INTERVAL)
+
+
+@contextmanager
+def _tolerated(call_id: str, give_up_at: float, clock: Clock) -> Iterator[None]:
+    """Log an error that may pass by itself, and raise every other one, and the last."""
+    try:
+        yield
+    except RetellError as error:
+        if not may_pass(error) or clock.now() >= give_up_at:
+            raise
+        log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
