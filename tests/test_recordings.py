@@ -62,7 +62,7 @@ def test_an_error_does_not_quote_the_link(simulator: Simulator, client: RetellCl
 @pytest.mark.parametrize("link", ["http://storage.invalid/a.wav", "file:///etc/passwd", "https:/a.wav", ""])
 def test_a_link_that_is_none_is_not_followed(simulator: Simulator, client: RetellClient, link: str) -> None:
     """Only encrypted links, or such as lead to the API itself."""
-    with pytest.raises(RetellInputError, match=r"no https:// link"), client.download(LINK, link):
+    with pytest.raises(RetellInputError, match=r"not an https:// link"), client.download(LINK, link):
         pass
     assert not simulator.requests
 
