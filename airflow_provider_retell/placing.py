@@ -194,6 +194,8 @@ class Placement:
         return self._send(intent)
 
     def _earlier_calls(self, record: Record, intent: Intent) -> list[Call]:
+        if record.refused:
+            return []
         if record.call_id is None:
             return self._listed_late(record, intent)
         try:
@@ -206,7 +208,7 @@ class Placement:
         while True:
             found = self._tagged(intent.tag)
             rings_no_more = not self.keyed or self.clock.now() >= record.sent_at + LONGEST_RINGING
-            if found is None or found or record.refused or rings_no_more:
+            if found is None or found or rings_no_more:
                 return found or []
             self.before_sending()
             self.clock.sleep(STOP_INTERVAL)

@@ -509,12 +509,17 @@ def test_a_key_that_grows_old_between_two_attempts_is_not_used_again(
 
 
 def test_the_call_of_another_airflow_is_not_taken_for_ones_own(time: ManualClock, simulator: Simulator) -> None:
-    """Two Airflows with one account and DAGs of the same names share keys: that is said, and nobody is called."""
-    Attempts(CREATE, time, Store(), "talks_forever").retry()
+    """Two Airflows with one account and DAGs of the same names share keys: nobody is called or hung up on."""
+    theirs = Attempts(CREATE, time, Store(), "talks_forever").retry()["call_id"]
+    time.advance(60)
+    ours = Attempts(CREATE, time, Store(), "user_hangup")
     with pytest.raises(RetellCallFinalError, match="for another number") as error:
-        Attempts(CREATE, time, Store(), "user_hangup").retry()
+        ours.retry()
     assert "+1415" not in str(error.value)
     assert len(simulator.calls) == 1
+    ours.clear()
+    ours.retry()
+    assert simulator.call(theirs)["call_status"] == "ongoing"
 
 
 def test_an_adopted_call_has_all_of_its_fields(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
