@@ -1,7 +1,9 @@
 """Run the tests on every supported Airflow, with each Python and the oldest and newest dependencies.
 
-    version_matrix.py                 everything; writes the tables of docs/versions.md
-    version_matrix.py 3.1.8 2.11.2    some versions of Airflow; writes nothing
+    version_matrix.py                 everything
+    version_matrix.py 3.1.8 2.11.2    some versions of Airflow
+
+Both write the tables of docs/versions.md; what is not run now stands there as it came out last on this machine.
 
 What an Airflow stands on is as old as itself, as with the constraints that it is published with: older versions do
 not run on all that came later. What this package brings along is the newest of today, or the oldest that
@@ -89,9 +91,13 @@ class Cell:
         where = ["--python", str(FOLDER / self.name / "bin" / "python"), "--constraint", str(bounds)]
         uv("pip", "install", *where, *dates, airflow, *pins, *extras)
 
+    def report(self, *, stack: bool = False) -> Path:
+        """Return where pytest writes what came out."""
+        return FOLDER / f"{self.name}{'-stack' * stack}.xml"
+
     def test(self, *, stack: bool = False) -> Outcomes:
         """Run the tests that need no Airflow stack, or those that do and the example DAGs."""
-        report = FOLDER / f"{self.name}{'-stack' * stack}.xml"
+        report = self.report(stack=stack)
         report.unlink(missing_ok=True)
         command = [str(FOLDER / self.name / "bin" / "python"), "-m", "pytest", "-q", f"--junitxml={report}"]
         # Airflow 3 takes minutes over the examples: once per version is enough.
@@ -105,7 +111,7 @@ class Cell:
             environ = os.environ | {"AIRFLOW_HOME": str(home)}
             subprocess.run(command, cwd=ROOT, env=environ, stdout=log, stderr=log, check=False)  # noqa: S603 (our own words)
         shutil.rmtree(home, ignore_errors=True)
-        return outcomes(report)
+        return outcomes(report) or {"pytest itself": "failed"}
 
 
 def interpreter(python: str) -> str | None:
@@ -133,9 +139,9 @@ def uv(*arguments: str, given: str = "") -> None:
 
 
 def outcomes(report: Path) -> Outcomes:
-    """Return what became of each test; an expected failure counts as skipped."""
+    """Return what became of each test, nothing without a report; an expected failure counts as skipped."""
     if not report.exists():
-        return {"pytest itself": "failed"}
+        return {}
     found: dict[str, Outcome] = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
         kinds = {child.tag for child in case}
@@ -171,27 +177,30 @@ def say(what: str, result: Outcomes) -> None:
 
 
 def main(asked: Sequence[str]) -> int:
-    """Run the cells, and return how many of them have failed."""
-    releases = [release for release in RELEASES if not asked or release.airflow in asked]
+    """Run the cells of some versions of Airflow, or of all; return how many have failed."""
     cells = [
         Cell(release, python, dependencies)
-        for release in releases
+        for release in RELEASES
         for python in PYTHONS
         if tuple(map(int, python.split("."))) <= tuple(map(int, release.python.split(".")))
         for dependencies in ("newest", "lowest")
     ]
+    # On the first Python, with the dependencies that people have.
+    stacks = [cell for cell in cells if cell.python == PYTHONS[0] and cell.dependencies == "newest"]
+    now = [cell for cell in cells if not asked or cell.release.airflow in asked]
+    results = {cell: outcomes(cell.report()) for cell in cells}
+    stack_results = {cell: outcomes(cell.report(stack=True)) for cell in stacks}
     # Twice as many as there are processors: the tests wait half of their time.
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        results = dict(zip(cells, pool.map(run, cells), strict=True))
-    # One stack at a time; on the first Python, with the dependencies that people have.
-    first = {release: Cell(release, PYTHONS[0], "newest") for release in releases}
-    stacks = {release.airflow: {**results[cell], **run_stack(cell)} for release, cell in first.items()}
-    if not asked:
-        environments: dict[tuple[str, str, str], Outcomes] = {
-            (cell.release.airflow, cell.dependencies, cell.python): it for cell, it in results.items()
-        }
-        write(environments_table(environments, PYTHONS), features_table(stacks))
-    return sum("failed" in result.values() for result in (*results.values(), *stacks.values()))
+        results |= zip(now, pool.map(run, now), strict=True)
+    stack_results |= {cell: run_stack(cell) for cell in stacks if cell in now}  # one at a time
+    write(
+        environments_table(
+            {(cell.release.airflow, cell.dependencies, cell.python): it for cell, it in results.items()}, PYTHONS
+        ),
+        features_table({cell.release.airflow: {**results[cell], **it} for cell, it in stack_results.items()}),
+    )
+    return sum("failed" in result.values() for result in (*results.values(), *stack_results.values()))
 
 
 if __name__ == "__main__":
