@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Stats
 from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire, place, run_task
 from test_placing import Attempts
 
@@ -18,13 +19,16 @@ from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import RetellCallTrigger
 
-stats = pytest.importorskip("airflow.sdk.observability.stats")
+try:
+    from airflow.sdk.observability.stats import initialize
+except ImportError:  # before 3.3
+    initialize = None
 
 pytestmark = pytest.mark.usefixtures("connect")
 
 
 class Backend:
-    """A metrics backend that keeps what Airflow hands it."""
+    """A metrics backend that keeps what it is handed."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
@@ -38,12 +42,17 @@ class Backend:
 
 
 @pytest.fixture
-def backend() -> Iterator[Backend]:
-    """Let Airflow report to a backend of the test's."""
+def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """Let Airflow report to a backend of the test's; before 3.3 stand in for Airflow's own metrics."""
     kept = Backend()
-    stats.initialize(factory=lambda: kept, export_legacy_names=False)
-    yield kept
-    stats.initialize(factory=None, export_legacy_names=False)
+    if initialize is not None:
+        initialize(factory=lambda: kept, export_legacy_names=False)
+        yield kept
+        initialize(factory=None, export_legacy_names=False)
+    else:
+        monkeypatch.setattr(Stats, "incr", kept.incr)
+        monkeypatch.setattr(Stats, "timing", kept.timing)
+        yield kept
 
 
 @pytest.mark.parametrize(("endpoint", "name"), [(REGISTER, "register"), (CREATE, "create")])
