@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-WINDOW: ViewportSize = {"width": 1280, "height": 920}
+WINDOW: ViewportSize = {"width": 1340, "height": 920}
 PATIENCE = 30_000  # milliseconds; a page that a busy machine draws for the first time
 LAST_SIGHT = Path(tempfile.gettempdir()) / "airflow-ui.png"
 STANDARD, EXTRA = "Standard Fields", "Extra Fields"

@@ -12,7 +12,7 @@ from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 from airflow_provider_retell.simulator.faults import parse_fault
 
 CREATE = "create-phone-call"
-READ_TIMEOUT = httpx.Timeout(5, read=0.2)
+READ_TIMEOUT = httpx.Timeout(5, read=0.6)
 
 
 @pytest.fixture
