@@ -12,7 +12,6 @@ from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 from airflow_provider_retell.simulator.faults import parse_fault
 
 CREATE = "create-phone-call"
-READ_TIMEOUT = httpx.Timeout(5, read=0.6)
 
 
 @pytest.fixture
@@ -24,13 +23,13 @@ def simulator() -> Simulator:
 def client(request: pytest.FixtureRequest, simulator: Simulator) -> Iterator[httpx.Client]:
     key = {"Authorization": f"Bearer {simulator.api_key}"}
     if request.param == "transport":
-        yield httpx.Client(transport=simulator, base_url="http://retell", headers=key, timeout=READ_TIMEOUT)
+        yield httpx.Client(transport=simulator, base_url="http://retell", headers=key)
         return
     # Without TLS to set up, a client is made in no time.
     direct = httpx.HTTPTransport(verify=False)
     with (
         simulator.serve() as url,
-        httpx.Client(transport=direct, base_url=url, headers=key, timeout=READ_TIMEOUT) as client,
+        httpx.Client(transport=direct, base_url=url, headers=key) as client,
     ):
         yield client
 
@@ -150,6 +149,7 @@ def test_retry_after_is_seconds_or_a_date(simulator: Simulator, client: httpx.Cl
 def test_delay_beyond_patience_is_a_timeout(after: bool, simulator: Simulator, client: httpx.Client) -> None:
     """A caller that gives up gets a read timeout; its call is placed only with `after`."""
     simulator.fail(Fault(endpoint=CREATE, delay=0.3, after=after))
+    client.timeout = httpx.Timeout(5, read=0.2)
     with pytest.raises(httpx.ReadTimeout):
         _create(client)
     _wait_for_requests(simulator, 1)
