@@ -120,7 +120,9 @@ class Browser:
     def open_run(self, dag_id: str, run_id: str) -> str:
         """Open a run; return its table of tasks as text."""
         self._goto(f"/dags/{dag_id}/runs/{run_id}")
-        return self._read(self._page.get_by_role("table"))
+        table = self._page.get_by_role("table")
+        self._read(table.locator("tbody"))  # its head is there before its rows are
+        return self._read(table)
 
     def open_task(self, dag_id: str, run_id: str, task: str, tab: str = "") -> str:
         """Open a tab of a task (`wait`, or `register/mapped/0`); return what stands there."""
@@ -158,4 +160,6 @@ class Browser:
 
     def _labels(self, section: str) -> list[str]:
         expect(self._section(section)).to_have_attribute("aria-expanded", "true")
-        return self._form.locator("[role=region][data-state=open] label").all_inner_texts()
+        labels = self._form.locator("[role=region]:not([data-state=closed]) label")
+        expect(labels.first).to_be_visible()
+        return labels.all_inner_texts()
