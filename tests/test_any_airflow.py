@@ -225,7 +225,10 @@ def run(airflow: AirflowStack, dag_id: str) -> str:
     """Run a DAG to its good end, and return the run's id."""
     run_id = airflow.trigger(dag_id)
     if (became := airflow.wait_for_run(dag_id, run_id, timeout=180)) != "success":
-        raise AirflowError(f"{dag_id}: {became}")
+        bad = [it for it in airflow.task_instances(dag_id, run_id) if it["state"] == "failed"]
+        names = [(it["task_id"], it["map_index"], it["try_number"]) for it in bad]
+        logs = [airflow.task_log(dag_id, run_id, *name) for name in names]
+        raise AirflowError("\n".join([f"{dag_id}: {became}, {names}", *logs]))
     return run_id
 
 
