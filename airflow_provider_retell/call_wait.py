@@ -80,12 +80,15 @@ class CallWait:
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
+    _shortest_pause: float = field(init=False)
     _details: dict[str, Call] | None = field(default=None, init=False)
     _woken_late: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.call_ids, self.goal, since=self.since)
-        self._sweeps = Sweeps(ids_per_request=read_options().ids_per_request)
+        options = read_options()
+        self._sweeps = Sweeps(ids_per_request=options.ids_per_request)
+        self._shortest_pause = options.shortest_poll_interval
 
     def poll(self) -> bool:
         """Read the calls still waited for; say whether all have reached the goal.
@@ -119,7 +122,7 @@ class CallWait:
 
     def sleep(self, *, longest: float = math.inf) -> None:
         """Sleep until the next poll, or the deadline."""
-        pause = max(min(self.poll_interval, longest), read_options().shortest_poll_interval)
+        pause = max(min(self.poll_interval, longest), self._shortest_pause)
         self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
 
     @property

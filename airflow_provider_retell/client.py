@@ -122,11 +122,12 @@ class RetellClient:
 
     def send_once(self, endpoint: Endpoint[T]) -> T:
         """Send one request, whatever becomes of it, and return its answer."""
-        deadline = time.monotonic() + self.settings.whole_answer
         with (
             _translated(endpoint, self.settings),
             self._http.stream(endpoint.method, endpoint.path, json=endpoint.body) as response,
         ):
+            # From here on: whoever waits for a free connection is not waiting for Retell.
+            deadline = time.monotonic() + self.settings.whole_answer
             pieces = []
             for piece in response.iter_bytes():
                 pieces.append(piece)
@@ -215,25 +216,30 @@ class AsyncRetellClient:
     async def send_once(self, endpoint: Endpoint[T]) -> T:
         """Send one request, whatever becomes of it, and return its answer."""
         with _translated(endpoint, self.settings):
-            try:
-                async with asyncio.timeout(self.settings.whole_answer):
-                    response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
-            except TimeoutError:
-                raise httpx.ReadTimeout(_TOO_SLOW) from None
+            response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
         answer = _answer(response, response.content)
         if len(answer.content) < _LONG_ANSWER:
             return read(endpoint, answer, self.settings)
         # A thousand calls take longer to read than an event loop has to spare.
         return await asyncio.to_thread(read, endpoint, answer, self.settings)
 
+    async def _send_in_time(self, endpoint: Endpoint[T]) -> T:
+        # For who sends one request after the other, and so waits for no free connection.
+        with _translated(endpoint, self.settings):
+            try:
+                async with asyncio.timeout(self.settings.whole_answer):
+                    return await self.send_once(endpoint)
+            except TimeoutError:
+                raise httpx.ReadTimeout(_TOO_SLOW) from None
+
     async def run(self, flow: Flow[T], *, once: bool = False) -> T:
         """Send the requests of a flow, one after the other, and return its result.
 
         Args:
             flow: The requests.
-            once: Send each of them once, whatever becomes of it.
+            once: Send each of them once, whatever becomes of it, and give up one whose answer drips in for ever.
         """
-        send = self.send_once if once else self.send
+        send = self._send_in_time if once else self.send
         step: Callable[[], Endpoint[Any]] = partial(next, flow)
         while True:
             try:

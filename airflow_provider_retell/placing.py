@@ -166,10 +166,9 @@ class Placement:
 
     def _failed(self, call: Call) -> bool:
         """Say whether a retry calls again."""
-        if call.outcome == Outcome.DO_NOT_CALL:
+        if not call.is_terminal or call.outcome == Outcome.DO_NOT_CALL:
             return False
-        broke = call.is_terminal and call.call_status != CallStatus.ENDED and call.outcome != Outcome.DECLINED
-        return broke or self.unwanted(call)
+        return self.unwanted(call) or (call.call_status != CallStatus.ENDED and call.outcome != Outcome.DECLINED)
 
     def _settle(self, record: Record, intent: Intent) -> Call:
         """Find out what became of a request whose answer was lost."""

@@ -258,16 +258,20 @@ def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simul
     assert simulator.requests == []
 
 
+def resumption(endpoint: str, time: ManualClock) -> tuple[TaskInstance, Any]:
+    """Defer a task whose call goes on and on; return it, and the operator with which Airflow resumes it."""
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred):
+        place(endpoint, "talks_forever", wait_for="ended", deferrable=True).execute(ti.context())
+    time.advance(60)
+    return ti, place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+
+
 def test_a_wait_that_airflow_ended_stops_the_call(
     endpoint: str, simulator: Simulator, time: ManualClock, clock: SteppingClock
 ) -> None:
     """Where Airflow gives up on the trigger, the call is found by its XCom, stopped, and the error says so."""
-    ti = TaskInstance()
-    operator = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
-    with pytest.raises(TaskDeferred):
-        operator.execute(ti.context())
-    time.advance(60)
-    resumed = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    ti, resumed = resumption(endpoint, time)
     with pytest.raises(RetellCallTimeoutError, match=r"Trigger timeout.* was stopped"):
         resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     (call,) = simulator.calls
@@ -278,12 +282,7 @@ def test_a_trigger_that_failed_leaves_the_call_alone(
     endpoint: str, time: ManualClock, simulator: Simulator
 ) -> None:
     """A triggerer without this package says nothing about the person who is talking: a retry adopts the call."""
-    ti = TaskInstance()
-    operator = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
-    with pytest.raises(TaskDeferred):
-        operator.execute(ti.context())
-    time.advance(60)
-    resumed = place(endpoint, "talks_forever", wait_for="ended", deferrable=True)
+    ti, resumed = resumption(endpoint, time)
     with pytest.raises(RetellCallError, match=r"Trigger failure.* goes on\. A retry adopts it") as error:
         resumed.resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
     assert not isinstance(error.value, RetellCallTimeoutError | AirflowFailException)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
+from airflow_provider_retell import triggers
 from airflow_provider_retell.ending import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.models import Call
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import UNREADABLE_ANSWERS, RetellCallTrigger
-from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS
 from airflow_provider_retell.waiting import Goal, Wake, Watch
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -264,7 +264,6 @@ class TestKill:
         self.kill(HandedOver(call_ids=[live], retell_conn_id="retell_default", deadline=1e12, cancel_on_kill=True))
         assert simulator.call(live)["call_status"] == "ongoing"
 
-    @pytest.mark.skipif(TRIGGERS_ARE_TOLD_OF_KILLS, reason="this Airflow tells triggers of a kill")
     @pytest.mark.parametrize(
         ("still_deferred", "cancel_on_kill", "left", "becomes"),
         [
@@ -280,6 +279,7 @@ class TestKill:
         live: str,
         simulator: Simulator,
         time: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
         *,
         still_deferred: bool | None,
         cancel_on_kill: bool,
@@ -287,6 +287,7 @@ class TestKill:
         becomes: str,
     ) -> None:
         """Where Airflow only cancels the wait, the task's state tells a kill; in doubt nobody is hung up on."""
+        monkeypatch.setattr(triggers, "TRIGGERS_ARE_TOLD_OF_KILLS", False)  # as before Airflow 3.3
         asleep = asyncio.Event()
 
         class Sleeper(SteppingClock):
