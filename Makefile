@@ -116,7 +116,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/uv
 $(LOWEST)/installed: pyproject.toml constraints-lowest.txt | $(BIN)/uv
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install --quiet --exact --python $(LOWEST)/bin/python --constraint constraints-lowest.txt \
-		--build-constraint constraints.txt blockbuster pytest retell-sdk uv --editable .
+		--build-constraint constraints.txt blockbuster hypothesis phonenumbers pytest retell-sdk tzdata uv --editable .
 	touch $@
 
 $(DISTRIBUTED)/installed: pyproject.toml constraints.txt | $(BIN)/uv
