@@ -11,20 +11,26 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection, conf
 
-from airflow_provider_retell import connection as form
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.arguments import CallFilters
-from airflow_provider_retell.connection import ConnectionSettings, SettingsError
-from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell._kwargs import CallFilters
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.flows import Flow, read_calls
+from airflow_provider_retell.api.settings import (
+    CONN_TYPE,
+    DEFAULT_CONN_ID,
+    SETTINGS,
+    ConnectionSettings,
+    SettingsError,
+)
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.flows import Flow, read_calls
-from airflow_provider_retell.key_check import check_key
-from airflow_provider_retell.options import Options
-from airflow_provider_retell.versions import aget_connection
+from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_fields
+from airflow_provider_retell.provider.key_check import check_key
+from airflow_provider_retell.provider.options import Options
+from airflow_provider_retell.provider.version_compat import aget_connection
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.client import AsyncRetellClient, RetellClient
-    from airflow_provider_retell.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
+    from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+    from airflow_provider_retell.api.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +49,11 @@ class RetellHook(BaseHook):
     """
 
     conn_name_attr = "retell_conn_id"
-    default_conn_name = form.DEFAULT_CONN_ID
-    conn_type = form.CONN_TYPE
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
     hook_name = "Retell AI"
 
-    def __init__(self, retell_conn_id: str = form.DEFAULT_CONN_ID) -> None:
+    def __init__(self, retell_conn_id: str = DEFAULT_CONN_ID) -> None:
         super().__init__()
         self.retell_conn_id = retell_conn_id
         self._client: RetellClient | None = None
@@ -104,12 +110,12 @@ class RetellHook(BaseHook):
             metadata: Only calls whose top-level metadata has these values.
             page_size: Calls in one request, 1 to 1000.
             **filters: ``agent_id``, ``call_status``, ``direction``, ``batch_call_id``, ``started_from``,
-                ``started_before``, ``sort_order``: see ``airflow_provider_retell.endpoints.list_calls``.
+                ``started_before``, ``sort_order``: see ``airflow_provider_retell.api.endpoints.list_calls``.
         """
         first = endpoints.list_calls(call_ids=call_ids, metadata=metadata, page_size=page_size, **filters)
         return self._pages(first)
 
-    def _pages(self, first: Endpoint[endpoints.Page]) -> Iterator[Call]:
+    def _pages(self, first: Request[endpoints.Page]) -> Iterator[Call]:
         page = self.send(first)
         yield from page.calls
         seen: set[str] = set()
@@ -145,7 +151,7 @@ class RetellHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the key on read-only endpoints; return whether it works, and what to tell a person."""
-        from airflow_provider_retell.client import RetellClient  # noqa: PLC0415 (as in get_conn)
+        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (as in get_conn)
 
         connection = self.get_connection(self.retell_conn_id)
         try:
@@ -165,7 +171,7 @@ class RetellHook(BaseHook):
         """Return the blocking client, which the hook closes in ``close``, or with its last reference."""
         if self._client is None:
             # Here, not above: every DAG file imports this module, and few processes send anything.
-            from airflow_provider_retell.client import RetellClient  # noqa: PLC0415
+            from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
             settings = self._settings(self.get_connection(self.retell_conn_id))
             self._client = RetellClient(settings, connections=read_options().connections)
@@ -212,8 +218,8 @@ class RetellHook(BaseHook):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def send(self, endpoint: Endpoint[T]) -> T:
-        """Send any request of ``airflow_provider_retell.endpoints``."""
+    def send(self, endpoint: Request[T]) -> T:
+        """Send any request of ``airflow_provider_retell.api.endpoints``."""
         return self.get_conn().send(endpoint)
 
     def run(self, flow: Flow[T]) -> T:
@@ -225,7 +231,7 @@ class RetellHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the standard fields of the form show."""
-        return {name.replace("-", "_"): value for name, value in form.FIELD_BEHAVIOUR.items()}
+        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -237,17 +243,17 @@ class RetellHook(BaseHook):
         return {
             name: (IntegerField if setting.whole else StringField)(
                 setting.label,
-                description=form.form_fields()[name]["description"],
+                description=form_fields()[name]["description"],
                 default=int(setting.default) if setting.whole else f"{setting.default:g}",
                 validators=[Optional()],
                 widget=BS3TextFieldWidget(),
             )
-            for name, setting in form.SETTINGS.items()
+            for name, setting in SETTINGS.items()
         }
 
 
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
-    from airflow_provider_retell.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
+    from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
 
     return AsyncRetellClient(settings, connections=read_options().connections)
 

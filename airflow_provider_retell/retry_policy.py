@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.versions import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
+from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 
 class RetellRetryPolicy(RetryPolicy):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypeAlias, Type
 from airflow_provider_retell.errors import RetellInputError
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.models import Call
+    from airflow_provider_retell.api.models import Call
 
 TRANSCRIPT_FIELDS: Final = frozenset(
     {
@@ -159,7 +159,7 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
 
 def _fields_of_a_call() -> Iterable[str]:
     # Here, not above: a DAG that is parsed needs no model, and naming a field that no row leaves out is rare.
-    from airflow_provider_retell.models import Call  # noqa: PLC0415
+    from airflow_provider_retell.api.models import Call  # noqa: PLC0415
 
     return Call.model_fields
 

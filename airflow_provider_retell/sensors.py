@@ -16,19 +16,19 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_retell.arguments import SensorArguments
-from airflow_provider_retell.assets import announce_calls
-from airflow_provider_retell.call_wait import TRIGGER_FAILED, CallWait, longest_wait, outlasted, seconds
-from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.connection import DEFAULT_CONN_ID
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._kwargs import SensorArguments
+from airflow_provider_retell.api.identifiers import check_call_id
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.task_wait import TRIGGER_FAILED, TaskWait, longest_wait, outlasted, seconds
+from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, check_wait_for
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.hooks import RetellHook, read_options
-from airflow_provider_retell.identifiers import check_call_id
-from airflow_provider_retell.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.outcomes import check_endings
+from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.provider.outlets import announce_calls
+from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry
-from airflow_provider_retell.versions import first_look
-from airflow_provider_retell.waiting import Goal, WaitFor, Wake, check_wait_for
 
 
 class RetellCallSensor(BaseSensorOperator):
@@ -87,7 +87,7 @@ class RetellCallSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.retell_conn_id = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
-        self._wait: CallWait | None = None
+        self._wait: TaskWait | None = None
         self._event: Mapping[str, Any] = {}
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
@@ -146,9 +146,9 @@ class RetellCallSensor(BaseSensorOperator):
             self.defer(trigger=wait.trigger(), method_name="execute_complete", timeout=wait.backstop())
         return PokeReturnValue(is_done=False)
 
-    def _first_wait(self, context: Context) -> CallWait:
+    def _first_wait(self, context: Context) -> TaskWait:
         longest = longest_wait(self, self.timeout)
-        return CallWait(
+        return TaskWait(
             RetellHook(self.retell_conn_id),
             call_ids(self.call_id),
             goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout).after(self._event),

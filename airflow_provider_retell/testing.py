@@ -43,7 +43,7 @@ def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the clock the one that tasks in this process wait by."""
     from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException  # noqa: PLC0415
 
-    from airflow_provider_retell.clock import SYSTEM_CLOCK  # noqa: PLC0415 (see above)
+    from airflow_provider_retell._clock import SYSTEM_CLOCK  # noqa: PLC0415 (see above)
     from airflow_provider_retell.sensors import RetellCallSensor  # noqa: PLC0415
 
     waited: defaultdict[str, float] = defaultdict(float)

@@ -8,25 +8,25 @@ from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator, Context, conf
 
-from airflow_provider_retell.assets import announce_export
-from airflow_provider_retell.call_wait import BACKSTOP, TRIGGER_FAILED, seconds
-from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.connection import DEFAULT_CONN_ID
-from airflow_provider_retell.details import CONCURRENCY, Pace
-from airflow_provider_retell.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
+from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.task_wait import BACKSTOP, TRIGGER_FAILED, seconds
+from airflow_provider_retell.calls.watch import Wake
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.export.contents import Contents
-from airflow_provider_retell.export.exporting import Export
-from airflow_provider_retell.export.files import Destination
-from airflow_provider_retell.export.formats import FileFormat, check_format, open_format
+from airflow_provider_retell.export.checkpoint import Journal
 from airflow_provider_retell.export.interval import read_interval
-from airflow_provider_retell.export.journal import Journal
+from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled
 from airflow_provider_retell.export.listing import Selection
-from airflow_provider_retell.export.settling import ANALYSIS_TIMEOUT, unsettled
+from airflow_provider_retell.export.run import Export
+from airflow_provider_retell.files.contents import Contents
+from airflow_provider_retell.files.destination import Destination
+from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
-from airflow_provider_retell.waiting import Wake
 
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
 
@@ -173,7 +173,7 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
         journal = Journal(context, meant, now=self._clock.now())
         destination = Destination(self.path, token=journal.token)
         destination.claim()
-        pace = Pace(self.requests_per_second, clock=self._clock)
+        pace = RequestRate(self.requests_per_second, clock=self._clock)
         keep = False
         try:
             with RetellHook(self.retell_conn_id) as hook:
@@ -222,7 +222,7 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
             recordings=self.recordings,
         )
 
-    def _settle(self, hook: RetellHook, selection: Selection, pace: Pace, *, may_defer: bool) -> None:
+    def _settle(self, hook: RetellHook, selection: Selection, pace: RequestRate, *, may_defer: bool) -> None:
         """Wait until the calls at the edge of the interval are over and analyzed, or cannot arrive any more."""
         deadline = selection.end / 1000 + self.late_arrivals
         while waiting := unsettled(

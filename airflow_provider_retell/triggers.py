@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_retell.clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.ending import aend_call
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.calls.stopping import astop_until_over
+from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, Watch
 from airflow_provider_retell.errors import RetellError, RetellResponseError, may_pass
-from airflow_provider_retell.shared_poller import shared_poller
-from airflow_provider_retell.versions import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
-from airflow_provider_retell.waiting import Goal, WaitFor, Wake, Watch
+from airflow_provider_retell.polling.shared import shared_poller
+from airflow_provider_retell.provider.version_compat import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 
 UNREADABLE_ANSWERS: Final = 5
 """Answers that nobody can read, after which a trigger stops waiting for one that can be read."""
@@ -155,7 +155,7 @@ class RetellCallTrigger(BaseTrigger):
         async with shared_poller(self.retell_conn_id, self._clock) as poller:
             for call_id in self.call_ids:
                 try:
-                    became = await aend_call(
+                    became = await astop_until_over(
                         poller, call_id, leave_registered=self.leave_registered, clock=self._clock
                     )
                 except RetellError as error:

@@ -23,7 +23,7 @@ AIRFLOWS: Final = (
 HTTP: Final = "import airflow.providers.http.operators.http, airflow.providers.http.sensors.http"
 SDK: Final = "import airflow.sdk"
 DAG_FILE: Final = "from airflow.sdk import DAG, task"
-WANTED: Final = ("httpx", "pydantic", "airflow_provider_retell.models")
+WANTED: Final = ("httpx", "pydantic", "airflow_provider_retell.api.models")
 MEASURE: Final = """
 import sys, time
 {before}

@@ -11,15 +11,13 @@ from typing import Any, Final
 
 import httpx
 
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.client import AsyncRetellClient, RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
-from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.settings import ConnectionSettings
 from benchmarks import retell
 from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess
-
-Request = Endpoint[Any]
 
 SECONDS: Final = 8.0
 """How long each of the figures is measured."""
@@ -42,7 +40,7 @@ def figures() -> Iterator[Figure]:
             port=None,
             extra=None,
         )
-        requests: dict[str, list[Request]] = {
+        requests: dict[str, list[Request[Any]]] = {
             "register-phone-call": [endpoints.register_phone_call({"agent_id": "agent_1"})],
             "get-call, a registered call": [endpoints.get_call(call_id) for call_id in registered],
             "get-call, a call that is over": [endpoints.get_call(call_id) for call_id in ended],
@@ -65,23 +63,23 @@ def _figure(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
     )
 
 
-def _one_by_one(settings: ConnectionSettings, requests: Sequence[Request]) -> list[tuple[float, float]]:
+def _one_by_one(settings: ConnectionSettings, requests: Sequence[Request[Any]]) -> list[tuple[float, float]]:
     """Return the seconds of single requests: ours, bare."""
     with RetellClient(settings) as ours, httpx.Client(**_options(settings)) as bare:
 
-        def send(request: Request) -> None:
+        def send(request: Request[Any]) -> None:
             bare.request(request.method, request.path, json=request.body).raise_for_status().json()
 
         return [(_time(ours.send, request), _time(send, request)) for request in _for_some_time(requests)]
 
 
-def _time(send: Callable[[Request], object], request: Request) -> float:
+def _time(send: Callable[[Request[Any]], object], request: Request[Any]) -> float:
     began = time.perf_counter()
     send(request)
     return time.perf_counter() - began
 
 
-async def _together(settings: ConnectionSettings, requests: Sequence[Request]) -> list[tuple[float, float]]:
+async def _together(settings: ConnectionSettings, requests: Sequence[Request[Any]]) -> list[tuple[float, float]]:
     """Return the seconds for each of some requests that are under way at once: ours, bare."""
     async with AsyncRetellClient(settings) as ours, _bare(settings) as bare:
         return [
@@ -91,23 +89,23 @@ async def _together(settings: ConnectionSettings, requests: Sequence[Request]) -
 
 
 @asynccontextmanager
-async def _bare(settings: ConnectionSettings) -> AsyncIterator[Callable[[Request], Awaitable[object]]]:
+async def _bare(settings: ConnectionSettings) -> AsyncIterator[Callable[[Request[Any]], Awaitable[object]]]:
     async with httpx.AsyncClient(**_options(settings)) as client:
 
-        async def send(request: Request) -> None:
+        async def send(request: Request[Any]) -> None:
             answer = await client.request(request.method, request.path, json=request.body)
             answer.raise_for_status().json()
 
         yield send
 
 
-async def _time_together(send: Callable[[Request], Awaitable[object]], request: Request) -> float:
+async def _time_together(send: Callable[[Request[Any]], Awaitable[object]], request: Request[Any]) -> float:
     began = time.perf_counter()
     await asyncio.gather(*(send(request) for _ in range(TOGETHER)))
     return (time.perf_counter() - began) / TOGETHER
 
 
-def _for_some_time(requests: Sequence[Request]) -> Iterator[Request]:
+def _for_some_time(requests: Sequence[Request[Any]]) -> Iterator[Request[Any]]:
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         yield from requests[:TOGETHER]

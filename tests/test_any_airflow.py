@@ -22,9 +22,9 @@ from airflow_stack import AirflowStack
 from conftest import AIRFLOW_2
 from processes import end_sessions, processes_of
 
-from airflow_provider_retell.connection import SETTINGS
+from airflow_provider_retell.api.settings import SETTINGS
+from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES
 from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
-from airflow_provider_retell.versions import HAS_RETRY_POLICIES
 
 pytestmark = pytest.mark.any_airflow
 

@@ -19,11 +19,13 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from blockbuster import blockbuster_ctx
 
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.answers import retry_after
-from airflow_provider_retell.client import AsyncRetellClient, RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
-from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.responses import retry_after
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
@@ -38,8 +40,6 @@ from airflow_provider_retell.errors import (
     RetellServerError,
     RetellStatusError,
 )
-from airflow_provider_retell.flows import Flow
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 KEY = "key_simulator"
@@ -97,11 +97,11 @@ class Script(httpx.MockTransport):
     closed = False
 
     def __init__(self, *answers: int | Exception | Callable[[], httpx.Response]) -> None:
-        super().__init__(self._answer)
+        super().__init__(self._response)
         self.requests: list[httpx.Request] = []
         self._answers = list(answers)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _response(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
@@ -125,7 +125,7 @@ class Wire:
         self.pauses: list[float] = []
         self._blocking = blocking
 
-    def send(self, endpoint: Endpoint[Any], transport: Any = None, **settings: Any) -> Any:
+    def send(self, endpoint: Request[Any], transport: Any = None, **settings: Any) -> Any:
         return self._do(lambda client: client.send(endpoint), transport, settings)
 
     def run(self, flow: Flow[Any], transport: Any = None, **settings: Any) -> Any:
@@ -216,7 +216,7 @@ def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None
 
 @each(PLACING | HARMLESS)
 @each(NEVER_ARRIVED, "refused")
-def test_what_never_arrived_is_repeated(wire: Wire, endpoint: Endpoint[Any], refused: Exception) -> None:
+def test_what_never_arrived_is_repeated(wire: Wire, endpoint: Request[Any], refused: Exception) -> None:
     """A refused connection, or none within the time, has placed no call: any request is sent again."""
     retell = Script(refused, refused, 200)
     wire.send(endpoint, retell)
@@ -224,7 +224,7 @@ def test_what_never_arrived_is_repeated(wire: Wire, endpoint: Endpoint[Any], ref
 
 
 @each(PLACING | HARMLESS)
-def test_what_was_turned_away_is_repeated(wire: Wire, endpoint: Endpoint[Any]) -> None:
+def test_what_was_turned_away_is_repeated(wire: Wire, endpoint: Request[Any]) -> None:
     """429 says that nothing was done: any request is sent again."""
     retell = Script(429, 429, 200)
     wire.send(endpoint, retell)
@@ -234,7 +234,7 @@ def test_what_was_turned_away_is_repeated(wire: Wire, endpoint: Endpoint[Any]) -
 @each(HARMLESS)
 @each(PERHAPS_ARRIVED, "trouble")
 def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
-    wire: Wire, endpoint: Endpoint[Any], trouble: Any
+    wire: Wire, endpoint: Request[Any], trouble: Any
 ) -> None:
     """Reading, hanging up and creating under one key do no more twice than once."""
     retell = Script(trouble, trouble, 200)
@@ -245,7 +245,7 @@ def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
 @each(PLACING)
 @each(PERHAPS_ARRIVED, "trouble")
 def test_what_perhaps_arrived_is_not_repeated_where_it_would_ring_twice(
-    wire: Wire, endpoint: Endpoint[Any], trouble: Any
+    wire: Wire, endpoint: Request[Any], trouble: Any
 ) -> None:
     """A call that may have been placed is not placed again; the error says that it may have been."""
     retell = Script(trouble, 200)
@@ -276,7 +276,7 @@ def test_create_is_repeated_only_with_a_key(wire: Wire, simulator: Simulator) ->
 
 @each({"register": REGISTER, "get": GET})
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 422, 500, 501])
-def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Endpoint[Any], status: int) -> None:
+def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Request[Any], status: int) -> None:
     """Refusals, and Retell's own 500, are not asked for twice."""
     retell = Script(status, 200)
     with pytest.raises(RetellStatusError) as refused:
@@ -287,7 +287,7 @@ def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Endpoin
 
 @each(HARMLESS)
 def test_an_unreadable_answer_is_asked_for_again_where_that_is_harmless(
-    wire: Wire, endpoint: Endpoint[Any]
+    wire: Wire, endpoint: Request[Any]
 ) -> None:
     """A gateway's page in place of JSON may be gone a moment later."""
     retell = Script(partial(httpx.Response, 200, html="<h1>Welcome</h1>"), 200)
@@ -514,7 +514,7 @@ def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> N
 
 @each({"register": REGISTER, "get": GET})
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(wire: Wire, endpoint: Endpoint[Any], status: int) -> None:
+def test_a_redirect_is_not_followed(wire: Wire, endpoint: Request[Any], status: int) -> None:
     """The key goes to the host of the connection and nowhere else, and asking again would change nothing."""
     retell = Script(partial(httpx.Response, status, headers={"location": "https://evil.example/v2"}), 200)
     with pytest.raises(RetellResponseError, match="a redirect, which is not followed"):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.export.columns import COLUMNS, SCHEMA_VERSION, Kind, line, whole_cents
-from airflow_provider_retell.models import Call, CallAnalysis
+from airflow_provider_retell.api.models import Call, CallAnalysis
+from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION, Kind, line, whole_cents
 
 
 def test_the_schema_is_the_one_that_was_promised() -> None:

@@ -22,27 +22,30 @@ from conftest import DAGS, HOME, SteppingClock, Store, TaskInstance
 from retell.types import PhoneCallResponse
 
 import airflow_provider_retell
-from airflow_provider_retell import connection, endpoints, errors
-from airflow_provider_retell.arguments import CallFilters
-from airflow_provider_retell.client import RetellClient
-from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
+from airflow_provider_retell import errors
+from airflow_provider_retell._kwargs import CallFilters
+from airflow_provider_retell._metrics import METRICS
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api import settings as connection
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.retries import may_be_retried
+from airflow_provider_retell.api.settings import SETTINGS, ConnectionSettings
+from airflow_provider_retell.calls.intent import STORE_KEY
 from airflow_provider_retell.errors import (
     RetellConnectionError,
     RetellError,
     RetellResponseError,
     RetellStatusError,
 )
-from airflow_provider_retell.export.columns import COLUMNS, SCHEMA_VERSION
-from airflow_provider_retell.export.files import Destination
 from airflow_provider_retell.export.tally import Tally
+from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION
+from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.intent import STORE_KEY
-from airflow_provider_retell.key_check import check_key
-from airflow_provider_retell.metrics import METRICS
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
-from airflow_provider_retell.options import OPTIONS
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
-from airflow_provider_retell.repeating import may_be_repeated
+from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR
+from airflow_provider_retell.provider.key_check import check_key
+from airflow_provider_retell.provider.options import OPTIONS
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor
@@ -222,10 +225,10 @@ def test_every_setting_is_documented_with_its_default() -> None:
     settings = SETTINGS.items()
     assert listed == [[name, each.label, f"{each.default:g}", f"{each.minimum:g}"] for name, each in settings]
     fields = {line[0]: line[1:3] for line in table(section(CONNECTION, "Fields"), "field")}
-    labels = connection.FIELD_BEHAVIOUR["relabeling"]
+    labels = FIELD_BEHAVIOUR["relabeling"]
     assert fields["password"] == [labels["password"], ""]
     assert fields["host"] == [labels["host"], connection.DEFAULT_BASE_URL]
-    assert fields["port"] == [labels["port"], connection.FIELD_BEHAVIOUR["placeholders"]["port"]]
+    assert fields["port"] == [labels["port"], FIELD_BEHAVIOUR["placeholders"]["port"]]
     assert f"`{connection.DEFAULT_CONN_ID}`" in CONNECTION
 
 
@@ -276,8 +279,8 @@ def test_what_is_retried_within_a_task_is_documented(happened: str, failures: li
     said = {line[0]: line[1:] for line in table(section(CONNECTION, RETRIED), "what happened")}
     harmless, risky = (cell.partition(":")[0] == "repeated" for cell in said[happened])
     for error in failures:
-        assert {may_be_repeated(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
-        assert {may_be_repeated(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
+        assert {may_be_retried(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
+        assert {may_be_retried(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
 
 
 def test_what_the_test_button_says_is_documented() -> None:
@@ -423,12 +426,12 @@ class World:
         self.simulator, self.clock, self.monkeypatch, self.run_id = simulator, clock, monkeypatch, run_id
         self.store = Store()
 
-    def send(self, endpoint: endpoints.Endpoint[Any], transport: httpx.BaseTransport) -> None:
+    def send(self, endpoint: endpoints.Request[Any], transport: httpx.BaseTransport) -> None:
         settings = ConnectionSettings(api_key="key_simulator", max_attempts=1)
         with RetellClient(settings, transport=transport) as client:
             client.send(endpoint)
 
-    def answered(self, endpoint: endpoints.Endpoint[Any], **fault: Any) -> None:
+    def answered(self, endpoint: endpoints.Request[Any], **fault: Any) -> None:
         self.simulator.fail(Fault(endpoint="*", **fault))
         self.send(endpoint, self.simulator)
 

@@ -21,9 +21,9 @@ from airflow.utils.types import DagRunType
 from conftest import DAGS
 from test_docs import PAGES, blocks, section, table
 
-from airflow_provider_retell.client import RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
-from airflow_provider_retell.endpoints import create_phone_call
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.endpoints import create_phone_call
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.simulator import Fault, ManualClock, RealClock, Simulator
 
 QUICKSTART, HTTP, RECIPES = (PAGES[f"docs/{name}.md"] for name in ("quickstart", "http-operator", "recipes"))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.endpoints import Endpoint, Page, page_at
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.endpoints import Page, Request, page_at
+from airflow_provider_retell.api.models import Call, RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.models import Call, RegisterPhoneCallRequest
 
 NUMBERS = {"from_number": "+14155550100", "to_number": "+14155550199"}
 KEYED = NUMBERS | {"idempotency_key": "key-1"}
@@ -30,13 +30,13 @@ EVERYTHING = {"limit": 1000}
         (endpoints.get_api_key_info(), "GET", "/get-api-key-info", None),
     ],
 )
-def test_each_request_is_what_retell_documents(endpoint: Endpoint[Any], method: str, path: str, body: Any) -> None:
+def test_each_request_is_what_retell_documents(endpoint: Request[Any], method: str, path: str, body: Any) -> None:
     """Method, path and body."""
     assert (endpoint.method, endpoint.path, endpoint.body) == (method, path, body)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "repeatable"),
+    ("endpoint", "idempotent"),
     [
         (endpoints.register_phone_call({"agent_id": "a"}), False),
         (endpoints.create_phone_call(NUMBERS), False),
@@ -49,9 +49,9 @@ def test_each_request_is_what_retell_documents(endpoint: Endpoint[Any], method: 
         (endpoints.get_api_key_info(), True),
     ],
 )
-def test_what_may_be_sent_twice_says_so(endpoint: Endpoint[Any], repeatable: bool) -> None:
+def test_what_may_be_sent_twice_says_so(endpoint: Request[Any], idempotent: bool) -> None:
     """A second registration is a second call, a second creation without a key rings twice; the rest is safe."""
-    assert endpoint.repeatable is repeatable
+    assert endpoint.idempotent is idempotent
 
 
 def test_an_endpoint_is_a_value() -> None:
@@ -80,7 +80,7 @@ def test_a_key_that_protects_nothing_is_refused(key: str) -> None:
     [endpoints.get_call, endpoints.stop_call, lambda call_id: endpoints.list_calls(call_ids=["call_1", call_id])],
 )
 @pytest.mark.parametrize("call_id", ["", None, "a/b", "a?b", "..", "call_1\n"])
-def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Endpoint[Any]], call_id: Any) -> None:
+def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Request[Any]], call_id: Any) -> None:
     """There is no request that could be sent with an id that is none."""
     with pytest.raises(RetellInputError, match="call_id must be the id of a call"):
         make(call_id)
@@ -97,7 +97,7 @@ def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Endpoint[Any]], ca
         endpoints.get_call("a"),
     ],
 )
-def test_a_call_is_read(endpoint: Endpoint[Call]) -> None:
+def test_a_call_is_read(endpoint: Request[Call]) -> None:
     """Three answers are a call object, unknown fields and all."""
     call = endpoint.read({"call_id": "call_1", "call_status": "registered", "tomorrow": 1})
     assert call.json_dict() == {"call_id": "call_1", "call_status": "registered", "tomorrow": 1}
@@ -120,7 +120,7 @@ def test_what_is_no_call_is_not_read(answer: Any, problem: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", [endpoints.get_concurrency(), endpoints.get_api_key_info()])
-def test_facts_about_the_account_are_read_as_they_are(endpoint: Endpoint[dict[str, Any]]) -> None:
+def test_facts_about_the_account_are_read_as_they_are(endpoint: Request[dict[str, Any]]) -> None:
     """Two answers are objects handed on as they came."""
     assert endpoint.read({"org_name": "Example"}) == {"org_name": "Example"}
     with pytest.raises(ValueError, match="not a JSON object"):

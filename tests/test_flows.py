@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.client import AsyncRetellClient, RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
-from airflow_provider_retell.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell.api.flows import Flow, StopResult, Sweeps, read_calls, stop
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellInputError,
@@ -21,7 +22,6 @@ from airflow_provider_retell.errors import (
     RetellRateLimitError,
     RetellServerError,
 )
-from airflow_provider_retell.flows import Flow, HungUp, Sweeps, hang_up, read_calls
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 Run = Callable[[Flow[Any]], Any]
@@ -206,7 +206,7 @@ def test_a_live_call_is_hung_up(
     """Whoever kills the task does not want the conversation to go on."""
     call_id = register()
     time.advance(10)
-    assert run(hang_up(call_id, leave_registered=leave_registered)).told == f"{call_id} was stopped"
+    assert run(stop(call_id, leave_registered=leave_registered)).told == f"{call_id} was stopped"
     assert simulator.call(call_id)["disconnection_reason"] == "manual_stopped"
 
 
@@ -216,7 +216,7 @@ def test_a_call_that_is_over_is_left_alone(
     """There is nothing to stop; the log says how it had gone."""
     call_id = register("dial_busy")
     time.advance(60)
-    assert run(hang_up(call_id, leave_registered=False)) == HungUp(told=f"{call_id} was over already (busy)")
+    assert run(stop(call_id, leave_registered=False)) == StopResult(told=f"{call_id} was over already (busy)")
     assert sent(simulator) == ["get-call"]
 
 
@@ -225,7 +225,7 @@ def test_a_registered_call_is_left_alone_where_wanted(
 ) -> None:
     """A call that nobody has dialed times out by itself."""
     call_id = register()
-    assert run(hang_up(call_id, leave_registered=True)) == HungUp(
+    assert run(stop(call_id, leave_registered=True)) == StopResult(
         told=f"{call_id} was not dialed yet and times out by itself"
     )
     assert sent(simulator) == ["get-call"]
@@ -236,7 +236,7 @@ def test_a_registered_call_is_hung_up_where_wanted(
 ) -> None:
     """A created call shows as registered while it rings: it is stopped, and a refusal is no failure."""
     call_id = register()
-    became = run(hang_up(call_id, leave_registered=False))
+    became = run(stop(call_id, leave_registered=False))
     assert became.live
     assert became.told.startswith(f"{call_id} could not be stopped (")
     assert "Call is not ongoing." in became.told
@@ -251,7 +251,7 @@ def test_a_call_that_has_just_ended_is_no_failure(
     call_id = register()
     time.advance(10)
     simulator.fail(Fault(endpoint="stop-call", answer=status))
-    assert "could not be stopped" in run(hang_up(call_id, leave_registered=True)).told
+    assert "could not be stopped" in run(stop(call_id, leave_registered=True)).told
 
 
 @pytest.mark.parametrize("endpoint", ["get-call", "stop-call"])
@@ -263,7 +263,7 @@ def test_a_call_that_may_still_live_is_an_error(
     time.advance(10)
     simulator.fail(Fault(endpoint=endpoint, answer=500))
     with pytest.raises(RetellServerError):
-        run(hang_up(call_id, leave_registered=True))
+        run(stop(call_id, leave_registered=True))
 
 
 def test_each_beginning_reads_other_calls_first() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.export.columns import COLUMNS, Kind
-from airflow_provider_retell.export.formats import COMPRESSIONS, open_format
+from airflow_provider_retell.files.columns import COLUMNS, Kind
+from airflow_provider_retell.files.formats import COMPRESSIONS, open_format
 
 ROWS: list[dict[str, Any]] = [
     {

@@ -16,14 +16,14 @@ from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
 from conftest import SteppingClock
 
-from airflow_provider_retell import endpoints
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.flows import read_calls, stop
+from airflow_provider_retell.api.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
-from airflow_provider_retell.flows import hang_up, read_calls
 from airflow_provider_retell.hooks import RetellHook, read_options
-from airflow_provider_retell.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
-from airflow_provider_retell.options import Options
-from airflow_provider_retell.poller import Poller
-from airflow_provider_retell.shared_poller import shared_poller
+from airflow_provider_retell.polling.poller import Poller
+from airflow_provider_retell.polling.shared import shared_poller
+from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.simulator import filters as list_filters
 
@@ -424,7 +424,7 @@ def test_a_hundred_users_share_one_poller_and_one_look_up(vault: type[Vault]) ->
 
         (shared,) = set(await asyncio.gather(*(use() for _ in range(100))))
         with pytest.raises(RuntimeError, match="closed"):
-            await shared.run(hang_up("call_1", leave_registered=False))
+            await shared.run(stop("call_1", leave_registered=False))
 
     run(main)
     assert set(vault.asked) == {"retell_default"}

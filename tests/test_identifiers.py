@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_retell.api.identifiers import check_call_id, check_e164
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.identifiers import check_call_id, check_e164
 
 
 @pytest.mark.parametrize("number", ["+14155550100", "+4930123456", "+123456789012345", "+1234567"])

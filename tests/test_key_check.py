@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_retell.client import RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellError
-from airflow_provider_retell.key_check import check_key, explained
+from airflow_provider_retell.provider.key_check import check_key, explained
 from airflow_provider_retell.simulator import Fault, Simulator
 
 KEY, HOST = "key_simulator", "https://api.retellai.com"

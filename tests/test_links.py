@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.links import RetellCallLink, call_url
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.provider.links import RetellCallLink, call_url
 from airflow_provider_retell.sensors import RetellCallSensor
 
 

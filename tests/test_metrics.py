@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Stats
 from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire, place, run_task
 from test_placing import Attempts
 
-from airflow_provider_retell.metrics import METRICS
+from airflow_provider_retell._metrics import METRICS
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator

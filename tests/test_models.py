@@ -7,8 +7,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pydantic import ValidationError
 
-from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.models import (
+from airflow_provider_retell.api.models import (
     METADATA_LIMIT,
     Call,
     CallAnalysis,
@@ -17,6 +16,7 @@ from airflow_provider_retell.models import (
     RegisterPhoneCallRequest,
     Sentiment,
 )
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason
 
 NUMBER = "+14155550100"

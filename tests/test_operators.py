@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from conftest import CREATE, FROM, REGISTER, SteppingClock, TaskInstance, TickingTime, fire, place, run_task
 
+from airflow_provider_retell.calls.placing import TAG
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallError,
@@ -29,7 +30,6 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
 )
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
-from airflow_provider_retell.placing import TAG
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")

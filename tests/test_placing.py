@@ -9,7 +9,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, place
 
-from airflow_provider_retell import endpoints
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.calls.capacity import LimitWait
+from airflow_provider_retell.calls.intent import STORE_KEY, Intent
+from airflow_provider_retell.calls.placing import KEY_LIFETIME, TAG, Placement
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
@@ -19,10 +22,7 @@ from airflow_provider_retell.errors import (
     RetellServerError,
 )
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.intent import STORE_KEY, Intent
-from airflow_provider_retell.limits import LimitWait
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
-from airflow_provider_retell.placing import KEY_LIFETIME, TAG, Placement
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -463,7 +463,7 @@ def placement(time: ManualClock, store: Store, before_sending: Callable[[], None
         hook=RetellHook(),
         body={"from_number": FROM, "to_number": "+14155550100"},
         request=lambda body, key: endpoints.create_phone_call(body, idempotency_key=key),
-        keyed=True,
+        retell_dials=True,
         unwanted=lambda _: False,
         intent=Intent.of(ti.context()),
         try_number=1,

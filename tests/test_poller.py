@@ -14,9 +14,9 @@ import pytest
 from blockbuster import blockbuster_ctx
 from conftest import SteppingClock
 
-from airflow_provider_retell import endpoints
-from airflow_provider_retell.client import AsyncRetellClient, RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
@@ -28,9 +28,9 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellServerError,
 )
-from airflow_provider_retell.options import Options
-from airflow_provider_retell.poller import Poller
-from airflow_provider_retell.renewing import FIRST_LOOK_UPS, LOOK_UP_EVERY
+from airflow_provider_retell.polling.poller import Poller
+from airflow_provider_retell.polling.refreshing_client import FIRST_LOOK_UPS, LOOK_UP_EVERY
+from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 SHOWN = pytest.mark.parametrize("list_registered", [True, False], ids=["registered shown", "registered hidden"])

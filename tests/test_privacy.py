@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.export.privacy import UNSCRUBBED, mask, scrub
+from airflow_provider_retell.files.privacy import UNSCRUBBED, mask, scrub
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 TURNS = [

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 
 from airflow_provider_retell import __version__
-from airflow_provider_retell.connection import SETTINGS, ConnectionSettings
+from airflow_provider_retell.api.settings import SETTINGS, ConnectionSettings
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.provider_info import get_provider_info
+from airflow_provider_retell.provider.info import get_provider_info
 
 INFO = get_provider_info()
 (CONNECTION,) = INFO["connection-types"]

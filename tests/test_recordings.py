@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from conftest import TickingTime
 
-from airflow_provider_retell.client import RetellClient
-from airflow_provider_retell.connection import ConnectionSettings
-from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
-from airflow_provider_retell.export.contents import Contents
-from airflow_provider_retell.export.files import Destination
 from airflow_provider_retell.export.listing import Selection
 from airflow_provider_retell.export.recordings import keep_recording
+from airflow_provider_retell.files.contents import Contents
+from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.simulator import Simulator
 
-LINK = Endpoint(method="GET", path="the recording", read=lambda _: None, repeatable=True)
+LINK = Request(method="GET", path="the recording", read=lambda _: None, idempotent=True)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError, RetellServerError
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
+from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
-from airflow_provider_retell.versions import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 pytestmark = pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="Airflow has retry policies since 3.3")
 

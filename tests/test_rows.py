@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS, check_include, row
 
 SPREAD = {"p50": 600, "num": 2, "values": [500, 700]}

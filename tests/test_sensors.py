@@ -408,7 +408,11 @@ def test_the_log_tells_of_each_call_at_the_end(
     clock.time.advance(3600)
     with caplog.at_level("INFO"):
         run_task(lambda: RetellCallSensor(task_id="wait", call_id=ids), clock=clock)
-    told = [record.getMessage() for record in caplog.records if record.name == "airflow_provider_retell.call_wait"]
+    told = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "airflow_provider_retell.calls.task_wait"
+    ]
     assert f"{ids[0]} to …0101: answered (ended, user_hangup), 20 s, 4.40 cents" in told
     assert f"{ids[1]} to …0121: busy (not_connected, dial_busy)" in told
     assert told[-1] == "2 calls: 1 answered, 1 busy"

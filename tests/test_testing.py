@@ -49,7 +49,7 @@ def test_the_connection_ends_with_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os, time
-        from airflow_provider_retell.clock import SYSTEM_CLOCK
+        from airflow_provider_retell._clock import SYSTEM_CLOCK
         def test_first(retell_simulator):
             assert "AIRFLOW_CONN_RETELL_DEFAULT" in os.environ
             SYSTEM_CLOCK.sleep(5000)

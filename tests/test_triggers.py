@@ -11,12 +11,12 @@ import pytest
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
 from airflow_provider_retell import triggers
-from airflow_provider_retell.ending import LONGEST_RINGING, STOP_INTERVAL
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
+from airflow_provider_retell.calls.watch import Goal, Wake, Watch
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.models import Call
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import UNREADABLE_ANSWERS, RetellCallTrigger
-from airflow_provider_retell.waiting import Goal, Wake, Watch
 
 pytestmark = pytest.mark.usefixtures("connect")
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, Required, Union, get_args, get_origi
 import pytest
 from airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator
 
-from airflow_provider_retell import endpoints, models
-from airflow_provider_retell.arguments import AirflowArguments, CallFilters, PhoneCallArguments, SensorArguments
+from airflow_provider_retell._kwargs import AirflowArguments, CallFilters, PhoneCallArguments, SensorArguments
+from airflow_provider_retell.api import endpoints, models
+from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.models import Call, CallAnalysis, CallCost
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators.base import PhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.phone_call import PhoneCallOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor

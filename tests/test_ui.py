@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("playwright")
 from new_user import Seen, walk
 
-from airflow_provider_retell.connection import DEFAULT_BASE_URL, SETTINGS
-from airflow_provider_retell.links import call_url
+from airflow_provider_retell.api.settings import DEFAULT_BASE_URL, SETTINGS
+from airflow_provider_retell.provider.links import call_url
 
 pytestmark = pytest.mark.ui
 

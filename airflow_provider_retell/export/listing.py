@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, cast
 
-from airflow_provider_retell.details import Pace
-from airflow_provider_retell.endpoints import MAX_PAGE_SIZE, Endpoint, get_call, list_calls, page_at
+from airflow_provider_retell.api.concurrency import RequestRate
+from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, Request, get_call, list_calls, page_at
 from airflow_provider_retell.errors import RetellExportError
 
 Fields: TypeAlias = dict[str, Any]
@@ -39,7 +39,7 @@ class Selection:
     Attributes:
         start: Calls answered at this time or later, in milliseconds since the epoch.
         end: Calls answered before this time.
-        filters: Further filters of ``airflow_provider_retell.endpoints.list_calls``.
+        filters: Further filters of ``airflow_provider_retell.api.endpoints.list_calls``.
         page_size: Calls in one answer, 1 to 1000.
     """
 
@@ -48,7 +48,7 @@ class Selection:
     filters: Mapping[str, Any]
     page_size: int = MAX_PAGE_SIZE
 
-    def dated(self, *, since: int = 0) -> Endpoint[RawPage]:
+    def dated(self, *, since: int = 0) -> Request[RawPage]:
         """Return the request for the first page of the interval, oldest calls first.
 
         Args:
@@ -56,7 +56,7 @@ class Selection:
         """
         return self._list(started_from=max(self.start, since), started_before=self.end, **self.filters)
 
-    def undated(self) -> Endpoint[RawPage] | None:
+    def undated(self) -> Request[RawPage] | None:
         """Return the request for the first page of the calls that may have no start, None if there can be none.
 
         Retell cannot be asked for them alone: those that have a start come along.
@@ -65,10 +65,10 @@ class Selection:
         statuses = [status for status in _WITHOUT_CONVERSATION if status in wanted]
         return self._list(**{**self.filters, "call_status": statuses}) if statuses else None
 
-    def _list(self, **arguments: Any) -> Endpoint[RawPage]:
+    def _list(self, **arguments: Any) -> Request[RawPage]:
         # Oldest first: what starts while this reads comes behind what was read, and moves no page.
         listed = list_calls(page_size=self.page_size, sort_order="ascending", **arguments)
-        return replace(cast("Endpoint[Any]", listed), read=_read_page)
+        return replace(cast("Request[Any]", listed), read=_read_page)
 
 
 def _read_page(answer: Any) -> RawPage:
@@ -82,9 +82,9 @@ def _read_page(answer: Any) -> RawPage:
     return RawPage(calls=calls, cursor=cursor if more else None, unreadable=len(answer["items"]) - len(calls))
 
 
-def whole_call(call_id: str) -> Endpoint[Fields]:
+def whole_call(call_id: str) -> Request[Fields]:
     """Return the request for one call, with everything Retell has of it, as Retell sends it."""
-    return replace(cast("Endpoint[Any]", get_call(call_id)), read=_read_whole_call)
+    return replace(cast("Request[Any]", get_call(call_id)), read=_read_whole_call)
 
 
 def _read_whole_call(answer: Any) -> Fields:
@@ -98,7 +98,7 @@ def _is_call(item: Any) -> bool:
 
 
 def pages(
-    send: Callable[[Endpoint[RawPage]], RawPage], first: Endpoint[RawPage], *, pace: Pace | None = None
+    send: Callable[[Request[RawPage]], RawPage], first: Request[RawPage], *, pace: RequestRate | None = None
 ) -> Generator[RawPage]:
     """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
 
@@ -113,7 +113,7 @@ def pages(
         RetellExportError: A cursor came twice: the list leads round in circles.
     """
 
-    def read(endpoint: Endpoint[RawPage]) -> RawPage:
+    def read(endpoint: Request[RawPage]) -> RawPage:
         if pace is not None:
             pace.wait()
         return send(endpoint)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from airflow_provider_retell.clock import Clock
+from airflow_provider_retell._clock import Clock
 from airflow_provider_retell.export.tally import Tally
 
 _BETWEEN_LINES: Final = 30.0

@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from airflow_provider_retell.endpoints import Endpoint
+from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.errors import (
     RetellInvalidRequestError,
     RetellNotFoundError,
     RetellPermissionError,
 )
-from airflow_provider_retell.export.files import RECORDINGS
 from airflow_provider_retell.export.listing import Fields, whole_call
+from airflow_provider_retell.files.destination import RECORDINGS
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.client import RetellClient
-    from airflow_provider_retell.export.files import Destination
+    from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.files.destination import Destination
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def keep_recording(
 
 
 def _keep(
-    client: RetellClient, endpoint: Endpoint[None], link: Any, destination: Destination, call_id: str
+    client: RetellClient, endpoint: Request[None], link: Any, destination: Destination, call_id: str
 ) -> str | None:
     """Stream what a link leads to into a file, and return its name, None if the link leads nowhere."""
     if not link:
@@ -86,5 +86,5 @@ def _suffix(url: str) -> str:
     return suffix if re.fullmatch(r"\.\w{1,5}", suffix) else ".wav"
 
 
-def _endpoint(call_id: str) -> Endpoint[None]:
-    return Endpoint(method="GET", path=f"the recording of {call_id}", read=lambda _: None, repeatable=True)
+def _endpoint(call_id: str) -> Request[None]:
+    return Request(method="GET", path=f"the recording of {call_id}", read=lambda _: None, idempotent=True)

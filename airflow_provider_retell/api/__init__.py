@@ -1,0 +1,1 @@
+"""Talk to Retell over HTTP; know nothing of tasks and DAGs."""

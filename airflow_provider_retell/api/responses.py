@@ -1,0 +1,131 @@
+"""What Retell's answers mean. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellNotFoundError,
+    RetellPaymentError,
+    RetellPermissionError,
+    RetellResponseError,
+    RetellStatusError,
+    mask_numbers,
+)
+
+T = TypeVar("T")
+
+_FIRST_CHARACTERS: Final = 200
+_SUCCESSES: Final = range(200, 300)
+_FIRST_ERROR: Final = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """An HTTP answer, as far as it says anything.
+
+    Attributes:
+        status_code: The HTTP status.
+        content: The body.
+        retry_after: The header of that name.
+    """
+
+    status_code: int
+    content: bytes
+    retry_after: str | None
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever it is."""
+        return self.content.decode(errors="replace")
+
+
+def read(endpoint: Request[T], answer: Response, settings: ConnectionSettings) -> T:
+    """Return what an answer says, or raise what it means."""
+    if answer.status_code in _SUCCESSES:
+        try:
+            return endpoint.read(None if endpoint.empty else json.loads(answer.content))
+        except (ValueError, RecursionError) as error:
+            broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
+            problem = "not JSON" if broken else str(error)
+            raise _unreadable(endpoint, answer, settings, problem) from None
+    if answer.status_code < _FIRST_ERROR:
+        raise _unreadable(endpoint, answer, settings, "a redirect, which is not followed")
+    kind = RetellStatusError.kind(answer.status_code)
+    message = clean(_message(answer), settings)
+    raise kind(
+        f"{endpoint}: {answer.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
+        status_code=answer.status_code,
+        message=message,
+        retry_after=retry_after(answer.retry_after, now=time.time()),
+    )
+
+
+def _unreadable(
+    endpoint: Request[Any], answer: Response, settings: ConnectionSettings, problem: str
+) -> RetellResponseError:
+    return RetellResponseError(
+        f"{endpoint}: Retell's answer ({answer.status_code}) is {problem}. "
+        f"It begins: {clean(answer.text, settings)!r}. "
+        f"Check that the Host of connection {settings.conn_id!r} is Retell's API.",
+        status_code=answer.status_code,
+    )
+
+
+def _message(answer: Response) -> str:
+    """Return Retell's own words, in either of the two forms it uses."""
+    try:
+        body = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, dict):
+        for name in ("message", "error_message"):
+            if isinstance(body.get(name), str) and body[name]:
+                return str(body[name])
+    return answer.text
+
+
+def clean(text: object, settings: ConnectionSettings) -> str:
+    """Return what somebody else wrote as it may stand in a message: short, without key and phone numbers."""
+    line = " ".join(str(text).replace(settings.api_key, "***").split())
+    return mask_numbers(line)[:_FIRST_CHARACTERS]
+
+
+def _advice(kind: type[RetellStatusError], settings: ConnectionSettings) -> str:
+    return _ADVICE.get(kind, "").format(conn_id=settings.conn_id)
+
+
+_ADVICE: Final[dict[type[RetellStatusError], str]] = {
+    RetellAuthenticationError: "Check the API key (Password) of connection {conn_id!r}.",
+    RetellPaymentError: "Check the payment method and the credit of the Retell account.",
+    RetellPermissionError: "Give the API key of connection {conn_id!r} this permission in the dashboard.",
+    RetellNotFoundError: "Check the id, and that it belongs to the account of connection {conn_id!r}.",
+}
+
+
+def retry_after(header: str | None, *, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None if it says nothing one can read.
+
+    >>> retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=50.0)
+    10.0
+    """
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(header)
+        except (ValueError, OverflowError):
+            return None
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,103 @@
+"""Whether, when and how often a request is sent again in place."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Any, Final
+
+from tenacity import RetryCallState, retry_if_exception, stop_after_attempt
+
+from airflow_provider_retell import _metrics as metrics
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.errors import (
+    RetellConnectionError,
+    RetellError,
+    RetellRateLimitError,
+    RetellResponseError,
+    RetellStatusError,
+)
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitter
+_GATEWAY_TROUBLE: Final = frozenset({502, 503, 504})
+_REDIRECTS: Final = range(300, 400)
+
+
+def retrying(endpoint: Request[Any], settings: ConnectionSettings) -> dict[str, Any]:
+    """Return the options of tenacity that repeat a request where that is harmless."""
+    arrived = False
+
+    def again(error: BaseException) -> bool:
+        nonlocal arrived
+        repeat = may_be_retried(error, endpoint)
+        if isinstance(error, RetellRateLimitError):
+            metrics.count("retell.rate_limited")
+        if isinstance(error, RetellError):
+            # A lost answer stays lost, whatever the next attempt is told.
+            arrived = error.may_have_arrived = arrived or error.may_have_arrived
+        return repeat
+
+    def pause(state: RetryCallState) -> float:
+        error = _error(state)
+        asked = error.retry_after if isinstance(error, RetellStatusError) else None
+        backoff = _FIRST_PAUSE * 2 ** (state.attempt_number - 1) * random.uniform(0.5, 1)  # noqa: S311 (jitter)
+        return min(backoff if asked is None else asked, settings.max_retry_delay)
+
+    def announce(state: RetryCallState) -> None:
+        log.warning(
+            "%s Trying again in %.1f s (attempt %d of %d).",
+            _error(state),
+            state.upcoming_sleep,
+            state.attempt_number + 1,
+            settings.max_attempts,
+        )
+
+    return {
+        "retry": retry_if_exception(again),
+        "stop": stop_after_attempt(settings.max_attempts),
+        "wait": pause,
+        "before_sleep": announce,
+        "reraise": True,
+    }
+
+
+class FirstFailure:
+    """The failure of the attempt that was made before tenacity was asked, which is raised in its place.
+
+    Most requests succeed, and then tenacity's part would cost more than all else that is done here.
+    """
+
+    def __init__(self, error: RetellError) -> None:
+        self._error: RetellError | None = error
+
+    def tell(self) -> None:
+        """Raise it, the first time."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def may_be_retried(error: BaseException, endpoint: Request[Any]) -> bool:
+    """Say whether a failed request is sent again in place.
+
+    A request that never arrived, or that Retell turned away with 429, may always be repeated. One that may
+    have been carried out (no answer, an unreadable one, a gateway's 502, 503 or 504) only if twice is no
+    more than once. Everything else is an answer that would be the same again.
+    """
+    match error:
+        case RetellRateLimitError() | RetellConnectionError(may_have_arrived=False):
+            return True
+        case RetellConnectionError():
+            return endpoint.idempotent
+        case RetellResponseError(status_code=status_code):
+            return endpoint.idempotent and status_code not in _REDIRECTS
+        case RetellStatusError(status_code=status_code):
+            return endpoint.idempotent and status_code in _GATEWAY_TROUBLE
+    return False

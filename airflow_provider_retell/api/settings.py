@@ -1,0 +1,232 @@
+"""The settings in a connection of type ``retell``. Imports nothing of Airflow."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+CONN_TYPE: Final = "retell"
+DEFAULT_CONN_ID: Final = "retell_default"
+DEFAULT_BASE_URL: Final = "https://api.retellai.com"
+
+_TYPED: Final = f"extra__{CONN_TYPE}__"
+_PORTS: Final = {"https": 443, "http": 80}
+_NAMED: Final = 3  # of the unknown names in an extra
+_LONGEST_NAME: Final = 30  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumericSetting:
+    """A number that a person writes into a form or a configuration file.
+
+    Attributes:
+        help: What people are told about it.
+        default: Its value if nothing is given.
+        minimum: The least it may be.
+        whole: Whether it must be a whole number.
+    """
+
+    help: str
+    default: float
+    minimum: float
+    whole: bool = False
+
+    def read(self, given: Any) -> float:
+        """Return the number that was given, as a number or as text; the default for None and empty text.
+
+        Raises:
+            ValueError: It cannot be used; the message goes on after the name of the field.
+        """
+        if given is None or given == "":
+            return self.default
+        try:
+            number = float("a truth value" if isinstance(given, bool) else given)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not (math.isfinite(number) and number >= self.minimum) or (self.whole and number % 1):
+            kind = "whole number" if self.whole else "number"
+            raise ValueError(f"must be a {kind} of at least {self.minimum:g}, not {given!r}")
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting(NumericSetting):
+    """A number in the connection's extra.
+
+    Attributes:
+        label: What the form calls it.
+    """
+
+    label: str
+
+
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "timeout": Setting(
+        label="Time-out", help="Seconds to wait for one answer from Retell.", default=30, minimum=0.1
+    ),
+    "max_attempts": Setting(
+        label="Attempts",
+        help="Maximum number of times a request is sent, where repeating it is harmless.",
+        default=4,
+        minimum=1,
+        whole=True,
+    ),
+    "max_retry_delay": Setting(
+        label="Longest pause",
+        help="Maximum seconds between two attempts, even if Retell asks for more.",
+        default=60,
+        minimum=0,
+    ),
+}
+
+
+API_KEY_FIELD: Final = "Password (API key)"
+BASE_URL_FIELD: Final = "Host (Base URL)"
+"""What messages call a field: by its name and, in brackets, as the form calls it."""
+
+
+class SettingsError(ValueError):
+    """The connection holds something that cannot be used; the message names the field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """What is needed to talk to Retell.
+
+    Attributes:
+        api_key: Retell's API key.
+        base_url: Scheme, host and port, without a path.
+        timeout: Seconds to wait for one answer.
+        max_attempts: Maximum number of times a request is sent.
+        max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
+        conn_id: The connection these came from, for messages.
+        remarks: What a person should mend although it can be used, a sentence each.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
+    timeout: float = SETTINGS["timeout"].default
+    max_attempts: int = int(SETTINGS["max_attempts"].default)
+    max_retry_delay: float = SETTINGS["max_retry_delay"].default
+    conn_id: str = DEFAULT_CONN_ID
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def whole_answer(self) -> float:
+        """Seconds to wait for the end of an answer, which the time-out between two of its parts does not bound."""
+        return 2 * self.timeout
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        conn_id: str,
+        password: str | None,
+        host: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: str | None = None,
+    ) -> ConnectionSettings:
+        """Return the settings in the fields of an Airflow connection, ``extra`` as the JSON text it is there.
+
+        Raises:
+            SettingsError: A field holds something that cannot be used.
+        """
+        own = _extra(extra)
+        numbers = {name: _number(name, own.get(name)) for name in SETTINGS}
+        return cls(
+            conn_id=conn_id,
+            api_key=_api_key(password),
+            base_url=_base_url(host, schema, port),
+            timeout=numbers["timeout"],
+            max_attempts=int(numbers["max_attempts"]),
+            max_retry_delay=numbers["max_retry_delay"],
+            remarks=tuple(_remarks(password or "", host or "", own)),
+        )
+
+
+def _remarks(password: str, host: str, extra: Mapping[str, Any]) -> Iterator[str]:
+    if password != password.strip():
+        yield f"The field {API_KEY_FIELD} has white space around the key, which is left out."
+    if host.strip() and host != host.strip():
+        yield f"The field {BASE_URL_FIELD} has white space around the URL, which is left out."
+    if host.strip().endswith("/"):
+        yield f"The field {BASE_URL_FIELD} ends with a slash, which is left out."
+    if unknown := sorted(extra.keys() - SETTINGS.keys()):
+        # Not quoted at any length: what is misplaced there may be a secret.
+        names = ", ".join(repr(name[:_LONGEST_NAME]) for name in unknown[:_NAMED])
+        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        yield f"The field Extra has names that mean nothing here: {names}{more}. Known are {', '.join(SETTINGS)}."
+
+
+def _api_key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise SettingsError(f"the field {API_KEY_FIELD} is empty")
+    # Checked here, because the HTTP library's own complaint would quote the key.
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingsError(f"the field {API_KEY_FIELD} holds spaces, line breaks or letters no key has")
+    return key
+
+
+def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+    text = (host or "").strip() or DEFAULT_BASE_URL
+    if "://" not in text:
+        text = f"{(schema or '').strip() or 'https'}://{text}"
+    text = text.rstrip("/")
+    example = f"the field {BASE_URL_FIELD} must be a base URL such as {DEFAULT_BASE_URL}"
+    try:
+        url = urlsplit(text)
+        own_port = url.port
+    except ValueError:
+        raise SettingsError(f"{example}, and what it holds is not a URL") from None
+    if url.username or url.password:
+        # Not quoted: what stands before the @ may be a key.
+        raise SettingsError(f"{example}, without a user or a password in it")
+    if url.scheme not in _PORTS or not url.hostname or any(map(str.isspace, text)):
+        raise SettingsError(f"{example}, not {text!r}")
+    if url.path or url.query or url.fragment:
+        raise SettingsError(f"{example}, without a path, not {text!r}")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise SettingsError(
+            f"the field {BASE_URL_FIELD} is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
+            "localhost) only: an API key must not cross a network unencrypted. Use https://"
+        )
+    return text if own_port or port in {None, 0, _PORTS[url.scheme]} else f"{text}:{port}"
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _extra(extra: str | None) -> dict[str, Any]:
+    if not extra:
+        return {}
+    try:
+        fields = json.loads(extra)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise SettingsError("the field Extra is not a JSON object")
+    # The Test button of Airflow 2.11 sends the form's own fields under longer names, beside what was saved before.
+    typed = {name: value for name, value in fields.items() if name.startswith(_TYPED)}
+    saved = {name: value for name, value in fields.items() if name not in typed}
+    return saved | {name.removeprefix(_TYPED): value for name, value in typed.items()}
+
+
+def _number(name: str, given: Any) -> float:
+    setting = SETTINGS[name]
+    try:
+        return setting.read(given)
+    except ValueError as error:
+        raise SettingsError(f"the field {name} of Extra ({setting.label}) {error}") from None

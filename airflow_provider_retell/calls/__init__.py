@@ -1,0 +1,1 @@
+"""Place one call of a task once, watch it, stop it, report it."""

@@ -1,0 +1,159 @@
+"""Is it over? The decision that operator, sensor and trigger share. Pure: no I/O, no clock of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_retell.errors import RetellError, RetellInputError, may_pass
+from airflow_provider_retell.outcomes import CallStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+WaitFor = Literal["ended", "analyzed"]
+
+
+class Wake(StrEnum):
+    """Why a trigger wakes its task."""
+
+    OVER = "over"
+    TIMEOUT = "timeout"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a task waits for.
+
+    Attributes:
+        wait_for: ``ended``: the call is over, however it went; ``analyzed``: it has ``call_analysis`` too.
+        analysis_timeout: Seconds to wait for the analysis, counted from the end of each call. A call that
+            never connected is not waited for: nothing was said that could be analysed.
+    """
+
+    wait_for: WaitFor = "ended"
+    analysis_timeout: float = 600
+
+    def after(self, event: Mapping[str, Any]) -> Goal:
+        """Return what is left to wait for after a trigger's event.
+
+        A trigger that says "over" has waited for the analysis as long as it should: what it has seen, and when,
+        is not known here.
+        """
+        return Goal(wait_for="ended") if event.get("wake") == Wake.OVER else self
+
+    def reached(self, call: Call, *, now: float, seen_over: float) -> bool:
+        """Say whether nothing more is to be waited for.
+
+        Args:
+            call: The call as read.
+            now: Seconds since the epoch.
+            seen_over: When it was first seen to be over, for calls without an ``end_timestamp`` and for
+                clocks that disagree: the earlier of the two counts.
+        """
+        if not call.is_terminal:
+            return False
+        if self.wait_for == "ended" or not call.connected or call.analyzed:
+            return True
+        end = min(call.end_timestamp / 1000, seen_over) if isinstance(call.end_timestamp, int) else seen_over
+        return now >= end + self.analysis_timeout
+
+
+class Watch:
+    """The calls one task waits for, and what is known of them.
+
+    Args:
+        call_ids: The calls, in the order given; one id may stand there twice.
+        goal: What is waited for.
+        since: When the first look was, if another process had it (a rescheduled sensor), in seconds since the
+            epoch: a call that is over without saying since when counts as over since then.
+    """
+
+    def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
+        self.call_ids = tuple(dict.fromkeys(call_ids))
+        self.goal = goal
+        self.calls: dict[str, Call] = {}
+        self._since = since
+        self._waiting = dict.fromkeys(self.call_ids)
+        self._seen_over: dict[str, float] = {}
+        self._progress = ""
+        self._errors: list[RetellError] = []
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The calls that are still to be read."""
+        return tuple(self._waiting)
+
+    @property
+    def reached(self) -> bool:
+        """Whether every call has reached the goal."""
+        return not self._waiting
+
+    def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:
+        """Take in what was read, and return the line to log if anything changed.
+
+        Args:
+            reading: The calls by id, or why one of them could not be read: ``check`` raises it.
+            now: Seconds since the epoch.
+        """
+        self._errors = [call for call in reading.values() if isinstance(call, RetellError)]
+        for call_id, call in reading.items():
+            if isinstance(call, RetellError):
+                continue
+            known = self.calls.get(call_id)
+            if known is None or known.call_status != call.call_status:
+                _note_unknown(call)
+            self.calls[call_id] = call
+            if call.is_terminal:
+                self._seen_over.setdefault(call_id, self._first_seen_over(call, now))
+            if self.goal.reached(call, now=now, seen_over=self._seen_over.get(call_id, now)):
+                self._waiting.pop(call_id, None)
+        progress = self.progress()
+        changed, self._progress = progress != self._progress, progress
+        return progress if changed else None
+
+    def check(self) -> None:
+        """Raise why one of the calls could not be read the last time; what will not heal comes first."""
+        for error in sorted(self._errors, key=may_pass):
+            raise error
+
+    def _first_seen_over(self, call: Call, now: float) -> float:
+        # An end that lies ahead tells nothing; clocks that differ a little are no reason to doubt it.
+        end = call.end_timestamp
+        told = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
+        return now if told or self._since is None else self._since
+
+    def progress(self) -> str:
+        """Return one line: "37 of 100 calls over (3 ongoing)"."""
+        over = [call for call in self.calls.values() if call.is_terminal]
+        counts = Counter(str(call.call_status) for call in self.calls.values() if not call.is_terminal)
+        notes = [f"{count} {status}" for status, count in sorted(counts.items())]
+        without_analysis = sum(call.call_id in self._waiting for call in over)
+        if without_analysis:
+            notes.append(f"{without_analysis} not yet analyzed")
+        line = f"{len(over)} of {len(self.call_ids)} call{'s' * (len(self.call_ids) != 1)} over"
+        return f"{line} ({', '.join(notes)})" if notes else line
+
+
+_noted: set[str] = set()
+
+
+def _note_unknown(call: Call) -> None:
+    status = call.call_status
+    if status is not None and not isinstance(status, CallStatus) and status not in _noted:
+        _noted.add(status)
+        log.warning("Retell shows a call_status this package does not know, %r: taken for not over.", status)
+
+
+def check_wait_for(wait_for: str | None, *, required: bool) -> None:
+    """Raise ``RetellInputError`` unless a ``wait_for`` is one of the words it takes."""
+    allowed: tuple[str | None, ...] = ("ended", "analyzed") if required else (None, "ended", "analyzed")
+    if wait_for not in allowed:
+        raise RetellInputError(f"wait_for takes {', '.join(map(repr, allowed))}, not {wait_for!r}.")

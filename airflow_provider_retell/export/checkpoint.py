@@ -1,0 +1,65 @@
+"""What an export writes down after each page, for the next try to go on from (Airflow 3.3 and later)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from airflow_provider_retell.calls.intent import StateStore
+from airflow_provider_retell.export.progress import Progress
+
+STORE_KEY: Final = "retell_export"
+"""The key of the task state store under which an export writes."""
+
+
+class Journal:
+    """How far this task's export is, over all its tries.
+
+    Args:
+        context: Airflow's, of the running task.
+        meant: What is exported, as JSON. A try that means something else begins anew.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, context: Mapping[str, Any], meant: Any, *, now: float) -> None:
+        self._store: StateStore | None = context.get("task_state_store")
+        ti = context["ti"]
+        # A clear rewrites max_tries, a retry leaves it: a clear reads everything again.
+        generation = ti.max_tries
+        self._may_be_retried = ti.try_number <= generation
+        text = json.dumps([meant, generation], sort_keys=True, default=str)
+        self._meant = hashlib.sha256(text.encode()).hexdigest()[:24]
+        self._written = self._read()
+        moment = datetime.fromtimestamp(now, UTC)
+        self.token = str(self._written.get("token") or f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}")
+
+    def _read(self) -> dict[str, Any]:
+        written = self._store.get(STORE_KEY) if self._store is not None else None
+        return written if isinstance(written, dict) and written.get("meant") == self._meant else {}
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether a next try could go on with what this one leaves."""
+        return self._store is not None and self._may_be_retried
+
+    def progress(self, kept: set[str]) -> Progress:
+        """Return how far an earlier try came, or the beginning if it did not, or if what it put aside is gone.
+
+        Args:
+            kept: The names of what is put aside.
+        """
+        if "progress" in self._written:
+            progress = Progress.from_json(self._written["progress"])
+            if progress.names() <= kept:
+                return progress
+        return Progress()
+
+    def save(self, progress: Progress) -> None:
+        """Write down how far this try is."""
+        if self._store is not None:
+            written = {"meant": self._meant, "token": self.token, "progress": progress.to_json()}
+            self._store.set(STORE_KEY, written)

@@ -1,0 +1,1 @@
+"""Rows as files, complete and by name."""

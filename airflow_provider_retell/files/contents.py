@@ -1,0 +1,48 @@
+"""What an export says of each call. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_retell.files.privacy import mask, scrub
+from airflow_provider_retell.outcomes import outcome_of
+from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What an export says of each call.
+
+    Attributes:
+        include: Fields that list-calls leaves out.
+        scrubbed: Whether Retell's scrubbed transcripts and recordings stand for the others.
+        mask_numbers: Whether phone numbers are their last four digits.
+        recordings: Whether recordings are kept as files.
+    """
+
+    include: tuple[str, ...] = ()
+    scrubbed: bool = False
+    mask_numbers: bool = False
+    recordings: bool = False
+
+    def row(self, call: Mapping[str, Any], recording: str | None) -> dict[str, Any]:
+        """Return what is written of a call."""
+        left_out = TRANSCRIPT_FIELDS.difference(self.include)
+        fields = scrub(call) if self.scrubbed else dict(call)
+        fields = {name: value for name, value in fields.items() if name not in left_out}
+        fields["outcome"] = _outcome(call)
+        if recording is not None:
+            fields["recording_path"] = recording
+        return mask(fields) if self.mask_numbers else fields
+
+    def link(self, call: Mapping[str, Any]) -> Any:
+        """Return the link to the recording that may be kept."""
+        return call.get("scrubbed_recording_url" if self.scrubbed else "recording_url")
+
+
+def _outcome(call: Mapping[str, Any]) -> str | None:
+    status, reason = call.get("call_status"), call.get("disconnection_reason")
+    known = outcome_of(*(word if isinstance(word, str) else None for word in (status, reason)))
+    return None if known is None else known.value

@@ -1,0 +1,136 @@
+"""How rows are written: JSON Lines, and Parquet where pyarrow is installed (extra ``export``).
+
+A page of rows becomes a chunk of bytes; chunks become a file, however they were kept in between.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from airflow_provider_retell import __version__
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION, VERSION_KEY, Kind, json_text, line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FileFormat = Literal["jsonl", "parquet"]
+
+COMPRESSIONS: Final[Mapping[str, tuple[str | None, ...]]] = {
+    "jsonl": (None, "gzip"),
+    "parquet": (None, "snappy", "gzip", "zstd"),
+}
+"""What each format may be compressed with."""
+
+
+class Format(Protocol):
+    """One way to write rows.
+
+    Attributes:
+        suffix: What the name of a file ends in.
+    """
+
+    suffix: str
+
+    def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return some rows as bytes that ``write`` takes."""
+
+    def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
+        """Write chunks as one file, one at a time in memory."""
+
+
+class JsonLines:
+    """One row a line, as JSON."""
+
+    def __init__(self, compression: str | None = None) -> None:
+        self._compressed = compression == "gzip"
+        self.suffix = ".jsonl.gz" if self._compressed else ".jsonl"
+
+    def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return the rows as lines."""
+        return "".join(f"{json_text(row)}\n" for row in rows).encode()
+
+    def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
+        """Write the lines, compressed if wanted; the same rows give the same bytes."""
+        if not self._compressed:
+            file.writelines(chunks)
+            return
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as compressed:
+            compressed.writelines(chunks)
+
+
+class Parquet:
+    """A table with the columns of ``airflow_provider_retell.files.columns``, one row group a chunk."""
+
+    def __init__(self, compression: str | None = None) -> None:
+        self._compression = compression or "none"
+        self._schema = arrow_schema()
+        self.suffix = ".parquet"
+
+    def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return the rows as an Arrow stream."""
+        import pyarrow as pa  # noqa: PLC0415 (an extra, and too large to import where a DAG is parsed)
+
+        lines = [line(row) for row in rows]
+        arrays = [pa.array([values[field.name] for values in lines], field.type) for field in self._schema]
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as stream:
+            stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+        return bytes(sink.getvalue())
+
+    def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
+        """Write the chunks as a Parquet file."""
+        import pyarrow as pa  # noqa: PLC0415 (as above)
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        with closing(pq.ParquetWriter(file, self._schema, compression=self._compression)) as writer:
+            for chunk in chunks:
+                writer.write_table(pa.ipc.open_stream(chunk).read_all())
+
+
+def arrow_schema() -> pa.Schema:
+    """Return the columns as pyarrow has them, with the version of the schema in the metadata."""
+    import pyarrow as pa  # noqa: PLC0415 (as above)
+
+    types = {
+        Kind.TEXT: pa.string(),
+        Kind.INTEGER: pa.int64(),
+        Kind.BOOLEAN: pa.bool_(),
+        Kind.TIMESTAMP: pa.timestamp("ms", tz="UTC"),
+        Kind.JSON: pa.string(),
+    }
+    fields = [pa.field(each.name, types[each.kind], nullable=each.name != "call_id") for each in COLUMNS]
+    return pa.schema(
+        fields, {VERSION_KEY: str(SCHEMA_VERSION), "written_by": f"airflow-provider-retell {__version__}"}
+    )
+
+
+def check_format(file_format: Any, compression: Any) -> None:
+    """Raise ``RetellInputError`` unless there is such a format, compressed in such a way."""
+    if file_format not in COMPRESSIONS:
+        raise RetellInputError(f"file_format takes {', '.join(map(repr, COMPRESSIONS))}, not {file_format!r}.")
+    if compression not in COMPRESSIONS[file_format]:
+        raise RetellInputError(
+            f"compression of {file_format!r} takes {', '.join(map(repr, COMPRESSIONS[file_format]))}, "
+            f"not {compression!r}."
+        )
+
+
+def open_format(file_format: FileFormat, compression: str | None) -> Format:
+    """Return a format.
+
+    Raises:
+        RetellInputError: It needs a package that is not installed.
+    """
+    if file_format == "jsonl":
+        return JsonLines(compression)
+    try:
+        return Parquet(compression)
+    except ImportError as error:
+        raise RetellInputError(
+            f"file_format='parquet' needs pyarrow ({error}): pip install 'airflow-provider-retell[export]'. "
+            "Nothing was sent."
+        ) from error

@@ -1,0 +1,194 @@
+"""The operators: register a call, or have Retell dial it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+
+from airflow.providers.common.compat.sdk import XComArg
+
+from airflow_provider_retell._kwargs import PhoneCallArguments
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.operators.base import PhoneCallOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+
+class RetellRegisterPhoneCallOperator(PhoneCallOperator):
+    """Register a call, which your own telephony must then dial within five minutes.
+
+    Result: the call as a row, even if it is only registered. Two more XComs have their own keys: ``call_id``, and
+    ``sip_uri``, the address to dial. A dry run pushes neither.
+
+    See https://docs.retellai.com/api-references/register-phone-call
+
+    Args:
+        agent_id: The agent that will speak.
+        from_number: The calling number in E.164 form; for the record.
+        to_number: The called number in E.164 form; for the record.
+        direction: ``inbound`` or ``outbound``; for the record.
+        metadata: A JSON object of at most 50 kB that comes back with the call.
+        retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
+        agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
+        agent_override: Settings of the agent for this call only.
+        retell_conn_id: A connection of type ``retell``.
+        wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
+            status. ``analyzed``: when it also has its ``call_analysis``.
+        analysis_timeout: Seconds to wait for the analysis after the end; not at all if the call never connected.
+        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try fails.
+        fail_on: Statuses, outcomes and disconnection reasons that fail the task.
+        skip_on: The same, but the task is skipped.
+        include: Heavy fields to add to the row, such as ``transcript``.
+        deferrable: Wait in the triggerer, without a worker.
+        poll_interval: Seconds between two polls, or a timedelta.
+        timeout: Seconds to wait for the call, analysis included, or a timedelta.
+        durable: A retry continues with the call of an earlier try instead of placing a second one.
+        cancel_on_kill: Hang up when the task is killed or times out.
+        validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
+        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
+        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
+        **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
+    """
+
+    request_fields = (
+        "agent_id",
+        "from_number",
+        "to_number",
+        "direction",
+        "metadata",
+        "retell_llm_dynamic_variables",
+        "agent_version",
+        "agent_override",
+    )
+    template_fields = ("retell_conn_id", *request_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "metadata": "json",
+        "retell_llm_dynamic_variables": "json",
+        "agent_override": "json",
+    }
+    _retell_dials = False
+
+    def __init__(
+        self,
+        *,
+        agent_id: str | XComArg,
+        from_number: str | XComArg | None = None,
+        to_number: str | XComArg | None = None,
+        direction: str | XComArg | None = None,
+        metadata: Mapping[str, Any] | XComArg | None = None,
+        retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
+        agent_version: int | str | XComArg | None = None,
+        agent_override: Mapping[str, Any] | XComArg | None = None,
+        **kwargs: Unpack[PhoneCallArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.from_number = from_number
+        self.to_number = to_number
+        self.direction = direction
+        self.metadata = metadata
+        self.retell_llm_dynamic_variables = retell_llm_dynamic_variables
+        self.agent_version = agent_version
+        self.agent_override = agent_override
+
+    def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Request[Call]:  # noqa: ARG002
+        return endpoints.register_phone_call(body)
+
+    def _handed_on(self, call: Call) -> dict[str, str]:
+        return {**super()._handed_on(call), "sip_uri": f"sip:{call.call_id}@sip.retellai.com"}
+
+
+class RetellCreatePhoneCallOperator(PhoneCallOperator):
+    """Have Retell dial.
+
+    Result: the call as a row, as soon as Retell has accepted it or, with ``wait_for``, when it is over; also
+    ``call_id`` as an XCom with its own key (not in a dry run).
+
+    See https://docs.retellai.com/api-references/create-phone-call
+
+    Args:
+        from_number: A number of the Retell account in E.164 form.
+        to_number: The number to call in E.164 form.
+        override_agent_id: The agent that speaks, instead of the one bound to ``from_number``.
+        override_agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
+        agent_override: Settings of the agent for this call only.
+        metadata: A JSON object of at most 50 kB that comes back with the call.
+        retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
+        custom_sip_headers: Headers of the SIP call: an object of strings, keys beginning with ``X-``.
+        ignore_e164_validation: Let ``from_number`` be anything, for custom telephony.
+        honor_internal_dnc: Refuse to call a contact that Retell keeps as do-not-call.
+        retell_conn_id: A connection of type ``retell``.
+        wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
+            status. ``analyzed``: when it also has its ``call_analysis``.
+        analysis_timeout: Seconds to wait for the analysis after the end; not at all if the call never connected.
+        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try fails.
+        fail_on: Statuses, outcomes and disconnection reasons that fail the task.
+        skip_on: The same, but the task is skipped.
+        include: Heavy fields to add to the row, such as ``transcript``.
+        deferrable: Wait in the triggerer, without a worker.
+        poll_interval: Seconds between two polls, or a timedelta.
+        timeout: Seconds to wait for the call, analysis included, or a timedelta.
+        durable: A retry continues with the call of an earlier try instead of placing a second one.
+        cancel_on_kill: Hang up when the task is killed or times out.
+        validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
+        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
+        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
+        **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
+    """
+
+    request_fields = (
+        "from_number",
+        "to_number",
+        "override_agent_id",
+        "override_agent_version",
+        "agent_override",
+        "metadata",
+        "retell_llm_dynamic_variables",
+        "custom_sip_headers",
+        "ignore_e164_validation",
+        "honor_internal_dnc",
+    )
+    template_fields = ("retell_conn_id", *request_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "metadata": "json",
+        "retell_llm_dynamic_variables": "json",
+        "agent_override": "json",
+        "custom_sip_headers": "json",
+    }
+    _retell_dials = True
+
+    def __init__(
+        self,
+        *,
+        from_number: str | XComArg,
+        to_number: str | XComArg,
+        override_agent_id: str | XComArg | None = None,
+        override_agent_version: int | str | XComArg | None = None,
+        agent_override: Mapping[str, Any] | XComArg | None = None,
+        metadata: Mapping[str, Any] | XComArg | None = None,
+        retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
+        custom_sip_headers: Mapping[str, str | XComArg] | XComArg | None = None,
+        ignore_e164_validation: bool | XComArg | None = None,
+        honor_internal_dnc: bool | XComArg | None = None,
+        **kwargs: Unpack[PhoneCallArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.from_number = from_number
+        self.to_number = to_number
+        self.override_agent_id = override_agent_id
+        self.override_agent_version = override_agent_version
+        self.agent_override = agent_override
+        self.metadata = metadata
+        self.retell_llm_dynamic_variables = retell_llm_dynamic_variables
+        self.custom_sip_headers = custom_sip_headers
+        self.ignore_e164_validation = ignore_e164_validation
+        self.honor_internal_dnc = honor_internal_dnc
+
+    def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Request[Call]:
+        return endpoints.create_phone_call(body, idempotency_key=idempotency_key)
+
+    def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:
+        # As it is sent: a template may have rendered the flag as text.
+        return ("to_number",) if body.get("ignore_e164_validation") else super()._checked_numbers(body)

@@ -1,0 +1,1 @@
+"""One poll for all that wait on an event loop."""

@@ -1,0 +1,94 @@
+"""The client of an Airflow connection that may change while it is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from airflow_provider_retell._clock import Clock
+from airflow_provider_retell.api.client import AsyncRetellClient
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.errors import RetellError
+
+log = logging.getLogger(__name__)
+
+FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
+"""Seconds between the first look-ups while they fail: all waits hang on one answer of a secrets backend."""
+
+LOOK_UP_EVERY: Final = 300.0
+"""Seconds after which the connection is looked up again, to pick up a change."""
+
+
+class RefreshingClient:
+    """Keep the client of an Airflow connection, and make another when the connection has changed.
+
+    Args:
+        look_up: Looks up the connection; one look-up at a time.
+        make: Makes a client.
+        clock: What time it is.
+    """
+
+    def __init__(
+        self,
+        look_up: Callable[[], Awaitable[ConnectionSettings]],
+        make: Callable[[ConnectionSettings], AsyncRetellClient],
+        clock: Clock,
+    ) -> None:
+        self._look_up = look_up
+        self._make = make
+        self._clock = clock
+        self._clients: list[AsyncRetellClient] = []
+        self._looked_up = float("-inf")
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self) -> AsyncRetellClient:
+        """Return the client; look the connection up first, if that was not done for five minutes."""
+        async with self._one_at_a_time:
+            if self._clock.now() >= self._looked_up + LOOK_UP_EVERY:
+                await self._refresh()
+            return self._clients[-1]
+
+    async def changed(self) -> bool:
+        """Look the connection up at once, and say whether it has changed."""
+        async with self._one_at_a_time:
+            before = len(self._clients)
+            await self._refresh()
+            return len(self._clients) > before
+
+    async def aclose(self) -> None:
+        """Close the client, and those of before."""
+        for client in self._clients:
+            await client.aclose()
+
+    async def _refresh(self) -> None:
+        try:
+            settings = await self._looked_up_settings()
+        except Exception as error:
+            if not self._clients:
+                raise
+            log.warning("The connection could not be looked up again, and stays as it was: %s", error)
+        else:
+            if not self._clients or self._clients[-1].settings != settings:
+                # In a thread: a client reads certificates from disk, some 20 ms that the loop has not to spare.
+                # The one of before may still carry a request, and is closed at the end.
+                self._clients.append(await asyncio.to_thread(self._make, settings))
+        self._looked_up = self._clock.now()
+
+    async def _looked_up_settings(self) -> ConnectionSettings:
+        for pause in () if self._clients else FIRST_LOOK_UPS:
+            try:
+                return await self._look_up_once()
+            except RetellError:
+                raise  # the connection is there, and cannot be used
+            except Exception as error:  # noqa: BLE001 (whatever a secrets backend raises)
+                log.warning("The connection could not be looked up, which is tried again: %s", error)
+                await self._clock.asleep(pause)
+        return await self._look_up_once()
+
+    async def _look_up_once(self) -> ConnectionSettings:
+        # Shielded: before Airflow 3.2 the answer to a look-up that was cancelled is taken for that to the next.
+        asked = asyncio.ensure_future(self._look_up())
+        asked.add_done_callback(lambda it: it.cancelled() or it.exception())
+        return await asyncio.shield(asked)

@@ -1,0 +1,1 @@
+"""What Airflow asks of a provider, and what differs between its versions."""

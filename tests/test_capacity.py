@@ -1,0 +1,197 @@
+"""Where the account is at its limit, a task waits before its try is spent, and never calls anybody twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import CREATE, SteppingClock, Store, TaskInstance, place, run_task
+
+from airflow_provider_retell.calls.capacity import FIRST_PAUSE, LONGEST_PAUSE, LimitWait
+from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+NO_LINE = "concurrency_limit_reached"
+
+
+@pytest.fixture(params=[True, False], ids=["store", "no store"])
+def store(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Airflow from 3.3 on, and before."""
+    return {"task_state_store": Store()} if request.param else {}
+
+
+def refusals(simulator: Simulator, endpoint: str) -> list[float]:
+    """Return when the requests that placed a call were made."""
+    return [request.clock for request in simulator.requests if request.endpoint == endpoint]
+
+
+# -- how long ------------------------------------------------------------------------------------------------
+
+
+def test_pauses_grow_and_end(time: ManualClock, clock: SteppingClock) -> None:
+    """Each pause is about as long as what was waited before, up to two minutes, and none goes beyond the end."""
+    limit = LimitWait(began=time(), longest=1000, clock=clock)
+    began = clock.now()
+    while limit.pause():
+        pass
+    assert clock.now() <= began + 1000
+    assert clock.slept[0] == pytest.approx(5.6, abs=0.7)
+    assert all(after >= before for before, after in zip(clock.slept[:4], clock.slept[1:5], strict=True))
+    assert LONGEST_PAUSE <= max(clock.slept) <= 1.25 * LONGEST_PAUSE
+
+
+def test_retell_is_not_asked_before_it_wants_to_be(time: ManualClock, clock: SteppingClock) -> None:
+    """Retry-After counts, with a little on top that spreads a hundred tasks; too long a one is not waited for."""
+    limit = LimitWait(began=time(), longest=100, clock=clock)
+    assert limit.pause(60)
+    assert 60 <= clock.slept[0] <= 75
+    assert not limit.pause(60)
+
+
+def test_an_answer_that_asks_for_no_pause_is_not_obeyed(time: ManualClock, clock: SteppingClock) -> None:
+    """Retry-After: 0, or a date in the past, is no invitation to ask hundreds of times a minute."""
+    assert LimitWait(began=time(), longest=100, clock=clock).pause(0)
+    assert clock.slept[0] >= FIRST_PAUSE
+
+
+# -- 429 -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_429_is_waited_out_in_the_task(
+    endpoint: str, simulator: Simulator, clock: SteppingClock, store: dict[str, Any], *, durable: bool
+) -> None:
+    """No try is spent, and one call is placed, under one key."""
+    simulator.fail(Fault(endpoint=endpoint, answer=429, retry_after=30, times=9))
+    row = run_task(lambda: place(endpoint, durable=durable), clock=clock, **store)
+    assert list(simulator.calls) == [row["call_id"]]
+    assert sum(clock.slept) >= 60
+    assert len({(request.json or {}).get("idempotency_key") for request in simulator.requests}) == 1
+
+
+def test_a_429_that_stays_spends_the_try(endpoint: str, simulator: Simulator, clock: SteppingClock) -> None:
+    """After limit_timeout Airflow's retries take over; nothing was placed."""
+    simulator.fail(Fault(endpoint=endpoint, answer=429, times=None))
+    began = clock.now()
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(endpoint, limit_timeout=200), clock=clock)
+    assert 80 < clock.now() - began <= 200
+    assert not simulator.calls
+
+
+def test_nobody_waits_who_does_not_want_to(endpoint: str, simulator: Simulator, clock: SteppingClock) -> None:
+    """``limit_timeout=0`` leaves it all to Airflow's retries."""
+    simulator.fail(Fault(endpoint=endpoint, answer=429, times=None))
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(endpoint, limit_timeout=0), clock=clock)
+    assert not clock.slept
+
+
+def test_a_429_after_a_lost_answer_is_left_to_the_next_try(simulator: Simulator, clock: SteppingClock) -> None:
+    """The call may exist: what the store holds decides in the next try, not a wait in this one."""
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True), Fault(endpoint=CREATE, answer=429, times=3))
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(CREATE), clock=clock)
+    assert len(simulator.calls) == 1
+    assert not clock.slept
+
+
+# -- no free line --------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A simulator that has no free line for the first calls, and says so at once or in the end."""
+
+    def __init__(self, simulator: Simulator, *, busy: int) -> None:
+        self.simulator = simulator
+        self.busy = busy
+
+    def place(self, endpoint: str, **arguments: Any) -> Any:
+        scenario = NO_LINE if len(self.simulator.calls) < self.busy else "user_hangup"
+        return place(endpoint, scenario, wait_for="ended", **arguments)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_call_that_found_no_line_is_placed_anew(
+    simulator: Simulator, clock: SteppingClock, store: dict[str, Any], *, durable: bool, deferrable: bool
+) -> None:
+    """Where that ending would fail the task, the try waits and places another: nobody's phone has rung."""
+    line = Line(simulator, busy=3)
+    operators = []
+
+    def make() -> Any:
+        operators.append(
+            line.place(CREATE, fail_on=("capacity",), durable=durable, deferrable=deferrable, poll_interval=5)
+        )
+        # A retry in the task sends what the task was given: here the number decides how it goes.
+        operators[-1]._body = lambda: {
+            "from_number": "+14155550199",
+            "to_number": line.place(CREATE).to_number,
+        }
+        return operators[-1]
+
+    row = run_task(make, clock=clock, **store)
+    assert row["outcome"] == "answered"
+    assert [call["disconnection_reason"] for call in map(simulator.call, simulator.calls)] == [
+        *[NO_LINE] * 3,
+        "user_hangup",
+    ]
+    assert sum(clock.slept) >= 5 + 10 + 20
+
+
+def test_what_does_not_fail_the_task_is_its_result(
+    endpoint: str, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """Without fail_on a call that found no line is an ending like any other."""
+    row = run_task(lambda: place(endpoint, NO_LINE, wait_for="ended"), clock=clock)
+    assert row["outcome"] == "capacity"
+    assert len(simulator.calls) == 1
+
+
+def test_no_free_line_to_the_end_fails_the_try(simulator: Simulator, clock: SteppingClock) -> None:
+    """After limit_timeout the ending counts as fail_on says, and Airflow's retries take over."""
+    with pytest.raises(RetellCallError, match="capacity"):
+        run_task(
+            lambda: place(CREATE, NO_LINE, wait_for="ended", fail_on=("capacity",), limit_timeout=100), clock=clock
+        )
+    assert 3 <= len(simulator.calls) <= 7
+
+
+# -- killed meanwhile ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_task_that_is_killed_while_it_waits_places_no_call(
+    endpoint: str, simulator: Simulator, time: ManualClock, *, durable: bool
+) -> None:
+    """Airflow goes on with a killed task for some seconds: not to call somebody."""
+    operator: Any = place(endpoint, durable=durable)
+
+    class KilledMeanwhile(SteppingClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            operator.on_kill()
+
+    simulator.fail(Fault(endpoint=endpoint, answer=429, times=4))
+    operator._clock = KilledMeanwhile(time)
+    with pytest.raises(RetellCallError, match="killed"):
+        operator.execute(TaskInstance().context())
+    assert not simulator.calls
+
+
+def test_half_of_the_time_is_left_to_the_call(simulator: Simulator, clock: SteppingClock) -> None:
+    """A call that is placed at the end of the time-out would be hung up on in the middle."""
+    simulator.fail(Fault(endpoint=CREATE, answer=429, times=None))
+    with pytest.raises(RetellRateLimitError):
+        run_task(lambda: place(CREATE, wait_for="ended", timeout=300, limit_timeout=600), clock=clock)
+    assert 60 < sum(clock.slept) <= 150
+
+
+def test_a_tag_of_ones_own_is_no_obstacle(simulator: Simulator, clock: SteppingClock) -> None:
+    """Where the metadata has the tag's key for something else, a call that found no line is placed anew too."""
+    arguments = {"wait_for": "ended", "fail_on": ("capacity",), "metadata": {"airflow_call": "mine"}}
+    with pytest.raises(RetellCallError, match="capacity"):
+        run_task(lambda: place(CREATE, NO_LINE, **arguments), clock=clock)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event, Lock
+
+import pytest
+from conftest import SteppingClock
+
+from airflow_provider_retell.api.concurrency import RequestRate, read_details
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.simulator import ManualClock, Simulator
+
+IDS = [f"call_{number}" for number in range(40)]
+
+
+class Counter:
+    """Reads calls, and remembers how many were being read at the same time."""
+
+    def __init__(self, wait: Callable[[], object] = lambda: None) -> None:
+        self.now, self.most, self.read = 0, 0, 0
+        self._wait = wait
+        self._lock = Lock()
+
+    def __call__(self, call_id: str) -> str:
+        with self._lock:
+            self.now += 1
+            self.read += 1
+            self.most = max(self.most, self.now)
+        self._wait()
+        with self._lock:
+            self.now -= 1
+        return call_id.upper()
+
+
+def test_answers_come_in_the_order_given() -> None:
+    """Each id comes with its own answer, in the order given, although a later one is read sooner."""
+    later = Event()
+
+    def read(call_id: str) -> str:
+        if call_id == IDS[0]:
+            assert later.wait(10)
+        if call_id == IDS[1]:
+            later.set()
+        return call_id.upper()
+
+    assert list(read_details(read, IDS, concurrency=2)) == [(call_id, call_id.upper()) for call_id in IDS]
+
+
+def test_several_are_read_at_once_and_no_more() -> None:
+    """As many as wanted are under way at the same time, and never one more."""
+    together = Barrier(4)
+    count = Counter(lambda: together.wait(10))  # only four at the same time get beyond this
+    assert len(list(read_details(count, IDS, concurrency=4))) == len(IDS)
+    assert count.most == 4
+
+
+def test_nothing_is_read_before_somebody_asks() -> None:
+    """Reading keeps a few calls ahead of who takes them, however many calls there are."""
+    count = Counter()
+    answers = read_details(count, iter(IDS), concurrency=2)
+    assert count.read == 0
+    next(answers)
+    answers.close()
+    assert count.read <= 4
+
+
+def test_the_first_error_ends_it() -> None:
+    """What comes before the error is handed on; the error is raised; what was not begun never is."""
+    count = Counter()
+
+    def read(call_id: str) -> str:
+        if call_id == IDS[5]:
+            raise ValueError(call_id)
+        return count(call_id)
+
+    got: list[str] = []
+    with pytest.raises(ValueError, match=IDS[5]):  # noqa: PT012 (what came before the error counts)
+        for call_id, _ in read_details(read, IDS, concurrency=2):
+            got.append(call_id)
+    assert got == IDS[:5]
+    assert count.read <= 5 + 4
+
+
+def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
+    """Four a second is one each quarter of a second; time that went by otherwise is not slept again."""
+    pace, begun = RequestRate(4, clock=clock), []
+    for busy in (0, 0, 0.1, 5, 0):
+        clock.time.advance(busy)
+        pace.wait()
+        begun.append(clock.now())
+    first = begun[0]
+    assert [round(time - first, 6) for time in begun] == [0, 0.25, 0.5, 5.5, 5.75]
+
+
+class Frozen(SteppingClock):
+    """A clock that stands still, whoever sleeps."""
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def threads_take_turns() -> Iterator[None]:
+    """Let threads interrupt each other wherever they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("threads_take_turns")
+def test_a_pace_holds_for_all_threads() -> None:
+    """However many read at the same time, no two requests are given the same moment to begin."""
+    clock = Frozen(ManualClock(0))
+    pace, many = RequestRate(1, clock=clock), 10_000
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pace.wait(), range(many)))
+    assert sorted(clock.slept) == list(range(1, many))
+
+
+def test_a_hook_reads_in_threads(connect: object, simulator: Simulator) -> None:
+    """The hook's blocking client serves all threads; one request a call."""
+    with RetellHook() as hook:
+        ids = [
+            hook.register_phone_call({"agent_id": "agent_1", "to_number": "+14155550100"}).call_id
+            for _ in range(12)
+        ]
+        read = dict(read_details(hook.get_call, ids, concurrency=4))
+    assert [call.call_id for call in read.values()] == ids
+    assert [request.endpoint for request in simulator.requests].count("get-call") == len(ids)

@@ -1,0 +1,73 @@
+"""An export of any length takes the same memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+from pathlib import Path
+
+import httpx
+import pytest
+
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.export.listing import Selection
+from airflow_provider_retell.export.run import Export
+from airflow_provider_retell.files.destination import Destination
+from airflow_provider_retell.files.formats import FileFormat, open_format
+
+ON_A_PAGE = 100
+
+
+class Pages(httpx.BaseTransport):
+    """A Retell with so many pages of calls, of which it keeps none."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        gc.collect()  # httpx's answers go in cycles: what counts is what is kept, not what lies about
+        number = int(json.loads(request.read()).get("pagination_key", 0))
+        calls = [
+            {
+                "call_id": f"call_{number}_{position}",
+                "call_status": "ended",
+                "disconnection_reason": "user_hangup",
+                "start_timestamp": 1000 * number + position,
+                "metadata": {"text": "x" * 500},
+            }
+            for position in range(ON_A_PAGE)
+        ]
+        more = number + 1 < self.count
+        return httpx.Response(
+            200, json={"items": calls, "has_more": more} | ({"pagination_key": str(number + 1)} if more else {})
+        )
+
+
+def peak(pages: int, file_format: FileFormat, folder: Path) -> int:
+    """Return the bytes that Python has at most while it exports so many pages."""
+    destination = Destination(str(folder), token=f"run{pages}")
+    destination.claim()
+    with RetellClient(ConnectionSettings(api_key="key_1"), transport=Pages(pages)) as client:
+        selection = Selection(start=0, end=10**9, filters={})
+        export = Export(client, selection, destination, open_format(file_format, None))
+        gc.freeze()  # all that Airflow has loaded: the collector need not look at it after each page
+        tracemalloc.start()
+        summary = export.run()
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        gc.unfreeze()
+    assert summary["calls"] == pages * ON_A_PAGE
+    return most
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+def test_memory_does_not_grow_with_the_number_of_calls(file_format: FileFormat, tmp_path: Path) -> None:
+    """Of ten times the calls no call is kept: what grows is a cursor and a file name a page, some kilobytes."""
+    if file_format == "parquet":
+        pytest.importorskip("pyarrow")
+    peak(2, file_format, tmp_path)  # what is imported and compiled at first
+    few, many = (peak(pages, file_format, tmp_path) for pages in (20, 200))
+    bytes_a_page, bytes_a_call = (many - few) / (200 - 20), 600
+    assert bytes_a_page < ON_A_PAGE * bytes_a_call / 10  # Parquet remembers where each part of a file begins
