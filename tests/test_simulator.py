@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from dataclasses import replace
 from typing import Any, get_args
@@ -469,6 +470,73 @@ def test_scenario_is_chosen_by_mapping_then_digits_then_default() -> None:
     assert end_of("+12025551100")["disconnection_reason"] == "dial_busy"
     with pytest.raises(ValueError, match="No scenario is called 'busy'"):
         Simulator(scenario="busy")
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("12025550177", "*******0177"),
+        ("2025550177", "******0177"),
+        ("0012025550177", "*********0177"),
+        ("+1 202 555 0177", "+* *** *** 0177"),
+        ("+1-202-555-0177", "+*-***-***-0177"),
+        (" +12025550177", " +*******0177"),
+        ("+12025550177\n", "+*******0177\\n"),
+        ("tel:+12025550177", "tel:+*******0177"),
+        ("sip:+12025550177@example.com", "sip:+*******0177@example.com"),
+        ("+02025550177", "+*******0177"),
+        ("+1202555017712345", "+************2345"),
+        ("+1\uff12\uff10\uff125550177", "+*******0177"),
+        ("", ""),
+    ],
+)
+def test_number_that_no_call_can_have_is_refused(number: str, shown: str) -> None:
+    """A number that is not written as calls have it would never be found: the error says how, and masks it."""
+    message = re.escape(f"'{shown}' is not a phone number in E.164 form. Write a plus, the country code and")
+    simulator = Simulator()
+    with pytest.raises(ValueError, match=message):
+        simulator.play(number, "dial_busy")
+    with pytest.raises(ValueError, match=message):
+        Simulator(numbers={number: "dial_busy"})
+
+
+def test_number_of_another_type_is_refused() -> None:
+    """A number that a table holds as an integer has lost its plus."""
+    with pytest.raises(ValueError, match=r"'\*{7}0177' is not a phone number"):
+        Simulator().play(12025550177, "dial_busy")  # type: ignore[arg-type]
+
+
+def test_calls_to_a_number_play_its_scenarios_in_turn(world: World) -> None:
+    """The first call is not answered, the second finds the line busy, the third and all others are answered."""
+    scripted = ("dial_no_answer", SCENARIOS["dial_busy"], "user_hangup")
+    options = World(numbers={"+4930123456": scripted})
+    world.simulator.play("+4930123456", *scripted)
+    for each in (world, options):
+        ids = [each.create("+4930123456").json()["call_id"] for _ in range(4)]
+        each.clock.advance(100)
+        reasons = [each.get(call_id)["disconnection_reason"] for call_id in ids]
+        assert reasons == ["dial_no_answer", "dial_busy", "user_hangup", "user_hangup"]
+    with pytest.raises(ValueError, match="at least one scenario"):
+        world.simulator.play("+4930123456")
+    with pytest.raises(ValueError, match="Did you mean dial_busy"):
+        world.simulator.play("+4930123456", "busy")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"over_limit": 429}, "over_limit is '429' or 'call', not 429"),
+        ({"over_limit": "Call"}, "over_limit is '429' or 'call', not 'Call'"),
+        ({"recording_link_seconds": -1}, "recording_link_seconds is -1"),
+        ({"dial_delay": -0.1}, "dial_delay is -0.1"),
+        ({"analysis_delay": math.nan}, "analysis_delay is nan"),
+        ({"api_key": ""}, "api_key is empty"),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused(options: dict[str, Any], complaint: str) -> None:
+    """An option that would be ignored, or do something else than it says, is an error."""
+    with pytest.raises(ValueError, match=complaint):
+        Simulator(**options)
 
 
 def test_clocks() -> None:

@@ -110,6 +110,11 @@ def test_options_reach_the_simulator() -> None:
     for number, reason in (("+4930", "dial_busy"), (ANSWERED, "inactivity"), ("+49", "dial_failed")):
         call_id = _create(mapped, number).json()["call_id"]
         assert mapped.calls[call_id].scenario.reason == reason
+    in_turn = with_options("--number", "+49=dial_no_answer,dial_busy,agent_hangup")
+    for _ in range(4):
+        _create(in_turn, "+49")
+    reasons = [call.scenario.reason for call in in_turn.calls.values()]
+    assert reasons == ["dial_no_answer", "dial_busy", "agent_hangup", "agent_hangup"]
     full = with_options("--concurrency-limit", "1")
     assert [_create(full).status_code for _ in range(2)] == [201, 429]
     full = with_options("--concurrency-limit", "1", "--over-limit", "call")
@@ -124,9 +129,26 @@ def test_options_reach_the_simulator() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--number", "+49"), "'+49' is not of the form +NUMBER=NAME"),
-        (("--number", "+49=busy"), "No scenario is called 'busy'; --help lists them"),
+        (("--number", "+49"), "--number is of the form +NUMBER=NAME, as in +12025550177=dial_busy"),
+        (("--number", "+49=busy"), "No scenario is called 'busy'. Did you mean dial_busy?"),
+        (("--number", "+49=dial_busy,busy"), "No scenario is called 'busy'. Did you mean dial_busy?"),
+        (("--number", "+49="), "No scenario is called ''. There are agent_hangup, "),
+        (("--number", "12025550177=dial_busy"), "'*******0177' is not a phone number in E.164 form. Write a plus"),
+        (("--number", "+1=dial_busy"), "'+1' is not a phone number"),
+        (
+            ("--number", "+12025550177=dial_busy", "--number", "+12025550177=agent_hangup"),
+            "--number names the number that ends in 0177 twice. Its calls play scenarios in turn as",
+        ),
         (("--scenario", "busy"), "No scenario is called 'busy'"),
+        (("--talk-seconds", "-1"), "talk_seconds is -1.0: it cannot be less than 0"),
+        (("--ring-seconds", "nan"), "ring_seconds is nan: it cannot be less than 0"),
+        (("--concurrency-limit", "-1"), "concurrency_limit is -1: it cannot be less than 0"),
+        (("--api-key", ""), "api_key is empty"),
+        (("--seed", "-1"), "There cannot be -1 calls of the past"),
+        (("--seed", "1", "--seed-days", "0.08"), "2 hours old or older, so they cannot go back 0.08 days"),
+        (("--seed", "1", "--seed-days", "inf"), "cannot go back inf days"),
+        (("--speed", "nan"), "greater than 0"),
+        (("--speed", "inf"), "greater than 0"),
         (("--port", "99999"), "99999 is no port: ports are 0 to 65535"),
         (("--port", "-1"), "-1 is no port"),
         (("--port", "web"), "invalid _port value: 'web'"),

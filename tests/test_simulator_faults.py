@@ -242,7 +242,7 @@ def test_endpoint_is_a_name_or_a_pattern(
             Fault(endpoint="list-calls", answer=429, retry_after=1.5, as_date=True),
         ),
         ("*:200,html,times=all", Fault(endpoint="*", answer=200, html=True, times=None)),
-        ("GET *:delay=40,message=a b", Fault(endpoint="GET *", delay=40, message="a b")),
+        ("GET *:400,delay=40,message=a b", Fault(endpoint="GET *", answer=400, delay=40, message="a b")),
     ],
 )
 def test_fault_on_the_command_line(text: str, fault: Fault) -> None:
@@ -258,12 +258,30 @@ def test_fault_on_the_command_line(text: str, fault: Fault) -> None:
         ("get-call:times=2", "does nothing"),
         ("get-call:explode", "'explode' is not part of a fault"),
         ("get-call:503,delay=soon", "could not convert"),
+        ("get-call:503,times=0", "does nothing: times is 1 or more"),
+        ("get-call:503,times=-1", "does nothing: times is 1 or more"),
+        ("get-call:503,skip=-1", "skip is 0 or more, not -1"),
+        ("get-call:99", "99 is not an HTTP status"),
+        ("get-call:1000", "1000 is not an HTTP status"),
+        ("get-call:delay=-1", "A delay is 0 seconds or more, not -1"),
+        ("get-call:delay=nan", "A delay is 0 seconds or more, not nan"),
+        ("get-call:503,delay=inf", "A delay is 0 seconds or more, not inf"),
+        ("get-call:drop,retry-after=3", "belong to an answer with an HTTP status"),
+        ("get-call:empty,message=No", "belong to an answer with an HTTP status"),
+        ("get-call:delay=1,html", "belong to an answer with an HTTP status"),
+        ("get-call:503,as-date", "retry-after, which is missing"),
     ],
 )
 def test_unreadable_fault_is_refused(text: str, complaint: str) -> None:
-    """A fault that would never strike, or do nothing, is an error at once."""
+    """A fault that would never strike, do nothing, or ignore part of what was asked for is an error at once."""
     with pytest.raises(ValueError, match=complaint):
         parse_fault(text)
+
+
+def test_unknown_answer_is_refused() -> None:
+    """From Python too, an answer that does not exist is an error and not a fault that does nothing."""
+    with pytest.raises(ValueError, match=r"one of drop, reset, truncate, empty, not 'explode'"):
+        Fault(endpoint="get-call", answer="explode")  # type: ignore[arg-type]
 
 
 def test_async_client_meets_the_same_faults(simulator: Simulator) -> None:

@@ -6,14 +6,14 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
 
 from airflow_provider_retell.simulator import RealClock, SimulatedCall, Simulator
 from airflow_provider_retell.simulator.faults import parse_fault
-from airflow_provider_retell.simulator.scenarios import SCENARIOS
+from airflow_provider_retell.simulator.scenarios import SCENARIOS, scenario_named
 from airflow_provider_retell.simulator.service import ENDPOINTS
 
 _TICK = 0.2
@@ -69,8 +69,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         "--number",
         action="append",
         default=[],
-        metavar="+NUMBER=NAME",
-        help="scenario of one number; may be repeated",
+        metavar="+NUMBER=NAME[,NAME...]",
+        help="scenario of one number, or those of its calls in turn, the last one for all further calls; "
+        "may be repeated for other numbers",
     )
     option("--no-auto-dial", action="store_true", help="do not dial registered calls")
     seconds = partial(option, type=float, metavar="SECONDS")
@@ -109,7 +110,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
             clock=RealClock(speed=chosen.speed),
             api_key=chosen.api_key,
             scenario=chosen.scenario,
-            numbers=dict(_pair(text) for text in chosen.number),
+            numbers=_numbers(chosen.number),
             auto_dial=not chosen.no_auto_dial,
             dial_delay=chosen.dial_delay,
             ring_seconds=chosen.ring_seconds,
@@ -133,20 +134,26 @@ def _port(text: str) -> int:
     return port
 
 
-def _pair(text: str) -> tuple[str, str]:
-    number, equals, scenario = text.partition("=")
-    if not equals:
-        raise ValueError(f"{text!r} is not of the form +NUMBER=NAME.")
-    try:
-        return number, _scenario(scenario)
-    except argparse.ArgumentTypeError as unknown:
-        raise ValueError(str(unknown)) from None
+def _numbers(pairs: Iterable[str]) -> dict[str, list[str]]:
+    plays: dict[str, list[str]] = {}
+    for pair in pairs:
+        number, equals, scenarios = pair.partition("=")
+        if not equals:
+            raise ValueError("--number is of the form +NUMBER=NAME, as in +12025550177=dial_busy.")
+        if number in plays:
+            raise ValueError(
+                f"--number names the number that ends in {number[-4:]} twice. Its calls play scenarios in turn as "
+                "+NUMBER=NAME,NAME."
+            )
+        plays[number] = scenarios.split(",")
+    return plays
 
 
 def _scenario(name: str) -> str:
-    if name not in SCENARIOS:
-        raise argparse.ArgumentTypeError(f"No scenario is called {name!r}; --help lists them.")
-    return name
+    try:
+        return scenario_named(name).name
+    except ValueError as unknown:
+        raise argparse.ArgumentTypeError(str(unknown)) from None
 
 
 class News:

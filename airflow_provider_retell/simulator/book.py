@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -11,7 +10,8 @@ from typing import Any, Literal
 
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock
-from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario, scenario_of
+from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
+from airflow_provider_retell.simulator.script import Script
 from airflow_provider_retell.simulator.seeding import seeded
 from airflow_provider_retell.simulator.timeline import Timeline
 
@@ -22,24 +22,20 @@ _OVER_LIMIT = "concurrency_limit_reached"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Script:
-    """Choose what becomes of a call: by its number, else by default, with default durations in seconds.
+class Durations:
+    """Hold how long the stages of a call take, in seconds, if its scenario does not say.
 
     Attributes:
-        numbers: What calls to a number play, one after the other; the last of them again and again.
+        dial_delay: From registration to dialing; `None` if registered calls are not dialed.
+        ring: From dialing to connection, or to failure.
+        talk: From connection to the end.
+        analysis_delay: From the end to `call_analysis`.
     """
 
-    scenario: Scenario
-    numbers: dict[str, deque[Scenario]]
-    ring_seconds: float
-    talk_seconds: float
+    dial_delay: float | None
+    ring: float
+    talk: float
     analysis_delay: float
-
-    def scenario_for(self, number: str) -> Scenario:
-        """Return what the next call to a number plays: as mapped, else as its digits say, else the default."""
-        if plays := self.numbers.get(number):
-            return plays.popleft() if len(plays) > 1 else plays[0]
-        return scenario_of(number) or self.scenario
 
 
 class CallBook:
@@ -47,8 +43,8 @@ class CallBook:
 
     Args:
         clock: Seconds since the epoch.
-        script: What becomes of calls.
-        dial_delay: Seconds after which a registered call is dialed, `None` for never.
+        script: The scenario of each call.
+        durations: How long its stages take if the scenario does not say.
         concurrency_limit: How many created calls may be ringing or ongoing at once.
         refuse_over_limit: Whether one more is refused, or accepted to fail.
     """
@@ -58,7 +54,7 @@ class CallBook:
         *,
         clock: Clock,
         script: Script,
-        dial_delay: float | None,
+        durations: Durations,
         concurrency_limit: int,
         refuse_over_limit: bool,
     ) -> None:
@@ -67,7 +63,7 @@ class CallBook:
         self.calls: dict[str, SimulatedCall] = {}
         self.timeline = Timeline(self.calls)
         self._script = script
-        self._dial_delay = dial_delay
+        self._durations = durations
         self._refuse_over_limit = refuse_over_limit
         # Ids of the calls not yet seen to be over, so that counting them does not go through all.
         self._open: dict[str, None] = {}
@@ -90,8 +86,9 @@ class CallBook:
     def register(self, request: Mapping[str, Any]) -> SimulatedCall:
         """Enter a call that somebody else will dial."""
         now = self.clock()
-        dialed_at = None if self._dial_delay is None else now + self._dial_delay
-        scenario = self._script.scenario_for(request.get("to_number", ""))
+        delay = self._durations.dial_delay
+        dialed_at = None if delay is None else now + delay
+        scenario = self._script.next_for(request.get("to_number", ""))
         return self._enter("register-phone-call", request, scenario, now, dialed_at)
 
     def create(self, request: Mapping[str, Any]) -> SimulatedCall | None:
@@ -105,7 +102,7 @@ class CallBook:
         known = self.calls.get(self._keys.get(key, "")) if key else None
         if known is not None and now - known.created_at < IDEMPOTENCY_SECONDS:
             return self._change(known, creates=known.creates + 1)
-        scenario = self._script.scenario_for(request["to_number"])
+        scenario = self._script.next_for(request["to_number"])
         if self._is_full(now):
             if self._refuse_over_limit:
                 return None
@@ -114,10 +111,6 @@ class CallBook:
         if key:
             self._keys[key] = call.call_id
         return call
-
-    def play(self, number: str, *scenarios: Scenario) -> None:
-        """Choose what the next calls to a number play; the last scenario goes for all that follow."""
-        self._script.numbers[number] = deque(scenarios)
 
     def dial(self, call_id: str) -> SimulatedCall:
         """Dial a registered call.
@@ -178,15 +171,15 @@ class CallBook:
         now: float,
         dialed_at: float | None,
     ) -> SimulatedCall:
-        script = self._script
+        defaults = self._durations
         call = SimulatedCall(
             call_id=f"call_{uuid.uuid4().hex[:27]}",
             endpoint=endpoint,
             request=request,
             scenario=scenario,
-            ring_seconds=_first(scenario.ring_seconds, script.ring_seconds),
-            talk_seconds=_first(scenario.talk_seconds, script.talk_seconds),
-            analysis_delay=_first(scenario.analysis_delay, script.analysis_delay),
+            ring_seconds=_first(scenario.ring_seconds, defaults.ring),
+            talk_seconds=_first(scenario.talk_seconds, defaults.talk),
+            analysis_delay=_first(scenario.analysis_delay, defaults.analysis_delay),
             created_at=now,
             dialed_at=dialed_at,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -38,8 +39,8 @@ class RealClock:
     """Run from the present, `speed` times as fast as time itself."""
 
     def __init__(self, speed: float = 1.0) -> None:
-        if speed <= 0:
-            raise ValueError("The speed of a clock is greater than 0.")
+        if not 0 < speed < math.inf:
+            raise ValueError("The speed of a clock is a finite number greater than 0.")
         self._speed = speed
         self._epoch = time.time()
         # Monotonic, because a correction of the machine's clock must not undo the end of a call.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from fnmatch import fnmatchcase
@@ -13,6 +15,7 @@ from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.service import ENDPOINTS, endpoint_of
 
 _REDIRECTS = range(300, 400)
+_STATUSES = range(200, 600)
 
 Damage = Literal["drop", "reset", "truncate", "empty"]
 
@@ -54,8 +57,24 @@ class Fault:
         names = [endpoint.name for endpoint in ENDPOINTS]
         if self.endpoint not in names and not {"*", "/"} & set(self.endpoint):
             raise ValueError(f"No endpoint is called {self.endpoint!r}; there are {', '.join(names)}.")
+        for wrong in self._mistakes():
+            raise ValueError(wrong)
+
+    def _mistakes(self) -> Iterator[str]:
+        if isinstance(self.answer, str) and self.answer not in get_args(Damage):
+            yield f"An answer is an HTTP status or one of {', '.join(get_args(Damage))}, not {self.answer!r}."
+        if isinstance(self.answer, int) and self.answer not in _STATUSES:
+            yield f"{self.answer} is not an HTTP status: these are 200 to 599."
+        if not 0 <= self.delay < math.inf:
+            yield f"A delay is 0 seconds or more, not {self.delay:g}."
         if self.answer is None and not self.delay:
-            raise ValueError("A fault without an answer or a delay does nothing.")
+            yield "A fault without an answer or a delay does nothing."
+        if self.times is not None and self.times < 1:
+            yield f"A fault that is met {self.times} times does nothing: times is 1 or more."
+        if self.skip < 0:
+            yield f"skip is 0 or more, not {self.skip}."
+        if not isinstance(self.answer, int) and (self.html or self.message or self.retry_after is not None):
+            yield "html, message and retry-after belong to an answer with an HTTP status."
 
     @property
     def name(self) -> str:
@@ -156,4 +175,6 @@ def parse_fault(text: str) -> Fault:
             options[name] = value
         else:
             raise ValueError(f"{word!r} is not part of a fault.")
+    if "as_date" in options and "retry_after" not in options:
+        raise ValueError("as-date says how to write retry-after, which is missing.")
     return Fault(endpoint=endpoint, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal
 
@@ -237,5 +238,7 @@ def scenario_named(plays: str | Scenario) -> Scenario:
     if isinstance(plays, Scenario):
         return plays
     if plays not in SCENARIOS:
-        raise ValueError(f"No scenario is called {plays!r}; there are {', '.join(SCENARIOS)}.")
+        close = get_close_matches(str(plays), SCENARIOS, n=3)
+        hint = f"Did you mean {' or '.join(close)}?" if close else f"There are {', '.join(SCENARIOS)}."
+        raise ValueError(f"No scenario is called {plays!r}. {hint}")
     return SCENARIOS[plays]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
 
 _DAY = 86_400.0
+_NEWEST_SECONDS_AGO = 7200.0
 _AREAS = ("202", "212", "312", "415", "512", "617")
 _OWN_NUMBER = "+12025550199"
 _AGENTS = ("agent_reminders", "agent_reminders", "agent_surveys", "agent_reception")
@@ -44,9 +46,16 @@ def seeded(count: int, *, days: float, now: float) -> Iterator[SimulatedCall]:
         count: How many.
         days: How far they reach back.
         now: Seconds since the epoch; the last ones are over and analyzed by then.
+
+    Raises:
+        ValueError: The count is negative, or the days hold no time before the last calls.
     """
+    if count < 0:
+        raise ValueError(f"There cannot be {count} calls of the past.")
+    if not _NEWEST_SECONDS_AGO < days * _DAY < math.inf:
+        raise ValueError(f"Calls of the past are 2 hours old or older, so they cannot go back {days:g} days.")
     chance = random.Random(count)  # noqa: S311 (not for secrets: for the same calls each time)
-    last = now - 7200
+    last = now - _NEWEST_SECONDS_AGO
     first = now - days * _DAY
     moments: list[float] = []
     while len(moments) < count:

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from airflow_provider_retell.simulator import answers, filters, recordings, schemas
+from airflow_provider_retell.simulator import answers, filters, numbers, recordings, schemas
 from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.book import CallBook
 from airflow_provider_retell.simulator.schemas import Schema
 from airflow_provider_retell.simulator.timeline import Position, walk
-
-_E164 = re.compile(r"\+[1-9]\d{1,14}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +116,7 @@ class Service:
     def _create(self, _: str, body: dict[str, Any]) -> Reply:
         checked = ["to_number"] if body.get("ignore_e164_validation") else ["from_number", "to_number"]
         for name in checked:
-            if not _E164.fullmatch(body[name]):
+            if not numbers.is_e164(body[name]):
                 return answers.error(400, f"{name} must be in E.164 format.")
         if body.get("honor_internal_dnc") and self._book.do_not_call(body["to_number"]):
             return answers.error(400, "The contact for to_number is marked do_not_call.")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import RLock
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import httpx
 
 from airflow_provider_retell.simulator.answers import RecordedRequest, Reply, Request
-from airflow_provider_retell.simulator.book import CallBook, Script
+from airflow_provider_retell.simulator.book import CallBook, Durations
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock, RealClock
 from airflow_provider_retell.simulator.faults import Fault, FaultPlan
-from airflow_provider_retell.simulator.scenarios import Scenario, scenario_named
+from airflow_provider_retell.simulator.script import Play, Script
 from airflow_provider_retell.simulator.server import Patience, serving
 from airflow_provider_retell.simulator.service import Service, endpoint_of
+
+OverLimit: TypeAlias = Literal["429", "call"]
 
 
 class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -32,7 +33,8 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         clock: Seconds since the epoch; a `RealClock` by default.
         api_key: The key that requests must carry.
         scenario: What numbers play that neither `numbers` nor the table of scenarios mentions.
-        numbers: What given numbers play: a scenario or the name of one.
+        numbers: What calls to given numbers (in E.164 form) play: a scenario or the name of one, or several in
+            turn, of which the last applies to all further calls.
         auto_dial: Whether registered calls are dialed, as the user's telephony would.
         dial_delay: Seconds from the registration of a call to its dialing.
         ring_seconds: From dialing to connection, or to failure.
@@ -51,8 +53,8 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         *,
         clock: Clock | None = None,
         api_key: str = "key_simulator",
-        scenario: str | Scenario = "agent_hangup",
-        numbers: Mapping[str, str | Scenario] | None = None,
+        scenario: Play = "agent_hangup",
+        numbers: Mapping[str, Play | Sequence[Play]] | None = None,
         auto_dial: bool = True,
         dial_delay: float = 1.0,
         ring_seconds: float = 4.0,
@@ -60,21 +62,33 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         analysis_delay: float = 3.0,
         list_registered: bool = False,
         concurrency_limit: int = 20,
-        over_limit: Literal["429", "call"] = "429",
+        over_limit: OverLimit = "429",
         recording_link_seconds: float | None = None,
     ) -> None:
+        _check_not_negative(
+            dial_delay=dial_delay,
+            ring_seconds=ring_seconds,
+            talk_seconds=talk_seconds,
+            analysis_delay=analysis_delay,
+            concurrency_limit=concurrency_limit,
+            recording_link_seconds=recording_link_seconds,
+        )
+        if over_limit not in get_args(OverLimit):
+            raise ValueError(f"over_limit is '429' or 'call', not {over_limit!r}.")
+        if not api_key:
+            raise ValueError("api_key is empty: then no request could carry it.")
         self.clock = clock or RealClock()
         self.api_key = api_key
+        self._script = Script(default=scenario, plays=numbers or {})
         self._book = CallBook(
             clock=self.clock,
-            script=Script(
-                scenario=scenario_named(scenario),
-                numbers={number: deque([scenario_named(plays)]) for number, plays in (numbers or {}).items()},
-                ring_seconds=ring_seconds,
-                talk_seconds=talk_seconds,
+            script=self._script,
+            durations=Durations(
+                dial_delay=dial_delay if auto_dial else None,
+                ring=ring_seconds,
+                talk=talk_seconds,
                 analysis_delay=analysis_delay,
             ),
-            dial_delay=dial_delay if auto_dial else None,
             concurrency_limit=concurrency_limit,
             refuse_over_limit=over_limit == "429",
         )
@@ -114,16 +128,15 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         with self._lock:
             return self._book.calls[call_id].full(self.clock())
 
-    def play(self, number: str, *scenarios: str | Scenario) -> None:
-        """Choose what calls to a number play from now on: one scenario after the other, then the last for ever.
+    def play(self, number: str, *scenarios: Play) -> None:
+        """Set what the next calls to a number play, in turn; the last scenario applies to all further calls.
 
         Raises:
-            ValueError: No scenario is called that, or none is given.
+            ValueError: The number is not in E.164 form (`+12025550177`), a scenario has an unknown name, or there
+                is none.
         """
-        if not scenarios:
-            raise ValueError(f"What does {number} play? At least one scenario is needed.")
         with self._lock:
-            self._book.play(number, *map(scenario_named, scenarios))
+            self._script.play(number, scenarios)
 
     def dial(self, call_id: str) -> None:
         """Dial a registered call now, as the user's telephony would.
@@ -141,6 +154,9 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         Args:
             count: How many.
             days: How far they reach back from now. The last ones began two hours ago.
+
+        Raises:
+            ValueError: The count is negative, or the days are too few for calls that began two hours ago.
         """
         with self._lock:
             self._book.seed(count, days=days)
@@ -239,6 +255,12 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
                 return httpx.Response(reply.status, headers=reply.headers, stream=_HalfStream(reply.body))
             case None:
                 return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+
+
+def _check_not_negative(**options: float | None) -> None:
+    for name, value in options.items():
+        if value is not None and not value >= 0:  # which NaN is not either
+            raise ValueError(f"{name} is {value}: it cannot be less than 0.")
 
 
 class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
