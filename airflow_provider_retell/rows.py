@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, Required, TypeAlias, TypedDict, cast
+from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict, cast
 
 from airflow_provider_retell.errors import RetellInputError
-
-if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.outcomes import Outcome
 
 TRANSCRIPT_FIELDS: Final = frozenset(
     {
@@ -149,7 +147,7 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the fields of an ``include``, else raise ``RetellInputError`` with those allowed."""
     given = (include,) if isinstance(include, str) else tuple(include or ())
     for field in given:
-        if field not in _LEFT_OUT and field not in _fields_of_a_call():
+        if field not in Row.__annotations__:
             raise RetellInputError(
                 f"include takes fields of a call that a row leaves out "
                 f"({', '.join(sorted(_LEFT_OUT))}), not {field!r}."
@@ -157,14 +155,18 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     return given
 
 
-def _fields_of_a_call() -> Iterable[str]:
-    # Here, not above: a DAG that is parsed needs no model, and naming a field that no row leaves out is rare.
-    from airflow_provider_retell.api.models import Call  # noqa: PLC0415
+class ReadCall(Protocol):
+    """What a row is made of: the model ``Call``, which the rows need not know."""
 
-    return Call.model_fields
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call went, None while it is not over."""
+
+    def json_dict(self) -> dict[str, Any]:
+        """Return the call as Retell sent it."""
 
 
-def row(call: Call, include: Iterable[str] = ()) -> Row:
+def row(call: ReadCall, include: Iterable[str] = ()) -> Row:
     """Return a call as a JSON-able dict: Retell's fields, plus ``outcome``, less the heavy ones.
 
     Args:
