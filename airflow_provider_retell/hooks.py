@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from airflow.providers.common.compat.sdk import BaseHook, Connection, conf
+from airflow.providers.common.compat.sdk import BaseHook, Connection
 
 from airflow_provider_retell._kwargs import CallFilters
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.flows import Flow, read_calls
+from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.settings import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
@@ -22,10 +22,10 @@ from airflow_provider_retell.api.settings import (
     ConnectionSettings,
     SettingsError,
 )
+from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_fields
 from airflow_provider_retell.provider.key_check import check_key
-from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.provider.version_compat import aget_connection
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class RetellHook(BaseHook):
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
             settings = self._settings(self.get_connection(self.retell_conn_id))
-            self._client = RetellClient(settings, connections=read_options().connections)
+            self._client = RetellClient(settings)
             weakref.finalize(self, self._client.close)
         return self._client
 
@@ -255,12 +255,4 @@ class RetellHook(BaseHook):
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
     from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
 
-    return AsyncRetellClient(settings, connections=read_options().connections)
-
-
-def read_options() -> Options:
-    """Return what Airflow's configuration says in ``[retell]``."""
-    try:
-        return Options.read(conf.get)
-    except ValueError as error:
-        raise RetellInputError(f"{error} Nothing was sent.") from None
+    return AsyncRetellClient(settings)

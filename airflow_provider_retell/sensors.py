@@ -23,9 +23,10 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.task_wait import TRIGGER_FAILED, TaskWait, longest_wait, outlasted, seconds
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, check_wait_for
 from airflow_provider_retell.errors import RetellInputError, shown
-from airflow_provider_retell.hooks import RetellHook, read_options
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -12,6 +13,8 @@ from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, Watch
 from airflow_provider_retell.errors import RetellError, RetellResponseError, may_pass
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
 from airflow_provider_retell.provider.version_compat import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 
@@ -106,7 +109,7 @@ class RetellCallTrigger(BaseTrigger):
     async def _wait(self, watch: Watch) -> Wake:
         trouble, unreadable = "", 0
         due = self._clock.now()
-        async with shared_poller(self.retell_conn_id, self._clock) as poller:
+        async with self._poller() as poller:
             while True:
                 try:
                     reading = await poller.read(watch.waiting, due=due)
@@ -128,6 +131,10 @@ class RetellCallTrigger(BaseTrigger):
                 if now >= self.deadline:
                     return Wake.TIMEOUT
                 due = min(now + self.poll_interval, self.deadline)
+
+    def _poller(self) -> AbstractAsyncContextManager[Poller]:
+        look_up = RetellHook(self.retell_conn_id).aget_settings
+        return shared_poller(self.retell_conn_id, look_up, clock=self._clock)
 
     async def on_kill(self) -> None:
         """Hang up, if wanted, when somebody kills the task while it is deferred.
@@ -152,7 +159,7 @@ class RetellCallTrigger(BaseTrigger):
             )
         if still_deferred is not False:
             return
-        async with shared_poller(self.retell_conn_id, self._clock) as poller:
+        async with self._poller() as poller:
             for call_id in self.call_ids:
                 try:
                     became = await astop_until_over(

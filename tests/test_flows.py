@@ -13,8 +13,9 @@ from blockbuster import blockbuster_ctx
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
-from airflow_provider_retell.api.flows import Flow, StopResult, Sweeps, read_calls, stop
+from airflow_provider_retell.api.flows import Flow, StopResult, stop
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.sweeps import Sweeps, read_calls
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellInputError,

@@ -5,7 +5,7 @@ import gc
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from itertools import islice
 from typing import Any, ClassVar
@@ -16,14 +16,16 @@ from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
 from conftest import SteppingClock
 
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.flows import read_calls, stop
+from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
-from airflow_provider_retell.hooks import RetellHook, read_options
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
-from airflow_provider_retell.provider.options import Options
+from airflow_provider_retell.provider.options import Options, read_options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.simulator import filters as list_filters
 
@@ -404,6 +406,11 @@ def test_what_should_be_mended_is_told(
 # -- one poller for all who wait on an event loop --------------------------------------------------------------
 
 
+def join(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> AbstractAsyncContextManager[Poller]:
+    """Share the poller of a connection as a trigger does."""
+    return shared_poller(retell_conn_id, RetellHook(retell_conn_id).aget_settings, clock=clock)
+
+
 def read(shared: Poller, *call_ids: str) -> Awaitable[Any]:
     """Read calls as a trigger does, at once."""
     return shared.read(call_ids, due=0)
@@ -416,7 +423,7 @@ def test_a_hundred_users_share_one_poller_and_one_look_up(vault: type[Vault]) ->
         everybody = asyncio.Barrier(100)
 
         async def use() -> Poller:
-            async with shared_poller("retell_default") as shared:
+            async with join("retell_default") as shared:
                 await everybody.wait()
                 with suppress(RetellError):
                     await read(shared, "call_1")
@@ -435,11 +442,11 @@ def test_a_poller_stays_until_the_last_one_leaves(connect: Connect) -> None:
     """Whoever is still waiting can still ask; who comes after that begins anew."""
 
     async def main() -> None:
-        async with shared_poller("retell_default") as shared:
-            async with shared_poller("retell_default") as same:
+        async with join("retell_default") as shared:
+            async with join("retell_default") as same:
                 assert same is shared
             assert isinstance((await read(shared, "call_unknown"))["call_unknown"], RetellNotFoundError)
-        async with shared_poller("retell_default") as another:
+        async with join("retell_default") as another:
             assert another is not shared
 
     run(main)
@@ -449,11 +456,11 @@ def test_each_connection_and_each_event_loop_has_a_poller_of_its_own(connect: Co
     """Two accounts are not mixed up; the connections of a client belong to the loop that made them."""
 
     async def use() -> Poller:
-        async with shared_poller("retell_default") as shared:
+        async with join("retell_default") as shared:
             return shared
 
     async def main() -> None:
-        async with shared_poller("retell_default") as shared, shared_poller("retell_team") as team:
+        async with join("retell_default") as shared, join("retell_team") as team:
             assert team is not shared
             assert await asyncio.to_thread(asyncio.run, use()) is not shared
 
@@ -465,7 +472,7 @@ def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingC
     kept = vault.connections.pop("retell_default")
 
     async def main() -> None:
-        async with shared_poller("retell_default", clock) as shared:
+        async with join("retell_default", clock=clock) as shared:
             with pytest.raises(AirflowNotFoundException):
                 await read(shared, "call_1")
             vault.connections["retell_default"] = kept
@@ -479,7 +486,7 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
 
     async def main() -> None:
         TASK.set("first")
-        async with shared_poller("retell_default") as shared:
+        async with join("retell_default") as shared:
             with suppress(RetellError):
                 await read(shared, "call_1")
 
@@ -493,16 +500,14 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
 def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is what Airflow's configuration says, and its default if it says nothing."""
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
-    assert read_options() == Options(shortest_poll_interval=0.5, ids_per_request=1000, connections=20)
+    assert read_options() == Options(shortest_poll_interval=0.5)
     monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "2.5")
-    monkeypatch.setenv("AIRFLOW__RETELL__IDS_PER_REQUEST", "100")
-    monkeypatch.setenv("AIRFLOW__RETELL__CONNECTIONS", "4")
-    assert read_options() == Options(shortest_poll_interval=2.5, ids_per_request=100, connections=4)
+    assert read_options() == Options(shortest_poll_interval=2.5)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SHORTEST_POLL_INTERVAL", "0"), ("SHORTEST_POLL_INTERVAL", "soon"), ("CONNECTIONS", "1.5")],
+    [("SHORTEST_POLL_INTERVAL", "0"), ("SHORTEST_POLL_INTERVAL", "soon"), ("SHORTEST_POLL_INTERVAL", "nan")],
 )
 def test_an_option_that_cannot_be_used_is_explained(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -27,14 +27,9 @@ IMPORTS = {
 }
 """Which rooms a room may import, besides itself; the files of the root and ``operators`` may import every room."""
 WRONG_WAY = {
-    ("api.client", "provider.options"),
     ("calls.placing", "hooks"),
-    ("calls.stopping", "hooks"),
-    ("calls.stopping", "polling.poller"),
     ("calls.task_wait", "hooks"),
     ("calls.task_wait", "triggers"),
-    ("polling.shared", "hooks"),
-    ("rows", "api.models"),
 }
 """What still points the wrong way."""
 

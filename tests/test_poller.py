@@ -215,13 +215,6 @@ def test_ids_go_in_parts_that_retell_takes(
     assert lists.asked_for == requests
 
 
-def test_an_option_bounds_the_ids_of_one_request(account: Account, clock: SteppingClock) -> None:
-    """``ids_per_request`` of Airflow's configuration holds."""
-    account.transport = lists = Lists(items=[{"call_id": f"call_{n}"} for n in range(25)])
-    poll(account, clock, reader(*(f"call_{n}" for n in range(25))), Options(ids_per_request=10))
-    assert lists.asked_for == [10, 10, 5]
-
-
 # -- when -------------------------------------------------------------------------------------------------------
 
 

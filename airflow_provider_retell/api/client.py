@@ -30,11 +30,13 @@ from airflow_provider_retell.errors import (
     RetellInputError,
     RetellResponseError,
 )
-from airflow_provider_retell.provider.options import Options
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MAX_CONNECTIONS: Final = 20
+"""Network connections that one client keeps open at most; a request beyond them waits for one."""
 
 _LONG_ANSWER: Final = 64_000
 """Bytes from which on an answer is read in a thread of its own."""
@@ -57,7 +59,6 @@ class RetellClient:
 
     Args:
         settings: Where to, with which key, and how patiently.
-        connections: Maximum number of network connections.
         transport: What carries the requests; a simulator in tests.
         sleep: What waits between two attempts, seconds.
     """
@@ -66,15 +67,13 @@ class RetellClient:
         self,
         settings: ConnectionSettings,
         *,
-        connections: int = Options.connections,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], Any] = time.sleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.Client(**_http_options(settings, connections), transport=transport)
+        self._http = httpx.Client(**_http_options(settings), transport=transport)
         self._transport = transport
-        self._connections = connections
         self._followed: httpx.Client | None = None
         self._one_at_a_time = threading.Lock()
 
@@ -89,7 +88,7 @@ class RetellClient:
         # A link is a secret: no line of httpx's about one gets into the log, wherever it redirects to.
         hooks = {"request": [lambda request: _QUIET_HOSTS.add(request.url.netloc)]}
         options = {
-            **_http_options(self.settings, self._connections),
+            **_http_options(self.settings),
             "headers": {},
             "follow_redirects": True,
             "event_hooks": hooks,
@@ -191,13 +190,12 @@ class AsyncRetellClient:
         self,
         settings: ConnectionSettings,
         *,
-        connections: int = Options.connections,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**_http_options(settings, connections), transport=transport)
+        self._http = httpx.AsyncClient(**_http_options(settings), transport=transport)
 
     async def send(self, endpoint: Request[T]) -> T:
         """Send one request, again where that is harmless, and return its answer."""
@@ -262,7 +260,7 @@ class AsyncRetellClient:
         await self.aclose()
 
 
-def _http_options(settings: ConnectionSettings, connections: int) -> dict[str, Any]:
+def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
     try:
         _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
     except httpx.InvalidURL as error:
@@ -278,7 +276,7 @@ def _http_options(settings: ConnectionSettings, connections: int) -> dict[str, A
         },
         # Whoever waits for a free connection is not waiting for Retell.
         "timeout": httpx.Timeout(settings.timeout, pool=None),
-        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
         "follow_redirects": False,
         # A proxy of the environment is for the internet: a simulator on this machine is not behind it.
         "trust_env": not settings.base_url.lower().startswith("http://"),

@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from airflow_provider_retell._clock import Clock
-from airflow_provider_retell.api.flows import StopResult, stop
+from airflow_provider_retell.api.flows import AsyncFlowRunner, FlowRunner, StopResult, stop
 from airflow_provider_retell.errors import RetellError, may_pass
-from airflow_provider_retell.hooks import RetellHook
-
-if TYPE_CHECKING:
-    from airflow_provider_retell.polling.poller import Poller
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +20,7 @@ STOP_INTERVAL: Final = 5.0
 """Seconds between two attempts to stop a call."""
 
 
-def stop_until_over(hook: RetellHook, call_id: str, *, leave_registered: bool, clock: Clock) -> StopResult:
+def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool, clock: Clock) -> StopResult:
     """Stop a call, again and again while it rings or Retell is in trouble; return what became of it.
 
     Raises:
@@ -33,18 +29,20 @@ def stop_until_over(hook: RetellHook, call_id: str, *, leave_registered: bool, c
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
         with _retrying(call_id, give_up_at, clock):
-            became = hook.run(stop(call_id, leave_registered=leave_registered))
+            became = runner.run(stop(call_id, leave_registered=leave_registered))
             if not became.live or clock.now() >= give_up_at:
                 return became
         clock.sleep(STOP_INTERVAL)
 
 
-async def astop_until_over(poller: Poller, call_id: str, *, leave_registered: bool, clock: Clock) -> StopResult:
+async def astop_until_over(
+    runner: AsyncFlowRunner, call_id: str, *, leave_registered: bool, clock: Clock
+) -> StopResult:
     """Do the same without blocking the event loop."""
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
         with _retrying(call_id, give_up_at, clock):
-            became = await poller.run(stop(call_id, leave_registered=leave_registered))
+            became = await runner.run(stop(call_id, leave_registered=leave_registered))
             if not became.live or clock.now() >= give_up_at:
                 return became
         await clock.asleep(STOP_INTERVAL)

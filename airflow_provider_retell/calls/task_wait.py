@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.concurrency import read_details
-from airflow_provider_retell.api.flows import Sweeps
+from airflow_provider_retell.api.sweeps import Sweeps
 from airflow_provider_retell.calls.watch import Goal, Wake, Watch
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -25,8 +25,9 @@ from airflow_provider_retell.errors import (
     mask_numbers,
     may_pass,
 )
-from airflow_provider_retell.hooks import RetellHook, read_options
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ class TaskWait:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.call_ids, self.goal, since=self.since)
-        options = read_options()
-        self._sweeps = Sweeps(ids_per_request=options.ids_per_request)
-        self._shortest_pause = options.shortest_poll_interval
+        self._sweeps = Sweeps()
+        self._shortest_pause = read_options().shortest_poll_interval
 
     def poll(self) -> bool:
         """Read the calls still waited for; say whether all have reached the goal.

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.client import AsyncRetellClient
-from airflow_provider_retell.api.flows import Flow, Reading, Sweeps
+from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.sweeps import Reading, Sweeps
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
@@ -76,7 +77,7 @@ class Poller:
 
     Args:
         connect: Looks up the connection.
-        options: How often, and how many calls in one request.
+        options: How often.
         clock: What time it is.
         client: Makes the client of a connection.
     """
@@ -92,7 +93,7 @@ class Poller:
         self._options = options or Options()
         self._clock = clock
         self._client = RefreshingClient(connect, client or AsyncRetellClient, clock)
-        self._sweeps = Sweeps(ids_per_request=self._options.ids_per_request)
+        self._sweeps = Sweeps()
         self._asks: dict[_Ask, None] = {}
         self._rounds: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()

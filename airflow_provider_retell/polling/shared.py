@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
-import airflow.providers.common.compat.connection  # noqa: F401 (versions.aget_connection imports it on the loop)
+import airflow.providers.common.compat.connection  # noqa: F401 (aget_connection would import it on the loop)
 
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.api.client import AsyncRetellClient
-from airflow_provider_retell.hooks import RetellHook, read_options
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.polling.poller import Poller
+from airflow_provider_retell.provider.options import read_options
 
 
 @dataclass
@@ -27,17 +26,24 @@ _shared: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]
 
 
 @asynccontextmanager
-async def shared_poller(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> AsyncIterator[Poller]:
-    """Share one poller, one client and one look-up of the connection among all who wait on this loop.
+async def shared_poller(
+    retell_conn_id: str,
+    look_up: Callable[[], Awaitable[ConnectionSettings]],
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncIterator[Poller]:
+    """Share one poller, one client and one look-up of a connection among all who wait on this event loop.
 
-    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last one to leave closes it.
+    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last user closes it.
+
+    Args:
+        retell_conn_id: The connection.
+        look_up: Looks the connection up; of several users, the first one's is used.
+        clock: What time it is.
     """
     pollers = _shared.setdefault(asyncio.get_running_loop(), {})
     if retell_conn_id not in pollers:
-        options = read_options()
-        client = partial(AsyncRetellClient, connections=options.connections)
-        look_up = RetellHook(retell_conn_id).aget_settings
-        pollers[retell_conn_id] = _Shared(Poller(look_up, client=client, options=options, clock=clock))
+        pollers[retell_conn_id] = _Shared(Poller(look_up, options=read_options(), clock=clock))
     shared = pollers[retell_conn_id]
     shared.users += 1
     try:

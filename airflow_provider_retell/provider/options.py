@@ -1,4 +1,4 @@
-"""What Airflow's configuration says of this package: the section ``[retell]``. Imports nothing of Airflow."""
+"""The options in the section ``[retell]`` of Airflow's configuration. Loading it imports nothing of Airflow."""
 
 from __future__ import annotations
 
@@ -10,24 +10,11 @@ from airflow_provider_retell.api.settings import NumericSetting
 
 SECTION: Final = "retell"
 
-
 OPTIONS: Final[Mapping[str, NumericSetting]] = {
     "shortest_poll_interval": NumericSetting(
         default=0.5,
         minimum=0.01,
         help="Minimum seconds between two polls, whatever a task asks for.",
-    ),
-    "ids_per_request": NumericSetting(
-        default=1000,
-        minimum=1,
-        whole=True,
-        help="Maximum number of calls in one list-calls request. Retell lists up to 1000.",
-    ),
-    "connections": NumericSetting(
-        default=20,
-        minimum=1,
-        whole=True,
-        help="Maximum number of network connections to Retell, per process and Airflow connection.",
     ),
 }
 """The options by name."""
@@ -39,29 +26,37 @@ class Options:
 
     Attributes:
         shortest_poll_interval: Minimum seconds between two polls.
-        ids_per_request: Maximum number of calls in one list-calls request.
-        connections: Maximum number of network connections, per process and Airflow connection.
     """
 
     shortest_poll_interval: float = OPTIONS["shortest_poll_interval"].default
-    ids_per_request: int = int(OPTIONS["ids_per_request"].default)
-    connections: int = int(OPTIONS["connections"].default)
 
     @classmethod
     def read(cls, get: Callable[..., Any]) -> Self:
         """Return the options, asking ``get(section, name, fallback=...)`` for each.
 
         Raises:
-            ValueError: One holds something that cannot be used.
+            ValueError: An option holds a value that cannot be used.
         """
-        values = {
-            name: _read(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()
-        }
         return cls(
-            shortest_poll_interval=values["shortest_poll_interval"],
-            ids_per_request=min(int(values["ids_per_request"]), int(OPTIONS["ids_per_request"].default)),
-            connections=int(values["connections"]),
+            **{name: _read(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()}
         )
+
+
+def read_options() -> Options:
+    """Return the options of this process, from Airflow's configuration.
+
+    Raises:
+        RetellInputError: An option holds a value that cannot be used.
+    """
+    # Here, not above: Airflow reads the provider's metadata, which needs OPTIONS, while it is being imported.
+    from airflow.providers.common.compat.sdk import conf  # noqa: PLC0415
+
+    from airflow_provider_retell.errors import RetellInputError  # noqa: PLC0415 (which imports Airflow)
+
+    try:
+        return Options.read(conf.get)
+    except ValueError as error:
+        raise RetellInputError(f"{error} Nothing was sent.") from None
 
 
 def _read(name: str, given: Any) -> float:
