@@ -21,7 +21,6 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellError,
-    RetellInputError,
     mask_numbers,
     may_pass,
 )
@@ -264,13 +263,3 @@ def longest_wait(task: BaseOperator, timeout: float) -> float:
     """Return the seconds that a task may wait: Airflow enforces no ``execution_timeout`` once it is deferred."""
     limit = task.execution_timeout
     return min(timeout, limit.total_seconds()) if limit else timeout
-
-
-def seconds(argument: str, value: float | timedelta) -> float:
-    """Return a duration in seconds, else raise ``RetellInputError``."""
-    given = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
-        raise RetellInputError(
-            f"{argument} must be a non-negative number of seconds or a timedelta, not {value!r}."
-        )
-    return float(given)
