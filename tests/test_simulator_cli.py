@@ -4,10 +4,14 @@ import json
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -34,20 +38,29 @@ def _register(simulator: Simulator) -> Any:
     return simulator.calls[call_id]
 
 
-def _program(*options: str) -> subprocess.Popen[str]:
+@contextmanager
+def _program(*options: str) -> Iterator[Any]:
     command = [sys.executable, "-m", "airflow_provider_retell.simulator", *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:  # noqa: S603 - ours
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def _connection(line: str) -> Any:
+    (exported,) = shlex.split(line)[1:]
+    name, _, value = exported.partition("=")
+    assert name == "AIRFLOW_CONN_RETELL_DEFAULT"
+    return json.loads(value)
 
 
 def test_program_serves_until_it_is_told_to_end() -> None:
     """The program prints the connection, answers, tells of calls without whole numbers, and ends on SIGTERM."""
     with _program("--port", "0", "--speed", "10000") as program:
-        assert program.stdout
-        assert program.stderr
-        (exported,) = shlex.split(program.stdout.readline())[1:]
-        name, _, value = exported.partition("=")
-        connection = json.loads(value)
-        assert (name, connection["conn_type"]) == ("AIRFLOW_CONN_RETELL_DEFAULT", "retell")
+        connection = _connection(program.stdout.readline())
+        assert connection.keys() == {"conn_type", "host", "password"}
+        assert connection["conn_type"] == "retell"
         answer = httpx.post(
             f"{connection['host']}/v2/create-phone-call",
             json={"from_number": "+12025550199", "to_number": ANSWERED},
@@ -62,21 +75,65 @@ def test_program_serves_until_it_is_told_to_end() -> None:
 
 
 def test_quiet_program_ends_on_interrupt_and_says_so_when_the_port_is_taken() -> None:
-    """With `--quiet` only the connection is printed; a port in use is an error in one line."""
+    """With `--quiet` only the connection is printed; a port in use is an error that says what to do."""
     with _program("--port", "0", "--quiet") as program:
-        assert program.stdout
         line = program.stdout.readline()
         found = re.search(r"http://127.0.0.1:(\d+)", line)
         assert found
         headers = {"Authorization": "Bearer key_simulator"}
         httpx.post(f"{found[0]}/v2/register-phone-call", json={"agent_id": "a"}, headers=headers)
         with _program("--port", found[1]) as second:
-            assert second.stderr
-            assert second.stderr.read() == f"Cannot serve on port {found[1]}: Address already in use.\n"
+            assert second.stderr.read() == (
+                f"Cannot listen on 127.0.0.1, port {found[1]}: Address already in use. Choose another port with "
+                "--port, or let --port 0 take a free one.\n"
+            )
             assert second.wait(10) == 1
         program.send_signal(signal.SIGINT)
         assert program.stdout.read() == ""
         assert program.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--host", "0.0.0.0"], socket.gethostname()),  # noqa: S104 - as users do
+        (["--host", "0.0.0.0", "--advertise", "retell"], "retell"),  # noqa: S104
+        (["--advertise", "host.docker.internal"], "host.docker.internal"),
+    ],
+)
+def test_connection_for_another_machine(options: list[str], name: str) -> None:
+    """Its host is a name that others know, and it says that a simulator is there; all addresses are answered."""
+    with _program("--port", "0", *options) as program:
+        connection = _connection(program.stdout.readline())
+        url = urlsplit(connection["host"])
+        assert (url.hostname, connection["extra"]) == (name, {"simulator": True})
+        assert httpx.get(f"http://127.0.0.1:{url.port}/").json()["simulator"] == "airflow-provider-retell"
+
+
+def _has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as tried:
+        try:
+            tried.bind(("::1", 0))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+def test_connection_for_this_machine_by_ipv6() -> None:
+    """An IPv6 address stands in brackets; of the loopback address nothing more need be said."""
+    with _program("--port", "0", "--host", "::1") as program:
+        connection = _connection(program.stdout.readline())
+        assert connection["host"].startswith("http://[::1]:")
+        assert "extra" not in connection
+        assert httpx.get(connection["host"]).status_code == 200
+
+
+def test_address_that_cannot_be_listened_on() -> None:
+    """An address of another machine is an error in one line, without advice about ports."""
+    with _program("--port", "0", "--host", "192.0.2.1") as program:
+        assert program.stderr.read() == ("Cannot listen on 192.0.2.1, port 0: Cannot assign requested address.\n")
+        assert program.wait(10) == 1
 
 
 def test_defaults_are_those_of_the_simulator() -> None:
@@ -144,7 +201,7 @@ def test_options_reach_the_simulator() -> None:
         (("--ring-seconds", "nan"), "ring_seconds is nan: it cannot be less than 0"),
         (("--concurrency-limit", "-1"), "concurrency_limit is -1: it cannot be less than 0"),
         (("--api-key", ""), "api_key is empty"),
-        (("--seed", "-1"), "There cannot be -1 calls of the past"),
+        (("--seed", "-1"), "The number of past calls is -1: it cannot be less than 0"),
         (("--seed", "1", "--seed-days", "0.08"), "2 hours old or older, so they cannot go back 0.08 days"),
         (("--seed", "1", "--seed-days", "inf"), "cannot go back inf days"),
         (("--speed", "nan"), "greater than 0"),

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from airflow_provider_retell.simulator import SCENARIOS, Fault, Scenario, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
@@ -50,6 +55,37 @@ def test_documented_faults_can_be_had() -> None:
     faults = re.findall(r"^\| `([a-z*-]+:[^`]+)` \|", DOCS, flags=re.MULTILINE)
     assert len(faults) == 11
     parse([word for fault in faults for word in ("--fault", fault)])
+
+
+def test_compose_file_fits_the_program() -> None:
+    """The compose file in docs/simulator.md starts the simulator, knows when it is up, and Airflow where it is."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL)
+    services = yaml.safe_load(block)["services"]
+    retell, airflow = services["retell"], services["airflow"]
+    python, *command = retell["command"].split()
+    check, checker, *check_up = retell["healthcheck"]["test"]
+    assert (python, check, checker) == ("python", "CMD", "python")
+    with subprocess.Popen([sys.executable, *command, "--port", "0"], stdout=subprocess.PIPE, text=True) as program:  # noqa: S603 - ours
+        try:
+            assert program.stdout
+            printed = program.stdout.readline()
+            port = re.search(r":(\d+)\"", printed)
+            assert port
+            up = [word.replace("8787", port[1]) for word in check_up]
+            subprocess.run([sys.executable, *up], check=True)  # noqa: S603
+        finally:
+            program.kill()
+    (exported,) = shlex.split(printed)[1:]
+    connection = json.loads(exported.partition("=")[2].replace(port[1], "8787"))
+    assert json.loads(airflow["environment"]["AIRFLOW_CONN_RETELL_DEFAULT"]) == connection
+    assert connection["host"] == "http://retell:8787"
+    assert airflow["depends_on"]["retell"]["condition"] == "service_healthy"
+
+
+def test_documented_connection_is_what_is_printed() -> None:
+    """The line that docs/simulator.md shows as printed is the one that the simulator prints."""
+    shown = re.findall(r"^export AIRFLOW_CONN_RETELL_DEFAULT='(.*)'$", DOCS, flags=re.MULTILINE)
+    assert shown == [Simulator().connection("http://127.0.0.1:8787")]
 
 
 def test_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:

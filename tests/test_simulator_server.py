@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import statistics
 import threading
 import time
+from typing import Any
 
 import httpx
 import pytest
 
+from airflow_provider_retell import __version__
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 REGISTER = {"agent_id": "agent_1", "to_number": "+12025550100"}
@@ -96,6 +99,55 @@ def test_port_can_be_chosen_and_taken_again(simulator: Simulator) -> None:
         with simulator.serve(port=int(url.rpartition(":")[2])) as again:
             assert again == url
             assert client.get(f"{url}/v2/get-call/{call_id}").status_code == 200
+
+
+def test_simulator_says_that_it_is_one(simulator: Simulator) -> None:
+    """Anyone may ask a server whether it is a simulator before sending it a key; the question is recorded."""
+    with simulator.serve() as url:
+        answer = httpx.get(url)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+        assert answer.json() == {"simulator": "airflow-provider-retell", "version": __version__}
+    assert [(request.endpoint, request.status) for request in simulator.requests] == [("handshake", 200)]
+
+
+def test_the_question_can_meet_faults(simulator: Simulator) -> None:
+    """A server that does not say that it is a simulator, or does not answer, can be had."""
+    simulator.fail(Fault(endpoint="handshake", answer=404), Fault(endpoint="*", answer="drop"))
+    with httpx.Client(transport=simulator, base_url="http://retell:8787") as client:
+        assert client.get("/").status_code == 404
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get("/")
+
+
+def test_other_machines_reach_it_if_wanted(simulator: Simulator) -> None:
+    """On 0.0.0.0 every address of this machine is answered; without it only the loopback address is."""
+    with simulator.serve(host="0.0.0.0") as url:  # noqa: S104 - that is the point
+        port = httpx.URL(url).port
+        assert url == f"http://127.0.0.1:{port}"
+        assert httpx.get(f"http://127.0.0.2:{port}/").status_code == 200
+    with simulator.serve() as url, pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.2:{httpx.URL(url).port}/")
+
+
+@pytest.mark.parametrize(
+    ("url", "extra"),
+    [
+        ("http://127.0.0.1:8787", None),
+        ("http://127.8.8.8:8787", None),
+        ("http://localhost:8787", None),
+        ("http://[::1]:8787", None),
+        ("http://retell:8787", {"simulator": True}),
+        ("http://127.0.0.1.example.com:8787", {"simulator": True}),
+        ("http://10.0.0.5:8787", {"simulator": True}),
+    ],
+)
+def test_connection_says_that_a_simulator_is_there(
+    url: str, extra: dict[str, Any] | None, simulator: Simulator
+) -> None:
+    """Plain HTTP to another machine is refused unless the connection says so; to this one it needs no word."""
+    fields = json.loads(simulator.connection(url))
+    assert fields.pop("extra", None) == extra
+    assert fields == {"conn_type": "retell", "host": url, "password": simulator.api_key}
 
 
 def test_caller_that_hangs_up_is_no_error(simulator: Simulator, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
+from urllib.parse import urlsplit
 
 from airflow_provider_retell.simulator import RealClock, SimulatedCall, Simulator
 from airflow_provider_retell.simulator.faults import parse_fault
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, scenario_named
+from airflow_provider_retell.simulator.server import ALL_ADDRESSES, LOOPBACK, base_url
 from airflow_provider_retell.simulator.service import ENDPOINTS
 
 _TICK = 0.2
@@ -42,11 +46,22 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     """Read the command line into a simulator."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_retell.simulator",
-        description="Stand in for the Retell AI calls API on 127.0.0.1. No phone rings.",
+        description="Stand in for the Retell AI calls API. No phone rings.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     option = parser.add_argument
+    option(
+        "--host",
+        default=LOOPBACK,
+        help="address to listen on; 0.0.0.0 to be reached by other machines and containers (default: %(default)s)",
+    )
+    option(
+        "--advertise",
+        metavar="NAME",
+        help="name by which Airflow reaches this machine, in the connection that is printed (default: --host, or "
+        "this machine's own name if that is 0.0.0.0 or ::)",
+    )
     option("--port", type=_port, default=8787, help="0: a free one (default: %(default)s)")
     option(
         "--api-key", metavar="KEY", default="key_simulator", help="the key of each request (default: %(default)s)"
@@ -191,14 +206,23 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(simulator.serve(chosen.port))
-        except OSError as taken:
-            sys.exit(f"Cannot serve on port {chosen.port}: {taken.strerror}.")
+            url = stack.enter_context(simulator.serve(chosen.port, host=chosen.host))
+        except OSError as error:
+            sys.exit(_cannot_listen(chosen.host, chosen.port, error))
+        if name := chosen.advertise or (chosen.host in ALL_ADDRESSES and socket.gethostname()):
+            url = base_url(name, urlsplit(url).port or chosen.port)
         _say(f"export AIRFLOW_CONN_RETELL_DEFAULT={shlex.quote(simulator.connection(url))}")
         news = News(simulator)
         while not stop.wait(_TICK):
             for line in news.lines() if not chosen.quiet else ():
                 _say(line)
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    message = f"Cannot listen on {host}, port {port}: {error.strerror}."
+    if error.errno == errno.EADDRINUSE:
+        message += " Choose another port with --port, or let --port 0 take a free one."
+    return message
 
 
 def _say(line: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 MESSAGES = {
     400: "Invalid request format, please check API reference.",
@@ -21,6 +21,9 @@ MESSAGES = {
     500: "An unexpected server error occurred.",
 }
 """The messages in Retell's API description, by status."""
+
+Patience: TypeAlias = Callable[[float], bool]
+"""Wait so many seconds; return whether the caller is still there."""
 
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _HTML = {"content-type": "text/html; charset=utf-8"}

@@ -51,7 +51,7 @@ def seeded(count: int, *, days: float, now: float) -> Iterator[SimulatedCall]:
         ValueError: The count is negative, or the days hold no time before the last calls.
     """
     if count < 0:
-        raise ValueError(f"There cannot be {count} calls of the past.")
+        raise ValueError(f"The number of past calls is {count}: it cannot be less than 0.")
     if not _NEWEST_SECONDS_AGO < days * _DAY < math.inf:
         raise ValueError(f"Calls of the past are 2 hours old or older, so they cannot go back {days:g} days.")
     chance = random.Random(count)  # noqa: S311 (not for secrets: for the same calls each time)

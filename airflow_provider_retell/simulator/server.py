@@ -11,13 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any, TypeAlias
 
-from airflow_provider_retell.simulator.answers import Reply, Request, phrase
-
-Patience: TypeAlias = Callable[[float], bool]
-"""Wait so many seconds; return whether the caller is still there."""
+from airflow_provider_retell.simulator.answers import Patience, Reply, Request, phrase
 
 Handle: TypeAlias = Callable[[Request, Patience], Reply | None]
 """Answer a request; `None` when the caller has gone."""
+
+LOOPBACK = "127.0.0.1"
+ALL_ADDRESSES = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 (listening there is what a user asks for)
+"""The addresses that stand for all of this machine, with the one by which it reaches itself."""
 
 # Linger for no time at all: closing the socket then sends a reset.
 _RESET = struct.pack("ii", 1, 0)
@@ -80,8 +81,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # so that closing waits for the threads
     request_queue_size = 1024
 
-    def __init__(self, port: int, handle: Handle) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, host: str, port: int, handle: Handle) -> None:
+        (self.address_family, *_), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        super().__init__((host, port), _Handler)
         self.handle = handle
         self.stopping = Event()
         self._connections: set[socket.socket] = set()
@@ -106,18 +108,31 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RD)
 
 
+def base_url(host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 @contextmanager
-def serving(handle: Handle, port: int) -> Iterator[str]:
+def serving(handle: Handle, port: int, host: str = LOOPBACK) -> Iterator[str]:
     """Answer requests on a socket of this machine until the block ends.
 
+    Args:
+        handle: Answers one request.
+        port: 0 for a free one.
+        host: The address or name to listen on.
+
     Yields:
-        The base URL.
+        The base URL by which this machine reaches it.
+
+    Raises:
+        OSError: It cannot listen there.
     """
-    server = _Server(port, handle)
+    server = _Server(host, port, handle)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="retell-simulator")
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield base_url(ALL_ADDRESSES.get(host, host), server.server_port)
     finally:
         server.shutdown()
         thread.join()

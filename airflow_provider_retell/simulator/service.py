@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from airflow_provider_retell import __version__
 from airflow_provider_retell.simulator import answers, filters, numbers, recordings, schemas
 from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.book import CallBook
 from airflow_provider_retell.simulator.schemas import Schema
 from airflow_provider_retell.simulator.timeline import Position, walk
+
+IDENTITY = {"simulator": "airflow-provider-retell", "version": __version__}
+"""The answer to `GET /`, for which no key is needed.
+
+A client whose connection leads to another machine over plain HTTP, and says that a simulator is there, asks for
+this first. It sends its key only if `simulator` is `airflow-provider-retell`. `version` is for people.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,7 @@ def _endpoint(name: str, method: str, path: str, body: Schema | None = None) -> 
 
 
 ENDPOINTS = (
+    _endpoint("handshake", "GET", "/"),
     _endpoint("register-phone-call", "POST", "/v2/register-phone-call", schemas.REGISTER),
     _endpoint("create-phone-call", "POST", "/v2/create-phone-call", schemas.CREATE),
     _endpoint("get-call", "GET", "/v2/get-call/{call_id}"),
@@ -80,6 +89,8 @@ class Service:
         if target is None:
             return answers.error(404)
         endpoint, named = target
+        if endpoint.name == "handshake":
+            return answers.ok(IDENTITY)
         if endpoint.name == "recording":
             return recordings.respond(request.path, self._book.calls, self._book.clock())
         return self._linked(self._answer(endpoint, named, request), request)

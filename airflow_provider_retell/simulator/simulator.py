@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
 
-import httpx
-
-from airflow_provider_retell.simulator.answers import RecordedRequest, Reply, Request
+from airflow_provider_retell.simulator.answers import Patience, RecordedRequest, Reply, Request
 from airflow_provider_retell.simulator.book import CallBook, Durations
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock, RealClock
 from airflow_provider_retell.simulator.faults import Fault, FaultPlan
 from airflow_provider_retell.simulator.script import Play, Script
-from airflow_provider_retell.simulator.server import Patience, serving
+from airflow_provider_retell.simulator.server import LOOPBACK, serving
 from airflow_provider_retell.simulator.service import Service, endpoint_of
+from airflow_provider_retell.simulator.transport import Transport
 
 OverLimit: TypeAlias = Literal["429", "call"]
 
 
-class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Simulator(Transport):
     """Stand in for the Retell calls API.
 
     Hand it to a client (`httpx.Client(transport=simulator)`, `httpx.AsyncClient(transport=simulator)`) or let
@@ -180,23 +181,35 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
         with self._lock:
             self._faults.clear()
 
-    def serve(self, port: int = 0) -> AbstractContextManager[str]:
-        """Answer on 127.0.0.1 in background threads until the `with` block ends; it yields the base URL."""
-        return serving(self._handle, port)
+    def serve(self, port: int = 0, *, host: str = LOOPBACK) -> AbstractContextManager[str]:
+        """Answer in background threads until the `with` block ends; it yields the base URL.
+
+        Args:
+            port: 0 for a free one.
+            host: The address or name to listen on: `0.0.0.0` to be reached from other machines too.
+
+        Raises:
+            OSError: It cannot listen there.
+        """
+        return serving(self.respond, port, host)
 
     def connection(self, url: str) -> str:
-        """Return the Airflow connection to the simulator at that URL, for `AIRFLOW_CONN_RETELL_DEFAULT`."""
-        return json.dumps({"conn_type": "retell", "host": url, "password": self.api_key})
+        """Return the Airflow connection to the simulator at that URL, for `AIRFLOW_CONN_RETELL_DEFAULT`.
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request of a synchronous client."""
-        return self._transport(request, request.read())
+        For a URL of another machine it says that a simulator is there: plain HTTP is refused otherwise.
+        """
+        fields: dict[str, Any] = {"conn_type": "retell", "host": url, "password": self.api_key}
+        if not _is_loopback(urlsplit(url).hostname):
+            fields["extra"] = {"simulator": True}
+        return json.dumps(fields)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request of an asynchronous client."""
-        return self._transport(request, await request.aread())
+    def respond(self, request: Request, wait: Patience) -> Reply | None:
+        """Answer a request of any kind of server or client; `None` if its caller gave up during a delay.
 
-    def _handle(self, request: Request, wait: Patience) -> Reply | None:
+        Args:
+            request: The request.
+            wait: Called with the seconds that a fault delays the answer.
+        """
         with self._lock:
             fault = self._faults.strike(request)
         # Wait without the lock: one slow answer must not hold up the others.
@@ -234,45 +247,15 @@ class Simulator(httpx.BaseTransport, httpx.AsyncBaseTransport):
             self._requests.append(record)
         return reply
 
-    def _transport(self, sent: httpx.Request, body: bytes) -> httpx.Response:
-        patience = sent.extensions.get("timeout", {}).get("read")
-        request = Request(
-            method=sent.method,
-            path=sent.url.raw_path.decode("ascii").partition("?")[0],
-            headers=dict(sent.headers),
-            body=body,
-        )
-        # Nothing sleeps here: a caller either would have had the patience to wait, or not.
-        reply = self._handle(request, lambda seconds: patience is None or seconds <= patience)
-        if reply is None:
-            raise httpx.ReadTimeout("The read operation timed out", request=sent)
-        match reply.cut:
-            case "drop":
-                raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=sent)
-            case "reset":
-                raise httpx.ReadError("Connection reset by peer", request=sent)
-            case "truncate":
-                return httpx.Response(reply.status, headers=reply.headers, stream=_HalfStream(reply.body))
-            case None:
-                return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_not_negative(**options: float | None) -> None:
     for name, value in options.items():
         if value is not None and not value >= 0:  # which NaN is not either
             raise ValueError(f"{name} is {value}: it cannot be less than 0.")
-
-
-class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Break off half-way."""
-
-    def __init__(self, body: bytes) -> None:
-        self._half = body[: len(body) // 2]
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._half
-        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for half in self:
-            yield half

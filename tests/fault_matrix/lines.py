@@ -10,9 +10,9 @@ from typing import Any, Final
 from processes import LOOPBACK
 
 from airflow_provider_retell.simulator import Simulator
-from airflow_provider_retell.simulator.answers import Reply, Request, error
+from airflow_provider_retell.simulator.answers import Patience, Reply, Request, error
 from airflow_provider_retell.simulator.call import SimulatedCall
-from airflow_provider_retell.simulator.server import Patience, serving
+from airflow_provider_retell.simulator.server import serving
 
 TALK: Final = 1200.0
 """Seconds of the simulator's clock that a call lasts: for ever, until the matrix makes time pass."""
@@ -49,7 +49,7 @@ class Line:
 
     def handle(self, request: Request, wait: Patience) -> Reply | None:
         self.arrived.append(request.path)
-        return self.simulator._handle(request, wait)
+        return self.simulator.respond(request, wait)
 
     def count(self, endpoint: str) -> int:
         """Count the requests of a kind that have arrived, answered or not."""

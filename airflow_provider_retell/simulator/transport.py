@@ -1,0 +1,65 @@
+"""The simulator as a transport of httpx, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+
+from airflow_provider_retell.simulator.answers import Patience, Reply, Request
+
+
+class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Answer the requests of a client by `respond`.
+
+    https://www.python-httpx.org/advanced/transports/
+    """
+
+    def respond(self, request: Request, wait: Patience) -> Reply | None:
+        """Answer one request; `None` if its caller gave up during a delay."""
+        raise NotImplementedError
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of a synchronous client."""
+        return self._answer(request, request.read())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer a request of an asynchronous client."""
+        return self._answer(request, await request.aread())
+
+    def _answer(self, sent: httpx.Request, body: bytes) -> httpx.Response:
+        read_timeout = sent.extensions.get("timeout", {}).get("read")
+        request = Request(
+            method=sent.method,
+            path=sent.url.raw_path.decode("ascii").partition("?")[0],
+            headers=dict(sent.headers),
+            body=body,
+        )
+        # Nothing sleeps here: either the caller would have waited that long, or its time is up.
+        reply = self.respond(request, lambda seconds: read_timeout is None or seconds <= read_timeout)
+        if reply is None:
+            raise httpx.ReadTimeout("The read operation timed out", request=sent)
+        match reply.cut:
+            case "drop":
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=sent)
+            case "reset":
+                raise httpx.ReadError("Connection reset by peer", request=sent)
+            case "truncate":
+                return httpx.Response(reply.status, headers=reply.headers, stream=_HalfStream(reply.body))
+            case None:
+                return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+
+
+class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """Break off half-way."""
+
+    def __init__(self, body: bytes) -> None:
+        self._half = body[: len(body) // 2]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._half
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for half in self:
+            yield half
