@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
 
-from airflow_provider_retell._arguments import words
+from airflow_provider_retell.errors import RetellInputError
 
 
 class CallStatus(StrEnum):
@@ -178,12 +177,14 @@ ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason}
 """The words that ``fail_on`` and ``skip_on`` take."""
 
 
-_TAKES: Final = (
-    f"statuses ({', '.join(sorted(_TERMINAL))}), outcomes ({', '.join(Outcome)}) "
-    f"and disconnection reasons ({', '.join(DisconnectionReason)})"
-)
-
-
-def check_endings(argument: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
+def check_endings(argument: str, words: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
-    return words(argument, given, allowed=ENDINGS, takes=_TAKES)
+    given = (words,) if isinstance(words, str) else tuple(words or ())
+    for word in given:
+        if word not in ENDINGS:
+            raise RetellInputError(
+                f"{argument} takes statuses ({', '.join(sorted(_TERMINAL))}), "
+                f"outcomes ({', '.join(Outcome)}) and disconnection reasons "
+                f"({', '.join(DisconnectionReason)}), not {word!r}."
+            )
+    return tuple(str(word) for word in given)

@@ -16,16 +16,16 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._kwargs import SensorArguments
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.task_wait import TRIGGER_FAILED, TaskWait, longest_wait, outlasted
-from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, check_wait_for
+from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, seconds
+from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
+from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
@@ -33,7 +33,7 @@ from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry
 
 
-class RetellCallSensor(BaseSensorOperator):
+class RetellCallSensor(DeferringOperator, BaseSensorOperator):
     """Wait until calls are over: ``ended``, ``error`` or ``not_connected``, whatever the status.
 
     Result: a row for one call; for a sequence the rows in the order given. An empty sequence succeeds at once
@@ -86,11 +86,11 @@ class RetellCallSensor(BaseSensorOperator):
         self.fail_on = check_endings("fail_on", fail_on)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
-        self.deferrable = flag("deferrable", deferrable)
+        self.deferrable = deferrable
         self.retell_conn_id = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None
-        self._event: Mapping[str, Any] = {}
+        self._hook: RetellHook
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Render, and keep of rows their call ids: whole calls are no sight for Airflow's rendered fields."""
@@ -105,30 +105,18 @@ class RetellCallSensor(BaseSensorOperator):
             self.log.info("Dry run: there is no call to wait for.")
             rows: Any = self.call_id
             return cast("Row", rows) if isinstance(rows, Mapping) else list(rows)
-        self.poke_interval = max(self.poke_interval, read_options().shortest_poll_interval)
-        try:
+        options = read_options()
+        # A rescheduled sensor meets the same race as a deferred one: its process must have ended first.
+        shortest = options.shortest_deferral if self.reschedule else options.shortest_poll_interval
+        self.poke_interval = max(self.poke_interval, shortest)
+        with RetellHook(self.retell_conn_id) as self._hook:
             result: Row | list[Row] = super().execute(context)
-        finally:
-            if self._wait is not None:
-                self._wait.hook.close()
         rows = result if isinstance(result, list) else [result]
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return result
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row | list[Row]:
-        """Go on where the trigger left off: read the calls again, whatever the event says of them."""
-        self._event = event
+    def _resume(self, context: Context, event: WakeEvent) -> Row | list[Row]:  # noqa: ARG002 (poke reads it)
         return self.execute(context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Look once more where Airflow itself ended the wait: its trigger failed, or no triggerer ran it."""
-        if next_method != TRIGGER_FAILED:
-            return super().resume_execution(next_method, next_kwargs, context)
-        reason = str((next_kwargs or {}).get("error", "of an unknown reason"))
-        wake = Wake.TIMEOUT if outlasted(next_kwargs) else Wake.FAILED
-        return self.execute_complete(
-            context, {"wake": wake, "deadline": self._clock.now(), "message": reason, "calls": {}}
-        )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Read the calls once; hand over to the trigger if that is wanted and they are not over."""
@@ -137,28 +125,33 @@ class RetellCallSensor(BaseSensorOperator):
             wait = self._wait = self._first_wait(context)
             if isinstance(self.call_id, str | Mapping):
                 context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
-        if wait.poll() or (self.deferrable and wait.woken(self._event)):
+        if wait.poll():
             rows = wait.rows(final=True)
             many = not isinstance(self.call_id, str | Mapping)
             return PokeReturnValue(is_done=True, xcom_value=rows if many else rows[0])
         if self.deferrable:
             if wait.timed_out:
                 raise AirflowSensorTimeout(f"{wait.missed()} The calls go on by themselves.")
+            # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
+            from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+
             # Out of the middle of Airflow's own loop, so that soft_fail and the like mean the same in every mode.
-            self.defer(trigger=wait.trigger(), method_name="execute_complete", timeout=wait.backstop())
+            self._defer_to(RetellCallTrigger(retell_conn_id=self.retell_conn_id, **wait.trigger_arguments()))
         return PokeReturnValue(is_done=False)
 
     def _first_wait(self, context: Context) -> TaskWait:
         longest = longest_wait(self, self.timeout)
+        ids = call_ids(self.call_id)
         return TaskWait(
-            RetellHook(self.retell_conn_id),
-            call_ids(self.call_id),
-            goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout).after(self._event),
-            deadline=self._event.get("deadline", self._clock.now() + longest),
+            self._hook.get_conn(),
+            ids,
+            goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout),
+            deadline=self._clock.now() + longest,
             poll_interval=self.poke_interval,
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
+            woken_by=self._woken_by,
             since=first_look(context) if self.reschedule else None,
             longest=longest,
             clock=self._clock,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from math import inf
 from typing import Any, Final
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator, Context, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
-from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.task_wait import BACKSTOP, TRIGGER_FAILED
-from airflow_provider_retell.calls.watch import Wake
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell.calls.task_wait import seconds
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.export.checkpoint import Journal
 from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled
@@ -26,6 +23,7 @@ from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
@@ -33,7 +31,7 @@ from airflow_provider_retell.rows import check_include
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
 
 
-class RetellCallsToObjectStorageOperator(BaseOperator):
+class RetellCallsToObjectStorageOperator(DeferringOperator):
     """Write all calls of an interval to files, once and whole.
 
     A rerun replaces the files of the interval. They appear when all of them are whole; a run that fails leaves
@@ -129,19 +127,19 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
         self.call_status = call_status
         self.batch_call_id = batch_call_id
         self.metadata = metadata
-        self.undated = flag("undated", undated)
+        self.undated = undated
         self.late_arrivals = seconds("late_arrivals", late_arrivals)
         self.file_format: FileFormat = file_format
         self.compression = compression
         self.max_file_bytes = max_file_bytes
         self.include = check_include(include)
-        self.scrubbed = flag("scrubbed", scrubbed)
-        self.mask_numbers = flag("mask_numbers", mask_numbers)
-        self.recordings = flag("recordings", recordings)
+        self.scrubbed = scrubbed
+        self.mask_numbers = mask_numbers
+        self.recordings = recordings
         self.concurrency = concurrency
         self.requests_per_second = requests_per_second
         self.page_size = page_size
-        self.deferrable = flag("deferrable", deferrable)
+        self.deferrable = deferrable
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.retell_conn_id = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
@@ -152,20 +150,12 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
         """Wait for late arrivals, then write the files, and return the summary."""
         return self._execute(context, may_defer=self.deferrable)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on where the trigger left off: list the calls again, whatever the event says of them."""
+    def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
+        """Continue where the wait ended: list the calls again, whatever the event says about them."""
+        if event.message:
+            self.log.warning("The wait for late arrivals was ended (%s): looking again.", event.message)
         # A trigger that failed would fail again at once: what is left is waited for here.
-        return self._execute(context, may_defer=self.deferrable and event.get("wake") != Wake.FAILED)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on where Airflow itself ended the wait: its trigger failed, or no triggerer ran it."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if next_method != TRIGGER_FAILED:
-                raise
-            self.log.warning("Airflow ended the wait for late arrivals (%s): looking again.", error)
-            return self._execute(context, may_defer=False)
+        return self._execute(context, may_defer=self.deferrable and event.wake is Wake.OVER)
 
     def _execute(self, context: Context, *, may_defer: bool) -> dict[str, Any]:
         selection = self._selection(context)
@@ -243,11 +233,10 @@ class RetellCallsToObjectStorageOperator(BaseOperator):
                     wait_for="analyzed",
                     analysis_timeout=ANALYSIS_TIMEOUT,
                 )
-                limit = timedelta(seconds=max(0.0, left) + BACKSTOP)
-                self.defer(trigger=trigger, method_name="execute_complete", timeout=limit)
+                self._defer_to(trigger)
             self._clock.sleep(max(0.0, min(self.poll_interval, left)))
 
 
 def _check_above_zero(argument: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        raise RetellInputError(f"{argument} must be a number above 0, not {shown(value)}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise RetellInputError(f"{argument} must be a number above 0, not {value!r}.")

@@ -11,11 +11,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.calls.stopping import astop_until_over
-from airflow_provider_retell.calls.watch import Goal, WaitFor, Wake, Watch
+from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
 from airflow_provider_retell.errors import RetellError, RetellResponseError, may_pass
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
+from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.provider.version_compat import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
 
 UNREADABLE_ANSWERS: Final = 5
@@ -41,7 +42,9 @@ class RetellCallTrigger(BaseTrigger):
         wait_for: ``ended`` or ``analyzed``.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
         cancel_on_kill: Hang up if the task is killed while it waits.
-        leave_registered: But leave calls alone that nobody has dialed yet.
+        leave_registered: But leave calls alone that were not dialed yet.
+        not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
+            that the process that deferred has ended. Each deferral sets it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class RetellCallTrigger(BaseTrigger):
         analysis_timeout: float = 600,
         cancel_on_kill: bool = False,
         leave_registered: bool = False,
+        not_before: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.call_ids = list(call_ids)
@@ -65,6 +69,7 @@ class RetellCallTrigger(BaseTrigger):
         self.analysis_timeout = analysis_timeout
         self.cancel_on_kill = cancel_on_kill
         self.leave_registered = leave_registered
+        self.not_before = not_before
         self._clock: Clock = SYSTEM_CLOCK
         self._fired = False
 
@@ -81,6 +86,7 @@ class RetellCallTrigger(BaseTrigger):
                 "analysis_timeout": self.analysis_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
                 "leave_registered": self.leave_registered,
+                "not_before": self.not_before,
             },
         )
 
@@ -88,27 +94,30 @@ class RetellCallTrigger(BaseTrigger):
         """Poll until there is something to say, then say it once."""
         watch = Watch(self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout))
         try:
-            wake = await self._wait(watch)
+            event = await self._event(watch)
         except asyncio.CancelledError:
             if not TRIGGERS_ARE_TOLD_OF_KILLS and self._concerns_a_task():
                 await self.on_kill()
             raise
-        except Exception as error:  # noqa: BLE001 (whatever it is, the task must wake and say it, not wait for ever)
-            self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
-            yield self._event(watch, Wake.FAILED, message=f"{type(error).__name__}: {error}")
-        else:
-            yield self._event(watch, wake)
-
-    def _event(self, watch: Watch, wake: Wake, **more: str) -> TriggerEvent:
         self._fired = True
-        # All that the task needs to go on stands here: `dag.test()` drops the kwargs of a deferral.
+        yield TriggerEvent(event.to_payload())
+
+    async def _event(self, watch: Watch) -> WakeEvent:
+        wake, message = Wake.FAILED, ""
+        try:
+            wake = await self._wait(watch)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the task must continue and report it)
+            self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
+            message = f"{type(error).__name__}: {error}"
+        if (left := self.not_before - self._clock.now()) > 0:
+            await self._clock.asleep(left)
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
-        return TriggerEvent({"wake": wake.value, "deadline": self.deadline, "calls": statuses, **more})
+        return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message)
 
     async def _wait(self, watch: Watch) -> Wake:
         trouble, unreadable = "", 0
-        due = self._clock.now()
+        due = max(self._clock.now(), self.not_before)
         async with self._poller() as poller:
             while True:
                 try:

@@ -29,6 +29,7 @@ os.environ.update(
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__RETELL__SHORTEST_DEFERRAL": "0",
         "AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL": "0.01",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     }

@@ -500,9 +500,11 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
 def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is what Airflow's configuration says, and its default if it says nothing."""
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
-    assert read_options() == Options(shortest_poll_interval=0.5)
+    monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL")
+    assert read_options() == Options(shortest_poll_interval=0.5, shortest_deferral=10)
     monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "2.5")
-    assert read_options() == Options(shortest_poll_interval=2.5)
+    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL", "20")
+    assert read_options() == Options(shortest_poll_interval=2.5, shortest_deferral=20)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
 )
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.provider.deferral import DISAGREEMENT_PAUSE
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -283,7 +284,7 @@ def test_a_trigger_that_failed_leaves_the_call_alone(
 ) -> None:
     """A triggerer without this package says nothing about the person who is talking: a retry adopts the call."""
     ti, resumed = resumption(endpoint, time)
-    with pytest.raises(RetellCallError, match=r"Trigger failure.* goes on\. A retry adopts it") as error:
+    with pytest.raises(RetellCallError, match=r"Trigger failure.* go on; a retry waits") as error:
         resumed.resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
     assert not isinstance(error.value, RetellCallTimeoutError | AirflowFailException)
     (call,) = simulator.calls
@@ -320,10 +321,10 @@ def test_one_error_is_no_reason_to_let_the_call_go_on(
     assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
 
 
-def test_a_call_that_only_the_trigger_can_read_is_looked_at_twice(
+def test_a_call_that_only_the_trigger_can_read_is_read_again_after_a_pause(
     endpoint: str, time: ManualClock, simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """A trigger that has seen it over would fire again at once: the worker waits before it defers once more."""
+    """A trigger that has seen the call over would fire again at once: the next one waits for half a minute."""
     operator = place(endpoint, wait_for="ended", deferrable=True, poll_interval=60)
     with pytest.raises(TaskDeferred) as deferral:
         operator.execute(TaskInstance().context())
@@ -331,8 +332,11 @@ def test_a_call_that_only_the_trigger_can_read_is_looked_at_twice(
     event = fire(deferral.value.trigger)
     simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
     operator._clock = clock
+    with pytest.raises(TaskDeferred) as again:
+        operator.execute_complete(TaskInstance().context(), event)
+    assert again.value.trigger.not_before == clock.now() + DISAGREEMENT_PAUSE
+    event = fire(again.value.trigger, clock)
     assert operator.execute_complete(TaskInstance().context(), event)["outcome"] == "answered"
-    assert clock.slept == [30]
 
 
 def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: str) -> None:

@@ -425,7 +425,8 @@ def test_trouble_while_the_details_are_read_is_waited_out(
     ids = [register("user_hangup"), register("user_hangup")]
     clock.time.advance(3600)
     simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
-    rows = run_task(lambda: RetellCallSensor(task_id="wait", call_id=ids, include=["transcript"]), clock=clock)
+    arguments: dict[str, Any] = {"call_id": ids, "include": ["transcript"], "poke_interval": 0}
+    rows = run_task(lambda: RetellCallSensor(task_id="wait", **arguments), clock=clock)
     assert all("transcript" in row for row in rows)
 
 

@@ -11,9 +11,7 @@ import pytest
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
 from airflow_provider_retell import triggers
-from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
-from airflow_provider_retell.calls.watch import Goal, Wake, Watch
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.triggers import UNREADABLE_ANSWERS, RetellCallTrigger
@@ -135,15 +133,6 @@ def test_many_calls_are_one_request(
         fire(trigger(*ids, deadline=0), clock)
         polled = [request.endpoint for request in simulator.requests[before:]]
     assert polled == ["list-calls"] + ["get-call"] * (0 if listed else 20)
-
-
-def test_a_thousand_calls_wake_a_task_with_a_small_event(simulator: Simulator, clock: SteppingClock) -> None:
-    """Airflow logs and stores the event: ids and statuses of a thousand calls stay far under 100 kB."""
-    ids = [f"call_{number:032x}" for number in range(1000)]
-    waiting = trigger(*ids)
-    watch = Watch(ids, Goal())
-    watch.update({call_id: Call(call_id=call_id, call_status="not_connected") for call_id in ids}, now=0)
-    assert len(json.dumps(waiting._event(watch, Wake.OVER).payload)) < 65_000
 
 
 def test_triggers_of_one_loop_share_one_client(

@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.calls.watch import Goal, Watch, check_wait_for
 from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.provider.deferral import Wake
 
 ANALYSIS = {"call_summary": "Fine."}
 ANALYZED = Goal(wait_for="analyzed", analysis_timeout=600)
@@ -151,10 +152,12 @@ def test_an_end_far_ahead_is_not_believed() -> None:
     assert watch.reached
 
 
-@pytest.mark.parametrize(("wake", "left"), [("over", "ended"), ("timeout", "analyzed"), (None, "analyzed")])
-def test_a_trigger_has_waited_long_enough(wake: str | None, left: str) -> None:
+@pytest.mark.parametrize(
+    ("wake", "left"), [(Wake.OVER, "ended"), (Wake.TIMEOUT, "analyzed"), (Wake.FAILED, "analyzed")]
+)
+def test_a_trigger_has_waited_long_enough(wake: Wake, left: str) -> None:
     """After a trigger's "over" only the end is asked for: how long it saw the call over is not known here."""
-    assert ANALYZED.after({"wake": wake} if wake else {}).wait_for == left
+    assert ANALYZED.left_after(wake).wait_for == left
 
 
 def test_what_was_read_last_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""End a call that nobody wants any more, although a phone that rings may not let itself be stopped at once."""
+"""Stop a call that is not wanted any more, although a ringing phone may refuse to be stopped at once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from airflow_provider_retell.errors import RetellError, may_pass
 log = logging.getLogger(__name__)
 
 LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that rings has certainly been answered or given up: Retell's five minutes at most."""
+"""Seconds after which a ringing call is certainly answered or given up: Retell's five minutes and a margin."""
 
 STOP_INTERVAL: Final = 5.0
 """Seconds between two attempts to stop a call."""
 
 
 def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool, clock: Clock) -> StopResult:
-    """Stop a call, again and again while it rings or Retell is in trouble; return what became of it.
+    """Stop a call, and try again while it rings or Retell is in trouble; return what became of it.
+
+    Args:
+        runner: Sends the requests.
+        call_id: The call.
+        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
+        clock: What time it is.
 
     Raises:
         RetellError: The last attempt failed.
@@ -29,28 +35,28 @@ def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool,
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
         with _retrying(call_id, give_up_at, clock):
-            became = runner.run(stop(call_id, leave_registered=leave_registered))
-            if not became.live or clock.now() >= give_up_at:
-                return became
+            result = runner.run(stop(call_id, leave_registered=leave_registered))
+            if not result.live or clock.now() >= give_up_at:
+                return result
         clock.sleep(STOP_INTERVAL)
 
 
 async def astop_until_over(
     runner: AsyncFlowRunner, call_id: str, *, leave_registered: bool, clock: Clock
 ) -> StopResult:
-    """Do the same without blocking the event loop."""
+    """Do the same as ``stop_until_over`` without blocking the event loop."""
     give_up_at = clock.now() + LONGEST_RINGING
     while True:
         with _retrying(call_id, give_up_at, clock):
-            became = await runner.run(stop(call_id, leave_registered=leave_registered))
-            if not became.live or clock.now() >= give_up_at:
-                return became
+            result = await runner.run(stop(call_id, leave_registered=leave_registered))
+            if not result.live or clock.now() >= give_up_at:
+                return result
         await clock.asleep(STOP_INTERVAL)
 
 
 @contextmanager
 def _retrying(call_id: str, give_up_at: float, clock: Clock) -> Iterator[None]:
-    """Log an error that may pass by itself, and raise every other one, and the last."""
+    """Log an error that may pass by itself; raise any other, and the last one."""
     try:
         yield
     except RetellError as error:

@@ -6,11 +6,11 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_retell.errors import RetellError, RetellInputError, may_pass
 from airflow_provider_retell.outcomes import CallStatus
+from airflow_provider_retell.provider.deferral import Wake
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WaitFor = Literal["ended", "analyzed"]
-
-
-class Wake(StrEnum):
-    """Why a trigger wakes its task."""
-
-    OVER = "over"
-    TIMEOUT = "timeout"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +33,13 @@ class Goal:
     wait_for: WaitFor = "ended"
     analysis_timeout: float = 600
 
-    def after(self, event: Mapping[str, Any]) -> Goal:
-        """Return what is left to wait for after a trigger's event.
+    def left_after(self, wake: Wake) -> Goal:
+        """Return what is left to wait for when a task continues after a deferral.
 
-        A trigger that says "over" has waited for the analysis as long as it should: what it has seen, and when,
-        is not known here.
+        A trigger that says "over" has waited for the analysis as long as it should: when it first saw the calls
+        over is not known here.
         """
-        return Goal(wait_for="ended") if event.get("wake") == Wake.OVER else self
+        return Goal(wait_for="ended") if wake is Wake.OVER else self
 
     def reached(self, call: Call, *, now: float, seen_over: float) -> bool:
         """Say whether nothing more is to be waited for.

@@ -10,9 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, Context, conf
+from airflow.providers.common.compat.sdk import Context, conf
 
-from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import stop
@@ -22,13 +21,7 @@ from airflow_provider_retell.calls.capacity import LimitWait, found_no_line
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
-from airflow_provider_retell.calls.task_wait import (
-    TRIGGER_FAILED,
-    TaskWait,
-    longest_wait,
-    matches,
-    outlasted,
-)
+from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, matches, seconds
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -39,6 +32,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
+from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
@@ -51,7 +45,7 @@ _LAST_WORDS = 2.0
 """Seconds for one answer while the task is being killed: Airflow grants five for all."""
 
 
-class PhoneCallOperator(BaseOperator):
+class PhoneCallOperator(DeferringOperator):
     """Place a call; a subclass says which request that is.
 
     Args:
@@ -110,12 +104,12 @@ class PhoneCallOperator(BaseOperator):
         self.fail_on = check_endings("fail_on", fail_on)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
-        self.deferrable = flag("deferrable", deferrable)
+        self.deferrable = deferrable
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.timeout = seconds("timeout", timeout)
-        self.durable = flag("durable", durable)
-        self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
-        self.validate_e164 = flag("validate_e164", validate_e164)
+        self.durable = durable
+        self.cancel_on_kill = cancel_on_kill
+        self.validate_e164 = validate_e164
         self._dry_run = dry_run  # Airflow's operators have a method of the name
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
@@ -144,40 +138,16 @@ class PhoneCallOperator(BaseOperator):
         with RetellHook(self.retell_conn_id) as hook:
             return self._call(hook, body, context, deadline=self._clock.now() + longest_wait(self, self.timeout))
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Row:
-        """Go on where the trigger left off: read the call again, whatever the event says of it."""
-        (call_id,) = event["calls"]
+    def _resume(self, context: Context, event: WakeEvent) -> Row:
+        """Continue where the wait ended: read the call again, whatever the event says about it."""
+        (call_id,) = event.calls or (_handed_on_id(context),)
         with RetellHook(self.retell_conn_id) as hook, self._watching(hook, call_id):
-            wait = self._wait(hook, call_id, event["deadline"], event)
-            over = wait.poll() or wait.woken(event)
+            wait = self._wait(hook, call_id, event.deadline)
+            over = wait.poll()
             self._check_alive()
             if over:
-                return self._finish(wait, context)
-            return self._go_on(wait, context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Look once more where Airflow itself ended the wait; stop the call, if wanted, where it took too long.
-
-        A trigger that failed, or that no triggerer could run, says nothing about the call: a retry adopts it.
-        """
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowException as error:
-            if next_method != TRIGGER_FAILED:
-                raise
-            # Airflow has overwritten what the deferral carried; the XComs of this try are still there.
-            ti = context["ti"]
-            call_id = ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index)
-            with RetellHook(self.retell_conn_id) as hook:
-                wait = self._wait(hook, call_id, self._clock.now())
-                if wait.poll():
-                    return self._finish(wait, context)
-                if outlasted(next_kwargs):
-                    raise RetellCallTimeoutError(f"{error}: {self._give_up(wait)}", call_ids=(call_id,)) from error
-                raise RetellCallError(
-                    f"{error}: {call_id} could not be waited for, and goes on. A retry adopts it.",
-                    call_ids=(call_id,),
-                ) from error
+                return self._finish(wait, hook, context)
+            return self._go_on(wait, hook, context)
 
     def on_kill(self) -> None:
         """Hang up, if wanted: one look, one request, in the few seconds that Airflow grants.
@@ -239,8 +209,8 @@ class PhoneCallOperator(BaseOperator):
             wait = self._wait(hook, call.call_id, deadline)
             wait.watch.update({call.call_id: call}, now=self._clock.now())
             if self.wait_for is None or wait.watch.reached:
-                return self._finish(wait, context)
-            return self._go_on(wait, context)
+                return self._finish(wait, hook, context)
+            return self._go_on(wait, hook, context)
 
     @contextmanager
     def _watching(self, hook: RetellHook, call_id: str) -> Iterator[None]:
@@ -287,34 +257,41 @@ class PhoneCallOperator(BaseOperator):
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
-    def _wait(
-        self, hook: RetellHook, call_id: str, deadline: float, event: Mapping[str, Any] | None = None
-    ) -> TaskWait:
-        goal = Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout)
+    def _wait(self, hook: RetellHook, call_id: str, deadline: float) -> TaskWait:
         return TaskWait(
-            hook,
+            hook.get_conn(),
             [call_id],
-            goal=goal.after(event or {}),
+            goal=Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout),
             deadline=deadline,
             poll_interval=self.poll_interval,
             fail_on=self.fail_on,
             skip_on=self.skip_on,
             include=self.include,
+            woken_by=self._woken_by,
             longest=longest_wait(self, self.timeout) if self.wait_for else None,
             clock=self._clock,
         )
 
-    def _go_on(self, wait: TaskWait, context: Context) -> Row:
+    def _go_on(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
         while not wait.timed_out:
             if self.deferrable:
-                trigger = wait.trigger(cancel_on_kill=self.cancel_on_kill, leave_registered=not self._retell_dials)
+                # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
+                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+
                 self._live = None  # from here on it is the trigger that hangs up
-                self.defer(trigger=trigger, method_name="execute_complete", timeout=wait.backstop())
+                self._defer_to(
+                    RetellCallTrigger(
+                        retell_conn_id=self.retell_conn_id,
+                        cancel_on_kill=self.cancel_on_kill,
+                        leave_registered=not self._retell_dials,
+                        **wait.trigger_arguments(),
+                    )
+                )
             wait.sleep()
             over = wait.poll()
             self._check_alive()
             if over:
-                return self._finish(wait, context)
+                return self._finish(wait, hook, context)
         raise RetellCallTimeoutError(self._give_up(wait), call_ids=wait.watch.call_ids)
 
     def _give_up(self, wait: TaskWait) -> str:
@@ -323,18 +300,24 @@ class PhoneCallOperator(BaseOperator):
             return f"{wait.missed()} {call_id} goes on, since cancel_on_kill is off."
         try:
             became = stop_until_over(
-                wait.hook, call_id, leave_registered=not self._retell_dials, clock=self._clock
+                wait.client, call_id, leave_registered=not self._retell_dials, clock=self._clock
             ).told
         except RetellError as error:
             became = f"{call_id} may go on, since stopping it failed ({error})"
         return f"{wait.missed()} {became}."
 
-    def _finish(self, wait: TaskWait, context: Context) -> Row:
-        """Report the call; one that found no line, and would fail the task, is placed anew if there is time."""
+    def _finish(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
+        """Report the call; one that found no line, and would fail the task, is placed again if there is time."""
         (call,) = wait.watch.calls.values()
         self._live = None
         if found_no_line(call) and matches(call, self.fail_on) and self._limit(wait.deadline).pause():
-            return self._call(wait.hook, self._body(), context, deadline=wait.deadline, instead_of=call)
+            return self._call(hook, self._body(), context, deadline=wait.deadline, instead_of=call)
         rows = wait.rows(final=False)
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return rows[0]
+
+
+def _handed_on_id(context: Context) -> str:
+    """Return the id that this try handed on: an event of Airflow's own names no call."""
+    ti = context["ti"]
+    return str(ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index))

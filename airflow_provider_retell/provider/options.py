@@ -16,6 +16,12 @@ OPTIONS: Final[Mapping[str, NumericSetting]] = {
         minimum=0.01,
         help="Minimum seconds between two polls, whatever a task asks for.",
     ),
+    "shortest_deferral": NumericSetting(
+        default=10,
+        minimum=0,
+        help="Minimum seconds between the moment a task defers and the moment it continues. The scheduler must "
+        "learn within them that the process that deferred has ended; else Airflow fails the task.",
+    ),
 }
 """The options by name."""
 
@@ -26,9 +32,11 @@ class Options:
 
     Attributes:
         shortest_poll_interval: Minimum seconds between two polls.
+        shortest_deferral: Minimum seconds between a deferral and its event.
     """
 
     shortest_poll_interval: float = OPTIONS["shortest_poll_interval"].default
+    shortest_deferral: float = OPTIONS["shortest_deferral"].default
 
     @classmethod
     def read(cls, get: Callable[..., Any]) -> Self:

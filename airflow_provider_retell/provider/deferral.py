@@ -1,0 +1,166 @@
+"""Hand a wait over to a trigger, and continue in the task when it ends.
+
+A deferred task continues for one of three reasons, and Airflow itself gives two of them as well:
+
+===========  ===================================  =============================  ====================
+``wake``     from the trigger                     from Airflow                   the task
+===========  ===================================  =============================  ====================
+``over``     every call has reached the goal      never                          reads them, returns
+``timeout``  the deadline has passed              no triggerer ran it in time    reads once, gives up
+``failed``   an error that waiting does not cure  the trigger could not be run   reads once, raises
+===========  ===================================  =============================  ====================
+
+An event never comes earlier than ``shortest_deferral`` seconds (an option in the section ``[retell]``) after the
+deferral. The scheduler learns late that the process that deferred has ended: if it has queued the task again by
+then, it takes the end of the first process for the end of the second, and fails the task.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
+
+from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.errors import RetellError, shown
+from airflow_provider_retell.provider.options import read_options
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+BACKSTOP: Final = 600.0
+"""Seconds after the deadline at which Airflow ends a trigger that should have fired by itself."""
+
+DISAGREEMENT_PAUSE: Final = 30.0
+"""Minimum seconds of a further deferral when the trigger saw the calls over, and the task sees them go on."""
+
+_TRIGGER_FAILED: Final = "__fail__"
+"""The method that Airflow names when it resumes a task whose trigger failed or took too long."""
+
+
+class Wake(StrEnum):
+    """Why a deferred task continues."""
+
+    OVER = "over"
+    TIMEOUT = "timeout"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WakeEvent:
+    """What a deferred task learns when it continues: no phone numbers, no transcripts.
+
+    It holds all that the task needs, because ``dag.test()`` drops the kwargs of a deferral.
+
+    Attributes:
+        wake: Why the task continues.
+        deadline: When the wait is given up, in seconds since the epoch.
+        calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
+        message: What went wrong, if ``wake`` is ``failed``.
+    """
+
+    wake: Wake
+    deadline: float
+    calls: Mapping[str, str | None] = field(default_factory=dict)
+    message: str = ""
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the event as JSON, as Airflow stores it."""
+        payload = {"wake": self.wake.value, "deadline": self.deadline, "calls": dict(self.calls)}
+        return payload | ({"message": self.message} if self.message else {})
+
+    @classmethod
+    def read(cls, payload: Any) -> Self:
+        """Return the event that a payload holds.
+
+        Raises:
+            RetellError: It is not an event of this package's trigger.
+        """
+        match payload:
+            case {"wake": str(wake), "deadline": int() | float() as deadline, "calls": Mapping() as calls} if (
+                wake in {*Wake}
+            ):
+                message = payload.get("message", "")
+                return cls(wake=Wake(wake), deadline=float(deadline), calls=dict(calls), message=str(message))
+        raise RetellError(f"The task was resumed with an event that its trigger does not send: {shown(payload)}.")
+
+    @classmethod
+    def from_airflow(cls, next_kwargs: Mapping[str, Any] | None, *, now: float) -> Self:
+        """Return the event for a wait that Airflow itself ended.
+
+        Args:
+            next_kwargs: What Airflow resumes the task with; ``error`` says why.
+            now: Seconds since the epoch: there is no time left to wait.
+        """
+        message = str((next_kwargs or {}).get("error", "of an unknown reason"))
+        return cls(wake=Wake.TIMEOUT if "timeout" in message else Wake.FAILED, deadline=now, message=message)
+
+
+class WaitTrigger(Protocol):
+    """A trigger that fires a ``WakeEvent`` at its deadline at the latest, and not before ``not_before``."""
+
+    deadline: float
+    not_before: float
+
+
+class DeferringOperator(BaseOperator):
+    """A task that hands its wait over to a trigger and continues, in ``_resume``, however that wait ended."""
+
+    _clock: Clock = SYSTEM_CLOCK
+    _woken_by: WakeEvent | None = None
+    """Why the task continues; None before it was deferred."""
+
+    @abstractmethod
+    def _resume(self, context: Context, event: WakeEvent) -> Any:
+        """Continue after a deferral, and return what ``execute`` would."""
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Continue where the trigger left off: read the calls again, whatever its event says about them."""
+        return self._continue(context, WakeEvent.read(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Read the calls once more if Airflow itself ended the wait, instead of failing right away."""
+        if next_method != _TRIGGER_FAILED:
+            return super().resume_execution(next_method, next_kwargs, context)
+        if traceback := (next_kwargs or {}).get("traceback"):
+            self.log.error("The trigger failed:\n%s", "\n".join(traceback))
+        return self._continue(context, WakeEvent.from_airflow(next_kwargs, now=self._clock.now()))
+
+    def _continue(self, context: Context, event: WakeEvent) -> Any:
+        self._woken_by = event
+        return self._resume(context, event)
+
+    def _defer_to(self, trigger: WaitTrigger) -> NoReturn:
+        """Free the worker until the trigger fires."""
+        now = self._clock.now()
+        trigger.not_before = now + shortest_deferral(
+            option=read_options().shortest_deferral, woken_by=self._woken_by
+        )
+        limit = max(trigger.deadline, trigger.not_before) - now + BACKSTOP
+        self.defer(
+            trigger=cast("BaseTrigger", trigger),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=limit),
+        )
+
+
+def shortest_deferral(*, option: float, woken_by: WakeEvent | None) -> float:
+    """Return the minimum seconds between a deferral and its event.
+
+    ============================================  ===========================================
+    the task defers                               seconds
+    ============================================  ===========================================
+    for the first time                            the option
+    after ``timeout`` or ``failed``               the option
+    after ``over``, since it sees calls going on  the option, but at least 30: else the two
+                                                  would contradict each other without a pause
+    ============================================  ===========================================
+    """
+    if woken_by is not None and woken_by.wake is Wake.OVER:
+        return max(option, DISAGREEMENT_PAUSE)
+    return option

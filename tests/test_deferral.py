@@ -1,0 +1,257 @@
+"""What a deferral promises: one typed event, one way to continue, and no event before Airflow can take it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
+from conftest import CREATE, REGISTER, SteppingClock, TaskInstance, fire, place
+
+from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.provider.deferral import (
+    BACKSTOP,
+    DISAGREEMENT_PAUSE,
+    DeferringOperator,
+    Wake,
+    WakeEvent,
+    shortest_deferral,
+)
+from airflow_provider_retell.sensors import RetellCallSensor
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
+from airflow_provider_retell.triggers import RetellCallTrigger
+
+EVENTS = [
+    WakeEvent(wake=Wake.OVER, deadline=5.0, calls={"call_1": "ended", "call_2": None}),
+    WakeEvent(wake=Wake.TIMEOUT, deadline=1.5, calls={"call_1": "ongoing"}),
+    WakeEvent(wake=Wake.FAILED, deadline=1e9, calls={}, message="RetellPermissionError: no"),
+]
+
+# -- the event ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.wake)
+def test_an_event_survives_being_stored(event: WakeEvent) -> None:
+    """What the task reads is what the trigger sent, through the JSON of Airflow's database."""
+    assert WakeEvent.read(json.loads(json.dumps(event.to_payload()))) == event
+
+
+def test_an_event_that_an_earlier_version_stored_is_read() -> None:
+    """A task that was deferred before an upgrade continues after it."""
+    stored = {"wake": "over", "deadline": 12.5, "calls": {"call_1": "not_connected"}}
+    assert WakeEvent.read(stored) == WakeEvent(wake=Wake.OVER, deadline=12.5, calls={"call_1": "not_connected"})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        "over",
+        [],
+        {},
+        {"wake": "over", "deadline": 1.0},
+        {"wake": "over", "calls": {}},
+        {"wake": "done", "deadline": 1.0, "calls": {}},
+        {"wake": None, "deadline": 1.0, "calls": {}},
+        {"wake": "over", "deadline": "soon", "calls": {}},
+        {"wake": "over", "deadline": 1.0, "calls": ["call_1"]},
+    ],
+)
+def test_anything_else_is_refused(payload: Any) -> None:
+    """A task does not guess what the event of another trigger means."""
+    with pytest.raises(RetellError, match="does not send"):
+        WakeEvent.read(payload)
+
+
+def test_an_event_of_a_thousand_calls_is_small() -> None:
+    """Airflow logs and stores the event: ids and statuses of a thousand calls stay far under 100 kB."""
+    statuses = {f"call_{number:032x}": "not_connected" for number in range(1000)}
+    event = WakeEvent(wake=Wake.OVER, deadline=1e9, calls=statuses)
+    assert len(json.dumps(event.to_payload())) < 65_000
+
+
+@pytest.mark.parametrize(
+    ("next_kwargs", "wake", "message"),
+    [
+        ({"error": "Trigger timeout"}, Wake.TIMEOUT, "Trigger timeout"),
+        ({"error": "Trigger failure", "traceback": ["ValueError"]}, Wake.FAILED, "Trigger failure"),
+        ({}, Wake.FAILED, "of an unknown reason"),
+        (None, Wake.FAILED, "of an unknown reason"),
+    ],
+)
+def test_airflow_ends_a_wait_with_an_event_as_well(
+    next_kwargs: dict[str, Any] | None, wake: Wake, message: str
+) -> None:
+    """A trigger that no triggerer ran in time has timed out; one that could not be run has failed."""
+    assert WakeEvent.from_airflow(next_kwargs, now=7.0) == WakeEvent(wake=wake, deadline=7.0, message=message)
+
+
+# -- one way to continue -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        RetellCallSensor,
+        RetellCallsToObjectStorageOperator,
+        RetellCreatePhoneCallOperator,
+        RetellRegisterPhoneCallOperator,
+    ],
+)
+def test_every_task_that_defers_continues_in_the_same_way(kind: type[DeferringOperator]) -> None:
+    """No task has an ``execute_complete`` or ``resume_execution`` of its own."""
+    assert issubclass(kind, DeferringOperator)
+    own = {name for base in kind.__mro__ for name in vars(base) if base.__module__.startswith("airflow_provider")}
+    assert {"execute_complete", "resume_execution"} <= own
+    for name in ("execute_complete", "resume_execution"):
+        assert getattr(kind, name) is getattr(DeferringOperator, name)
+
+
+def test_a_sensor_keeps_airflows_own_way_to_resume() -> None:
+    """The sensor's base class turns errors of other resumptions into soft failures: ours comes before it."""
+    order = RetellCallSensor.__mro__
+    assert order.index(DeferringOperator) < order.index(BaseSensorOperator)
+
+
+def test_the_log_has_the_traceback_of_a_trigger_that_failed(
+    connect: object, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ended the wait is in the task's log, although the task looks once more instead of failing at once."""
+    sensor = RetellCallSensor(task_id="wait", call_id=[])
+    failed = {"error": "Trigger failure", "traceback": ["Traceback:\n", "ImportError: no such trigger\n"]}
+    assert sensor.resume_execution("__fail__", failed, TaskInstance().context()) == []
+    assert "ImportError: no such trigger" in caplog.text + capsys.readouterr().out
+
+
+# -- not before Airflow can take it ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("woken_by", "option", "seconds"),
+    [
+        (None, 10, 10),
+        (None, 0, 0),
+        (Wake.TIMEOUT, 10, 10),
+        (Wake.FAILED, 10, 10),
+        (Wake.OVER, 10, DISAGREEMENT_PAUSE),
+        (Wake.OVER, 0, DISAGREEMENT_PAUSE),
+        (Wake.OVER, 60, 60),
+    ],
+)
+def test_a_deferral_lasts_at_least_so_long(woken_by: Wake | None, option: float, seconds: float) -> None:
+    """The option counts; a task and a trigger that contradict each other do so twice a minute at most."""
+    event = None if woken_by is None else WakeEvent(wake=woken_by, deadline=1e9)
+    assert shortest_deferral(option=option, woken_by=event) == seconds
+
+
+@pytest.fixture
+def shortest(monkeypatch: pytest.MonkeyPatch) -> float:
+    """The option, in seconds."""
+    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL", "12")
+    return 12.0
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("endpoint", [REGISTER, CREATE])
+def test_the_task_tells_its_trigger_from_when_on_it_may_fire(
+    endpoint: str, shortest: float, clock: SteppingClock
+) -> None:
+    """The time is absolute and stored with the trigger, so that a triggerer that restarts does not begin again."""
+    operator = place(endpoint, wait_for="ended", deferrable=True)
+    operator._clock = clock
+    with pytest.raises(TaskDeferred) as deferral:
+        operator.execute(TaskInstance().context())
+    _, kwargs = deferral.value.trigger.serialize()
+    assert kwargs["not_before"] == clock.now() + shortest
+
+
+@pytest.mark.usefixtures("connect")
+def test_airflow_does_not_end_a_trigger_that_must_not_fire_yet(
+    shortest: float, clock: SteppingClock, simulator: Simulator
+) -> None:
+    """Even with a deadline that is close, Airflow's own limit lies far beyond the earliest event."""
+    sensor = RetellCallSensor(task_id="wait", call_id="call_1", deferrable=True, timeout=1)
+    sensor._clock = clock
+    simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(TaskInstance().context())
+    assert deferral.value.timeout.total_seconds() == shortest + BACKSTOP
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("wake", list(Wake))
+def test_no_event_comes_before_its_time(
+    wake: Wake, register: Any, time: ManualClock, clock: SteppingClock
+) -> None:
+    """Over, timed out or failed: the trigger holds its event back until Airflow can take it."""
+    call_id = register("talks_forever" if wake is Wake.TIMEOUT else "user_hangup")
+    time.advance(300)
+    trigger = RetellCallTrigger(
+        call_ids=[call_id],
+        retell_conn_id="retell_nowhere" if wake is Wake.FAILED else "retell_default",
+        deadline=clock.now() + 1,
+        not_before=clock.now() + 12,
+    )
+    earliest = clock.now() + 12
+    assert fire(trigger, clock)["wake"] == wake
+    assert clock.now() >= earliest
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_poll_that_others_asked_for_makes_no_event_come_earlier(register: Any, clock: SteppingClock) -> None:
+    """A round answers all who wait: what it shows before a trigger's time is kept until then."""
+    clock.time.advance(300)
+    ids = [register("user_hangup"), register("talks_forever")]
+    clock.time.advance(300)
+    arguments = {"retell_conn_id": "retell_default", "deadline": clock.now() + 5}
+    early = RetellCallTrigger(call_ids=ids[1:], poll_interval=1, **arguments)
+    late = RetellCallTrigger(call_ids=ids[:1], not_before=clock.now() + 12, **arguments)
+    earliest = clock.now() + 12
+
+    async def fire_both() -> list[float]:
+        async def fired_at(trigger: RetellCallTrigger) -> float:
+            trigger._clock = clock
+            _ = [event async for event in trigger.run()]
+            return clock.now()
+
+        return await asyncio.gather(fired_at(early), fired_at(late))
+
+    _, late_at = asyncio.run(fire_both())
+    assert late_at >= earliest
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_stored_trigger_without_that_time_fires_as_before(register: Any, clock: SteppingClock) -> None:
+    """What a version without ``not_before`` stored still loads, and fires as soon as it has something to say."""
+    call_id = register("user_hangup")
+    clock.time.advance(300)
+    stored = {
+        "call_ids": [call_id],
+        "retell_conn_id": "retell_default",
+        "deadline": clock.now() + 60,
+        "poll_interval": 30,
+        "wait_for": "ended",
+        "analysis_timeout": 600,
+        "cancel_on_kill": False,
+        "leave_registered": False,
+    }
+    assert fire(RetellCallTrigger(**stored), clock)["wake"] == "over"
+    assert clock.slept == []
+
+
+@pytest.mark.usefixtures("connect")
+def test_nothing_is_asked_before_that_time(register: Any, simulator: Simulator, clock: SteppingClock) -> None:
+    """A poll whose result could not be used yet is not sent."""
+    trigger = RetellCallTrigger(
+        call_ids=[register("user_hangup")],
+        retell_conn_id="retell_default",
+        deadline=clock.now() + 1000,
+        not_before=clock.now() + 300,
+    )
+    before = len(simulator.requests)
+    fire(trigger, clock)
+    assert len(simulator.requests) == before + 1
