@@ -4,6 +4,7 @@
 
     RetellError
     ├── RetellInputError            an argument or a connection setting nobody can send        final
+    │   └── RetellTimeZoneError         a person's time zone is not known                      final
     ├── RetellConnectionError       no answer; may_have_arrived says what is known             transient
     ├── RetellStatusError           an answer with an error status                             transient
     │   ├── RetellInvalidRequestError   400, and any other 4xx                                 final
@@ -95,6 +96,10 @@ class RetellError(Exception):
 
 class RetellInputError(RetellError, AirflowFailException, ValueError):
     """An argument, or a setting of the connection, that cannot be sent. Nothing was sent."""
+
+
+class RetellTimeZoneError(RetellInputError):
+    """The time zone of a person is not known, and so the hours there are not. Nothing was sent."""
 
 
 class RetellConnectionError(RetellError):

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from airflow_provider_retell.errors import RetellInputError
-
 
 class CallStatus(StrEnum):
     """Where a call is in its life."""
@@ -182,6 +180,9 @@ def check_endings(argument: str, words: str | Iterable[str] | None) -> tuple[str
     given = (words,) if isinstance(words, str) else tuple(words or ())
     for word in given:
         if word not in ENDINGS:
+            # Here, not above: errors are Airflow's too, and a policy that names endings needs no Airflow.
+            from airflow_provider_retell.errors import RetellInputError  # noqa: PLC0415
+
             raise RetellInputError(
                 f"{argument} takes statuses ({', '.join(sorted(_TERMINAL))}), "
                 f"outcomes ({', '.join(Outcome)}) and disconnection reasons "

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,6 +43,7 @@ from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
+from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR
 from airflow_provider_retell.provider.key_check import check_key
 from airflow_provider_retell.provider.options import OPTIONS
@@ -214,6 +215,35 @@ def test_every_key_of_the_summary_is_documented() -> None:
     """The table has what XCom gets."""
     listed = {word for line in table(section(EXPORT, "Result"), "key") for word in re.findall(r"\w+", line[0])}
     assert listed == {"paths", *Tally().summary()}
+
+
+# -- policy.md -----------------------------------------------------------------------------------------------
+
+POLICY = PAGES["docs/policy.md"]
+
+
+@pytest.mark.parametrize("value", [CallingHours, Redial, AttemptLimit])
+def test_every_argument_of_a_policy_is_documented_with_its_default(value: type) -> None:
+    """The tables have the arguments of the signatures, no others, in their order, each with its default."""
+    listed = [line[:2] for line in table(section(POLICY, value.__name__), "argument")]
+    assert listed == arguments(value.__init__)  # type: ignore[misc]
+
+
+def test_every_value_to_choose_can_be_made() -> None:
+    """What the page offers as a default is code that makes the value, and reads as the value does."""
+    for _, code in table(section(POLICY, "Defaults to choose from"), "practice"):
+        assert repr(eval(code)) == code.replace('"', "'").replace("hours=24", "days=1")  # noqa: S307 (our own page)
+
+
+def test_the_tests_of_a_policy_pass() -> None:
+    """Those that the page tells people to write."""
+    (code,) = blocks(section(POLICY, "Test a policy"), "python")
+    written: dict[str, Any] = {}
+    exec(code, written)  # noqa: S102 (our own documentation)
+    tests = [value for name, value in written.items() if name.startswith("test_")]
+    assert len(tests) == code.count("def test_")
+    for test in tests:
+        test()
 
 
 # -- connection.md -------------------------------------------------------------------------------------------
@@ -446,6 +476,12 @@ class World:
     def not_a_string(self) -> None:
         endpoints.register_phone_call({"agent_id": "agent_1", "retell_llm_dynamic_variables": {"age": 42}})
 
+    def toll_free(self) -> None:
+        CallingHours().is_open("+18005550100", datetime.now(UTC))
+
+    def no_zone(self) -> None:
+        CallingHours(time_zone="EST")
+
     def no_key(self) -> None:
         self.monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", '{"conn_type": "retell"}')
         RetellHook().get_conn()
@@ -505,6 +541,7 @@ class World:
 
 WRONG: dict[str, list[Callable[[World], Any]]] = {
     "RetellInputError": [World.not_a_number, World.not_a_string, World.no_key],
+    "RetellTimeZoneError": [World.toll_free, World.no_zone],
     "RetellConnectionError": [World.refused, World.late],
     "RetellStatusError": [],
     "RetellInvalidRequestError": [lambda world: world.answered(CREATE, answer=400)],

@@ -1,0 +1,18 @@
+"""Whom, when, how often: plain values that a DAG author reads aloud, tests in a second, and gives to a task.
+
+>>> from datetime import timedelta
+>>> hours = CallingHours("09:00", "20:00", days="mon-fri", exceptions={"sat": ("10:00", "14:00")})
+>>> again = Redial("no_answer", "busy", after=timedelta(hours=2), times=2)
+>>> limit = AttemptLimit(3, per=timedelta(days=7))
+
+They decide and do nothing: no clock, no file, no request, no Airflow. Values that mean the same are equal, and a
+``repr`` is the code that makes the value.
+"""
+
+from __future__ import annotations
+
+from airflow_provider_retell.policy.attempts import Attempt, AttemptLimit
+from airflow_provider_retell.policy.calling_hours import CallingHours
+from airflow_provider_retell.policy.redial import Redial, next_redial
+
+__all__ = ["Attempt", "AttemptLimit", "CallingHours", "Redial", "next_redial"]

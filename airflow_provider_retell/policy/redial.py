@@ -1,0 +1,116 @@
+"""After which calls a person is called again, when, and how many times.
+
+The first rule of a list that names how a call ended decides for this call, and the call counts for it alone.
+
+===========================  =================================  ===========================================
+the calls so far             calls that its rule decided for    then
+===========================  =================================  ===========================================
+one is not over              any                                no other call
+one is ``do_not_call``       any                                no other call
+no rule names the last one   any                                no other call
+a rule names the last one    ``times`` or fewer                 another, ``after`` the end of the last one
+a rule names the last one    more than ``times``                no other call
+===========================  =================================  ===========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final, Self
+
+from airflow_provider_retell.outcomes import DisconnectionReason, Outcome, check_endings
+from airflow_provider_retell.policy.attempts import NEVER_AGAIN, Attempt
+from airflow_provider_retell.policy.durations import check_count, check_duration, code
+from airflow_provider_retell.policy.refusals import input_error
+
+_STOPPED: Final = frozenset({Outcome.STOPPED, DisconnectionReason.MANUAL_STOPPED})
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Redial:
+    """Call again after a call that ended in a certain way.
+
+    Two more calls if nobody picks up, each two hours after the end of the last one:
+
+    >>> rules = [Redial("no_answer", "busy", after=timedelta(hours=2), times=2)]
+    >>> noon = datetime(2026, 7, 6, 12, tzinfo=UTC)
+    >>> next_redial(rules, [Attempt(placed_at=noon, outcome="no_answer")])
+    datetime.datetime(2026, 7, 6, 14, 0, tzinfo=datetime.timezone.utc)
+
+    The status ``ended`` is wide, and yet covers two endings never: a person who asked not to be called again
+    (``do_not_call``) is not, by any rule; and after a call that was hung up through the API or the dashboard
+    another is placed only if a rule names ``stopped`` or ``manual_stopped``.
+
+    Args:
+        *endings: Outcomes, statuses and disconnection reasons, one or more.
+        after: The shortest time between the end of the call and the next one; zero for at once.
+        times: How many calls more, at least 1.
+
+    Raises:
+        RetellInputError: An ending is unknown or ``do_not_call``, or there is none; ``after`` is negative or no
+            ``timedelta``; ``times`` is below 1.
+    """
+
+    __version__: ClassVar[int] = 1
+    """For Airflow, which stores it beside a serialised value."""
+
+    endings: tuple[str, ...]
+    after: timedelta
+    times: int
+
+    def __init__(self, *endings: str, after: timedelta, times: int) -> None:
+        if not endings or not all(isinstance(each, str) for each in endings):
+            raise input_error(
+                f'Redial takes endings one by one, as in Redial("no_answer", "busy", ...), not {endings!r}.'
+            )
+        if NEVER_AGAIN.intersection(endings):
+            raise input_error(
+                "Redial does not take do_not_call: a person who asked not to be called again is not called again. "
+                "Leave it out."
+            )
+        vars(self).update(
+            endings=check_endings("Redial", endings),
+            after=check_duration("after of Redial", after, zero=True),
+            times=check_count("times of Redial", times),
+        )
+
+    def names(self, attempt: Attempt) -> bool:
+        """Return whether this rule decides about a call that ended so."""
+        reported = {attempt.outcome, attempt.call_status, attempt.disconnection_reason}
+        if attempt.outcome is None or attempt.asked_never_again:
+            return False
+        return bool((reported & _STOPPED or reported) & set(self.endings))
+
+    def __repr__(self) -> str:
+        after = code(self.after) if self.after else "timedelta(0)"
+        return f"Redial({', '.join(map(repr, self.endings))}, after={after}, times={self.times})"
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the arguments as JSON, ``after`` in seconds, for Airflow."""
+        return {"endings": list(self.endings), "after": self.after.total_seconds(), "times": self.times}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any], version: int) -> Self:
+        """Return the value of what ``serialize`` returned, for Airflow."""
+        _ = version  # there is one so far
+        return cls(*data["endings"], after=timedelta(seconds=data["after"]), times=data["times"])
+
+
+def next_redial(rules: Sequence[Redial], attempts: Iterable[Attempt]) -> datetime | None:
+    """Return from when on a person may be called again by the rules; None if the last call is the last one.
+
+    Args:
+        rules: In the order in which they are asked.
+        attempts: All calls to the person under these rules, in any order. One that found no line counts as any
+            other if it is among them.
+    """
+    ordered = sorted(attempts, key=lambda each: each.placed_at)
+    if any(each.outcome is None or each.asked_never_again for each in ordered):
+        return None
+    decided = [next((n for n, rule in enumerate(rules) if rule.names(each)), None) for each in ordered]
+    if not decided or decided[-1] is None:
+        return None
+    rule = rules[decided[-1]]
+    return ordered[-1].over_at + rule.after if decided.count(decided[-1]) <= rule.times else None

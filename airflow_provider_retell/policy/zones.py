@@ -1,0 +1,107 @@
+"""The time zones in which the owner of a phone number may be.
+
+The data of ``phonenumbers`` lists exchanges, and not all of them: one that is missing falls back to a single zone
+of its area code. +1 850 555 passes for New York, though western Florida keeps Chicago's time. So a number gets all
+zones of its area code, and a number without an area all those of its country. Toll-free numbers and their like
+belong to no place, and get none.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from airflow_provider_retell.policy.refusals import input_error, shown, time_zone_error
+
+_NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "posixrules"})
+"""Three abbreviations without summer time, three names whose meaning depends on the machine."""
+NORTH_AMERICA: Final = "1"
+"""The country code of the United States, Canada and most of the Caribbean, whose areas have three digits."""
+
+
+def check_zone(name: object) -> str:
+    """Return the name of a time zone, else raise ``RetellTimeZoneError``.
+
+    Abbreviations without summer time, such as ``EST``, are refused: they are an hour late on a summer's evening.
+    """
+    if isinstance(name, str) and _is_zone(name):
+        return name
+    raise time_zone_error(
+        f"{shown(name)} is no time zone. Write a name of the IANA database, such as 'America/New_York' or 'UTC'. "
+        "If it is one, this machine has no such database: pip install tzdata."
+    )
+
+
+@lru_cache(maxsize=1024)
+def _is_zone(name: str) -> bool:
+    if name in _NO_PLACES or name.startswith(("posix/", "right/")):
+        return False
+    if name in _NO_PLACES or name.startswith(("posix/", "right/")):
+        return False
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # not there; no name of a file; the name of a folder
+        return False
+    return True
+
+
+@lru_cache(maxsize=2**16)
+def zones_of(number: str) -> tuple[str, ...]:
+    """Return all time zones in which the owner of a number may be, sorted.
+
+    >>> zones_of("+18505550100")
+    ('America/Chicago', 'America/New_York')
+
+    Args:
+        number: In E.164 form.
+
+    Raises:
+        RetellTimeZoneError: The number belongs to no area: it is toll-free, premium-rate or not known.
+        RetellInputError: ``phonenumbers`` is not installed.
+    """
+    try:
+        import phonenumbers  # noqa: PLC0415 (an extra, and 50 ms)
+        from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number  # noqa: PLC0415
+    except ImportError as error:
+        raise input_error(
+            "The time zones of a phone number are found with phonenumbers, which is not installed. Install "
+            "airflow-provider-retell[campaign], or give the person's own time_zone."
+        ) from error
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        raise time_zone_error(
+            f"{shown(number)} is no phone number in E.164 form, such as +14155550100: its time zone is not known. "
+            "Give the number so, or the person's own time_zone."
+        ) from None
+    kinds, zones = phonenumbers.PhoneNumberType, frozenset[str]()
+    if phonenumbers.number_type(parsed) in {
+        kinds.FIXED_LINE,
+        kinds.MOBILE,
+        kinds.FIXED_LINE_OR_MOBILE,
+        kinds.VOIP,
+    }:
+        country, national = str(parsed.country_code), phonenumbers.national_significant_number(parsed)
+        length = 3 if country == NORTH_AMERICA else phonenumbers.length_of_geographical_area_code(parsed)
+        area = country + national[:length]
+        zones = _zones_of_area(area) if length else frozenset(time_zones_for_number(parsed))
+    if not zones or UNKNOWN_TIMEZONE in zones:
+        raise time_zone_error(
+            f"The time zone of {shown(number)} is not known: the number is toll-free, premium-rate, or in no "
+            "known area. Give the person's own time_zone, such as 'America/New_York'."
+        )
+    return tuple(sorted(zones))
+
+
+@lru_cache(maxsize=4096)
+def _zones_of_area(area: str) -> frozenset[str]:
+    """Return the zones of all numbers that begin with these digits, country code first."""
+    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 (an extra)
+
+    listed = [zones for prefix, zones in TIMEZONE_DATA.items() if prefix.startswith(area)]
+    # North America lists all its areas, and above them stand 42 zones. Elsewhere some areas are not listed.
+    if not area.startswith(NORTH_AMERICA):
+        wider = (area[:length] for length in range(len(area), 0, -1))
+        listed += [TIMEZONE_DATA[prefix] for prefix in wider if prefix in TIMEZONE_DATA][:1]
+    return frozenset(zone for zones in listed for zone in zones)

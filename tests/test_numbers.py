@@ -1,0 +1,110 @@
+"""One number is one number, however it is written."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.policy.numbers import e164
+
+
+@pytest.fixture(params=["with phonenumbers", "without"])
+def installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    if request.param == "without":
+        monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    return request.param != "without"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "+14155550100",
+        "0014155550100",
+        "+1 (415) 555-0100",
+        " +1.415.555.0100 ",
+        "00 1 415/555-0100",
+        "+1\u00a0415\u2011555\u20130100",
+    ],
+)
+def test_separators_and_the_double_zero_change_nothing(written: str) -> None:
+    """With the library as without it, a number comes out in the same form."""
+    assert e164(written) == "+14155550100"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    "written",
+    [
+        "415 555 0100",
+        "(415) 555-0100",
+        "14155550100",
+        "+1 415 555 0100 ext. 5",
+        "+1 415 555 0100;ext=5",
+        "tel:+14155550100",
+        "+1-800-FLOWERS",
+        "+",
+        "00",
+        "+0 415 555 0100",
+        "++14155550100",
+        "+1 415 555 0100, +1 415 555 0101",
+        "",
+        None,
+        14155550100,
+        14155550100.0,
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_dialled_from_anywhere_is_refused(written: Any) -> None:
+    """National forms, extensions, words and spreadsheet numbers; the message masks them."""
+    with pytest.raises(RetellInputError, match="is no phone number that can be dialled") as raised:
+        e164(written)
+    assert "415 555 0100" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "number"),
+    [
+        ("(415) 555-0100", "US", "+14155550100"),
+        ("1 415 555 0100", "US", "+14155550100"),
+        ("0014155550100", "GB", "+14155550100"),
+        ("+14155550100", "GB", "+14155550100"),
+    ],
+)
+def test_a_region_makes_national_numbers_international(written: str, region: str, number: str) -> None:
+    """It is that of numbers without a country, and changes no other."""
+    assert e164(written, region) == number
+
+
+def test_the_zero_in_brackets(installed: bool) -> None:
+    """It is dialled from abroad in Italy and not in Britain: only the library knows."""
+    british, italian = "+44 (0)20 7946 0018", "+39 (0)6 1234 5678"  # both kept free for stories, or too regular
+    if installed:
+        assert (e164(british), e164(italian)) == ("+442079460018", "+390612345678")
+    else:
+        for written in (british, italian):
+            with pytest.raises(RetellInputError):
+                e164(written)
+
+
+@pytest.mark.parametrize("written", ["+1 415 555 010", "+1 415 555 01000", "+1 555 0100", "+999 415 555 0100"])
+def test_a_number_of_the_wrong_length_is_refused(written: str) -> None:
+    """One digit less, one more, without its area, in no country."""
+    with pytest.raises(RetellInputError, match="is no phone number"):
+        e164(written)
+
+
+def test_an_unknown_region_is_refused() -> None:
+    """A word in place of two letters."""
+    with pytest.raises(RetellInputError, match="two letters, such as 'US', not 'USA'"):
+        e164("+14155550100", "USA")
+
+
+def test_a_region_needs_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the extra."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(RetellInputError, match=r"airflow-provider-retell\[campaign\]"):
+        e164("+14155550100", "US")

@@ -1,0 +1,85 @@
+"""A number has the time zones of all its area, and is never taken for one of a place that it may not be in."""
+
+from __future__ import annotations
+
+import sys
+from zoneinfo import available_timezones
+
+import pytest
+from phonenumbers import timezone
+from phonenumbers.phonenumberutil import is_valid_number, parse
+from phonenumbers.tzdata import TIMEZONE_DATA
+
+from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
+from airflow_provider_retell.policy.zones import zones_of
+
+CENTRAL, EASTERN = "America/Chicago", "America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("number", "falls_back_to"), [("+14235550100", CENTRAL), ("+18505550100", EASTERN)], ids=["423", "850"]
+)
+def test_an_unlisted_exchange_has_all_zones_of_its_area(number: str, falls_back_to: str) -> None:
+    """The data alone names one zone of an area that lies in two."""
+    assert timezone.time_zones_for_number(parse(number)) == (falls_back_to,)
+    assert zones_of(number) == (CENTRAL, EASTERN)
+
+
+@pytest.mark.parametrize(
+    ("number", "zones"),
+    [
+        ("+14155550100", ("America/Los_Angeles",)),
+        ("+16025550100", ("America/Phoenix",)),
+        ("+18085550100", ("Pacific/Honolulu",)),
+        ("+12085550100", ("America/Boise", "America/Denver", "America/Los_Angeles")),
+        ("+18765550100", ("America/Jamaica",)),
+    ],
+)
+def test_an_area_has_its_own_zones(number: str, zones: tuple[str, ...]) -> None:
+    """And no more: two hours are lost to an area of two zones, not to all."""
+    assert zones_of(number) == zones
+
+
+NORTH_AMERICA = sorted({prefix[1:4] for prefix in TIMEZONE_DATA if prefix[0] == "1" and len(prefix) >= 4})
+
+
+def test_every_zone_that_an_exchange_has_is_a_zone_of_its_area() -> None:
+    """For each area code of North America, all that the data lists below it is counted."""
+    listed = {
+        f"+1{area}5550100": {
+            zone for prefix, each in TIMEZONE_DATA.items() if prefix[:4] == f"1{area}" for zone in each
+        }
+        for area in NORTH_AMERICA
+    }
+    valid = {number: tuple(sorted(zones)) for number, zones in listed.items() if is_valid_number(parse(number))}
+    assert len(valid) > 400
+    assert {number: zones_of(number) for number in valid} == valid
+
+
+@pytest.mark.parametrize(
+    ("number", "count"), [("+61412345678", 8), ("+79123456789", 16)], ids=["Australian mobile", "+7 mobile"]
+)
+def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -> None:
+    """It says nothing of a place."""
+    assert len(zones_of(number)) == count
+
+
+@pytest.mark.parametrize("number", ["+18005550100", "+18885550100", "+19005550100", "+15005550100"])
+def test_a_number_that_belongs_to_no_place_has_no_zone(number: str) -> None:
+    """Toll-free, premium-rate and personal numbers: the data gives 42 zones, any of which may be theirs."""
+    assert len(timezone.time_zones_for_number(parse(number))) == 42
+    with pytest.raises(RetellTimeZoneError, match="toll-free"):
+        zones_of(number)
+
+
+def test_every_zone_of_a_number_has_a_clock() -> None:
+    """All that the one library names is in the database of the other."""
+    assert {zone for zones in TIMEZONE_DATA.values() for zone in zones} <= available_timezones()
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a zone is missing then, but an installation: no person is to blame."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(RetellInputError, match=r"airflow-provider-retell\[campaign\]") as raised:
+        zones_of("+14155550177")
+    assert not isinstance(raised.value, RetellTimeZoneError)
