@@ -83,7 +83,7 @@ def _serve(pipe: Connection, options: Mapping[str, Any]) -> None:
 
 def register(simulator: Simulator, numbers: list[str]) -> list[str]:
     """Register a call to each number, without the detour of a request."""
-    return [simulator._book.register({"agent_id": "agent_1", "to_number": it}).call_id for it in numbers]  # noqa: SLF001
+    return [simulator.register({"agent_id": "agent_1", "to_number": it}) for it in numbers]
 
 
 def ends(simulator: Simulator) -> dict[str, tuple[float, str]]:

@@ -176,7 +176,7 @@ def test_a_rerun_leaves_no_file_of_before(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
 ) -> None:
     """Fewer files, another format, a recording less, a bad network: what was there before is gone."""
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(40)
     for skip, damage in enumerate((503, "drop", "truncate", "reset", 429, 502, 403)):
         simulator.fail(Fault(endpoint="recording", answer=damage, skip=3 * skip))

@@ -585,6 +585,14 @@ def test_calls_tell_what_happened(world: World) -> None:
         world.simulator.call("call_unknown")
 
 
+def test_call_can_be_registered_without_a_request(world: World) -> None:
+    """A call that the test itself registers is like one that was asked for, and leaves no record of a request."""
+    asked_for = world.register()
+    by_hand = world.get(world.simulator.register({"agent_id": "agent_1", "to_number": ANSWERED}))
+    assert {**by_hand, "call_id": ""} == {**asked_for, "call_id": ""}
+    assert len(world.simulator.requests) == 2  # the registration, and the look at the other call
+
+
 def test_threads_share_a_simulator() -> None:
     """Calls placed at once from many threads are all there, each under its own id."""
     world = World(concurrency_limit=1000)

@@ -127,6 +127,21 @@ def test_links_to_recordings_expire(simulator: Simulator, client: httpx.Client) 
         assert stranger.get(new).status_code == 503
 
 
+def test_life_of_links_can_be_changed(simulator: Simulator, client: httpx.Client) -> None:
+    """Links can be made to expire sooner or to lead nowhere while the simulator is in use."""
+    call_id = next(call["call_id"] for call in next(pages(client, limit=50)) if "recording_url" in call)
+    simulator.recording_link_seconds = 5
+    link = client.get(f"/v2/get-call/{call_id}").json()["recording_url"]
+    simulator.clock.advance(6)  # type: ignore[attr-defined]
+    assert client.get(link).status_code == 403
+    simulator.recording_link_seconds = None
+    assert (
+        client.get(f"/v2/get-call/{call_id}").json()["recording_url"].startswith("https://files.retell.invalid/")
+    )
+    with pytest.raises(ValueError, match="recording_link_seconds is -1"):
+        simulator.recording_link_seconds = -1
+
+
 def test_the_command_line_seeds() -> None:
     """The calls are there from the start, as far back as said, and nobody is told of them."""
     _, simulator = parse(["--seed", "50", "--seed-days", "0.5", "--recording-link-seconds", "60"])

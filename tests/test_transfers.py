@@ -454,7 +454,7 @@ def test_no_log_line_holds_a_number_or_a_word(
 ) -> None:
     """What people say, and their numbers, are for the files alone; so are links to recordings."""
     caplog.set_level(logging.DEBUG)
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(50)
     simulator.fail(Fault(endpoint="list-calls", answer=503), Fault(endpoint="get-call", answer=503, times=3))
     export(include=["transcript"], recordings=True)
@@ -469,7 +469,7 @@ def test_recordings_are_kept_if_wanted(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
     """Each recording is a file, named in its row; a rerun without them removes them."""
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(60)
     summary = export(recordings=True)
     rows = lines(tmp_path / "calls")
@@ -489,7 +489,7 @@ def test_an_expired_link_is_asked_for_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
     """A link that has expired since the page was read is replaced by a new one; one request more for its call."""
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer=403))
     summary = export(recordings=True, concurrency=1)
@@ -501,7 +501,7 @@ def test_a_recording_that_is_gone_is_no_reason_to_fail(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
     """A link that leads nowhere for good leaves its row without a path, and no half of a file."""
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer=404, times=None))
     assert export(recordings=True)["recordings"] == 0
@@ -512,7 +512,7 @@ def test_a_recording_that_breaks_off_is_fetched_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
     """Half of a recording is none."""
-    simulator._service._recording_link_seconds = 600
+    simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer="truncate", times=2))
     export(recordings=True)

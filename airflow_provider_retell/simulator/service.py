@@ -69,7 +69,7 @@ class Service:
         self, *, book: CallBook, api_key: str, list_registered: bool, recording_link_seconds: float | None
     ) -> None:
         self._book = book
-        self._recording_link_seconds = recording_link_seconds
+        self.recording_link_seconds = recording_link_seconds
         self._api_key = api_key
         self._list_registered = list_registered
         self._actions: Mapping[str, Callable[[str, Any], Reply]] = {
@@ -112,9 +112,9 @@ class Service:
 
     def _linked(self, reply: Reply, request: Request) -> Reply:
         """Put links to recordings into an answer, if there are to be any."""
-        if self._recording_link_seconds is None or reply.status != 200:  # noqa: PLR2004
+        if self.recording_link_seconds is None or reply.status != 200:  # noqa: PLR2004
             return reply
-        expires_at = self._book.clock() + self._recording_link_seconds
+        expires_at = self._book.clock() + self.recording_link_seconds
         answer = json.loads(reply.body)
         linked = [
             recordings.with_link(call, request, expires_at=expires_at) for call in answer.get("items", [answer])

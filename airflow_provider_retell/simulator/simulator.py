@@ -120,6 +120,16 @@ class Simulator(Transport):
         with self._lock:
             return list(self._requests)
 
+    @property
+    def recording_link_seconds(self) -> float | None:
+        """Return how many seconds links to recordings are valid, `None` if they lead nowhere; may be set."""
+        return self._service.recording_link_seconds
+
+    @recording_link_seconds.setter
+    def recording_link_seconds(self, seconds: float | None) -> None:
+        _check_not_negative(recording_link_seconds=seconds)
+        self._service.recording_link_seconds = seconds
+
     def call(self, call_id: str) -> dict[str, Any]:
         """Return the call object as get-call would show it now.
 
@@ -138,6 +148,15 @@ class Simulator(Transport):
         """
         with self._lock:
             self._script.play(number, scenarios)
+
+    def register(self, request: Mapping[str, Any]) -> str:
+        """Register a call as register-phone-call does, without a request that is checked or recorded.
+
+        Returns:
+            The call's id.
+        """
+        with self._lock:
+            return self._book.register(request).call_id
 
     def dial(self, call_id: str) -> None:
         """Dial a registered call now, as the user's telephony would.
