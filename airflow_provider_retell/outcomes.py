@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 
 
 class CallStatus(StrEnum):
@@ -175,17 +176,15 @@ ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason}
 """The words that ``fail_on`` and ``skip_on`` take."""
 
 
-def check_endings(argument: str, words: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
-    given = (words,) if isinstance(words, str) else tuple(words or ())
-    for word in given:
-        if word not in ENDINGS:
-            # Here, not above: errors are Airflow's too, and a policy that names endings needs no Airflow.
-            from airflow_provider_retell.errors import RetellInputError  # noqa: PLC0415
+_TAKES: Final = (
+    f"statuses ({', '.join(sorted(_TERMINAL))}), outcomes ({', '.join(Outcome)}) "
+    f"and disconnection reasons ({', '.join(DisconnectionReason)})"
+)
 
-            raise RetellInputError(
-                f"{argument} takes statuses ({', '.join(sorted(_TERMINAL))}), "
-                f"outcomes ({', '.join(Outcome)}) and disconnection reasons "
-                f"({', '.join(DisconnectionReason)}), not {word!r}."
-            )
-    return tuple(str(word) for word in given)
+
+def check_endings(argument: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
+    # Here, not above: errors are Airflow's too, and a policy that names endings needs no Airflow.
+    from airflow_provider_retell._arguments import words  # noqa: PLC0415
+
+    return words(argument, given, allowed=ENDINGS, takes=_TAKES)

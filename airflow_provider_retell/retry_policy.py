@@ -1,35 +1,44 @@
-"""When Airflow's next try of a failed task makes sense (Airflow 3.3 and later)."""
+"""Decide how long Airflow waits before it retries a failed task (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, Final
 
+from airflow_provider_retell._arguments import seconds
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
+_MOST_DOUBLINGS: Final = 60
+"""More of them make no difference below the longest pause that can be asked for, and would overflow a float."""
+
 
 class RetellRetryPolicy(RetryPolicy):
-    """Wait as long as Retell asks, or ever longer, where the account is at its limit.
+    """Wait as long as Retell asks, or longer from try to try, while the account is at its limit.
 
-    The default of the operators. A 429 waits for Retry-After; without one, and after a call that found no free
-    line (outcome ``capacity``), the pause doubles from try to try. Every other failure is left to the task's own
-    ``retry_delay``; final errors are never retried, whatever the policy.
+    This is the operators' default. After a 429 the pause is Retell's Retry-After; without one, and after a call
+    that found no free line (outcome ``capacity``), it doubles from try to try. Every other failure is left to the
+    task's own ``retry_delay``. Final errors are never retried, whatever the policy.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/tasks.html
 
     Args:
-        first_delay: The first pause where Retell names none.
-        longest_delay: The longest pause.
+        first_delay: Seconds or a timedelta: the first pause if Retell names none.
+        longest_delay: Seconds or a timedelta: no pause is longer, whatever Retell asks for.
+
+    Raises:
+        RetellInputError: A pause is negative, not finite, or longer than 366 days.
     """
 
     def __init__(
         self,
         *,
-        first_delay: timedelta = timedelta(minutes=1),
-        longest_delay: timedelta = timedelta(minutes=15),
+        first_delay: float | timedelta = timedelta(minutes=1),
+        longest_delay: float | timedelta = timedelta(minutes=15),
     ) -> None:
-        self.first_delay = first_delay
-        self.longest_delay = longest_delay
+        self.first_delay = timedelta(seconds=seconds("first_delay", first_delay))
+        self.longest_delay = timedelta(seconds=seconds("longest_delay", longest_delay))
 
     def evaluate(
         self,
@@ -41,20 +50,24 @@ class RetellRetryPolicy(RetryPolicy):
         """Decide on the next try; Airflow calls it on the worker."""
         match exception:
             case RetellRateLimitError(retry_after=float(asked)):
-                return self._retry(timedelta(seconds=asked), "Retell asks for a pause (429)")
+                return self._retry(asked, "Retell asks for a pause (429)")
             case RetellRateLimitError():
                 return self._retry(self._backoff(try_number), "Retell has too many requests or calls (429)")
             case RetellCallError(outcomes=outcomes) if Outcome.CAPACITY in outcomes:
                 return self._retry(self._backoff(try_number), "The account had no free line for the call")
         return RetryDecision.default()
 
-    def _backoff(self, try_number: int) -> timedelta:
-        return timedelta(seconds=self.first_delay.total_seconds() * 2 ** (max(try_number, 1) - 1))
+    def _backoff(self, try_number: int) -> float:
+        doublings = min(max(try_number - 1, 0), _MOST_DOUBLINGS)
+        return self.first_delay.total_seconds() * 2.0**doublings
 
-    def _retry(self, delay: timedelta, reason: str) -> RetryDecision:
-        delay = min(delay, self.longest_delay)
-        return RetryDecision.retry(delay=delay, reason=f"{reason}: next try in {delay.total_seconds():.0f} s.")
+    def _retry(self, delay: float, reason: str) -> RetryDecision:
+        # Capped while it is a plain number: a timedelta holds no more than 2.7 million years.
+        capped = min(delay, self.longest_delay.total_seconds())
+        return RetryDecision.retry(
+            delay=timedelta(seconds=capped), reason=f"{reason}: next try in {capped:.0f} s."
+        )
 
 
 DEFAULT_RETRY_POLICY: Final = RetellRetryPolicy() if HAS_RETRY_POLICIES else None
-"""What the operators use unless told otherwise; None where Airflow has no retry policies."""
+"""The operators' default; None where Airflow has no retry policies."""

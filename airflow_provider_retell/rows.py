@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict, cast
 
-from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell._arguments import words
 from airflow_provider_retell.outcomes import Outcome
 
 TRANSCRIPT_FIELDS: Final = frozenset(
@@ -145,14 +145,12 @@ _LEFT_OUT: Final = HEAVY_FIELDS | LATENCY_FIELDS
 
 def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the fields of an ``include``, else raise ``RetellInputError`` with those allowed."""
-    given = (include,) if isinstance(include, str) else tuple(include or ())
-    for field in given:
-        if field not in Row.__annotations__:
-            raise RetellInputError(
-                f"include takes fields of a call that a row leaves out "
-                f"({', '.join(sorted(_LEFT_OUT))}), not {field!r}."
-            )
-    return given
+    return words(
+        "include",
+        include,
+        allowed=Row.__annotations__,
+        takes=f"fields of a call that a row leaves out ({', '.join(sorted(_LEFT_OUT))})",
+    )
 
 
 class ReadCall(Protocol):

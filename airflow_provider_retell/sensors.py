@@ -16,11 +16,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._kwargs import SensorArguments
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, seconds
+from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.hooks import RetellHook
@@ -86,7 +87,7 @@ class RetellCallSensor(DeferringOperator, BaseSensorOperator):
         self.fail_on = check_endings("fail_on", fail_on)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
-        self.deferrable = deferrable
+        self.deferrable = flag("deferrable", deferrable)
         self.retell_conn_id = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None

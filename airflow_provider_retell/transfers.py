@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
+from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.task_wait import seconds
-from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.export.checkpoint import Journal
 from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled
@@ -127,19 +128,19 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         self.call_status = call_status
         self.batch_call_id = batch_call_id
         self.metadata = metadata
-        self.undated = undated
+        self.undated = flag("undated", undated)
         self.late_arrivals = seconds("late_arrivals", late_arrivals)
         self.file_format: FileFormat = file_format
         self.compression = compression
         self.max_file_bytes = max_file_bytes
         self.include = check_include(include)
-        self.scrubbed = scrubbed
-        self.mask_numbers = mask_numbers
-        self.recordings = recordings
+        self.scrubbed = flag("scrubbed", scrubbed)
+        self.mask_numbers = flag("mask_numbers", mask_numbers)
+        self.recordings = flag("recordings", recordings)
         self.concurrency = concurrency
         self.requests_per_second = requests_per_second
         self.page_size = page_size
-        self.deferrable = deferrable
+        self.deferrable = flag("deferrable", deferrable)
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.retell_conn_id = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
@@ -238,5 +239,5 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
 
 
 def _check_above_zero(argument: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise RetellInputError(f"{argument} must be a number above 0, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise RetellInputError(f"{argument} must be a number above 0, not {shown(value)}.")

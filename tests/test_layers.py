@@ -10,7 +10,7 @@ import pytest
 import airflow_provider_retell
 
 PACKAGE = Path(airflow_provider_retell.__file__).parent
-WORDS = {"errors", "outcomes", "rows", "_clock", "_metrics", "_masking"}
+WORDS = {"errors", "outcomes", "rows", "_arguments", "_clock", "_metrics", "_masking"}
 """The words that all rooms share."""
 IMPORTS = {
     **dict.fromkeys(WORDS, WORDS),

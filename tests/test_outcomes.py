@@ -103,3 +103,10 @@ def test_an_ending_that_cannot_be_is_refused(word: Any) -> None:
     with pytest.raises(RetellInputError, match=r"^skip_on takes .*no_answer.*dial_busy") as refused:
         check_endings("skip_on", ["busy", word])
     assert repr(word) in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [False, 0, 5, b"busy", {"busy": True}, [["busy"]], [None], ("",), ""])
+def test_an_empty_or_unreadable_filter_is_no_missing_one(given: Any) -> None:
+    """Only None and an empty sequence mean that nothing fails the task; whatever else is no word is refused."""
+    with pytest.raises(RetellInputError, match=r"^fail_on takes statuses"):
+        check_endings("fail_on", given)

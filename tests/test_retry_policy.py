@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError, RetellServerError
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellInputError,
+    RetellRateLimitError,
+    RetellServerError,
+)
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
@@ -33,6 +38,10 @@ FULL = RetellCallError("no line", outcomes=frozenset({"capacity"}))
         (FULL, 2, 120),
         (limited(7200.0), 1, 900),
         (FULL, 9, 900),
+        (FULL, 0, 60),
+        (FULL, 42, 900),
+        (limited(None), 5000, 900),
+        (limited(float("inf")), 1, 900),
     ],
 )
 def test_a_full_account_is_given_time(error: Exception, try_number: int, seconds: float) -> None:
@@ -40,6 +49,20 @@ def test_a_full_account_is_given_time(error: Exception, try_number: int, seconds
     decision = RetellRetryPolicy().evaluate(error, try_number, 9)
     assert (decision.action.name, decision.retry_delay) == ("RETRY", timedelta(seconds=seconds))
     assert f"next try in {seconds} s" in (decision.reason or "")
+
+
+@pytest.mark.parametrize("delay", [-1, True, float("inf"), float("nan"), timedelta(days=367), "60"])
+@pytest.mark.parametrize("argument", ["first_delay", "longest_delay"])
+def test_a_pause_is_a_duration(argument: str, delay: Any) -> None:
+    """A pause that no timedelta can hold, or that is none, is refused when the DAG is parsed."""
+    with pytest.raises(RetellInputError, match=f"^{argument} must be "):
+        RetellRetryPolicy(**{argument: delay})
+
+
+def test_a_pause_may_be_seconds() -> None:
+    """Seconds and a timedelta mean the same, as in every duration of the operators."""
+    policy = RetellRetryPolicy(first_delay=30, longest_delay=timedelta(minutes=1))
+    assert (policy.first_delay, policy.longest_delay) == (timedelta(seconds=30), timedelta(seconds=60))
 
 
 @pytest.mark.parametrize(

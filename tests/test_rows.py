@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,10 @@ def test_include_refuses_what_is_no_field() -> None:
     """A misspelt field is found when the DAG is parsed, and the message lists the right ones."""
     with pytest.raises(RetellInputError, match=r"include takes .*transcript_object.*, not 'transcripts'"):
         check_include(("transcript", "transcripts"))
+
+
+@pytest.mark.parametrize("given", ["", [None], ("",), False, {"transcript": True}, [["transcript"]]])
+def test_include_refuses_what_names_no_field(given: Any) -> None:
+    """An empty text or a flag is a mistake, not an empty list."""
+    with pytest.raises(RetellInputError, match=r"^include takes fields of a call"):
+        check_include(given)

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
@@ -22,7 +21,6 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellError,
-    RetellInputError,
     may_pass,
 )
 from airflow_provider_retell.outcomes import Outcome
@@ -204,17 +202,3 @@ def longest_wait(task: BaseOperator, timeout: float) -> float:
     """Return the seconds that a task may wait: Airflow enforces no ``execution_timeout`` once it is deferred."""
     limit = task.execution_timeout
     return min(timeout, limit.total_seconds()) if limit else timeout
-
-
-def seconds(argument: str, value: float | timedelta) -> float:
-    """Return a duration in seconds.
-
-    Raises:
-        RetellInputError: It is not a non-negative number or a timedelta.
-    """
-    given = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(given, bool) or not isinstance(given, int | float) or not given >= 0:
-        raise RetellInputError(
-            f"{argument} must be a non-negative number of seconds or a timedelta, not {value!r}."
-        )
-    return float(given)

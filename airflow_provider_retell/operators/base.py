@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import Context, conf
 
+from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import stop
@@ -21,7 +22,7 @@ from airflow_provider_retell.calls.capacity import LimitWait, found_no_line
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
-from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, matches, seconds
+from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, matches
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -104,12 +105,12 @@ class PhoneCallOperator(DeferringOperator):
         self.fail_on = check_endings("fail_on", fail_on)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
-        self.deferrable = deferrable
+        self.deferrable = flag("deferrable", deferrable)
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.timeout = seconds("timeout", timeout)
-        self.durable = durable
-        self.cancel_on_kill = cancel_on_kill
-        self.validate_e164 = validate_e164
+        self.durable = flag("durable", durable)
+        self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
+        self.validate_e164 = flag("validate_e164", validate_e164)
         self._dry_run = dry_run  # Airflow's operators have a method of the name
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
