@@ -11,7 +11,7 @@ check                   accepted                                        refused
                         ``None`` for none                               text, None in a list
 ======================  ==============================================  =======================================
 
-All raise ``RetellInputError``, which names the argument.
+These raise ``RetellInputError``, which names the argument.
 """
 
 from __future__ import annotations
@@ -58,22 +58,28 @@ def flag(argument: str, value: bool) -> bool:
 
 
 def rendered_flag(argument: str, value: object) -> bool:
-    """Return a flag that a template may have rendered to text, read as Airflow reads its own booleans.
-
-    See https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
+    """Return a flag that a template may have rendered to text.
 
     >>> rendered_flag("dry_run", "False"), rendered_flag("dry_run", "1")
     (False, True)
+    """
+    try:
+        return truth(value)
+    except ValueError as error:
+        raise RetellInputError(f"{argument} {error}, got {shown(value)}. Nothing was sent.") from None
+
+
+def truth(value: object) -> bool:
+    """Return the boolean in a rendered value, read as Airflow reads its own; raise ``ValueError`` if it is none.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
     """
     match value:
         case bool():
             return value
         case int() | str() if (word := str(value).strip().lower()) in _TRUE | _FALSE:
             return word in _TRUE
-    raise RetellInputError(
-        f"{argument} must be True or False, or a template that renders to true, t, 1, false, f or 0, "
-        f"got {shown(value)}. Nothing was sent."
-    )
+    raise ValueError("must be True or False, or a template that renders to true, t, 1, false, f or 0")
 
 
 def words(argument: str, given: object, *, allowed: Container[str], takes: str) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -117,10 +119,54 @@ def test_a_text_is_a_string() -> None:
     assert refusal(agent_id=5) == "agent_id must be a string, not int, got 5. Nothing was sent."
 
 
-def test_a_phone_number_may_come_as_digits() -> None:
-    """With native rendering Jinja makes an int of "+14155550100": the plus is put back."""
-    request = RegisterPhoneCallRequest.read({"agent_id": "agent_1", "to_number": 14155550100})
-    assert request.to_number == "+14155550100"
+@pytest.mark.parametrize(
+    "given",
+    [
+        4155550100,
+        14155550100,
+        14155550100.0,
+        Decimal(14155550100),
+        Fraction(14155550100),
+        float("inf"),
+        True,
+        b"+14155550100",
+        ["+14155550100"],
+    ],
+)
+@pytest.mark.parametrize("field", ["from_number", "to_number"])
+@pytest.mark.parametrize("request_of", [register, create])
+def test_a_phone_number_is_text(request_of: Any, field: str, given: Any) -> None:
+    """A number of a BIGINT column has no plus: with one before it, a stranger abroad would be called."""
+    with pytest.raises(RetellInputError) as refused:
+        request_of(**{field: given})
+    assert str(refused.value).startswith(
+        f"{field} must be text such as '+14155550100', not {type(given).__name__}: a number has no plus. "
+        "Read the column as text (dtype=str in pandas, a VARCHAR in SQL)"
+    )
+    assert "415555" not in str(refused.value).replace("'+14155550100'", "")
+
+
+@pytest.mark.parametrize("field", ["from_number", "to_number"])
+def test_an_empty_cell_is_no_phone_number(field: str) -> None:
+    """Pandas reads an empty cell as NaN, and the message says so."""
+    assert refusal(**{field: float("nan")}).startswith(f"{field} must be given: NaN is how pandas reads an empty")
+
+
+@pytest.mark.parametrize("flag", ["ignore_e164_validation", "honor_internal_dnc"])
+@pytest.mark.parametrize(
+    ("given", "sent"), [(True, True), (False, False), ("True", True), ("false", False), ("0", False), (1, True)]
+)
+def test_a_flag_may_have_gone_through_a_template(flag: str, given: Any, sent: bool) -> None:
+    """Text is read as Airflow reads its own booleans."""
+    assert create(**{flag: given})[flag] is sent
+
+
+@pytest.mark.parametrize("flag", ["ignore_e164_validation", "honor_internal_dnc"])
+@pytest.mark.parametrize("given", ["", "None", "maybe", 2, 0.0, []])
+def test_what_is_no_flag_is_refused(flag: str, given: Any) -> None:
+    """A flag that a template left empty is neither on nor off."""
+    with pytest.raises(RetellInputError, match=f"^{flag} must be True or False, or a template"):
+        create(**{flag: given})
 
 
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
@@ -166,21 +212,42 @@ def test_an_object_is_an_object(field: str, given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
-    [(object(), "object"), (float("nan"), "float"), ({1, 2}, "set"), ("\ud800", "str"), (b"x", "bytes")],
+    ("value", "problem"),
+    [
+        (object(), "is of type object"),
+        ({1, 2}, "is of type set"),
+        (b"x", "is of type bytes"),
+        (Decimal(1), "is of type Decimal"),
+        (float("nan"), "is NaN, as pandas reads an empty cell"),
+        (float("-inf"), "is infinite"),
+        ("\ud800", "is no valid Unicode text"),
+        ({"a": [{1}]}, "holds something else (Object of type set is not JSON serializable)"),
+        ([{"a": float("nan")}], "holds something else (Out of range float values are not JSON compliant)"),
+        ({(1, 2): 3}, "holds something else (keys must be str, int, float, bool or None, not tuple)"),
+    ],
 )
 @pytest.mark.parametrize("field", ["metadata", "agent_override"])
-def test_an_object_is_json(field: str, value: Any, kind: str) -> None:
-    """What JSON cannot hold is refused by key and type; its value, anybody's data, is not shown."""
+def test_an_object_is_json(field: str, value: Any, problem: str) -> None:
+    """What JSON cannot hold is refused by key and type; the value, which may be personal, is not shown."""
     assert refusal(**{field: {"fine": 1, "bad": value}}) == (
-        f"{field} must be JSON, but 'bad' of type {kind} is not. Nothing was sent."
+        f"{field} must be JSON, but 'bad' {problem}. Nothing was sent."
     )
+
+
+@pytest.mark.parametrize(
+    "field", ["metadata", "agent_override", "retell_llm_dynamic_variables", "custom_sip_headers"]
+)
+def test_the_keys_of_an_object_are_strings(field: str) -> None:
+    """A key that is none is named as the key, not as a value."""
+    with pytest.raises(RetellInputError) as refused:
+        create(**{field: {"name": "Ada", 1: "x"}})
+    assert str(refused.value) == f"{field} must have strings as keys, but 1 is of type int. Nothing was sent."
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {"a": {1}}])
 def test_a_field_of_tomorrow_is_json(value: Any) -> None:
     """A field this package does not know is refused like any other when nobody could send it."""
-    assert refusal(tomorrow=value).startswith("A request must be JSON, but 'tomorrow' of type ")
+    assert refusal(tomorrow=value).startswith("A request must be JSON, but 'tomorrow' ")
 
 
 def test_metadata_ends_at_50_kb() -> None:
@@ -194,13 +261,22 @@ def test_metadata_ends_at_50_kb() -> None:
     assert "not 50002" in refusal(metadata={"a": most[2:] + "üü"})
 
 
-@pytest.mark.parametrize(("value", "kind"), [(5, "int"), (None, "NoneType"), (["a"], "list"), (True, "bool")])
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (5, "of type int"),
+        (["a"], "of type list"),
+        (True, "of type bool"),
+        (None, "None: leave it out, or give a text"),
+        (float("nan"), "NaN, as pandas reads an empty cell: leave it out, or give a text"),
+    ],
+)
 @pytest.mark.parametrize("field", ["retell_llm_dynamic_variables", "custom_sip_headers"])
-def test_variables_and_headers_are_strings(field: str, value: Any, kind: str) -> None:
+def test_variables_and_headers_are_strings(field: str, value: Any, problem: str) -> None:
     """Retell refuses the whole call for one number among the variables: the message names its key and type."""
     with pytest.raises(RetellInputError) as refused:
         create(**{field: {"name": "Ada", "age": value}})
-    assert str(refused.value) == f"{field} must hold strings only, but 'age' is of type {kind}. Nothing was sent."
+    assert str(refused.value) == f"{field} must hold strings only, but 'age' is {problem}. Nothing was sent."
 
 
 def test_variables_are_an_object() -> None:

@@ -368,12 +368,12 @@ def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: 
         ({"from_number": "None"}, "from_number must be given"),
         ({"direction": "up"}, "direction .*inbound.*outbound.*got 'up'"),
         ({"metadata": "x"}, "metadata must be an object, got 'x'"),
-        ({"metadata": {"when": timedelta(1)}}, "metadata must be JSON, but 'when' of type timedelta"),
+        ({"metadata": {"when": timedelta(1)}}, "metadata must be JSON, but 'when' is of type timedelta"),
         ({"metadata": {"x": "y" * 50_000}}, "metadata must be at most 50000 bytes of JSON, not 50008"),
         ({"retell_llm_dynamic_variables": {"age": 7}}, "retell_llm_dynamic_variables .*'age' is of type int"),
         (
             {"retell_llm_dynamic_variables": {"age": None}},
-            "retell_llm_dynamic_variables .*'age' is of type NoneType",
+            "retell_llm_dynamic_variables .*'age' is None",
         ),
     ],
 )

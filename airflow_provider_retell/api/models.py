@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from math import isnan
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
@@ -28,6 +29,7 @@ from pydantic import (
 )
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
 
+from airflow_provider_retell._arguments import truth
 from airflow_provider_retell.errors import RetellInputError, shown
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 
@@ -66,10 +68,15 @@ def _text(value: object) -> object:
 
 
 def _phone_number(value: object) -> object:
-    # With native rendering Jinja reads "+14155550100" as a number, and drops the plus.
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return f"+{value}"
-    return _text(value)
+    if value is None or isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float) and isnan(value):
+        raise ValueError("must be given: NaN is how pandas reads an empty cell")
+    # The digits may be a national number: with a plus before them, a phone in another country rings.
+    raise ValueError(
+        f"must be text such as '+14155550100', not {type(value).__name__}: a number has no plus. Read the column "
+        "as text (dtype=str in pandas, a VARCHAR in SQL), with the plus and the country code"
+    )
 
 
 def _version(value: object) -> object:
@@ -85,21 +92,47 @@ def _version(value: object) -> object:
 def _strings(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError("must be an object of strings")  # noqa: TRY004 (pydantic's protocol)
+    _check_keys(value)
     for key, item in value.items():
-        if not isinstance(key, str) or not isinstance(item, str):
-            raise ValueError(f"must hold strings only, but {shown(key)} is of type {type(item).__name__}")  # noqa: TRY004
+        if isinstance(item, str):
+            continue
+        problem = f"of type {type(item).__name__}"
+        if item is None:
+            problem = "None: leave it out, or give a text"
+        elif isinstance(item, float) and isnan(item):
+            problem = "NaN, as pandas reads an empty cell: leave it out, or give a text"
+        raise ValueError(f"must hold strings only, but {shown(key)} is {problem}")
     return value
 
 
 def _json_object(value: object) -> object:
     if not isinstance(value, Mapping):
         raise ValueError("must be an object")  # noqa: TRY004 (pydantic's protocol)
+    _check_keys(value)
     for key, item in value.items():
         try:
-            json.dumps({key: item}, allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"must be JSON, but {shown(key)} of type {type(item).__name__} is not") from error
+            json.dumps(item, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"must be JSON, but {shown(key)} {_not_json(item, error)}") from error
     return value
+
+
+def _not_json(value: object, error: Exception) -> str:
+    """Return why a value is not JSON, without the value: it may be personal data."""
+    match value:
+        case float():
+            return "is NaN, as pandas reads an empty cell" if isnan(value) else "is infinite"
+        case Mapping() | list() | tuple():
+            return f"holds something else ({str(error).partition(':')[0]})"
+        case str():
+            return "is no valid Unicode text"
+    return f"is of type {type(value).__name__}"
+
+
+def _check_keys(value: Mapping[Any, Any]) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"must have strings as keys, but {shown(key)} is of type {type(key).__name__}")  # noqa: TRY004
 
 
 def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -110,6 +143,7 @@ def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Flag = Annotated[bool, BeforeValidator(truth)]
 PhoneNumber = Annotated[str, BeforeValidator(_phone_number)]
 AgentVersion = Annotated[int | str, BeforeValidator(_version)]
 Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
@@ -191,8 +225,8 @@ class CreatePhoneCallRequest(_Request):
     metadata: Metadata | None = None
     retell_llm_dynamic_variables: Strings | None = None
     custom_sip_headers: Strings | None = None
-    ignore_e164_validation: bool | None = None
-    honor_internal_dnc: bool | None = None
+    ignore_e164_validation: Flag | None = None
+    honor_internal_dnc: Flag | None = None
     idempotency_key: Text | None = None
 
 
