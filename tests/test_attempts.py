@@ -1,4 +1,4 @@
-"""Nobody is called more often than the limit says."""
+"""A person is not called more often than the limit allows."""
 
 from __future__ import annotations
 

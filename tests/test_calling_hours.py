@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pendulum
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -257,7 +258,7 @@ def test_the_next_opening_is_the_first_minute_that_is_open(hours: dict[str, Any]
 @PROPERTY
 @given(hours=written(), who=st.sampled_from(ZONES + NUMBERS), at=MOMENTS)
 def test_hours_are_open_when_they_open_next(hours: dict[str, Any], who: str, at: datetime) -> None:
-    """Whoever waits until the next opening may call then, without looking again."""
+    """A task that waits until the next opening may call then."""
     policy = CallingHours(**hours)
     opens = policy.next_opening(at=at, **person(who))
     assert opens is None or (opens >= at and policy.is_open(at=opens, **person(who)))
@@ -304,6 +305,16 @@ def test_an_unknown_zone_is_refused(zone: Any) -> None:
         CallingHours(time_zone=zone)
     with pytest.raises(RetellTimeZoneError, match="IANA"):
         DEFAULT.is_open(SAN_FRANCISCO, moment("2026-07-06T16:00Z"), zone)
+
+
+@pytest.mark.parametrize("opens", ["2026-07-06T16:00+00:00", "2026-07-06T09:00-07:00"])
+def test_a_moment_may_be_in_any_zone(opens: str) -> None:
+    """And of any class: Airflow's context holds moments of pendulum's."""
+    at = pendulum.parse(opens)
+    assert isinstance(at, pendulum.DateTime)
+    assert DEFAULT.is_open(SAN_FRANCISCO, at)
+    assert not DEFAULT.is_open(SAN_FRANCISCO, at.subtract(seconds=1))
+    assert DEFAULT.next_opening(SAN_FRANCISCO, at.subtract(hours=3)) == moment("2026-07-06T16:00Z")
 
 
 @pytest.mark.parametrize("at", [datetime(2026, 7, 6, 16), date(2026, 7, 6), "2026-07-06T16:00Z"])  # noqa: DTZ001
@@ -367,7 +378,7 @@ WRITTEN = [
 
 @pytest.mark.parametrize("code", WRITTEN)
 def test_a_repr_is_the_code_that_makes_the_value(code: str) -> None:
-    """What a log shows can be pasted into a DAG."""
+    """A value in a log can be pasted into a DAG."""
     value = eval(code)  # noqa: S307 (it stands above)
     assert repr(value) == code
 

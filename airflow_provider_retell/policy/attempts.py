@@ -1,4 +1,4 @@
-"""How often a person may be called: a rolling window, a gap between calls, a silence after a conversation."""
+"""Limits per person: calls in a rolling window, a gap between calls, a silence after a conversation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONVERSATIONS: Final = frozenset(
 
 
 NEVER_AGAIN: Final = frozenset({Outcome.DO_NOT_CALL, DisconnectionReason.USER_REQUESTED_DNC})
-"""How a call ended in which the person asked not to be called again."""
+"""Endings in which the person asked not to be called again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,17 +48,17 @@ class Attempt:
 
     @property
     def over_at(self) -> datetime:
-        """When it was over, or when it was placed if the end is not known."""
+        """The moment of its end, or of its placing if the end is not known."""
         return self.ended_at or self.placed_at
 
     @property
     def found_a_line(self) -> bool:
-        """Whether a phone may have rung: not if the account had no free line."""
+        """False if the account had no free line: then no phone rang."""
         return self.outcome != Outcome.CAPACITY
 
     @property
     def asked_never_again(self) -> bool:
-        """Whether the person asked not to be called again."""
+        """True if the person asked not to be called again."""
         return self.outcome in NEVER_AGAIN or self.disconnection_reason in NEVER_AGAIN
 
 
@@ -96,7 +96,10 @@ class AttemptLimit:
     """
 
     __version__: ClassVar[int] = 1
-    """For Airflow, which stores it beside a serialised value."""
+    """Stored by Airflow beside a serialised value.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/serializers.html
+    """
 
     most: int
     per: timedelta

@@ -54,7 +54,10 @@ class CallingHours:
     """
 
     __version__: ClassVar[int] = 1
-    """For Airflow, which stores it beside a serialised value."""
+    """Stored by Airflow beside a serialised value.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/serializers.html
+    """
 
     start: str = field(compare=False)
     end: str = field(compare=False)

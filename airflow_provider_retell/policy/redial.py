@@ -54,7 +54,10 @@ class Redial:
     """
 
     __version__: ClassVar[int] = 1
-    """For Airflow, which stores it beside a serialised value."""
+    """Stored by Airflow beside a serialised value.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/serializers.html
+    """
 
     endings: tuple[str, ...]
     after: timedelta
