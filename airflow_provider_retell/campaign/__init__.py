@@ -1,0 +1,1 @@
+"""Call a list of people from one task."""

@@ -1,0 +1,204 @@
+"""What is known of a campaign's calls, and how two sources about one call become one.
+
+Retell's list is the ledger: each call is in it under its tag. The campaign's own ``attempts-*`` files say the
+same of calls that the account no longer keeps, and say when they were placed. Calls are merged by ``call_id``:
+
+==============  ===========  ====================================================================
+known           seen now     becomes
+==============  ===========  ====================================================================
+live            live         live
+live            over         over, first seen over now
+over            over         over, with what is newer (analysis, cost), first seen over as before
+over            live         over: this answer is an old one, no call comes back to life
+not to be read  anything     what was seen
+anything        not known    over without an ending, so that no rule replaces it
+==============  ===========  ====================================================================
+
+The times are the earliest ones known. An attempt without times counts as happening when it was first seen over,
+by this process or in a file: a redial then comes later than it might, and never earlier.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_retell.campaign.identity import PersonKey
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.policy import Attempt, Redial, next_redial
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.campaign.identity import TaggedAttempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCall:
+    """A call of this campaign, as small as 100,000 of them ask for.
+
+    Attributes:
+        call_id: Retell's.
+        person: Whom it called.
+        attempt: Which attempt it was, from 1 on.
+        ours: Whether this mapped task placed it, and not a sibling.
+        status: ``call_status``; None if Retell does not know the call (any more).
+        reason: ``disconnection_reason``.
+        outcome: None while it is live.
+        placed_at: When it was placed or started, in seconds since the epoch; None if that is not known.
+        seen_over_at: When it was first seen over, in seconds since the epoch; None while it is live.
+        ended_at: When it ended: Retell's word, else ``seen_over_at``.
+        complete: Whether nothing more is expected of it: it has its analysis, or never connected.
+        talk_seconds: How long it was connected.
+        cost_cents: What it cost so far.
+    """
+
+    call_id: str
+    person: PersonKey
+    attempt: int
+    ours: bool = True
+    status: str | None = None
+    reason: str | None = None
+    outcome: Outcome | None = None
+    placed_at: float | None = None
+    seen_over_at: float | None = None
+    ended_at: float | None = None
+    complete: bool = False
+    talk_seconds: float = 0
+    cost_cents: float = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether the call may ring or be going on."""
+        return self.outcome is None
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether Retell says that it does not know this call."""
+        return self.status is None and not self.live
+
+    @property
+    def dialed(self) -> bool:
+        """Whether it counts as an attempt: a call that found no line rang nowhere."""
+        return self.outcome is not Outcome.CAPACITY
+
+    @property
+    def happened_at(self) -> float | None:
+        """When it counts as placed."""
+        return self.placed_at if self.placed_at is not None else self.seen_over_at
+
+    def vanished(self, now: float) -> KnownCall:
+        """Return the call after Retell said that it knows none of this id."""
+        return replace(self, status=None, reason=None, outcome=Outcome.UNKNOWN, complete=True).seen_over(now)
+
+    def seen_over(self, now: float) -> KnownCall:
+        """Return the call as over, with the times that this moment gives it."""
+        over_at = now if self.seen_over_at is None else self.seen_over_at
+        end = over_at if self.ended_at is None else min(self.ended_at, over_at)
+        return replace(self, seen_over_at=over_at, ended_at=end)
+
+
+def read_call(
+    call: Call,
+    tagged: TaggedAttempt,
+    *,
+    now: float,
+    placed_at: float | None = None,
+    seen_over_at: float | None = None,
+) -> KnownCall:
+    """Return what a campaign keeps of a call.
+
+    Args:
+        call: As listed, read, answered, or written to a file.
+        tagged: What its tag says.
+        now: When it was seen, in seconds since the epoch.
+        placed_at: When it was placed, if that is known.
+        seen_over_at: When it was first seen over, as a file says.
+    """
+    known = KnownCall(
+        call_id=call.call_id,
+        person=tagged.person,
+        attempt=tagged.attempt,
+        ours=tagged.same_map_index,
+        status=None if call.call_status is None else sys.intern(str(call.call_status)),
+        reason=None if call.disconnection_reason is None else sys.intern(str(call.disconnection_reason)),
+        outcome=call.outcome,
+        placed_at=_seconds(call.start_timestamp) if placed_at is None else placed_at,
+        seen_over_at=seen_over_at,
+        ended_at=_seconds(call.end_timestamp),
+        complete=call.is_terminal and (call.analyzed or not call.connected),
+        talk_seconds=_seconds(call.duration_ms) or 0,
+        cost_cents=_number(getattr(call.call_cost, "combined_cost", None)) or 0,
+    )
+    return known if known.live else known.seen_over(now)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _seconds(milliseconds: object) -> float | None:
+    number = _number(milliseconds)
+    return None if number is None else number / 1000
+
+
+def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:
+    """Return what two sources say of one call, as in the table above."""
+    if known is None:
+        return seen
+    placed_at = _earliest(known.placed_at, seen.placed_at)
+    if known.live or known.unreadable:
+        return replace(seen, placed_at=placed_at)
+    if seen.live:
+        return replace(known, placed_at=placed_at)
+    return replace(
+        seen,
+        placed_at=placed_at,
+        seen_over_at=_earliest(known.seen_over_at, seen.seen_over_at),
+        ended_at=_earliest(known.ended_at, seen.ended_at),
+        complete=known.complete or seen.complete,
+        talk_seconds=max(known.talk_seconds, seen.talk_seconds),
+        cost_cents=max(known.cost_cents, seen.cost_cents),
+    )
+
+
+def _earliest(*times: float | None) -> float | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:
+    """Return calls as a policy sees them.
+
+    Args:
+        calls: All of one person that were dialed, by the number of the attempt. One that is known to be later than
+            another counts as placed no earlier.
+    """
+    placed = itertools.accumulate((call.happened_at or 0.0 for call in calls), max)
+    return [
+        Attempt(
+            placed_at=datetime.fromtimestamp(placed_at, UTC),
+            ended_at=None if call.ended_at is None else datetime.fromtimestamp(call.ended_at, UTC),
+            outcome=call.outcome,
+            call_status=call.status,
+            disconnection_reason=call.reason,
+        )
+        for call, placed_at in zip(calls, placed, strict=True)
+    ]
+
+
+def redial_at(calls: Sequence[KnownCall], rules: Sequence[Redial]) -> float | None:
+    """Return from when on a person may be called again by the rules, None if never.
+
+    After a call that Retell no longer knows there is no other: how it ended cannot be known.
+
+    Args:
+        calls: As for ``attempts_of``.
+        rules: The campaign's ``redial``.
+    """
+    if not rules or calls[-1].unreadable:
+        return None
+    due = next_redial(rules, attempts_of(calls))
+    return None if due is None else due.timestamp()

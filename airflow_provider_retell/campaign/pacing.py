@@ -1,0 +1,122 @@
+"""How fast a campaign places calls, and what counts as a pause. Pure: the time is given.
+
+Two times are needed. The wall clock knows what hour it is where a person lives, and may be set back. Ages (of a
+key, of a list, of a pause) must never come out too small: they are measured on a steady time, which moves on by
+the larger step of the wall clock and of the boot-time clock. The monotonic clock would not do: it stands still
+while a machine sleeps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+FIRST_PAUSE: Final = 5.0
+"""Seconds of the first pause after a sign of too many calls; each further pause is twice as long."""
+
+LONGEST_PAUSE: Final = 120.0
+"""Seconds of the longest pause, unless Retell asks for a longer one."""
+
+MARGIN: Final = 0.02
+"""Seconds by which requests that were let through evenly may arrive closer together."""
+
+
+class Moment(NamedTuple):
+    """An instant, on both times.
+
+    Attributes:
+        wall: Seconds since the epoch: for hours, dates and due times.
+        steady: Seconds that only ever grow: for ages and paces.
+    """
+
+    wall: float
+    steady: float
+
+
+class SteadyTime:
+    """Turn readings of two clocks into moments."""
+
+    def __init__(self, *, wall: float, boot: float) -> None:
+        self._wall, self._boot, self._steady = wall, boot, 0.0
+
+    def read(self, *, wall: float, boot: float) -> Moment:
+        """Return the moment of a reading.
+
+        Args:
+            wall: ``time.time()``.
+            boot: ``time.clock_gettime(time.CLOCK_BOOTTIME)``, where the system has it, else ``time.monotonic()``.
+        """
+        self._steady += max(wall - self._wall, boot - self._boot, 0.0)
+        self._wall, self._boot = wall, boot
+        return Moment(wall, self._steady)
+
+
+class Pace:
+    """Let through at most ``calls_per_second``, and fewer for a while after a sign of too many.
+
+    A token bucket in the form of a sliding window: in no second more than the rate, however quiet the minute
+    before. A rate below one lets one through in each ``1 / rate`` seconds; a fraction above one is rounded down,
+    and the window shortened so that the average is right.
+
+    >>> pace = Pace(1)
+    >>> pace.take(0)
+    >>> pace.wait(0.5)
+    0.52
+    """
+
+    def __init__(self, calls_per_second: float) -> None:
+        size = max(int(calls_per_second), 1)
+        self._window = size / calls_per_second + MARGIN
+        self._taken: deque[float] = deque(maxlen=size)
+        self._blocked_until = 0.0
+        self._pause = FIRST_PAUSE
+
+    def wait(self, steady: float) -> float:
+        """Return the seconds until the next call may be placed, 0 if one may be now."""
+        full = len(self._taken) == self._taken.maxlen
+        free_at = self._taken[0] + self._window if full else steady
+        return max(free_at - steady, self._blocked_until - steady, 0.0)
+
+    def take(self, steady: float) -> None:
+        """Count a call as placed now."""
+        self._taken.append(steady)
+
+    def slow_down(self, steady: float, asked: float | None = None) -> None:
+        """Pause after a 429, an unreachable Retell, or a call that found no line.
+
+        Requests that run side by side fail together: during a pause a further sign does not make it longer, unless
+        Retell asks for more.
+
+        Args:
+            steady: The time.
+            asked: Seconds that Retell asks for.
+        """
+        if steady >= self._blocked_until:
+            self._blocked_until = steady + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        if asked is not None:
+            self._blocked_until = max(self._blocked_until, steady + asked)
+
+    def recover(self, steady: float) -> None:
+        """Forget the pauses: a call got a line."""
+        if steady >= self._blocked_until:
+            self._pause = FIRST_PAUSE
+
+    def blocked(self, steady: float) -> float:
+        """Return the seconds that are left of a pause."""
+        return max(self._blocked_until - steady, 0.0)
+
+
+def free_lines(*, limit: int, reserved: int, in_use: int, own: int) -> int:
+    """Return how many live calls a campaign may have at once, from what ``get-concurrency`` says.
+
+    Args:
+        limit: The account's ``concurrency_limit``.
+        reserved: Lines to leave free for others.
+        in_use: The account's ``current_concurrency``.
+        own: How many of these are this campaign's.
+
+    >>> free_lines(limit=20, reserved=5, in_use=9, own=6)
+    12
+    """
+    return max(limit - reserved - max(in_use - own, 0), 0)

@@ -1,0 +1,210 @@
+"""Decide what a campaign does next. Pure: no Airflow, no I/O, and the time is given with every call.
+
+A driver asks ``next_action`` in a loop, does what it is asked to, and reports what came of it to ``state``. A new
+process begins with a new plan: the list, with the campaign's own files, is all there is to know.
+
+====================================================  ========================================================
+a person                                              what happens
+====================================================  ========================================================
+was never called                                      is called, in the order given, if the checks allow it
+is called, and the answer comes                       is watched until the call is over
+the same, but the answer is lost; the key is young    is called again with the same key: Retell places it once
+the same, but the key is old, or nothing may be       waits for a list read 330 s after the last request: if the
+placed any more                                       call is in it, it was placed, else it was not
+meets a 429, or an unreachable Retell                 is called again later, as the same attempt; the pace slows
+is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
+has a call that is not listed, younger than 330 s     it rings
+has a call that is not listed, and is older           it is read by itself; unknown there, it is over, for good
+has a call seen over that found no line               is called again later, as the next attempt; the pace slows
+has a call seen over that a rule of redial names      is called again ``after`` its end, as the next attempt
+has a call seen over otherwise                        done
+has a call that another process placed                the same as if this one had
+was called under another id                           the same: the number is the person
+whose id was called at another number                 refused as ``changed``
+whose number or id an earlier row has                 refused as ``duplicate``
+is due, but the checks say later, left or refuse      waits, is not called, or is refused
+is still to be called at ``until``, at ``limit``, on  not called
+trouble of the account
+====================================================  ========================================================
+
+Why there is one call per attempt, whatever dies: a call is listed 330 s after it was placed at the latest, its
+key is good for 55 minutes, and nothing is placed on a list that is older than half an hour. So a call that the
+list does not show was placed within the life of its key, and asking for it by the same key finds it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, assert_never
+
+from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.checks import Dial, Later, Left, Refuse
+from airflow_provider_retell.campaign.listing import LONGEST_GAP
+from airflow_provider_retell.campaign.pacing import Moment
+from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.roster import Fate, Slot, Turn
+from airflow_provider_retell.campaign.state import CampaignState
+
+KEY_TRUSTED: Final = 3600.0 - 300
+"""Seconds for which a key is trusted: Retell's hour, less five minutes."""
+
+CHECKS_PER_ACTION: Final = 500
+"""People who are passed over in one go, so that live calls are not forgotten meanwhile."""
+
+IDLE_WAIT: Final = 30.0
+"""Seconds of the longest wait."""
+
+
+class Plan:
+    """What a campaign does next in one process.
+
+    Args:
+        state: What is known; what came of the actions is reported there.
+        lines: Live calls at most.
+        limit: People to call at most, over all tries; None for all.
+
+    Attributes:
+        state: As above.
+        lines: As above; the driver may change it at any time.
+        paused: Whether nothing may be placed for now (the connection's kill switch); the driver sets it.
+    """
+
+    def __init__(self, state: CampaignState, *, lines: int, limit: int | None = None) -> None:
+        self.state = state
+        self.lines = lines
+        self.paused = False
+        self._limit = math.inf if limit is None else limit
+        self._eligible_failed = self._eligible_answered = 0
+
+    def next_action(self, now: Moment) -> Action:
+        """Return what is to be done now."""
+        state = self.state
+        state.listing.notice(now.steady)
+        self._leave_the_rest(now)
+        if state.roster.callable and self._list_due_in(now) == 0:
+            return ReadList()
+        if action := self._next_call(now):
+            return action
+        if call_ids := state.watch.due(now):
+            return Look(call_ids)
+        if call_ids := state.watch.unlisted():
+            return Get(call_ids)
+        if state.at_rest and self._settled:
+            state.roster.convict()
+            return Finish(self._failure())
+        return self._wait(now)
+
+    def may_send(self, order: Place, now: Moment) -> bool:
+        """Return whether a call may still be placed: asked right before the request, with its connection open.
+
+        If not, report ``not_sent``. The process may have been frozen since the order, or the hours be shut by now.
+        """
+        if self._stopped or not self.state.listing.fresh(now.steady):
+            return False
+        in_time = now.steady - order.decided.steady <= LONGEST_GAP
+        return in_time and isinstance(self.state.checks.time_verdict(order.person, now.wall), Dial)
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    @property
+    def _stopped(self) -> bool:
+        return self.paused or self.state.trouble.found is not None
+
+    def _next_call(self, now: Moment) -> Place | ReadList | None:
+        state = self.state
+        if self._stopped:
+            return None
+        for _ in range(CHECKS_PER_ACTION):
+            slot = state.queue.head(now.wall)
+            if slot is None or not self._has_room(slot) or state.pace.wait(now.steady) > 0:
+                return None
+            if not state.listing.fresh(now.steady):
+                return ReadList()
+            state.queue.discard(slot)
+            key_is_old = slot.sent_at is not None and now.steady - slot.sent_at >= KEY_TRUSTED
+            verdict = Left() if key_is_old else state.checks.verdict(slot.person, slot.dialed, now.wall)
+            if isinstance(verdict, Dial):
+                self._eligible_answered += 1
+                state.pace.take(now.steady)
+                state.send(slot)
+                return Place(person=slot.person, attempt=slot.attempt, decided=now)
+            self._pass_over(slot, verdict, now)
+        return None
+
+    def _has_room(self, slot: Slot) -> bool:
+        if slot.turn is Turn.RESEND:
+            return True  # its line is taken
+        return self.state.busy < self.lines and not self._beyond_limit(slot)
+
+    def _beyond_limit(self, slot: Slot) -> bool:
+        return slot.turn is Turn.FIRST and self.state.begun >= self._limit
+
+    def _pass_over(self, slot: Slot, verdict: Later | Left | Refuse, now: Moment) -> None:
+        if slot.sent_at is not None:
+            slot.await_list = True
+            return
+        match verdict:
+            case Later():
+                self.state.enqueue(slot, Turn.AGAIN if slot.calls else Turn.FIRST, verdict.at)
+            case Left():
+                self.state.roster.close(slot, Fate.NOT_CALLED)
+            case Refuse():
+                self._eligible_failed += verdict.failed
+                self._eligible_answered += verdict.reason is Refusal.NOT_ELIGIBLE and not verdict.failed
+                self.state.roster.refuse(slot, verdict.reason, verdict.detail, at=now.wall)
+            case _:
+                assert_never(verdict)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def _leave_the_rest(self, now: Moment) -> None:
+        """Give a fate to those who cannot be called any more."""
+        state = self.state
+        if now.wall < state.checks.ends_at and not state.trouble.found:
+            only_firsts = state.roster.open == state.queue.count(Turn.FIRST)
+            if not only_firsts or state.begun < self._limit:
+                return
+        for slot in state.queue.drain():
+            verdict = Left() if state.trouble.found or slot.calls else state.checks.too_late(slot.person)
+            self._pass_over(slot, verdict, now)
+
+    @property
+    def _settled(self) -> bool:
+        """Whether no call of an earlier process can turn up any more that would change a fate."""
+        all_done = all(slot.fate is Fate.DONE for slot in self.state.roster.callable)
+        return self.state.listing.settled() or all_done
+
+    def _failure(self) -> str | None:
+        slots = self.state.roster.slots
+        if self.state.trouble.found:
+            return self.state.trouble.found
+        if slots and all(slot.refusal is Refusal.BAD_NUMBER for slot in slots):
+            return "No call was placed: none of the people has a number that can be called (bad_number)."
+        if self._eligible_failed and not self._eligible_answered:
+            return "No call was placed: eligible failed for each person that it was asked about."
+        return None
+
+    # -- waiting -------------------------------------------------------------------------------------------
+
+    def _list_due_in(self, now: Moment) -> float:
+        state = self.state
+        awaited = [slot.asked_at for slot in state.outstanding.values() if slot.await_list]
+        at_rest = state.at_rest and not self._settled
+        return state.listing.due_in(now.steady, awaited, at_rest=at_rest)
+
+    def _wait(self, now: Moment) -> Wait:
+        state = self.state
+        slot, due = state.queue.head(now.wall), state.queue.next_due()
+        until_due = math.inf if due is None else due - now.wall
+        can_place = slot is not None and not self._stopped and self._has_room(slot)
+        seconds = min(
+            IDLE_WAIT,
+            until_due,
+            self._list_due_in(now),
+            state.pace.wait(now.steady) if can_place else math.inf,
+            state.watch.next_round_in(now.steady) if state.watch else math.inf,
+            state.checks.ends_at - now.wall if state.queue else math.inf,
+        )
+        due_now = state.outstanding or (slot is not None and not self._beyond_limit(slot))
+        next_call_in = 0.0 if due_now else until_due
+        return Wait(seconds=seconds, next_call_in=None if math.isinf(next_call_in) else next_call_in)

@@ -1,0 +1,205 @@
+"""The people of a campaign, what is known of their calls, and what became of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from airflow_provider_retell.campaign.actions import Refused
+from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.ledger import KnownCall, merge
+from airflow_provider_retell.campaign.person import Person, Refusal
+
+
+class Fate(IntEnum):
+    """What became of a person."""
+
+    DONE = 0
+    """Called, and nothing is left to do."""
+    REFUSED = 1
+    NOT_CALLED = 2
+    """A call, or one more, was left to do, for want of time or of a line."""
+
+
+class Turn(IntEnum):
+    """Why a person is in the queue, in the order in which they are taken."""
+
+    RESEND = 0
+    AGAIN = 1
+    FIRST = 2
+
+
+class Slot:
+    """A person and what is known about the calls.
+
+    Attributes:
+        person: The row.
+        calls: All calls, in the order in which they became known.
+        attempt: The number of the next attempt, or of the one that is under way.
+        sending: Whether a request is under way.
+        sent_at: When the attempt was first sent, if its answer was lost, on the steady time; else None.
+        asked_at: When it was last sent.
+        await_list: Whether it must not be sent again, so that the list has to say what became of it.
+        fate: None while something is left to do.
+        refusal: Why, if the fate is ``REFUSED``.
+        detail: The reason in words.
+        turn: Why the person is in the queue, None if not in it.
+        ticket: Grows with each change; entries of the queue that hold an older one no longer count.
+    """
+
+    __slots__ = (
+        "asked_at",
+        "attempt",
+        "await_list",
+        "calls",
+        "detail",
+        "fate",
+        "person",
+        "refusal",
+        "sending",
+        "sent_at",
+        "ticket",
+        "turn",
+    )
+
+    def __init__(self, person: Person) -> None:
+        self.person = person
+        self.calls: tuple[KnownCall, ...] = ()
+        self.attempt = 1
+        self.sending = False
+        self.sent_at: float | None = None
+        self.asked_at = 0.0
+        self.await_list = False
+        self.fate: Fate | None = None
+        self.refusal: Refusal | None = None
+        self.detail = ""
+        self.turn: Turn | None = None
+        self.ticket = 0
+
+    @property
+    def dialed(self) -> tuple[KnownCall, ...]:
+        """The calls that count as attempts, by their number."""
+        return tuple(sorted((call for call in self.calls if call.dialed), key=lambda call: call.attempt))
+
+    @property
+    def live(self) -> bool:
+        """Whether a call may ring or be going on."""
+        return any(call.live for call in self.calls)
+
+
+class Roster:
+    """All people, by row, by number and by id.
+
+    Args:
+        people: All rows, in the order given. The later of two rows with one number, or one id, is a duplicate.
+        identity: Whose campaign it is.
+
+    Attributes:
+        slots: All rows.
+        callable: Those whose row can be called.
+        open: How many have no fate yet.
+        called: How many have a call.
+        unowned: Calls of this task to people who are not on the list any more, by their id.
+    """
+
+    def __init__(self, people: Iterable[Person], identity: CampaignIdentity) -> None:
+        self.slots: list[Slot] = []
+        self.callable: list[Slot] = []
+        self.open = self.called = 0
+        self.unowned: dict[str, KnownCall] = {}
+        self._by_number: dict[int, Slot] = {}
+        self._by_id: dict[int, Slot] = {}
+        self._refused: list[Refused] = []
+        self._suspects: list[tuple[Slot, Refused]] = []
+        for person in people:
+            self._add(person, identity)
+
+    def _add(self, person: Person, identity: CampaignIdentity) -> None:
+        slot = Slot(person)
+        self.slots.append(slot)
+        self.open += 1
+        if person.refused is not None:
+            self.refuse(slot, person.refused, person.detail, at=None)
+            return
+        key = identity.person(to_number=person.to_number, person_id=person.person_id)
+        if key.number in self._by_number or key.id in self._by_id:
+            self.refuse(slot, Refusal.DUPLICATE, "an earlier row has this number or this id", at=None)
+            return
+        self._by_number[key.number] = self._by_id[key.id] = slot
+        self.callable.append(slot)
+
+    # -- fates ---------------------------------------------------------------------------------------------
+
+    def close(self, slot: Slot, fate: Fate) -> None:
+        """Give a person a fate, in place of any earlier one."""
+        self.open -= slot.fate is None
+        slot.fate, slot.refusal, slot.detail = fate, None, ""
+
+    def reopen(self, slot: Slot) -> None:
+        """Take the fate back: something is left to do."""
+        self.open += slot.fate is not None
+        slot.fate = slot.refusal = None
+        slot.detail = ""
+
+    def refuse(self, slot: Slot, reason: Refusal, detail: str, *, at: float | None) -> None:
+        """Refuse to call a person."""
+        self._refused.append(self._refusal(slot, reason, detail, at))
+
+    def suspect(self, slot: Slot, reason: Refusal, detail: str, *, at: float) -> None:
+        """Refuse a person, unless this turns out to be trouble of the account."""
+        self._suspects.append((slot, self._refusal(slot, reason, detail, at)))
+
+    def _refusal(self, slot: Slot, reason: Refusal, detail: str, at: float | None) -> Refused:
+        self.close(slot, Fate.REFUSED)
+        slot.refusal, slot.detail = reason, detail
+        return Refused(person=slot.person, reason=reason, detail=detail, at=at)
+
+    def convict(self) -> None:
+        """Let the suspects stay refused: it was they."""
+        self._refused += [refused for _, refused in self._suspects]
+        self._suspects.clear()
+
+    def acquit(self) -> None:
+        """Leave the suspects to a clear: it was the account."""
+        for slot, _ in self._suspects:
+            self.close(slot, Fate.NOT_CALLED)
+        self._suspects.clear()
+
+    def take_refusals(self) -> list[Refused]:
+        """Return the refusals since the last time, for the audit trail."""
+        taken, self._refused = self._refused, []
+        return taken
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def owner(self, call: KnownCall) -> Slot | None:
+        """Return whose call it is: the number's."""
+        return self._by_number.get(call.person.number)
+
+    def changed(self, call: KnownCall) -> Slot | None:
+        """Return the person who has the id of a call and another number, and was not called at that one."""
+        slot = self._by_id.get(call.person.id)
+        if slot is None or slot is self.owner(call) or not call.dialed:
+            return None
+        untouched = slot.fate is None and not slot.calls and not slot.sending and slot.sent_at is None
+        return slot if untouched else None
+
+    def record(self, slot: Slot | None, call: KnownCall) -> tuple[KnownCall | None, KnownCall]:
+        """Take in what a source says of a call; return what was known before, and what is known now.
+
+        Args:
+            slot: Whose call it is; None if that person is not on the list.
+            call: As this source shows it.
+        """
+        if slot is None:
+            known = self.unowned.get(call.call_id)
+            self.unowned[call.call_id] = merge(known, call)
+            return known, self.unowned[call.call_id]
+        known = next((each for each in slot.calls if each.call_id == call.call_id), None)
+        now = merge(known, call)
+        if known is None:
+            self.called += not slot.calls
+            slot.calls += (now,)
+        elif now != known:
+            slot.calls = tuple(now if each is known else each for each in slot.calls)
+        return known, now

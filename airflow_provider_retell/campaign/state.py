@@ -1,0 +1,229 @@
+"""What a campaign knows in one process, and what follows for a person when something new is known. Pure.
+
+The driver reports here what came of the actions that ``plan`` asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from airflow_provider_retell.campaign.actions import Place
+from airflow_provider_retell.campaign.checks import Checks
+from airflow_provider_retell.campaign.ledger import KnownCall, redial_at
+from airflow_provider_retell.campaign.listing import Listing
+from airflow_provider_retell.campaign.pacing import Moment, Pace
+from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.queue import Queue
+from airflow_provider_retell.campaign.roster import Fate, Roster, Slot, Turn
+from airflow_provider_retell.campaign.trouble import NOT_LISTED, Rejection, Trouble
+from airflow_provider_retell.campaign.watching import Watch
+from airflow_provider_retell.policy import Redial
+
+
+class CampaignState:
+    """All that is known of a campaign.
+
+    Args:
+        roster: The people.
+        checks: May a person be dialed now?
+        pace: How fast.
+        redial: The campaign's rules.
+        poll_interval: Seconds between two rounds of looking at live calls.
+        analysis_timeout: Seconds for which an analysis is awaited after the end of a call; 0 if it is not.
+        continued: Whether an earlier process may have placed calls that are not listed yet.
+
+    Attributes:
+        roster: The people, with what became of them.
+        watch: The calls under way.
+        queue: Who is to be called.
+        outstanding: Whose request is under way, or has lost its answer, by row.
+        listing: What the list was good for.
+        trouble: What speaks for trouble of the account.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        checks: Checks,
+        pace: Pace,
+        redial: Sequence[Redial] = (),
+        poll_interval: float = 10,
+        analysis_timeout: float = 0,
+        continued: bool = False,
+    ) -> None:
+        self.roster = roster
+        self.checks = checks
+        self.pace = pace
+        self.redial = tuple(redial)
+        self.watch = Watch(poll_interval=poll_interval, analysis_timeout=analysis_timeout)
+        self.queue = Queue()
+        self.outstanding: dict[int, Slot] = {}
+        self.listing = Listing(poll_interval=poll_interval, continued=continued)
+        self.trouble = Trouble()
+        for slot in roster.callable:
+            self.enqueue(slot, Turn.FIRST, slot.person.not_before or 0.0)
+
+    @property
+    def busy(self) -> int:
+        """How many lines are taken, as far as this process knows."""
+        return self.watch.live + len(self.outstanding)
+
+    @property
+    def begun(self) -> int:
+        """How many people were called, or may have been."""
+        return self.roster.called + sum(not slot.calls for slot in self.outstanding.values())
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether each person has a fate, and nothing is under way."""
+        return not (self.roster.open or self.outstanding or self.watch)
+
+    def send(self, slot: Slot) -> None:
+        """Take note that a request is under way from now on."""
+        self.outstanding[slot.person.row] = slot
+        slot.sending = True
+
+    # -- what came of it -----------------------------------------------------------------------------------
+
+    def read(self, calls: Iterable[KnownCall], *, began: Moment, now: Moment) -> None:
+        """Take in the list of all calls of this task.
+
+        Args:
+            calls: Those listed, over all map indexes.
+            began: When the first request for it was sent.
+            now: When the last answer was there.
+        """
+        found = self.load(calls, now)
+        if self.listing.read(began=began.steady, now=now.steady, found=found):
+            self.trouble.stop(NOT_LISTED)
+        for slot in list(self.outstanding.values()):
+            if slot.sent_at is not None and not slot.sending and self.listing.shows(slot.asked_at):
+                slot.sent_at = None  # it would be listed: it was not placed
+                self._resume(slot, now)
+
+    def load(self, calls: Iterable[KnownCall], now: Moment) -> bool:
+        """Take in calls that the campaign's own files know; return whether there were any."""
+        number = 0
+        for number, call in enumerate(calls, start=1):  # noqa: B007 (counted)
+            self._take(call, now)
+        return number > 0
+
+    def placed(self, order: Place, call: KnownCall, now: Moment) -> None:
+        """Take in the answer to a request: the call exists."""
+        slot = self.outstanding[order.person.row]
+        slot.sending, slot.sent_at = False, None
+        self.trouble.placed()
+        self.roster.convict()
+        self._take(call, now)
+        self._resume(slot, now)
+
+    def lost(self, order: Place, now: Moment) -> None:
+        """Take note of a request that may have arrived, and whose answer was lost: a time-out, a 5xx."""
+        slot = self.outstanding[order.person.row]
+        slot.sending, slot.asked_at = False, now.steady
+        slot.sent_at = order.decided.steady if slot.sent_at is None else slot.sent_at
+        self.pace.slow_down(now.steady)
+        self._resume(slot, now)
+
+    def not_sent(self, order: Place, now: Moment, *, slow_down: bool = False, asked: float | None = None) -> None:
+        """Take note of a request that placed no call.
+
+        Args:
+            order: The order.
+            now: The time.
+            slow_down: After a 429 or an unreachable Retell; not if ``may_send`` said no.
+            asked: Seconds for which Retell asks to wait.
+        """
+        if slow_down:
+            self.pace.slow_down(now.steady, asked)
+        slot = self.outstanding[order.person.row]
+        slot.sending = False
+        self._resume(slot, now)
+
+    def rejected(self, order: Place, rejection: Rejection, now: Moment) -> None:
+        """Take note of an answer by which Retell refuses the request as it is."""
+        if not self.trouble.rejected(rejection):
+            self.roster.convict()
+        if self.trouble.found:
+            self.roster.acquit()
+            self.not_sent(order, now)
+            return
+        reason = Refusal.BAD_NUMBER if rejection.field == "to_number" else Refusal.BAD_REQUEST
+        self.refused(order, reason, rejection.message, now)
+
+    def refused(self, order: Place, reason: Refusal, detail: str, now: Moment) -> None:
+        """Refuse a person after all: Retell refused the request, and why lies with the person."""
+        slot = self.outstanding[order.person.row]
+        slot.sending = False
+        if slot.sent_at is not None:
+            slot.await_list = True  # an earlier request may have arrived all the same
+            return
+        del self.outstanding[slot.person.row]
+        self.roster.suspect(slot, reason, detail, at=now.wall)
+
+    def looked(self, asked: Iterable[str], found: Iterable[KnownCall], now: Moment) -> None:
+        """Take in what a list of calls by their ids brought."""
+        calls = {call.call_id: call for call in found}
+        for call_id in asked:
+            if call_id in calls:
+                self._take(calls[call_id], now)
+            else:
+                self.watch.missed(call_id, now)
+
+    def got(self, call_id: str, call: KnownCall | None, now: Moment) -> None:
+        """Take in what reading one call brought: None if Retell knows none of this id."""
+        known = self.watch.call(call_id)
+        if call is None and known is not None:
+            call = known.vanished(now.wall)
+        if call is not None:
+            self._take(call, now)
+
+    # -- what follows from it ------------------------------------------------------------------------------
+
+    def _take(self, call: KnownCall, now: Moment) -> None:
+        changed, slot = self.roster.changed(call), self.roster.owner(call)
+        if changed is not None:
+            self.queue.discard(changed)
+            self.roster.refuse(changed, Refusal.CHANGED, "this id was called at another number", at=now.wall)
+        known, call = self.roster.record(slot, call)
+        if slot is not None or call.ours:
+            self.watch.update(call, now)
+        if known is not None and known.live and not call.live:
+            self.listing.call_over(now.steady)
+            self.trouble.ended(call.outcome)
+            (self.pace.recover if call.dialed else self.pace.slow_down)(now.steady)
+        if slot is not None and call != known:
+            self._resume(slot, now)
+
+    def _resume(self, slot: Slot, now: Moment) -> None:
+        """Put a person where what is known of the calls says."""
+        if slot.sending:
+            return
+        found = any(call.ours and call.attempt >= slot.attempt for call in slot.calls)
+        if slot.sent_at is not None and not found:
+            if not slot.await_list:
+                self.enqueue(slot, Turn.RESEND, now.wall)
+            return
+        self.outstanding.pop(slot.person.row, None)
+        slot.sent_at, slot.await_list = None, False
+        self.queue.discard(slot)
+        if slot.live:
+            self.roster.reopen(slot)
+        elif not slot.calls:
+            self.enqueue(slot, Turn.FIRST, slot.person.not_before or 0.0)
+        else:
+            last = max(slot.calls, key=lambda call: call.attempt)
+            slot.attempt = last.attempt + 1
+            due = redial_at(slot.dialed, self.redial) if last.dialed else now.wall
+            if due is None:
+                self.roster.close(slot, Fate.DONE)
+            elif due >= self.checks.end(slot.person):
+                self.roster.close(slot, Fate.NOT_CALLED)
+            else:
+                self.enqueue(slot, Turn.AGAIN, due)
+
+    def enqueue(self, slot: Slot, turn: Turn, due: float) -> None:
+        """Put a person in the queue: something is left to do."""
+        self.roster.reopen(slot)
+        self.queue.add(slot, turn, due)

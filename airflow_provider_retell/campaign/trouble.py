@@ -1,0 +1,96 @@
+"""Tell trouble of the account from trouble of people. Pure.
+
+===============================================================  ================================================
+Retell                                                           the campaign
+===============================================================  ================================================
+answers a create with 401, 402, 403 or 404                       stops
+refuses one (400, 422), naming no field that is the person's     stops
+refuses one, naming such a field                                 refuses the person
+refuses five people in a row with equal words                    stops
+ends ten calls in a row as technical, blocked or billing         stops
+does not list the first call to end within two minutes           stops
+===============================================================  ================================================
+
+*Stops* means: places nothing more, waits for the calls that are live, and fails. No person is marked as refused
+for trouble of the account, so that a clear goes on with all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_provider_retell.campaign.listing import LISTED_WITHIN
+from airflow_provider_retell.outcomes import Outcome
+
+EQUAL_REFUSALS: Final = 5
+FAILED_CALLS: Final = 10
+_ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 404})
+_ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING})
+
+NOT_LISTED: Final = (
+    f"The first call to end is not listed under its metadata tag, {LISTED_WITHIN / 60:.0f} minutes later. Without "
+    "the list a retry could not know who was called, so no more calls are placed. Look at the data storage and "
+    "retention settings of the agent in Retell's dashboard: metadata must be stored, and calls be kept for a day "
+    "at least; the API key must be allowed to read the call history. Then clear the task: it goes on with the "
+    "rest."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """An answer by which Retell refused to place a call.
+
+    Attributes:
+        status: The HTTP status.
+        message: Retell's own words, without phone numbers.
+        field: The field that they name, if the person gave it; None if it is the campaign's own, or none is named.
+    """
+
+    status: int
+    message: str
+    field: str | None = None
+
+
+class Trouble:
+    """What speaks for trouble of the account.
+
+    Attributes:
+        found: Why the campaign stops, None while it does not.
+    """
+
+    def __init__(self) -> None:
+        self.found: str | None = None
+        self._refusal: str | None = None
+        self._refusals = 0
+        self._failures = 0
+
+    def placed(self) -> None:
+        """Take note of a call that was created."""
+        self._refusal, self._refusals = None, 0
+
+    def rejected(self, rejection: Rejection) -> bool:
+        """Take note of a refusal; return whether those in a row so far are alike."""
+        if rejection.status in _ACCOUNT_STATUSES or rejection.field is None:
+            self.stop(f"Retell refuses to place calls ({rejection.status}: {rejection.message}).")
+            return True
+        alike = rejection.message == self._refusal
+        self._refusals = self._refusals + 1 if alike else 1
+        self._refusal = rejection.message
+        if self._refusals >= EQUAL_REFUSALS:
+            self.stop(f"Retell refused {EQUAL_REFUSALS} people in a row for one reason: {rejection.message}.")
+        return alike
+
+    def ended(self, outcome: Outcome | None) -> None:
+        """Take note of how a call ended. One that found no line says nothing about the account's health."""
+        if outcome is Outcome.CAPACITY:
+            return
+        self._failures = self._failures + 1 if outcome in _ACCOUNT_OUTCOMES else 0
+        if self._failures >= FAILED_CALLS:
+            self.stop(
+                f"{FAILED_CALLS} calls in a row ended as technical, blocked or billing; the last as {outcome}."
+            )
+
+    def stop(self, why: str) -> None:
+        """Stop for a reason; the first one counts."""
+        self.found = self.found or why

@@ -1,0 +1,738 @@
+"""What a campaign decides: the table of ``plan``, row by row, and the rules around it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_retell.campaign import plan as plan_module
+from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.checks import Checks
+from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
+from airflow_provider_retell.campaign.ledger import KnownCall
+from airflow_provider_retell.campaign.pacing import Moment, Pace
+from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
+from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.policy import CallingHours, Redial
+
+MONDAY = datetime(2026, 7, 6, 12, tzinfo=UTC).timestamp()
+IDENTITY = CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=-1)
+AGAIN = [Redial("no_answer", after=timedelta(minutes=10), times=2)]
+
+
+def person(row: int = 0, **fields: Any) -> Person:
+    """Return one of the people."""
+    number = f"+1415555{100 + row:04d}"
+    return Person(**{"row": row, "to_number": number, "person_id": number, **fields})
+
+
+def key(of: Person) -> PersonKey:
+    """Return a person's digests."""
+    return IDENTITY.person(to_number=of.to_number, person_id=of.person_id)
+
+
+class Campaign:
+    """A plan, the time, and Retell's answers by hand."""
+
+    def __init__(
+        self,
+        people: Sequence[Person] = (person(),),
+        *,
+        lines: int = 5,
+        limit: int | None = None,
+        calls_per_second: float = 1000,
+        **more: Any,
+    ) -> None:
+        self.seconds = 0.0
+        checks = Checks(**{"began_at": MONDAY, **more.pop("checks", {})})
+        roster = Roster(people, IDENTITY)
+        self.state = CampaignState(roster, checks=checks, pace=Pace(calls_per_second), **{"redial": AGAIN, **more})
+        self.plan = Plan(self.state, lines=lines, limit=limit)
+        self.listed: list[KnownCall] = []
+        self.calls = 0
+
+    @property
+    def now(self) -> Moment:
+        return Moment(MONDAY + self.seconds, self.seconds)
+
+    def next(self) -> Action:
+        """Return the next action that is not to read the list, which is read whenever it is asked for."""
+        while isinstance(action := self.plan.next_action(self.now), ReadList):
+            self.state.read(self.listed, began=self.now, now=self.now)
+        return action
+
+    def order(self) -> Place:
+        action = self.next()
+        assert isinstance(action, Place), action
+        return action
+
+    def wait(self, seconds: float) -> None:
+        """Let the time pass with the process at work: the list is listened to and calls are looked at."""
+        end = self.seconds + seconds
+        while self.seconds < end:
+            action = self.next()
+            assert isinstance(action, Wait | Look | Get), action
+            self.seconds = min(end, self.seconds + (max(action.seconds, 0.1) if isinstance(action, Wait) else 0))
+
+    def call(self, order: Place, **fields: Any) -> KnownCall:
+        """Return a call that an order placed, live."""
+        self.calls += 1
+        fields = {"call_id": f"call_{self.calls}", "status": "registered", **fields}
+        return KnownCall(person=key(order.person), attempt=order.attempt, **fields)
+
+    def place(self) -> tuple[Place, KnownCall]:
+        """Place the next call, and list it."""
+        order = self.order()
+        call = self.call(order, placed_at=self.now.wall)
+        self.state.placed(order, call, self.now)
+        self.listed.append(call)
+        return order, call
+
+    def end(self, call: KnownCall, outcome: Outcome = Outcome.ANSWERED, **fields: Any) -> None:
+        """See a call over."""
+        ended = over(call, self.now.wall, outcome, **fields)
+        self.state.looked([call.call_id], [ended], self.now)
+        self.listed = [ended if each is call else each for each in self.listed]
+
+    def slot(self, row: int = 0) -> Slot:
+        return self.state.roster.slots[row]
+
+    def fate(self, row: int = 0) -> Fate | Refusal | None:
+        slot = self.slot(row)
+        return slot.refusal or slot.fate
+
+
+def over(call: KnownCall, at: float, outcome: Outcome = Outcome.ANSWERED, **fields: Any) -> KnownCall:
+    """Return a call as seen over."""
+    known = {"call_id": call.call_id, "person": call.person, "attempt": call.attempt, "status": "ended"}
+    return KnownCall(**{**known, "outcome": outcome, "complete": True, **fields}).seen_over(at)
+
+
+# -- the table -----------------------------------------------------------------------------------------------
+
+
+def never_called() -> None:
+    campaign = Campaign([person(0), person(1)])
+    assert [campaign.order().person.row for _ in range(2)] == [0, 1]
+
+
+def answered() -> None:
+    campaign = Campaign()
+    _, call = campaign.place()
+    assert campaign.next() == Look((call.call_id,))
+    campaign.end(call)
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def lost_and_young() -> None:
+    campaign = Campaign()
+    order = campaign.order()
+    campaign.state.lost(order, campaign.now)
+    campaign.wait(5)
+    again = campaign.order()
+    assert (again.person, again.attempt) == (order.person, order.attempt)
+
+
+def lost_and_old() -> None:
+    for found in True, False:
+        campaign = Campaign()
+        order = campaign.order()
+        campaign.state.lost(order, campaign.now)
+        campaign.seconds += plan_module.KEY_TRUSTED
+        if found:
+            campaign.listed.append(campaign.call(order))
+            assert isinstance(campaign.next(), Look)
+            assert campaign.slot().live
+        else:
+            again = campaign.order()
+            assert again.attempt == order.attempt
+            assert campaign.slot().sent_at is None  # it is a request of its own: the first one was not placed
+    until = Campaign(checks={"ends_at": MONDAY + 60})
+    until.state.lost(until.order(), until.now)
+    until.seconds += 60
+    until.wait(270)
+    assert until.slot().await_list
+    assert (until.next(), until.fate()) == (Finish(), Fate.NOT_CALLED)
+
+
+def limited() -> None:
+    for asked, pause in (None, 5), (60, 60):
+        campaign = Campaign()
+        order = campaign.order()
+        campaign.state.not_sent(order, campaign.now, slow_down=True, asked=asked)
+        campaign.wait(pause)
+        assert campaign.order().attempt == order.attempt == 1
+
+
+def rejected() -> None:
+    campaign = Campaign()
+    campaign.state.rejected(campaign.order(), Rejection(status=400, message="no", field="to_number"), campaign.now)
+    assert campaign.fate() == Refusal.BAD_NUMBER
+    campaign = Campaign([person(0), person(1)])
+    campaign.state.rejected(campaign.order(), Rejection(status=400, message="no", field="metadata"), campaign.now)
+    assert campaign.fate() == Refusal.BAD_REQUEST
+    assert campaign.order().person.row == 1
+
+
+def not_listed_and_young() -> None:
+    campaign = Campaign()
+    campaign.place()
+    campaign.listed.clear()
+    while campaign.seconds < 329:
+        action = campaign.next()
+        if isinstance(action, Look):
+            campaign.state.looked(action.call_ids, [], campaign.now)
+        else:
+            assert isinstance(action, Wait)
+            campaign.seconds += action.seconds
+    assert campaign.slot().live
+    assert campaign.state.busy == 1
+
+
+def not_listed_and_old() -> None:
+    campaign = Campaign()
+    _, call = campaign.place()
+    campaign.seconds += 330
+    assert campaign.next() == Look((call.call_id,))
+    campaign.state.looked([call.call_id], [], campaign.now)
+    assert campaign.next() == Get((call.call_id,))
+    campaign.state.got(call.call_id, None, campaign.now)
+    assert (campaign.fate(), campaign.slot().calls[0].outcome) == (Fate.DONE, Outcome.UNKNOWN)
+
+
+def found_no_line() -> None:
+    campaign = Campaign(checks={"limit": None})
+    _, call = campaign.place()
+    campaign.end(call, Outcome.CAPACITY, status="error")
+    assert campaign.slot().dialed == ()
+    campaign.wait(5)
+    assert campaign.order().attempt == 2
+
+
+def named_by_a_rule() -> None:
+    campaign = Campaign()
+    for attempt in 1, 2, 3:
+        order, call = campaign.place()
+        assert order.attempt == attempt
+        campaign.seconds += 30
+        campaign.end(call, Outcome.NO_ANSWER)
+        if attempt < 3:
+            campaign.wait(599)
+            assert isinstance(campaign.next(), Wait)
+            campaign.seconds += 1
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def over_otherwise() -> None:
+    for outcome in set(Outcome) - {Outcome.CAPACITY, Outcome.NO_ANSWER}:
+        campaign = Campaign()
+        _, call = campaign.place()
+        campaign.end(call, outcome)
+        assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE), outcome
+
+
+def placed_by_another() -> None:
+    earlier = Campaign()
+    call = earlier.call(earlier.order())
+    live = Campaign(continued=True)
+    live.listed.append(call)
+    assert live.next() == Look((call.call_id,))
+    done = Campaign(continued=True)
+    done.listed.append(over(call, MONDAY - 60))
+    assert (done.next(), done.fate()) == (Finish(), Fate.DONE)
+    again = Campaign(continued=True)
+    again.listed.append(over(call, MONDAY - 599, Outcome.NO_ANSWER))
+    again.next()
+    again.seconds = 1
+    assert again.order().attempt == 2
+
+
+def another_id() -> None:
+    earlier = Campaign([person(person_id="appointment-1")])
+    call = earlier.call(earlier.order())
+    campaign = Campaign([person(person_id="appointment-2")])
+    campaign.listed.append(over(call, MONDAY - 60))
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def another_number() -> None:
+    earlier = Campaign([person(person_id="ada")])
+    call = earlier.call(earlier.order())
+    campaign = Campaign([person(7, person_id="ada")])
+    campaign.listed.append(over(call, MONDAY - 60))
+    assert (campaign.next(), campaign.fate()) == (Finish(), Refusal.CHANGED)
+
+
+def duplicates() -> None:
+    number = person().to_number
+    rows = [person(0, person_id="a"), person(1, person_id="b", to_number=number), person(2, person_id="a")]
+    campaign = Campaign(rows)
+    assert campaign.order().person.row == 0
+    assert [campaign.fate(row) for row in range(3)] == [None, Refusal.DUPLICATE, Refusal.DUPLICATE]
+
+
+def checked() -> None:
+    later = Campaign([person(not_before=MONDAY + 60)])
+    later.wait(60)
+    assert later.order()
+    left = Campaign([person(not_after=MONDAY)])
+    assert (left.next(), left.fate()) == (Finish(), Fate.NOT_CALLED)
+    refused = Campaign(checks={"listed": lambda number: number == person().to_number})
+    assert (refused.next(), refused.fate()) == (Finish(), Refusal.DO_NOT_CALL)
+
+
+def still_to_be_called() -> None:
+    people = [person(row) for row in range(3)]
+    until = Campaign(people, lines=1, checks={"ends_at": MONDAY + 60})
+    _, call = until.place()
+    until.seconds += 60
+    until.end(call)
+    assert until.next() == Finish()
+    assert [until.fate(row) for row in range(3)] == [Fate.DONE, Fate.NOT_CALLED, Fate.NOT_CALLED]
+    limit = Campaign(people, limit=2)
+    for call in [limit.place()[1] for _ in range(2)]:
+        limit.end(call)
+    assert limit.next() == Finish()
+    assert [limit.fate(row) for row in range(3)] == [Fate.DONE, Fate.DONE, Fate.NOT_CALLED]
+    trouble = Campaign(people)
+    _, call = trouble.place()
+    trouble.state.rejected(trouble.order(), Rejection(status=402, message="Trial has ended"), trouble.now)
+    assert isinstance(trouble.next(), Look)
+    trouble.end(call)
+    finish = trouble.next()
+    assert isinstance(finish, Finish)
+    assert finish.failure == "Retell refuses to place calls (402: Trial has ended)."
+    assert [trouble.fate(row) for row in range(3)] == [Fate.DONE, Fate.NOT_CALLED, Fate.NOT_CALLED]
+
+
+TABLE: dict[str, tuple[str, Callable[[], None]]] = {
+    "was never called": ("is called, in the order given, if the checks allow it", never_called),
+    "is called, and the answer comes": ("is watched until the call is over", answered),
+    "the same, but the answer is lost; the key is young": (
+        "is called again with the same key: Retell places it once",
+        lost_and_young,
+    ),
+    "the same, but the key is old, or nothing may be placed any more": (
+        "waits for a list read 330 s after the last request: if the call is in it, it was placed, else it was not",
+        lost_and_old,
+    ),
+    "meets a 429, or an unreachable Retell": (
+        "is called again later, as the same attempt; the pace slows",
+        limited,
+    ),
+    "is refused by Retell, for a field of its own": (
+        "refused (see ``trouble`` for when it is the account)",
+        rejected,
+    ),
+    "has a call that is not listed, younger than 330 s": ("it rings", not_listed_and_young),
+    "has a call that is not listed, and is older": (
+        "it is read by itself; unknown there, it is over, for good",
+        not_listed_and_old,
+    ),
+    "has a call seen over that found no line": (
+        "is called again later, as the next attempt; the pace slows",
+        found_no_line,
+    ),
+    "has a call seen over that a rule of redial names": (
+        "is called again ``after`` its end, as the next attempt",
+        named_by_a_rule,
+    ),
+    "has a call seen over otherwise": ("done", over_otherwise),
+    "has a call that another process placed": ("the same as if this one had", placed_by_another),
+    "was called under another id": ("the same: the number is the person", another_id),
+    "whose id was called at another number": ("refused as ``changed``", another_number),
+    "whose number or id an earlier row has": ("refused as ``duplicate``", duplicates),
+    "is due, but the checks say later, left or refuse": ("waits, is not called, or is refused", checked),
+    "is still to be called at ``until``, at ``limit``, on trouble of the account": (
+        "not called",
+        still_to_be_called,
+    ),
+}
+
+
+def rows_of(doc: str) -> list[tuple[str, str]]:
+    """Return the rows of the table in a docstring; a row may go on in the next line."""
+    width = doc.index("  =", doc.index("===")) - doc.index("===") + 2
+    body = re.split(r"^=.*$", doc, flags=re.MULTILINE)[2]
+    lines = [(line[:width].strip(), line[width:].strip()) for line in body.strip("\n").splitlines()]
+    rows: list[tuple[str, str]] = []
+    for left, right in lines:
+        starts = left and right and not left.startswith(("placed any more", "trouble of"))
+        if starts or not rows:
+            rows.append((left, right))
+        else:
+            rows[-1] = (f"{rows[-1][0]} {left}".strip(), f"{rows[-1][1]} {right}".strip())
+    return rows
+
+
+def test_the_table_is_the_docstring() -> None:
+    """What the module says of itself is what is tested here."""
+    assert rows_of(plan_module.__doc__ or "") == [(left, right) for left, (right, _) in TABLE.items()]
+
+
+@pytest.mark.parametrize("situation", TABLE)
+def test_a_person_who(situation: str) -> None:
+    """Each row of the table holds."""
+    TABLE[situation][1]()
+
+
+# -- around it -----------------------------------------------------------------------------------------------
+
+
+def test_lines_are_never_exceeded_by_what_is_known() -> None:
+    """A request under way, and one whose answer was lost, take a line as a live call does."""
+    campaign = Campaign([person(row) for row in range(5)], lines=2)
+    first, _ = campaign.order(), campaign.place()
+    assert isinstance(campaign.next(), Look)
+    campaign.state.lost(first, campaign.now)
+    assert isinstance(campaign.next(), Wait)
+    campaign.wait(5)
+    assert campaign.order().person.row == 0
+    assert isinstance(campaign.next(), Wait | Look)
+
+
+def test_the_pace_is_kept_and_a_quiet_minute_is_not_banked() -> None:
+    """In no second more than the rate."""
+    campaign = Campaign([person(row) for row in range(9)], lines=9, calls_per_second=2, checks={})
+    campaign.seconds = 60
+    times = []
+    while len(times) < 9:
+        action = campaign.next()
+        if isinstance(action, Place):
+            times.append(campaign.seconds)
+        elif isinstance(action, Wait):
+            campaign.seconds += action.seconds
+    assert all(later - earlier > 1 for earlier, later in zip(times, times[2:], strict=False))
+    assert times[-1] - times[0] < 4.2
+
+
+def test_redials_that_are_due_go_before_first_calls() -> None:
+    """They were due at a time."""
+    campaign = Campaign([person(row) for row in range(3)], lines=1)
+    _, call = campaign.place()
+    campaign.end(call, Outcome.NO_ANSWER)
+    _, call = campaign.place()
+    campaign.seconds += 600
+    campaign.end(call)
+    assert campaign.order().person.row == 0
+
+
+def test_the_list_is_read_before_anything_is_placed() -> None:
+    """A new process knows nothing."""
+    campaign = Campaign()
+    assert campaign.plan.next_action(campaign.now) == ReadList()
+
+
+@pytest.mark.parametrize(
+    ("pause", "again"), [(59.0, False), (61.0, True), pytest.param(1800.0, True, id="the list is old")]
+)
+def test_the_list_is_read_again_after_a_pause(pause: float, again: bool) -> None:
+    """A process that may have been frozen does not know what another one did meanwhile."""
+    campaign = Campaign([person(0), person(1)])
+    campaign.place()
+    campaign.seconds += pause
+    assert (campaign.plan.next_action(campaign.now) == ReadList()) is again
+
+
+def test_the_list_is_read_again_after_a_reconnect_or_half_an_hour() -> None:
+    """The key of what another process placed in the meantime must still be good."""
+    campaign = Campaign([person(0), person(1, not_before=MONDAY + 2000)])
+    _, call = campaign.place()
+    campaign.end(call)
+    campaign.state.listing.distrust()
+    campaign.wait(2000)
+    assert campaign.plan.next_action(campaign.now) == ReadList()
+
+
+def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None:
+    """What was decided is decided again right before the request."""
+    hours = CallingHours("09:00", "12:01", time_zone="UTC")
+    campaign = Campaign(checks={"hours": hours})
+    order = campaign.order()
+    assert campaign.plan.may_send(order, campaign.now)
+    campaign.plan.paused = True
+    assert not campaign.plan.may_send(order, campaign.now)
+    campaign.plan.paused = False
+    campaign.seconds = 59
+    assert campaign.plan.may_send(order, campaign.now)
+    campaign.seconds = 60
+    assert not campaign.plan.may_send(order, campaign.now)
+    campaign.state.not_sent(order, campaign.now)
+    assert isinstance(campaign.next(), Wait)
+    frozen = Campaign()
+    order = frozen.order()
+    frozen.seconds += 61
+    assert not frozen.plan.may_send(order, frozen.now)
+
+
+def test_paused_places_nothing_and_goes_on_looking() -> None:
+    """The kill switch of the connection stops new calls only."""
+    campaign = Campaign([person(0), person(1)])
+    _, call = campaign.place()
+    campaign.plan.paused = True
+    assert campaign.next() == Look((call.call_id,))
+    assert isinstance(campaign.next(), Wait)
+    campaign.plan.paused = False
+    assert campaign.order().person.row == 1
+
+
+def test_a_person_is_not_rung_while_a_call_of_theirs_may_be_live() -> None:
+    """Whichever process placed it, and under whichever number of the attempt."""
+    campaign = Campaign()
+    order = campaign.order()
+    campaign.state.placed(order, campaign.call(order), campaign.now)
+    other = campaign.call(order)
+    campaign.listed.append(over(other, MONDAY, Outcome.NO_ANSWER))
+    campaign.seconds += 1300
+    assert isinstance(campaign.next(), Look)
+    assert campaign.slot().live
+
+
+def test_a_redial_waits_for_hours_and_is_not_called_after_until() -> None:
+    """A redial that is not due in time is left at once: nothing is gained by waiting for the end."""
+    campaign = Campaign(checks={"ends_at": MONDAY + 600})
+    _, call = campaign.place()
+    campaign.end(call, Outcome.NO_ANSWER)
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.NOT_CALLED)
+
+
+def test_an_attempt_known_without_times_happened_when_it_was_first_seen_over() -> None:
+    """That delays a redial, and never hastens it; a file that knows better is believed."""
+    earlier = Campaign()
+    call = earlier.call(earlier.order())
+    for loaded, wait in ([], 600), ([over(call, MONDAY - 500, Outcome.NO_ANSWER)], 100):
+        campaign = Campaign()
+        campaign.state.load(loaded, campaign.now)
+        campaign.listed.append(over(call, MONDAY, Outcome.NO_ANSWER))
+        action = campaign.next()
+        assert isinstance(action, Wait)
+        assert action.next_call_in == wait
+
+
+def test_what_a_file_knows_counts_though_the_account_forgot_it() -> None:
+    """An account may keep calls for a day only."""
+    earlier = Campaign()
+    call = earlier.call(earlier.order())
+    campaign = Campaign()
+    campaign.state.load([over(call, MONDAY - 90_000)], campaign.now)
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def test_a_new_process_waits_for_calls_that_are_not_listed_yet() -> None:
+    """Before somebody is reported as not called, whatever the dead process placed would be listed."""
+    earlier = Campaign()
+    call = earlier.call(earlier.order())
+    campaign = Campaign(checks={"ends_at": MONDAY}, continued=True)
+    action = campaign.next()
+    assert isinstance(action, Wait)
+    campaign.wait(329)
+    campaign.listed.append(call)
+    campaign.seconds += 1
+    assert campaign.next() == Look((call.call_id,))
+    campaign.end(call)
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def test_people_who_are_gone_are_not_called_and_their_calls_are_watched() -> None:
+    """The list may change between two tries."""
+    earlier = Campaign()
+    call = earlier.call(earlier.order())
+    campaign = Campaign([person(1)], lines=1)
+    campaign.listed.append(call)
+    assert campaign.next() == Look((call.call_id,))
+    campaign.end(call)
+    assert campaign.order().person.row == 1
+    assert campaign.state.roster.unowned[call.call_id].outcome == Outcome.ANSWERED
+
+
+def test_calls_of_a_sibling_count_and_take_no_line_of_this_task() -> None:
+    """A person who moved to another map index was called; who is of no concern here is left to the sibling."""
+    first = Campaign([person(0), person(1)])
+    calls = [first.call(first.order(), ours=False) for _ in range(2)]
+    campaign = Campaign([person(0)])
+    campaign.listed = [over(calls[0], MONDAY), calls[1]]
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
+
+
+def test_a_resend_that_meets_a_429_or_a_refusal_is_still_unsure() -> None:
+    """The first request may have arrived all the same: the number of the attempt stays, and the list decides."""
+    campaign = Campaign()
+    campaign.state.lost(campaign.order(), campaign.now)
+    campaign.wait(5)
+    campaign.state.not_sent(campaign.order(), campaign.now, slow_down=True)
+    campaign.wait(10)
+    order = campaign.order()
+    campaign.state.rejected(order, Rejection(status=400, message="no", field="to_number"), campaign.now)
+    assert (order.attempt, campaign.fate()) == (1, None)
+    campaign.seconds += 330
+    campaign.listed.append(campaign.call(order))
+    assert isinstance(campaign.next(), Look)
+
+
+def test_an_answer_is_awaited_before_the_list_is_believed() -> None:
+    """A list that shows the call of a request under way changes nothing until its answer is there."""
+    campaign = Campaign([person(0), person(1)], lines=2)
+    order = campaign.order()
+    call = campaign.call(order)
+    campaign.listed.append(over(call, MONDAY, Outcome.NO_ANSWER))
+    campaign.state.listing.distrust()
+    assert campaign.order().person.row == 1
+    campaign.state.placed(order, call, campaign.now)
+    assert not campaign.slot().live
+    campaign.wait(59)
+
+
+@pytest.mark.parametrize("analysis_timeout", [0, 600])
+def test_an_analysis_is_awaited_for_so_long(analysis_timeout: float) -> None:
+    """The line is free meanwhile."""
+    campaign = Campaign(analysis_timeout=analysis_timeout)
+    _, call = campaign.place()
+    campaign.end(call, complete=False)
+    assert campaign.state.busy == 0
+    if analysis_timeout:
+        campaign.wait(analysis_timeout)
+        assert campaign.seconds == analysis_timeout
+    assert campaign.next() == Finish()
+
+
+# -- trouble of the account ----------------------------------------------------------------------------------
+
+
+def failure(campaign: Campaign) -> str | None:
+    """Return what a campaign that is at its end says."""
+    action = campaign.next()
+    assert isinstance(action, Finish), action
+    return action.failure
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 400, 422])
+def test_a_refusal_that_is_not_about_the_person_stops_the_campaign(status: int) -> None:
+    """401 to 404 whatever they say, and a 400 that names no field of the person."""
+    field = "to_number" if status in {401, 402, 403, 404} else None
+    campaign = Campaign([person(0), person(1)])
+    campaign.state.rejected(campaign.order(), Rejection(status=status, message="no", field=field), campaign.now)
+    assert str(status) in str(failure(campaign))
+    assert [campaign.fate(row) for row in (0, 1)] == [Fate.NOT_CALLED] * 2
+    assert campaign.state.roster.take_refusals() == []
+
+
+@pytest.mark.parametrize("broken_by", [None, "a success", "other words"])
+def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -> None:
+    """Nobody is marked as refused then; without five in a row, each of them is."""
+    campaign = Campaign([person(row) for row in range(6)], lines=9)
+    for row in range(5):
+        if row == 4 and broken_by == "a success":
+            _, call = campaign.place()
+            campaign.end(call)
+        message = "other" if row == 4 and broken_by == "other words" else "no"
+        rejection = Rejection(status=400, message=message, field="to_number")
+        campaign.state.rejected(campaign.order(), rejection, campaign.now)
+    fates = [campaign.fate(row) for row in range(5)]
+    if broken_by is None:
+        assert fates == [Fate.NOT_CALLED] * 4 + [None]
+        assert "5 people in a row" in str(failure(campaign))
+        assert campaign.state.roster.take_refusals() == []
+    else:
+        assert fates.count(Refusal.BAD_NUMBER) >= 4
+        assert len(campaign.state.roster.take_refusals()) == 4
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING])
+def test_ten_failed_calls_in_a_row_stop_the_campaign(outcome: Outcome) -> None:
+    """A call that found no line in between is no success, and one that nobody answered is."""
+    campaign = Campaign([person(row) for row in range(40)], lines=40)
+    for number in range(1, 22):
+        _, call = campaign.place()
+        between = Outcome.NO_ANSWER if number == 10 else outcome
+        campaign.end(call, between)
+        if number == 15:
+            _, call = campaign.place()
+            campaign.end(call, Outcome.CAPACITY)
+            campaign.wait(5)
+        assert (campaign.state.trouble.found is not None) == (number >= 20)
+        if number == 20:
+            break
+    assert "10 calls in a row" in str(campaign.state.trouble.found)
+
+
+def test_a_first_call_that_is_never_listed_stops_the_campaign() -> None:
+    """Without the list no retry could know who was called."""
+    campaign = Campaign([person(row) for row in range(3)], lines=1)
+    _, call = campaign.place()
+    campaign.listed.clear()
+    campaign.end(call)
+    campaign.listed.clear()
+    _, live = campaign.place()
+    campaign.listed.clear()
+    reads = 0
+    while campaign.seconds <= 119 or campaign.state.trouble.found is None:
+        action = campaign.plan.next_action(campaign.now)
+        if isinstance(action, ReadList):
+            reads += 1
+            campaign.state.read([], began=campaign.now, now=campaign.now)
+        elif isinstance(action, Wait):
+            campaign.seconds += action.seconds
+    assert 12 <= reads <= 14
+    assert campaign.seconds == pytest.approx(120, abs=1)
+    campaign.end(live)
+    assert "retention" in str(failure(campaign))
+
+
+def test_once_a_call_is_listed_nothing_is_confirmed_any_more() -> None:
+    """One call that is listed shows that the others will be."""
+    campaign = Campaign([person(row) for row in range(2)], lines=1)
+    _, call = campaign.place()
+    campaign.end(call)
+    campaign.place()
+    campaign.wait(20)
+    campaign.listed.clear()
+    campaign.wait(200)
+    assert campaign.state.trouble.found is None
+
+
+def test_a_campaign_in_which_no_number_is_good_fails() -> None:
+    """That is a mistake of the list, and no result."""
+    bad = {"refused": Refusal.BAD_NUMBER, "detail": "no"}
+    assert "bad_number" in str(failure(Campaign([person(0, **bad), person(1, **bad)])))
+    mixed = Campaign([person(0, **bad), person(1)])
+    mixed.end(mixed.place()[1])
+    assert failure(mixed) is None
+
+
+def test_an_empty_campaign_succeeds_without_a_request() -> None:
+    """There is nothing to know."""
+    campaign = Campaign([])
+    assert campaign.plan.next_action(campaign.now) == Finish()
+
+
+def test_the_wait_says_when_somebody_may_have_to_be_called() -> None:
+    """A task that has nothing to place for long leaves its worker."""
+    campaign = Campaign([person(0), person(1, not_before=MONDAY + 7200)], lines=1)
+    _, call = campaign.place()
+    assert isinstance(campaign.next(), Look)
+    waiting = campaign.next()
+    assert isinstance(waiting, Wait)
+    assert (waiting.seconds, waiting.next_call_in) == (10, 7200)
+    campaign.end(call)
+    campaign.seconds = 7200
+    _, call = campaign.place()
+    campaign.next()
+    waiting = campaign.next()
+    assert isinstance(waiting, Wait)
+    assert waiting.next_call_in is None
+    busy = Campaign([person(0), person(1)], lines=1)
+    busy.place()
+    busy.next()
+    waiting = busy.next()
+    assert isinstance(waiting, Wait)
+    assert waiting.next_call_in == 0
+    assert not math.isinf(waiting.seconds)
