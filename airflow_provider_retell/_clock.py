@@ -8,10 +8,17 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Tell the time and pass it."""
+    """Two clocks and the pauses between two looks at them.
+
+    ``monotonic`` measures how long something takes in this process. ``now`` is for points in time that another
+    process or Retell knows too, such as deadlines; it may be set back or forward while a process runs.
+    """
 
     def now(self) -> float:
         """Return seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some point in time, never fewer than before."""
 
     def sleep(self, seconds: float) -> None:
         """Block for some seconds."""
@@ -23,6 +30,9 @@ class Clock(Protocol):
 class _SystemClock:
     def now(self) -> float:
         return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

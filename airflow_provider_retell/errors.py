@@ -1,20 +1,20 @@
-"""What can go wrong, and who can mend it.
+"""What can go wrong, what each failure says something about, and whether a retry of the task helps.
 
 ::
 
     RetellError
-    ├── RetellInputError            an argument or a connection setting nobody can send        final
+    ├── RetellInputError            an invalid argument or connection setting                  final
     │   └── RetellTimeZoneError         a person's time zone is not known                      final
-    ├── RetellConnectionError       no answer; may_have_arrived says what is known             transient
-    ├── RetellStatusError           an answer with an error status                             transient
+    ├── RetellConnectionError       no response; may_have_arrived says what is known           transient
+    ├── RetellStatusError           a response with an error status                            transient
     │   ├── RetellInvalidRequestError   400, and any other 4xx                                 final
     │   ├── RetellAuthenticationError   401                                                    final
     │   ├── RetellPaymentError          402                                                    final
     │   ├── RetellPermissionError       403                                                    final
     │   ├── RetellNotFoundError         404, 422                                               final
     │   ├── RetellRateLimitError        429                                                    transient
-    │   └── RetellServerError           5xx                                                    transient
-    ├── RetellResponseError         an answer nobody can read                                  transient
+    │   └── RetellServerError           5xx, 408, 409, 425                                     transient
+    ├── RetellResponseError         an unreadable response                                     transient
     ├── RetellCallError             the call itself went wrong                                 transient
     │   ├── RetellCallTimeoutError      the call was not over in time                          transient
     │   └── RetellCallFinalError        the call is over and cannot change any more            final
@@ -25,6 +25,23 @@
 operators of this package as in a user's own task that calls the hook. After a *transient* one Airflow's
 ``retries`` apply.
 
+``RetellError.concerns`` is the one place that says what a failure says something about; every layer decides by it:
+
+=========================  ==========================  ================================================
+failure                    concerns                    while waiting for calls
+=========================  ==========================  ================================================
+no response                nothing                     waited out until the deadline
+429, 5xx, 408, 409, 425    nothing                     waited out until the deadline
+unreadable response        nothing                     waited out, ten minutes in a row at most
+404, 422                   the call the request names  waited out for the first minute, then this call's
+                                                       waiters fail
+400, any other 4xx         this request                this call's waiters fail
+401, 402, 403              the account                 all waiters fail
+=========================  ==========================  ================================================
+
+408, 409 and 425 are lost responses: a gateway gave up, or a request with the same key is still being carried out.
+A 4xx with an HTML page is a gateway's, not Retell's, and so an unreadable response.
+
 Messages hold no API key, and phone numbers by their last four digits only.
 """
 
@@ -32,6 +49,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -83,14 +101,29 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
+class Concerns(StrEnum):
+    """What a failure says something about."""
+
+    NOTHING = "nothing"
+    """Trouble on the way: the same request may succeed later."""
+    CALL = "call"
+    """The call, agent or number that the request names."""
+    REQUEST = "request"
+    """This request as it was written."""
+    ACCOUNT = "account"
+    """The key or the account: every other request fails as well."""
+
+
 class RetellError(Exception):
     """Everything this package raises about Retell.
 
     Attributes:
+        concerns: What the failure says something about.
         may_have_arrived: Whether Retell may have carried out the request, or an attempt at it before, although
-            it failed: True after a lost or unreadable answer and after a 5xx.
+            it failed: True after a lost or unreadable response and after a 5xx.
     """
 
+    concerns: Concerns = Concerns.REQUEST
     may_have_arrived: bool = False
 
 
@@ -112,6 +145,8 @@ class RetellConnectionError(RetellError):
         timed_out: Whether it took longer than the connection's ``timeout``.
         reason: What the HTTP library or the operating system said.
     """
+
+    concerns = Concerns.NOTHING
 
     def __init__(self, message: str, *, may_have_arrived: bool, timed_out: bool = False, reason: str = "") -> None:
         super().__init__(message)
@@ -140,7 +175,7 @@ class RetellStatusError(RetellError):
         """Return the class for a status."""
         if status_code in _BY_STATUS:
             return _BY_STATUS[status_code]
-        return RetellServerError if status_code >= 500 else RetellInvalidRequestError  # noqa: PLR2004
+        return RetellServerError if status_code >= 500 else RetellInvalidRequestError  # noqa: PLR2004 (5xx)
 
 
 # status_code is Retell's answer here; Airflow's own classes have one for Airflow's REST API.
@@ -155,26 +190,37 @@ class RetellInvalidRequestError(_FinalStatusError):
 class RetellAuthenticationError(_FinalStatusError):
     """Retell does not know the API key (401)."""
 
+    concerns = Concerns.ACCOUNT
+
 
 class RetellPaymentError(_FinalStatusError):
     """The account has no valid payment or no credit left (402)."""
+
+    concerns = Concerns.ACCOUNT
 
 
 class RetellPermissionError(_FinalStatusError):
     """The API key may not do this (403)."""
 
+    concerns = Concerns.ACCOUNT
+
 
 class RetellNotFoundError(_FinalStatusError):
     """No such call, agent or number under this API key (404, and 422 as Retell documents it)."""
+
+    concerns = Concerns.CALL
 
 
 class RetellRateLimitError(RetellStatusError):
     """Too many requests, or calls, at once (429)."""
 
+    concerns = Concerns.NOTHING
+
 
 class RetellServerError(RetellStatusError):
-    """Retell, or a gateway before it, is in trouble (5xx)."""
+    """Retell, or a gateway before it, did not finish the request (5xx, 408, 409, 425)."""
 
+    concerns = Concerns.NOTHING
     may_have_arrived = True
 
 
@@ -184,18 +230,22 @@ _BY_STATUS: dict[int, type[RetellStatusError]] = {
     402: RetellPaymentError,
     403: RetellPermissionError,
     404: RetellNotFoundError,
+    408: RetellServerError,
+    409: RetellServerError,
+    425: RetellServerError,
     422: RetellNotFoundError,
     429: RetellRateLimitError,
 }
 
 
 class RetellResponseError(RetellError):
-    """Retell's answer cannot be read: not JSON, no ``call_id``, a redirect.
+    """Retell's response cannot be read: not JSON, no ``call_id``, a redirect, a gateway's error page.
 
     Attributes:
-        status_code: The HTTP status of the answer.
+        status_code: The HTTP status of the response.
     """
 
+    concerns = Concerns.NOTHING
     may_have_arrived = True
 
     def __init__(self, message: str, *, status_code: int) -> None:
@@ -210,6 +260,8 @@ class RetellCallError(RetellError):
         call_ids: The calls in question.
         outcomes: How they went, in the words of ``Outcome``; empty while they are not over.
     """
+
+    concerns = Concerns.CALL
 
     def __init__(
         self, message: str, *, call_ids: tuple[str, ...] = (), outcomes: frozenset[str] = frozenset()
@@ -233,8 +285,3 @@ class RetellExportError(RetellError):
 
 class RetellExportOvertakenError(RetellExportError, AirflowFailException):
     """Another run of the same export began later, and a retry would only get in its way."""
-
-
-def may_pass(error: BaseException) -> bool:
-    """Say whether a read that failed so is worth repeating at the next poll: the call is not concerned."""
-    return isinstance(error, RetellConnectionError | RetellRateLimitError | RetellServerError)

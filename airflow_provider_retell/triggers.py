@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
-from airflow_provider_retell.errors import RetellError, RetellResponseError, may_pass
+from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.provider.version_compat import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
-
-UNREADABLE_ANSWERS: Final = 5
-"""Answers that nobody can read, after which a trigger stops waiting for one that can be read."""
 
 _hanging_up: set[asyncio.Task[None]] = set()
 """What is under way after kills: an event loop alone does not keep a task alive."""
@@ -116,8 +114,8 @@ class RetellCallTrigger(BaseTrigger):
         return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message)
 
     async def _wait(self, watch: Watch) -> Wake:
-        trouble, unreadable = "", 0
-        due = max(self._clock.now(), self.not_before)
+        trouble, patience = "", Patience()
+        due = self._clock.monotonic() + max(0.0, self.not_before - self._clock.now())
         async with self._poller() as poller:
             while True:
                 try:
@@ -125,11 +123,10 @@ class RetellCallTrigger(BaseTrigger):
                     if progress := watch.update(reading, now=self._clock.now()):
                         self.log.info("%s", progress)
                     watch.check()
-                    trouble, unreadable = "", 0
+                    patience.succeeded()
+                    trouble = ""
                 except RetellError as error:
-                    unreadable += isinstance(error, RetellResponseError)
-                    may_heal = isinstance(error, RetellResponseError) and unreadable < UNREADABLE_ANSWERS
-                    if not may_heal and not may_pass(error):
+                    if not patience.bears(error, now=self._clock.monotonic()):
                         raise
                     if str(error) != trouble:
                         trouble = str(error)
@@ -139,7 +136,7 @@ class RetellCallTrigger(BaseTrigger):
                 now = self._clock.now()
                 if now >= self.deadline:
                     return Wake.TIMEOUT
-                due = min(now + self.poll_interval, self.deadline)
+                due = self._clock.monotonic() + min(self.poll_interval, self.deadline - now)
 
     def _poller(self) -> AbstractAsyncContextManager[Poller]:
         look_up = RetellHook(self.retell_conn_id).aget_settings

@@ -86,6 +86,9 @@ class SteppingClock:
     def now(self) -> float:
         return self.time()
 
+    def monotonic(self) -> float:
+        return self.time()
+
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.time.advance(seconds)

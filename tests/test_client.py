@@ -73,9 +73,8 @@ PERHAPS_ARRIVED = [
     httpx.ReadError("[Errno 104] Connection reset by peer"),
     httpx.WriteError("[Errno 32] Broken pipe"),
     httpx.RemoteProtocolError("Server disconnected without sending a response."),
-    502,
-    503,
-    504,
+    *(408, 409, 425, 500, 501, 502, 503, 504, 599),
+    302,
 ]
 
 
@@ -275,9 +274,9 @@ def test_create_is_repeated_only_with_a_key(wire: Wire, simulator: Simulator) ->
 
 
 @each({"register": REGISTER, "get": GET})
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 422, 500, 501])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422])
 def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Request[Any], status: int) -> None:
-    """Refusals, and Retell's own 500, are not asked for twice."""
+    """Retell's refusals are not asked for twice."""
     retell = Script(status, 200)
     with pytest.raises(RetellStatusError) as refused:
         wire.send(endpoint, retell)
@@ -472,6 +471,40 @@ def test_an_error_knows_how_long_to_wait(wire: Wire) -> None:
     assert slower.value.retry_after == 3600
 
 
+PAGES = ["<!DOCTYPE html><title>Access denied</title>", "\ufeff\n<html>", "<?xml version='1.0'?><Error/>"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422])
+def test_a_gateways_page_is_not_retells_refusal(wire: Wire, status: int, page: str) -> None:
+    """A page says nothing about key, permission or call: it is unreadable, and its request may have arrived."""
+    retell = Script(partial(httpx.Response, status, text=page), 200)
+    assert wire.send(GET, retell).call_id == "call_1"
+    with pytest.raises(RetellResponseError, match=rf"\({status}\) is a page, and not Retell's JSON") as unreadable:
+        wire.send(REGISTER, Script(partial(httpx.Response, status, text=page)))
+    assert (unreadable.value.status_code, unreadable.value.may_have_arrived) == (status, True)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, RetellRateLimitError), (503, RetellServerError)])
+def test_a_page_does_not_hide_a_status_that_says_enough(
+    wire: Wire, status: int, kind: type[RetellStatusError]
+) -> None:
+    """A gateway's 429 and 503 mean what Retell's do, and their Retry-After is kept."""
+    page = partial(httpx.Response, status, html=PAGES[0], headers={"Retry-After": "7"})
+    with pytest.raises(kind) as error:
+        wire.send(GET, Script(page), max_attempts=1)
+    assert error.value.retry_after == 7
+
+
+def test_a_conflict_after_a_lost_answer_may_be_the_call(wire: Wire) -> None:
+    """409: the first request with the key is still being carried out, so the call may come to be."""
+    with pytest.raises(RetellServerError) as conflict:
+        wire.send(CREATE_WITH_A_KEY, Script(httpx.ReadTimeout("timed out"), 409))
+    assert conflict.value.may_have_arrived
+    assert not isinstance(conflict.value, AirflowFailException)
+    assert wire.send(CREATE_WITH_A_KEY, Script(httpx.ReadTimeout("timed out"), 409, 200)).call_id == "call_1"
+
+
 UNREADABLE: dict[str, tuple[Callable[[], httpx.Response], str]] = {
     "html": (partial(httpx.Response, 200, html="<h1>Welcome</h1>"), "not JSON. It begins: '<h1>Welcome</h1>'"),
     "truncated": (
@@ -515,11 +548,11 @@ def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> N
 @each({"register": REGISTER, "get": GET})
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(wire: Wire, endpoint: Request[Any], status: int) -> None:
-    """The key goes to the host of the connection and nowhere else, and asking again would change nothing."""
-    retell = Script(partial(httpx.Response, status, headers={"location": "https://evil.example/v2"}), 200)
+    """The key goes to the host of the connection and nowhere else."""
+    retell = Script(partial(httpx.Response, status, headers={"location": "https://evil.example/v2"}))
     with pytest.raises(RetellResponseError, match="a redirect, which is not followed"):
         wire.send(endpoint, retell)
-    assert [request.url.host for request in retell.requests] == ["api.retellai.com"]
+    assert {request.url.host for request in retell.requests} == {"api.retellai.com"}
 
 
 def every_error_of_httpx() -> Iterable[Exception]:

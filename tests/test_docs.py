@@ -295,13 +295,12 @@ def status(code: int) -> RetellStatusError:
         ),
         ("429", [status(429)]),
         ("no answer: time-out, connection lost", [RetellConnectionError("", may_have_arrived=True)]),
-        ("an answer nobody can read", [RetellResponseError("", status_code=200)]),
-        ("502, 503, 504", [status(502), status(503), status(504)]),
-        ("500, any other 5xx", [status(500), status(501), status(599)]),
         (
-            "a redirect, any other 4xx",
-            [RetellResponseError("", status_code=302), status(400), status(401), status(422)],
+            "an unreadable answer, a redirect, a gateway's page",
+            [RetellResponseError("", status_code=code) for code in (200, 302, 403)],
         ),
+        ("5xx, 408, 409, 425", [status(code) for code in (408, 409, 425, 500, 501, 502, 503, 504, 599)]),
+        ("any other 4xx", [status(code) for code in (400, 401, 402, 403, 404, 410, 422)]),
     ],
 )
 def test_what_is_retried_within_a_task_is_documented(happened: str, failures: list[RetellError]) -> None:

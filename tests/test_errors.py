@@ -8,6 +8,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_retell import errors
 from airflow_provider_retell.errors import (
+    Concerns,
     RetellAuthenticationError,
     RetellCallError,
     RetellConnectionError,
@@ -22,7 +23,6 @@ from airflow_provider_retell.errors import (
     RetellServerError,
     RetellStatusError,
     mask_numbers,
-    may_pass,
     shown,
 )
 
@@ -53,8 +53,11 @@ def test_the_tree_is_drawn_in_full() -> None:
         (402, RetellPaymentError),
         (403, RetellPermissionError),
         (404, RetellNotFoundError),
-        (409, RetellInvalidRequestError),
+        (408, RetellServerError),
+        (409, RetellServerError),
+        (410, RetellInvalidRequestError),
         (422, RetellNotFoundError),
+        (425, RetellServerError),
         (429, RetellRateLimitError),
         (500, RetellServerError),
         (503, RetellServerError),
@@ -71,23 +74,40 @@ def test_input_errors_are_value_errors() -> None:
     assert issubclass(RetellInputError, ValueError)
 
 
+def status(code: int) -> RetellStatusError:
+    """Return the error of a response with a status."""
+    return RetellStatusError.kind(code)("", status_code=code, message="")
+
+
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "concerns", "may_have_arrived"),
     [
-        (RetellConnectionError("no answer", may_have_arrived=True), True),
-        (RetellRateLimitError("slower", status_code=429, message="slower"), True),
-        (RetellServerError("broken", status_code=500, message="broken"), True),
-        (RetellAuthenticationError("who?", status_code=401, message="who?"), False),
-        (RetellNotFoundError("what?", status_code=422, message="what?"), False),
-        (RetellResponseError("not JSON", status_code=200), False),
-        (RetellInputError("agent_id must be given"), False),
-        (RetellCallError("busy", call_ids=("call_1",)), False),
-        (RuntimeError("a bug"), False),
+        (RetellConnectionError("", may_have_arrived=False), Concerns.NOTHING, False),
+        (RetellConnectionError("", may_have_arrived=True), Concerns.NOTHING, True),
+        *((status(code), Concerns.NOTHING, True) for code in (408, 409, 425, 500, 501, 502, 503, 504, 599)),
+        (status(429), Concerns.NOTHING, False),
+        (RetellResponseError("", status_code=200), Concerns.NOTHING, True),
+        *((status(code), Concerns.CALL, False) for code in (404, 422)),
+        *((status(code), Concerns.REQUEST, False) for code in (400, 405, 410, 413, 415, 451, 499)),
+        *((status(code), Concerns.ACCOUNT, False) for code in (401, 402, 403)),
+        (RetellInputError(""), Concerns.REQUEST, False),
+        (RetellCallError(""), Concerns.CALL, False),
+        (RetellError(""), Concerns.REQUEST, False),
     ],
+    ids=lambda given: str(getattr(given, "status_code", "")) + type(given).__name__,
 )
-def test_a_wait_survives_trouble_on_the_way_only(error: Exception, expected: bool) -> None:
-    """A poll is repeated after no answer, 429 and 5xx; whatever the next poll would find again ends the wait."""
-    assert may_pass(error) is expected
+def test_a_failure_says_something_about_one_thing(
+    error: RetellError, concerns: Concerns, may_have_arrived: bool
+) -> None:
+    """The table of the module: what a failure concerns, and whether the request may have been carried out."""
+    assert (error.concerns, error.may_have_arrived) == (concerns, may_have_arrived)
+
+
+@pytest.mark.parametrize("code", range(400, 600))
+def test_a_status_is_final_unless_it_concerns_nothing(code: int) -> None:
+    """Airflow retries exactly those tasks whose failure may go away by itself."""
+    error = status(code)
+    assert isinstance(error, AirflowFailException) is (error.concerns is not Concerns.NOTHING)
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,7 @@ def test_a_call_that_only_the_trigger_can_read_is_read_again_after_a_pause(
         operator.execute(TaskInstance().context())
     time.advance(600)
     event = fire(deferral.value.trigger)
-    simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
+    simulator.fail(Fault(endpoint="get-call", answer=500, times=4))
     operator._clock = clock
     with pytest.raises(TaskDeferred) as again:
         operator.execute_complete(TaskInstance().context(), event)

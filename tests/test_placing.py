@@ -70,7 +70,7 @@ class Attempts:
 
 class _Clock:
     def __init__(self, time: ManualClock) -> None:
-        self.now = time
+        self.now = self.monotonic = time
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError("Nobody waits here.")

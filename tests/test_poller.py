@@ -16,12 +16,15 @@ from conftest import SteppingClock
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
     RetellError,
     RetellInputError,
+    RetellInvalidRequestError,
     RetellNotFoundError,
     RetellPermissionError,
     RetellRateLimitError,
@@ -268,21 +271,76 @@ def test_an_unknown_call_fails_its_waiter_only(
 ) -> None:
     """The others read on; whoever waits for it and for others learns of those too."""
     one, another = register(2)
-    mine, theirs = poll(account, clock, together(reader(one, "call_unknown"), reader(another)))
+
+    async def work(shared: Poller) -> list[Any]:
+        first = await shared.read([one, "call_unknown"], due=0)
+        clock.time.advance(NOT_THERE_YET)
+        return [first, *await together(reader(one, "call_unknown"), reader(another))(shared)]
+
+    first, mine, theirs = poll(account, clock, work)
+    assert list(first) == [one], "it may not be there yet"
     assert isinstance(mine["call_unknown"], RetellNotFoundError)
     assert mine[one].call_id == one
     assert list(theirs) == [another]
 
 
-@pytest.mark.parametrize("answer", [500, 503, "empty"])
+def test_a_call_that_is_there_a_little_later_fails_nobody(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """Retell may not know a call in the moment after it was placed."""
+    (call_id,) = register()
+    simulator.fail(Fault(endpoint="get-call", answer=422))
+
+    async def work(shared: Poller) -> list[Any]:
+        return [await shared.read([call_id], due=0), await shared.read([call_id], due=0)]
+
+    assert [list(reading) for reading in poll(account, clock, work)] == [[], [call_id]]
+
+
+@pytest.mark.parametrize("list_registered", [False])
+def test_a_call_that_is_refused_fails_its_waiter_only(
+    register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
+) -> None:
+    """A 400 for one of ten calls fails one waiter; the other nine get theirs."""
+    ids = register(10)
+    simulator.fail(Fault(endpoint=f"GET /v2/get-call/{ids[3]}", answer=400, times=None))
+    readings = poll(account, clock, together(*map(reader, ids)))
+    kinds = [type(reading[call_id]) for call_id, reading in zip(ids, readings, strict=True)]
+    assert kinds == [RetellInvalidRequestError if number == 3 else Call for number in range(10)]
+
+
+def test_a_clock_that_is_set_back_stops_no_poll(account: Account, time: ManualClock) -> None:
+    """Pauses are measured by the monotonic clock: an hour back on the wall, and the rounds go on as before."""
+    account.transport = Lists(items=[])
+
+    class SetBack(SteppingClock):
+        back = 0.0
+
+        def now(self) -> float:
+            return super().now() - self.back
+
+    clock = SetBack(time)
+
+    async def work(shared: Poller) -> list[float]:
+        await shared.read(["call_1"], due=0)
+        clock.back = 3600
+        for _ in range(3):
+            await shared.read(["call_1"], due=clock.monotonic() + 5)
+        return clock.slept
+
+    assert poll(account, clock, work) == [5, 5, 5]
+
+
+@pytest.mark.parametrize("list_registered", [False])
+@pytest.mark.parametrize("answer", [400, 500, 503, "empty"])
 def test_a_call_that_cannot_be_read_fails_its_waiter_only(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock, answer: Any
 ) -> None:
     """One call for which Retell stumbles keeps nobody else from reading."""
-    (known,) = register()
-    simulator.fail(Fault(endpoint="get-call", answer=answer, times=None))
-    mine, theirs = poll(account, clock, together(reader("call_odd"), reader(known)))
-    assert isinstance(mine["call_odd"], RetellError)
+    known, odd = register(2)
+    simulator.fail(Fault(endpoint=f"GET /v2/get-call/{odd}", answer=answer, times=None))
+    mine, theirs = poll(account, clock, together(reader(odd), reader(known)))
+    assert isinstance(mine[odd], RetellError)
     assert list(theirs) == [known]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,13 +18,14 @@ from airflow.providers.common.compat.sdk import (
 )
 from conftest import SteppingClock, TaskInstance, TickingTime, fire, run_task
 
+from airflow_provider_retell.api.patience import NOT_THERE_YET, UNREADABLE_FOR
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallFinalError,
     RetellError,
     RetellInputError,
+    RetellInvalidRequestError,
     RetellNotFoundError,
-    RetellResponseError,
 )
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
@@ -225,10 +227,45 @@ def test_a_bad_call_id_fails_before_any_request(
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one call", "many calls"])
-def test_an_unknown_call_fails_at_once(wait: Callable[..., Any], register: Callable[..., str], many: bool) -> None:
+def test_an_unknown_call_fails_after_a_minute(
+    wait: Callable[..., Any], register: Callable[..., str], clock: SteppingClock, many: bool
+) -> None:
     """A call that Retell does not know is an error, not an endless wait."""
+    began = clock.now()
     with pytest.raises(RetellNotFoundError, match="call_unknown"):
-        wait([register("rings_forever"), "call_unknown"] if many else "call_unknown")
+        wait([register("rings_forever"), "call_unknown"] if many else "call_unknown", clock)
+    assert clock.now() - began >= NOT_THERE_YET
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_a_call_that_is_not_there_yet_is_looked_at_again(
+    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator, status: int
+) -> None:
+    """Retell may not show a call in the moment after it was placed: the sensor does not give it up."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", answer=status, times=2))
+    assert wait(call_id)["outcome"] == "answered"
+
+
+def test_one_refused_call_fails_its_own_sensor_only(
+    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator
+) -> None:
+    """A 400 for one id is that call's error, and names it."""
+    refused, other = register("user_hangup"), register("user_hangup")
+    simulator.fail(Fault(endpoint=f"GET /v2/get-call/{refused}", answer=400, times=None))
+    assert wait(other)["outcome"] == "answered"
+    with pytest.raises(RetellInvalidRequestError, match=refused):
+        wait(refused)
+
+
+@pytest.mark.parametrize("html", [{"answer": 403}, {"answer": 404}, {"answer": 401}, {"answer": 200}])
+def test_a_gateways_page_is_waited_out(
+    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator, html: dict[str, Any]
+) -> None:
+    """A page in place of Retell's JSON says nothing about key, permission or call, whatever its status."""
+    call_id = register("user_hangup")
+    simulator.fail(Fault(endpoint="get-call", html=True, times=9, **html))
+    assert wait(call_id)["outcome"] == "answered"
 
 
 def test_a_refused_key_fails_at_once(wait: Callable[..., Any], simulator: Simulator) -> None:
@@ -247,14 +284,21 @@ def test_a_refused_key_fails_at_once(wait: Callable[..., Any], simulator: Simula
     ],
     ids=["html", "no call_id", "redirect"],
 )
+@pytest.mark.parametrize("mode", ["poke", "deferrable"])
 def test_an_answer_nobody_can_read_fails(
-    wait: Callable[..., Any], register: Callable[..., str], simulator: Simulator, fault: Fault
+    register: Callable[..., str], simulator: Simulator, clock: SteppingClock, mode: str, fault: Fault
 ) -> None:
-    """An unreadable answer is told with its status and first characters, not polled for three hours."""
+    """A wrong host is an error with the first characters of its page, and is not polled for three hours.
+
+    Each look of a rescheduled sensor is a process of its own, so this holds in the other modes.
+    """
     call_id = register("user_hangup")
     simulator.fail(fault)
-    with pytest.raises(RetellResponseError, match=call_id):
-        wait(call_id)
+    sensor = partial(RetellCallSensor, task_id="wait", call_id=call_id, poke_interval=0, **MODES[mode])
+    began = clock.now()
+    with pytest.raises(RetellError, match=call_id):
+        run_task(sensor, clock=clock)
+    assert UNREADABLE_FOR <= clock.now() - began < 2 * UNREADABLE_FOR + 60
 
 
 def test_an_unknown_connection_is_airflows_own_error(wait: Callable[..., Any]) -> None:

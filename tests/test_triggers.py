@@ -14,7 +14,7 @@ from airflow_provider_retell import triggers
 from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
-from airflow_provider_retell.triggers import UNREADABLE_ANSWERS, RetellCallTrigger
+from airflow_provider_retell.triggers import RetellCallTrigger
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -66,7 +66,7 @@ def test_it_looks_once_before_it_says_timed_out(
     assert fire(trigger(register("rings_forever"), deadline=0), clock)["wake"] == "timeout"
 
 
-@pytest.mark.parametrize("answer", [429, 500, 502, 503, 504, "reset", "drop", "truncate"])
+@pytest.mark.parametrize("answer", [408, 425, 429, 500, 502, 503, 504, "reset", "drop", "truncate"])
 def test_trouble_is_waited_out(
     register: Callable[..., str], simulator: Simulator, clock: SteppingClock, answer: Any
 ) -> None:
@@ -80,7 +80,7 @@ def test_trouble_is_waited_out(
 def test_what_cannot_heal_wakes_the_task(
     register: Callable[..., str], simulator: Simulator, clock: SteppingClock, answer: Any
 ) -> None:
-    """A refused key, an unknown call or an unreadable answer is handed to the task at once, with the reason."""
+    """A refused key, an unknown call or a host that is not Retell is handed to the task, with the reason."""
     call_id = register("user_hangup")
     simulator.fail(Fault(endpoint="get-call", answer=answer, times=None))
     event = fire(trigger(call_id), clock)
@@ -91,9 +91,9 @@ def test_what_cannot_heal_wakes_the_task(
 def test_a_few_unreadable_answers_are_waited_out(
     register: Callable[..., str], simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """An answer that is cut short is no reason to give up a wait; five in a row are."""
+    """A response that is cut short is no reason to give up a wait."""
     call_id = register("user_hangup")
-    simulator.fail(Fault(endpoint="get-call", answer="empty", times=UNREADABLE_ANSWERS - 1))
+    simulator.fail(Fault(endpoint="get-call", answer="empty", times=9))
     assert fire(trigger(call_id), clock)["wake"] == "over"
 
 

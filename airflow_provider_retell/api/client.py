@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, Retrying
 from airflow_provider_retell import __version__
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
-from airflow_provider_retell.api.responses import Response, clean, read
+from airflow_provider_retell.api.responses import Response, clean, read, status_error
 from airflow_provider_retell.api.retries import FirstFailure, retrying
 from airflow_provider_retell.api.settings import BASE_URL_FIELD, ConnectionSettings
 from airflow_provider_retell.errors import (
@@ -149,7 +149,7 @@ class RetellClient:
             )
         with _translated(endpoint, self.settings), self._links().stream("GET", link) as response:
             if not response.is_success:
-                read(endpoint, _response(response, response.read()), self.settings)
+                raise status_error(endpoint, _response(response, response.read()), self.settings)
             yield self._pieces(endpoint, response)
 
     def _pieces(self, endpoint: Request[None], response: httpx.Response) -> Iterator[bytes]:

@@ -36,7 +36,7 @@ class RequestRate:
         if not self._interval:
             return
         with self._lock:
-            now = self._clock.now()
+            now = self._clock.monotonic()
             turn = max(now, self._next)
             self._next = turn + self._interval
         if turn > now:

@@ -62,7 +62,11 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
         call_id: The call.
         leave_registered: Leave a call alone that nobody has dialed yet: it times out by itself.
     """
-    call: Call = yield get_call(call_id)
+    try:
+        call: Call = yield get_call(call_id)
+    except RetellNotFoundError as error:
+        # Retell may not show a call yet that rings already.
+        return StopResult(told=f"{call_id} could not be stopped ({error})", live=True)
     if call.is_terminal:
         return StopResult(told=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:

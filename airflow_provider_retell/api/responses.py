@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
+    Concerns,
     RetellAuthenticationError,
     RetellNotFoundError,
     RetellPaymentError,
@@ -44,6 +45,11 @@ class Response:
     retry_after: str | None
 
     @property
+    def is_page(self) -> bool:
+        """Whether the body is HTML or XML: a gateway's page, because Retell answers in JSON."""
+        return self.content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+    @property
     def text(self) -> str:
         """The body as text, whatever it is."""
         return self.content.decode(errors="replace")
@@ -60,9 +66,16 @@ def read(endpoint: Request[T], answer: Response, settings: ConnectionSettings) -
             raise _unreadable(endpoint, answer, settings, problem) from None
     if answer.status_code < _FIRST_ERROR:
         raise _unreadable(endpoint, answer, settings, "a redirect, which is not followed")
+    if RetellStatusError.kind(answer.status_code).concerns is not Concerns.NOTHING and answer.is_page:
+        raise _unreadable(endpoint, answer, settings, "a page, and not Retell's JSON")
+    raise status_error(endpoint, answer, settings)
+
+
+def status_error(endpoint: Request[Any], answer: Response, settings: ConnectionSettings) -> RetellStatusError:
+    """Return the error for an error status, whatever the body is."""
     kind = RetellStatusError.kind(answer.status_code)
     message = clean(_message(answer), settings)
-    raise kind(
+    return kind(
         f"{endpoint}: {answer.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
         status_code=answer.status_code,
         message=message,

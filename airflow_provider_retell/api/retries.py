@@ -11,19 +11,11 @@ from tenacity import RetryCallState, retry_if_exception, stop_after_attempt
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.errors import (
-    RetellConnectionError,
-    RetellError,
-    RetellRateLimitError,
-    RetellResponseError,
-    RetellStatusError,
-)
+from airflow_provider_retell.errors import Concerns, RetellError, RetellRateLimitError, RetellStatusError
 
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitter
-_GATEWAY_TROUBLE: Final = frozenset({502, 503, 504})
-_REDIRECTS: Final = range(300, 400)
 
 
 def retrying(endpoint: Request[Any], settings: ConnectionSettings) -> dict[str, Any]:
@@ -85,19 +77,16 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 
 def may_be_retried(error: BaseException, endpoint: Request[Any]) -> bool:
-    """Say whether a failed request is sent again in place.
+    """Return whether a failed request is sent again in place.
 
-    A request that never arrived, or that Retell turned away with 429, may always be repeated. One that may
-    have been carried out (no answer, an unreadable one, a gateway's 502, 503 or 504) only if twice is no
-    more than once. Everything else is an answer that would be the same again.
+    ===================================  ========================================
+    the failure                          sent again
+    ===================================  ========================================
+    concerns nothing, never arrived      always
+    concerns nothing, may have arrived   only if the request is idempotent
+    any other                            never: the response would be the same
+    ===================================  ========================================
     """
-    match error:
-        case RetellRateLimitError() | RetellConnectionError(may_have_arrived=False):
-            return True
-        case RetellConnectionError():
-            return endpoint.idempotent
-        case RetellResponseError(status_code=status_code):
-            return endpoint.idempotent and status_code not in _REDIRECTS
-        case RetellStatusError(status_code=status_code):
-            return endpoint.idempotent and status_code in _GATEWAY_TROUBLE
-    return False
+    if not isinstance(error, RetellError) or error.concerns is not Concerns.NOTHING:
+        return False
+    return endpoint.idempotent or not error.may_have_arrived

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, get_call, list_calls
 from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.errors import (
+    Concerns,
     RetellConnectionError,
     RetellError,
-    RetellInvalidRequestError,
-    RetellNotFoundError,
     RetellPermissionError,
-    RetellResponseError,
-    RetellServerError,
+    RetellRateLimitError,
 )
 
 if TYPE_CHECKING:
@@ -32,28 +31,53 @@ SINGLE_READS: Final = 20
 
 
 class Sweeps:
-    """Read the calls that somebody waits for, again and again, with few requests each time.
+    """Read the calls that are waited for, again and again, with few requests each time.
 
     list-calls first, then get-call for those that it does not show: Retell does not say whether it lists calls
     that are still ``registered``, so a call that it leaves out is not taken for lost. Of such calls one sweep
-    reads only some, each time others, because most have nothing new to tell; it goes on to the next of them as
+    reads only some, and different ones each time, because most have not changed; it goes on to the next of them as
     long as all that it read were over. One call alone is read with get-call.
 
+    What a failed read does:
+
+    =================================  ==================================================================
+    the failure                        the sweep
+    =================================  ==================================================================
+    list: concerns call or request     lists half as many ids, down to 20, then reads them one by one
+    list: 403                          reads them one by one
+    list: any other                    ends with it
+    get: 401, 402, 403, 429            ends with it
+    get: no response                   hands it to this call, and leaves the rest to the next sweep
+    get: 404, 422 in the first minute  leaves this call out: it is not there yet
+    get: any other                     hands it to this call, and goes on
+    =================================  ==================================================================
+
     Args:
-        single_reads: Calls that are read one by one before the sweep looks whether going on makes sense.
+        single_reads: Calls that are read one by one before the sweep decides whether to read more.
+        waited: Seconds since the first look, if another process had it (a rescheduled sensor).
     """
 
-    def __init__(self, *, single_reads: int = SINGLE_READS) -> None:
+    def __init__(self, *, single_reads: int = SINGLE_READS, waited: float = 0) -> None:
         self._single_reads = single_reads
+        self._waited = waited
         self._sweep = 0
+        self._now: float | None = None
         self._last_read: dict[str, int] = {}
+        self._first_missed: dict[str, float] = {}
         self._warned = False
         self._unanswered = False
 
-    def sweep(self, call_ids: Sequence[str]) -> Iterator[Flow[Reading]]:
-        """Return one sweep's steps, each to be run before the next is asked for."""
+    def sweep(self, call_ids: Sequence[str], *, now: float | None = None) -> Iterator[Flow[Reading]]:
+        """Return one sweep's steps, each to be run before the next is asked for.
+
+        Args:
+            call_ids: The calls.
+            now: Seconds by a monotonic clock; None if a call that is not found is not looked for again.
+        """
         self._sweep += 1
+        self._now = now
         self._unanswered = False
+        self._first_missed = {i: self._first_missed[i] for i in call_ids if i in self._first_missed}
         unlisted = dict.fromkeys(call_ids)
         if len(unlisted) > 1:
             parts = _parts(list(unlisted), MAX_PAGE_SIZE)
@@ -74,16 +98,17 @@ class Sweeps:
                 return
 
     def _list(self, call_ids: list[str], unlisted: dict[str, None], parts: list[list[str]]) -> Flow[Reading]:
+        request = list_calls(call_ids=call_ids, page_size=len(call_ids))
         try:
-            page = yield list_calls(call_ids=call_ids, page_size=len(call_ids))
-        except (RetellInvalidRequestError, RetellNotFoundError) as error:
-            # How many ids Retell takes is not documented, and one among them may be what it refuses.
+            page = yield request
+        except RetellError as error:
+            refused = error.concerns in {Concerns.CALL, Concerns.REQUEST}
+            if not refused and not isinstance(error, RetellPermissionError):
+                raise
             self._warn(len(call_ids), error)
-            if len(call_ids) > SINGLE_READS:
+            # How many ids Retell takes is not documented, and it may refuse the list for one of them.
+            if refused and len(call_ids) > SINGLE_READS:
                 parts += _parts(call_ids, (len(call_ids) + 1) // 2)
-            return {}
-        except RetellPermissionError as error:
-            self._warn(len(call_ids), error)
             return {}
         asked = set(call_ids)
         found = {call.call_id: call for call in page.calls if call.call_id in asked}
@@ -97,20 +122,29 @@ class Sweeps:
             log.warning("Reading %d calls in parts or one by one, since they cannot be listed: %s", count, error)
 
     def _get(self, call_id: str, live: set[str]) -> Flow[Reading]:
+        request = get_call(call_id)
         self._last_read[call_id] = self._sweep
         live.add(call_id)
         try:
-            call: Call = yield get_call(call_id)
-        except (RetellNotFoundError, RetellServerError, RetellResponseError) as error:
-            # One call that Retell cannot tell of says nothing about the others.
-            return {call_id: error}
-        except RetellConnectionError as error:
-            # Nor does one answer that does not come about those that came; but the next may take as long.
-            self._unanswered = True
-            return {call_id: error}
+            call: Call = yield request
+        except RetellError as error:
+            if error.concerns is Concerns.ACCOUNT or isinstance(error, RetellRateLimitError):
+                raise
+            # After a response that did not come, the next may take as long.
+            self._unanswered = isinstance(error, RetellConnectionError)
+            return {} if self._is_not_there_yet(call_id, error) else {call_id: error}
+        self._first_missed.pop(call_id, None)
         if call.is_terminal:
             live.discard(call_id)
         return {call_id: call}
+
+    def _is_not_there_yet(self, call_id: str, error: RetellError) -> bool:
+        if error.concerns is not Concerns.CALL or self._now is None:
+            return False
+        if call_id not in self._first_missed:
+            self._first_missed[call_id] = self._now - self._waited
+            log.info("%s is not there yet, and is looked for again: %s", call_id, error)
+        return self._now < self._first_missed[call_id] + NOT_THERE_YET
 
 
 def read_calls(call_ids: Sequence[str]) -> Flow[dict[str, Call]]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell.api.flows import AsyncFlowRunner, FlowRunner, StopResult, stop
-from airflow_provider_retell.errors import RetellError, may_pass
+from airflow_provider_retell.errors import Concerns, RetellError
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ async def astop_until_over(
 
 @contextmanager
 def _retrying(call_id: str, give_up_at: float, clock: Clock) -> Iterator[None]:
-    """Log an error that may pass by itself; raise any other, and the last one."""
+    """Log an error that says nothing about the call, and raise every other one, and the last."""
     try:
         yield
     except RetellError as error:
-        if not may_pass(error) or clock.now() >= give_up_at:
+        if error.concerns is not Concerns.NOTHING or clock.now() >= give_up_at:
             raise
         log.warning("%s could not be stopped, which is tried again: %s", call_id, error)

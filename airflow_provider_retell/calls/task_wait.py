@@ -14,6 +14,7 @@ from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
+from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.api.sweeps import Sweeps
 from airflow_provider_retell.calls.report import count_calls, describe_calls, list_ids, report
 from airflow_provider_retell.calls.watch import Goal, Watch
@@ -21,7 +22,6 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellError,
-    may_pass,
 )
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
@@ -68,7 +68,8 @@ class TaskWait:
     longest: float | None = None
     clock: Clock = SYSTEM_CLOCK
     watch: Watch = field(init=False)
-    _sweeps: Sweeps = field(init=False, default_factory=Sweeps)
+    _sweeps: Sweeps = field(init=False)
+    _patience: Patience = field(init=False, default_factory=Patience)
     _shortest_pause: float = field(init=False)
     _details: dict[str, Call] | None = field(default=None, init=False)
 
@@ -78,6 +79,7 @@ class TaskWait:
             self.deadline = self.woken_by.deadline
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
+        self._sweeps = Sweeps(waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
         self._shortest_pause = read_options().shortest_poll_interval
 
     def poll(self) -> bool:
@@ -95,10 +97,12 @@ class TaskWait:
             if self.watch.reached and self._details is None:
                 self._details = self._read_details()
         except RetellError as error:
-            if not may_pass(error):
+            if not self._patience.bears(error, now=self.clock.monotonic()):
                 raise
             log.warning("Reading the calls failed, and is tried again: %s", error)
-        if self._details is None and self.woken_by is not None and self.woken_by.wake is Wake.FAILED:
+        else:
+            self._patience.succeeded()
+        if self._details is None and self._trigger_failed and self.woken_by is not None:
             raise RetellCallError(
                 f"The trigger could not go on waiting: {self.woken_by.message}. "
                 f"Still waited for: {list_ids(self.watch.waiting)}. They go on; a retry waits for them again.",
@@ -108,12 +112,14 @@ class TaskWait:
 
     def _look(self) -> None:
         waiting = self.watch.waiting
-        # The last look, before giving up, leaves none out.
-        sweeps = Sweeps(single_reads=len(waiting)) if self.timed_out else self._sweeps
+        # The last look leaves no call out, and waits for none that a trigger has waited out.
+        last = self.timed_out or self._trigger_failed
+        sweeps = Sweeps(single_reads=len(waiting)) if last else self._sweeps
+        now = None if last else self.clock.monotonic()
         reading: dict[str, Call | RetellError] = {}
         metrics.count("retell.polls")
         try:
-            for step in sweeps.sweep(waiting):
+            for step in sweeps.sweep(waiting, now=now):
                 reading |= self.client.run(step)
         finally:
             if progress := self.watch.update(reading, now=self.clock.now()):
@@ -124,6 +130,10 @@ class TaskWait:
         """Sleep until the next poll, or the deadline."""
         pause = max(self.poll_interval, self._shortest_pause)
         self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
+
+    @property
+    def _trigger_failed(self) -> bool:
+        return self.woken_by is not None and self.woken_by.wake is Wake.FAILED
 
     @property
     def timed_out(self) -> bool:

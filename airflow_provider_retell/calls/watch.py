@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_retell.errors import RetellError, RetellInputError, may_pass
+from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError
 from airflow_provider_retell.outcomes import CallStatus
 from airflow_provider_retell.provider.deferral import Wake
 
@@ -113,7 +113,7 @@ class Watch:
 
     def check(self) -> None:
         """Raise why one of the calls could not be read the last time; what will not heal comes first."""
-        for error in sorted(self._errors, key=may_pass):
+        for error in sorted(self._errors, key=lambda error: error.concerns is Concerns.NOTHING):
             raise error
 
     def _first_seen_over(self, call: Call, now: float) -> float:

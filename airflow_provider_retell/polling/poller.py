@@ -19,13 +19,9 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.sweeps import Reading, Sweeps
 from airflow_provider_retell.errors import (
-    RetellAuthenticationError,
-    RetellConnectionError,
+    Concerns,
     RetellError,
-    RetellPermissionError,
     RetellRateLimitError,
-    RetellResponseError,
-    RetellServerError,
     RetellStatusError,
 )
 from airflow_provider_retell.polling.refreshing_client import RefreshingClient
@@ -105,7 +101,7 @@ class Poller:
 
         Args:
             call_ids: The calls.
-            due: When the round shall begin at the latest, in seconds since the epoch. It may begin earlier.
+            due: When the round is to begin at the latest, by the monotonic clock. It may begin earlier.
 
         Raises:
             RetellError: The round failed.
@@ -146,7 +142,7 @@ class Poller:
         began = float("-inf")
         while True:
             await self._wait_until_due(began + self._options.shortest_poll_interval)
-            began = self._clock.now()
+            began = self._clock.monotonic()
             asks = [*self._asks]
             if began >= self._trouble.until:
                 await self._round(asks)
@@ -165,7 +161,7 @@ class Poller:
         while True:
             self._asked.clear()
             self._earliest = max(min((ask.due for ask in self._asks), default=float("inf")), not_before)
-            left = self._earliest - self._clock.now()
+            left = self._earliest - self._clock.monotonic()
             if left <= 0:
                 self._earliest = float("-inf")
                 return
@@ -184,33 +180,34 @@ class Poller:
         try:
             try:
                 await self._read(asks)
-            except (RetellAuthenticationError, RetellPermissionError) as error:
-                if not await self._client.changed():
+            except RetellError as error:
+                if error.concerns is not Concerns.ACCOUNT or not await self._client.changed():
                     raise
                 log.info("Retell refused the key, and the connection holds another by now: %s", error)
                 await self._read(asks)
-        except (RetellConnectionError, RetellRateLimitError, RetellServerError, RetellResponseError) as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the waiters must learn of it)
             if isinstance(error, RetellRateLimitError):
                 metrics.count("retell.rate_limited")
-            self._trouble.begin(error, now=self._clock.now())
-            await self._answer(asks, error)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the waiters must learn of it)
-            # Those too that came during the round: the same would happen to them.
-            await self._answer([*self._asks], error)
+            if isinstance(error, RetellError) and error.concerns is Concerns.NOTHING:
+                self._trouble.begin(error, now=self._clock.monotonic())
+                await self._answer(asks, error)
+            else:
+                # Also fail waiters that joined during the round: they would hit the same error.
+                await self._answer([*self._asks], error)
         else:
             self._trouble.end()
             await self._answer(asks, None)
 
     async def _read(self, asks: Sequence[_Ask]) -> None:
-        began = self._clock.now()
+        began = self._clock.monotonic()
         by_id: dict[str, list[_Ask]] = defaultdict(list)
         for ask in asks:
             for call_id in ask.unread:
                 by_id[call_id].append(ask)
-        for step in self._sweeps.sweep(list(by_id)):
+        for step in self._sweeps.sweep(list(by_id), now=self._clock.monotonic()):
             client = await self._client.get()
             await self._hand_out(await client.run(step, once=True), by_id)
-            if self._clock.now() > began + LONGEST_ROUND:
+            if self._clock.monotonic() > began + LONGEST_ROUND:
                 return
 
     async def _hand_out(self, reading: Reading, by_id: Mapping[str, Sequence[_Ask]]) -> None:

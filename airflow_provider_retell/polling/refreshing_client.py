@@ -46,7 +46,7 @@ class RefreshingClient:
     async def get(self) -> AsyncRetellClient:
         """Return the client; look the connection up first, if that was not done for five minutes."""
         async with self._one_at_a_time:
-            if self._clock.now() >= self._looked_up + LOOK_UP_EVERY:
+            if self._clock.monotonic() >= self._looked_up + LOOK_UP_EVERY:
                 await self._refresh()
             return self._clients[-1]
 
@@ -74,7 +74,7 @@ class RefreshingClient:
                 # In a thread: a client reads certificates from disk, some 20 ms that the loop has not to spare.
                 # The one of before may still carry a request, and is closed at the end.
                 self._clients.append(await asyncio.to_thread(self._make, settings))
-        self._looked_up = self._clock.now()
+        self._looked_up = self._clock.monotonic()
 
     async def _looked_up_settings(self) -> ConnectionSettings:
         for pause in () if self._clients else FIRST_LOOK_UPS:

@@ -35,7 +35,7 @@ class Column:
         """Return how often one try sends the request that places the call, if it is always answered so."""
         if not self.ours:
             return 3 if self.registers else 1  # Retell's SDK repeats registrations twice, requests nothing
-        repeated = answer == 429 or (not self.registers and answer != 500)
+        repeated = answer == 429 or not self.registers
         return MAX_ATTEMPTS if repeated else 1
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from airflow_stack import AirflowStack
 
 from airflow_provider_retell.simulator import Fault
-from airflow_provider_retell.triggers import UNREADABLE_ANSWERS
 from fault_matrix.cells import Cell
 from fault_matrix.columns import Column
 from fault_matrix.stage import wait_for
@@ -42,16 +41,9 @@ def slow(seconds: float) -> Callable[[Column], Sequence[Fault]]:
     return lambda _: [Fault(endpoint=name, delay=seconds, times=None) for name in ("get-call", "stop-call")]
 
 
-def two_failed_tries(column: Column) -> Sequence[Fault]:
-    """Fail the first try's reads of the call, and the second's, but not the read with which that one adopts."""
-    if not column.ours:
-        return [Fault(endpoint="get-call", answer=500, times=2 * column.posts(500))]
-    # A task that was deferred reads once more when it wakes; its trigger waits out a few answers.
-    adopts, times = (2, UNREADABLE_ANSWERS) if column.deferrable else (1, 2)
-    return [
-        Fault(endpoint="get-call", answer="empty", times=times),
-        Fault(endpoint="get-call", answer="empty", times=times, skip=adopts),
-    ]
+def reads_of_two_tries(column: Column) -> Sequence[Fault]:
+    """Fail the reads of the call as often as two tries of code that does not wait it out would make them."""
+    return [Fault(endpoint="get-call", answer=500, times=2 * column.posts(500))]
 
 
 def open_after_the_first_try(cell: Cell) -> None:

@@ -162,10 +162,10 @@ ANSWERS: Final = (
         name="polls", title="while waiting, four polls answered 503", faults=plays.polls_answered(503, 4), tries=1
     ),
     Row(
-        name="two_retries",
-        title="while waiting, two tries in a row fail: the second adopts the call, the third too",
-        faults=plays.two_failed_tries,
-        tries=3,
+        name="reads_fail",
+        title="while waiting, reading the call fails again and again",
+        faults=plays.reads_of_two_tries,
+        tries=1,
     ),
 )
 PROCESSES: Final = (

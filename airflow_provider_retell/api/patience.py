@@ -1,0 +1,51 @@
+"""Whether a wait goes on after a read that failed. Pure: no I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from airflow_provider_retell.errors import Concerns, RetellError, RetellResponseError
+
+UNREADABLE_FOR: Final = 600.0
+"""Seconds for which nothing but unreadable responses is waited out.
+
+A gateway's maintenance page goes away by itself; the page of a wrong host does not.
+"""
+
+NOT_THERE_YET: Final = 60.0
+"""Seconds for which Retell may not know a call that it has just placed."""
+
+
+class Patience:
+    """Decide how long one wait puts up with reads that fail.
+
+    =====================================  ==============================================================
+    the failure                            the wait goes on
+    =====================================  ==============================================================
+    an unreadable response                 until all have been unreadable for ``UNREADABLE_FOR`` seconds
+    any other that concerns nothing        always: the wait's own deadline bounds it
+    concerns the call, request or account  never (``Sweeps`` hold a call back that is not there yet)
+    =====================================  ==============================================================
+    """
+
+    def __init__(self) -> None:
+        self._unreadable_since: float | None = None
+
+    def succeeded(self) -> None:
+        """Note that a read went well."""
+        self._unreadable_since = None
+
+    def bears(self, error: RetellError, *, now: float) -> bool:
+        """Return whether the wait goes on after a read that failed so.
+
+        Args:
+            error: Why it failed.
+            now: Seconds by a monotonic clock.
+        """
+        if error.concerns is not Concerns.NOTHING:
+            return False
+        if not isinstance(error, RetellResponseError):
+            return True
+        if self._unreadable_since is None:
+            self._unreadable_since = now
+        return now < self._unreadable_since + UNREADABLE_FOR
