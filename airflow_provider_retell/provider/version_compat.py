@@ -23,6 +23,7 @@ __all__ = [
     "aget_connection",
     "first_look",
     "is_deferred",
+    "task_state",
 ]
 
 HAS_RETRY_POLICIES: Final = RetryPolicy is not object
@@ -49,25 +50,32 @@ async def aget_connection(conn_id: str) -> Connection:
 
 
 async def is_deferred(ti: Any) -> bool | None:
-    """Say whether a trigger's task is still deferred.
+    """Return whether a trigger's task is still deferred; None if that cannot be known.
 
-    None if that cannot be known: Airflow 2 tells it to nobody but its database, and a triggerer that ends asks in
-    vain.
+    Airflow 2 keeps it in its database, which triggers must not read, and a triggerer that ends gets no answer.
     """
+    from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, and this is rare)
+
+    asked = asyncio.ensure_future(sync_to_async(task_state)(ti))
+    try:
+        # Shielded: before 3.2 the answer to a question that was cancelled is taken for that to the next one.
+        state = await asyncio.wait_for(asyncio.shield(asked), _ANSWER_WITHIN)
+    except TimeoutError:
+        return None
+    return None if state is None else state == TaskInstanceState.DEFERRED
+
+
+def task_state(ti: Any) -> str | None:
+    """Return a task's state as Airflow knows it: "" if it has none (cleared), None if it cannot be asked."""
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 (Airflow 3 only)
-        from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, and this is rare)
 
-        asked = asyncio.ensure_future(
-            sync_to_async(RuntimeTaskInstance.get_task_states)(
-                dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
-            )
+        states = RuntimeTaskInstance.get_task_states(
+            dag_id=ti.dag_id, map_index=ti.map_index, task_ids=[ti.task_id], run_ids=[ti.run_id]
         )
-        # Shielded: before 3.2 the answer to a question that was cancelled is taken for that to the next one.
-        states = await asyncio.wait_for(asyncio.shield(asked), _ANSWER_WITHIN)
     except Exception:  # noqa: BLE001 (whatever it is, nothing is known)
         return None
-    return TaskInstanceState.DEFERRED in states.get(ti.run_id, {}).values()
+    return str(next(iter(states.get(ti.run_id, {}).values()), None) or "")
 
 
 def first_look(context: Mapping[str, Any]) -> float | None:
