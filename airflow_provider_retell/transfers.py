@@ -15,11 +15,12 @@ from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError, shown
-from airflow_provider_retell.export.checkpoint import Journal
+from airflow_provider_retell.export.checkpoint import Checkpoint
 from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled
 from airflow_provider_retell.export.listing import Selection
-from airflow_provider_retell.export.run import Export
+from airflow_provider_retell.export.progress import Progress
+from airflow_provider_retell.export.run import Export, file_name
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
@@ -162,18 +163,26 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         selection = self._selection(context)
         file_format = open_format(self.file_format, self.compression)
         contents = self._contents()
-        meant = [repr(selection), repr(contents), str(self.path), self.file_format, self.compression, self.undated]
-        journal = Journal(context, meant, now=self._clock.now())
-        destination = Destination(self.path, token=journal.token)
-        destination.claim()
+        written_as = [self.file_format, self.compression, self.undated, self.max_file_bytes]
+        meant = [repr(selection), repr(contents), str(self.path), *written_as]
+        checkpoint = Checkpoint(context, meant, now=self._clock.now())
+        destination = Destination(
+            self.path,
+            token=checkpoint.token,
+            holds=selection.describe_interval(),
+            details=selection.describe_filters(),
+        )
+        progress = checkpoint.progress()
+        keeping = None if progress is None else progress.names()
+        if not destination.claim(keeping=keeping, names=[file_name("calls", 0, file_format)]):
+            progress = None
         pace = RequestRate(self.requests_per_second, clock=self._clock)
         keep = False
         try:
             with RetellHook(self.retell_conn_id) as hook:
-                progress = journal.progress(destination.kept_names())
-                if not progress.chunks:
+                if progress is None:
                     self._settle(hook, selection, pace, may_defer=may_defer)
-                keep = journal.worth_keeping
+                keep = checkpoint.worth_keeping
                 export = Export(
                     hook.get_conn(),
                     selection,
@@ -184,14 +193,14 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
                     max_file_bytes=self.max_file_bytes,
                     concurrency=self.concurrency,
                     pace=pace,
-                    progress=progress,
-                    save=journal.save,
+                    progress=progress or Progress(),
+                    save=checkpoint.save,
                     clock=self._clock,
                 )
                 summary = export.run()
         except BaseException as error:
             if not keep or isinstance(error, AirflowFailException):
-                destination.abandon()
+                destination.clean_up()
             raise
         announce_export(context, self.outlets, summary, retell_conn_id=self.retell_conn_id)
         return summary

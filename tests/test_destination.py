@@ -1,150 +1,565 @@
-"""Destinations on a disk: what appears, when, and what does not."""
+"""Destinations on a disk, in memory and on S3: what appears, when, and what stays, whatever fails."""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import posixpath
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from airflow_provider_retell.errors import RetellExportError, RetellExportOvertakenError
-from airflow_provider_retell.files.destination import STAGING, Destination
+from airflow_provider_retell.errors import RetellExportError, RetellExportOvertakenError, RetellInputError
+from airflow_provider_retell.files.destination import UNFINISHED, Destination
+from airflow_provider_retell.files.manifest import MANIFEST, Manifest
+
+try:
+    from airflow.sdk.io import attach
+except ImportError:  # before 3.0
+    from airflow.io.store import attach
+
+s3fs = pytest.importorskip("s3fs")
+moto_server = pytest.importorskip("moto.server")
+from fsspec.asyn import sync  # noqa: E402 (comes with what is looked for above)
+from fsspec.implementations.local import LocalFileSystem  # noqa: E402
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+from fsspec.spec import AbstractBufferedFile  # noqa: E402
+
+HOLDS = "the calls of a day"
 
 
-def claimed(folder: Path, run: str = "run") -> Destination:
+# -- storages that fail ----------------------------------------------------------------------------------------
+
+
+class KilledError(BaseException):
+    """What a process that is killed raises here: no handler for ``Exception`` sees it."""
+
+
+class Failures:
+    """Let the n-th operation of a storage fail, before or after it takes effect; after a kill, all that follow."""
+
+    def __init__(self) -> None:
+        self.operations = 0
+        self._at: int | None = None
+        self._kill = self._after = False
+
+    def arm(self, at: int | None, *, kill: bool = False, after: bool = False) -> None:
+        self.operations, self._at, self._kill, self._after = 0, at, kill, after
+
+    def run(self, operation: Callable[[], Any]) -> Any:
+        self.operations += 1
+        now = self.operations == self._at
+        if self._at is not None and self._kill and self.operations > self._at:
+            raise KilledError
+        result = operation() if not now or self._after else None
+        if now:
+            raise KilledError if self._kill else OSError("the storage is out of order")
+        return result
+
+
+OPERATIONS = (
+    "cat_file",
+    "pipe_file",
+    "open",
+    "ls",
+    "find",
+    "mv",
+    "cp_file",
+    "rm_file",
+    "rmdir",
+    "makedirs",
+)
+
+
+def failing(kind: type, failures: Failures) -> type:
+    """Return a filesystem whose operations fail when they are to."""
+
+    def close(file: Any, really: Callable[[], None]) -> None:
+        try:
+            failures.run(really)
+        finally:
+            file.closed = True  # the collector of garbage would try again
+
+    def wrap(name: str) -> Callable[..., Any]:
+        def operation(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if kind.async_impl and hasattr(kind, f"_{name}") and name != "open":
+                return sync(self.loop, getattr(self, f"_{name}"), *args, **kwargs)
+            result = getattr(super(made, self), name)(*args, **kwargs)
+            if isinstance(result, AbstractBufferedFile):  # what was written is uploaded when it is closed
+                result.close = partial(close, result, result.close)
+                self.opened = result
+            return result
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.inside:
+                return operation(self, *args, **kwargs)
+            self.inside = True  # what an operation is made of is no operation more
+            try:
+                return failures.run(lambda: operation(self, *args, **kwargs))
+            except (OSError, KilledError):
+                if self.opened is not None:
+                    self.opened.closed = True
+                raise
+            finally:
+                self.inside = False
+
+        return method
+
+    # ``mv`` stays inherited if it is: whether a filesystem has one of its own means something.
+    own = [name for name in OPERATIONS if name != "mv" or "mv" in vars(kind)]
+    made = type(
+        f"Failing{kind.__name__}",
+        (kind,),
+        {"inside": False, "opened": None, "cachable": False, **{n: wrap(n) for n in own}},
+    )
+    return made
+
+
+class Store:
+    """A folder on a storage, and a look at it from outside."""
+
+    def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
+        self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
+
+    def put(self, name: str, content: bytes) -> None:
+        path = posixpath.join(self.folder, name)
+        if "file" in self._outside.protocol:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._outside.pipe_file(path, content)
+
+    def content(self) -> dict[str, bytes]:
+        """Return all files by name, but for what is unfinished."""
+        self._outside.invalidate_cache()
+        start = self.folder.strip("/") + "/"
+        paths = [str(path) for path in self._outside.find(self.folder)]
+        names = {path.lstrip("/").removeprefix(start): path for path in paths}
+        return {n: self._outside.cat_file(p) for n, p in names.items() if not n.startswith(UNFINISHED)}
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files that are no manifest."""
+        return {name: content for name, content in self.content().items() if name != MANIFEST}
+
+    def manifest(self) -> Manifest:
+        return Manifest.read(self.content()[MANIFEST])
+
+    def leftovers(self) -> list[str]:
+        self._outside.invalidate_cache()
+        return [path for path in self._outside.find(self.folder) if UNFINISHED in path]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An S3 of this machine's own."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
+    """Return a way to get a folder on a kind of storage."""
+    failures = Failures()
+    conn_id = tmp_path.name  # Airflow keeps a filesystem by the id of its connection
+
+    def open_store(kind: str, folder: str = "calls") -> Store:
+        if kind == "disk":
+            attach("file", conn_id=conn_id, fs=failing(LocalFileSystem, failures)())
+            return Store(
+                f"file://{conn_id}@{tmp_path}/{folder}", f"{tmp_path}/{folder}", LocalFileSystem(), failures
+            )
+        if kind == "memory":
+            attach("memory", conn_id=conn_id, fs=failing(MemoryFileSystem, failures)())
+            path = f"{tmp_path.name}/{folder}"
+            return Store(f"memory://{conn_id}@{path}", f"/{path}", MemoryFileSystem(), failures)
+        endpoint = request.getfixturevalue("s3")
+        options = {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
+        attach("s3", conn_id=conn_id, fs=failing(s3fs.S3FileSystem, failures)(**options))
+        outside = s3fs.S3FileSystem(**options)
+        if not outside.exists("bucket"):
+            outside.mkdir("bucket")
+        path = f"bucket/{tmp_path.name}/{folder}"
+        return Store(f"s3://{conn_id}@{path}", path, outside, failures)
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    return open_store
+
+
+@pytest.fixture(params=["disk", "memory", "s3"])
+def store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Store:
+    """A folder on each kind of storage."""
+    return open_store(request.param)
+
+
+# -- a run, in short -------------------------------------------------------------------------------------------
+
+
+def claimed(store: Store | Path, run: str = "run", **given: Any) -> Destination:
     """Return a destination that a run has taken."""
-    destination = Destination(str(folder), token=run)
-    destination.claim()
+    url = store.url if isinstance(store, Store) else str(store)
+    destination = Destination(url, token=run, holds=given.pop("holds", HOLDS))
+    destination.claim(**given)
     return destination
 
 
 def write(destination: Destination, name: str, content: bytes) -> None:
-    """Write one whole file."""
+    """Write one file."""
     with destination.writing(name) as file:
         file.write(content)
 
 
-def names(folder: Path) -> list[str]:
-    """Return all names in a folder."""
-    return sorted(path.name for path in folder.iterdir())
+def publish(store: Store, run: str = "run", **files: bytes) -> None:
+    """Publish files as one run does."""
+    destination = claimed(store, run)
+    for name, content in files.items():
+        write(destination, name, content)
+    destination.publish(files)
+    destination.clean_up()
 
 
-def visible(folder: Path) -> dict[str, bytes]:
-    """Return what a reader of the folder sees, who passes over names with an underscore as readers do."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+OLD = {"calls-00000.jsonl": b"old", "calls-00001.jsonl": b"old", "recordings/a.wav": b"old"}
+NEW = {"calls-00000.jsonl": b"new", "recordings/a.wav": b"new", "recordings/b.wav": b"new"}
+FOREIGN = {"notes.txt": b"mine", "recordings/mine.wav": b"mine", "calls-00007.jsonl": b"mine"}
 
 
-def test_files_appear_when_they_are_published(tmp_path: Path) -> None:
-    """Nothing is seen before; afterwards there is nothing but the files."""
-    destination = claimed(tmp_path)
-    write(destination, "calls-00000.jsonl", b"one")
-    write(destination, "calls-00001.jsonl", b"two")
-    assert visible(tmp_path) == {}
-    paths = destination.publish()
-    assert paths == [f"{tmp_path}/calls-00000.jsonl", f"{tmp_path}/calls-00001.jsonl"]
-    assert visible(tmp_path) == {"calls-00000.jsonl": b"one", "calls-00001.jsonl": b"two"}
-    assert not (tmp_path / STAGING).exists()
+def test_files_appear_when_they_are_published(store: Store) -> None:
+    """Nothing is there before; afterwards there are the files and the manifest that names them."""
+    destination = claimed(store)
+    for name, content in NEW.items():
+        write(destination, name, content)
+    assert store.content() == {}
+    destination.publish(NEW)
+    destination.clean_up()
+    assert store.files() == NEW
+    assert store.manifest() == Manifest(holds=HOLDS, names=frozenset(NEW))
+    assert store.leftovers() == []
+
+
+def test_a_run_replaces_and_removes_only_what_runs_before_it_published(store: Store) -> None:
+    """Files of others stay, in the folder of recordings too, and under names like an export's own."""
+    publish(store, **OLD)
+    for name, content in FOREIGN.items():
+        store.put(name, content)
+    publish(store, "later", **NEW)
+    assert store.files() == NEW | FOREIGN
+
+
+@pytest.mark.parametrize("name", ["calls-00000.jsonl", "recordings/a.wav"])
+def test_a_file_of_somebody_else_is_not_replaced(store: Store, name: str) -> None:
+    """A name that is taken, by a file that is in no manifest, is an error, and nothing is published."""
+    publish(store, **{"calls-00001.jsonl": b"old"})
+    store.put(name, b"mine")
+    before = store.content()
+    destination = claimed(store, "later")
+    for new, content in NEW.items():
+        write(destination, new, content)
+    with pytest.raises(RetellInputError, match=rf"has {name}, which no run of this package has written"):
+        destination.publish(NEW)
+    assert store.content() == before
+    with pytest.raises(RetellInputError, match="No file was touched"):
+        claimed(store, "third", names=[name])
+
+
+def test_a_folder_with_other_files_is_refused(store: Store) -> None:
+    """The manifest says what the files are: those of another interval, or campaign, are not replaced."""
+    publish(store, **OLD)
+    with pytest.raises(RetellInputError, match=r"holds the calls of a day, and this task writes a campaign\."):
+        claimed(store, "other", holds="a campaign")
+    assert store.files() == OLD
+    assert store.leftovers() == []
+
+
+def test_other_calls_of_the_interval_are_replaced_with_a_warning(
+    open_store: Callable[..., Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two tasks with one path, each for an agent, replace each other's files: the log says so."""
+    store = open_store("memory")
+    for details in ("agent_id 'a'", "agent_id 'a'", "agent_id 'b'"):
+        assert not caplog.messages
+        destination = Destination(store.url, token=details, holds=HOLDS, details=details)
+        destination.claim()
+        write(destination, "calls-00000.jsonl", b"")
+        destination.publish(["calls-00000.jsonl"])
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "(agent_id 'a'): this task replaces them (agent_id 'b')" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "it is not a manifest of this package"),
+        (b'{"version": 1, "holds": "the calls of a day"}', "it is not a manifest of this package"),
+        (b'{"version": 2}', "it has version 2, newer than this package: upgrade it"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_is_an_error(
+    open_store: Callable[..., Store], content: bytes, complaint: str
+) -> None:
+    """Without it, nobody knows which files may be replaced."""
+    store = open_store("memory")
+    store.put(MANIFEST, content)
+    with pytest.raises(RetellInputError, match=complaint):
+        claimed(store)
+
+
+def test_files_can_be_published_one_after_the_other(store: Store) -> None:
+    """What has appeared need not be written again, and stays as long as it is named."""
+    destination = claimed(store)
+    write(destination, "part-0", b"0")
+    destination.publish(["part-0"])
+    write(destination, "part-1", b"1")
+    destination.publish(["part-0", "part-1"])
+    assert store.files() == {"part-0": b"0", "part-1": b"1"}
+    assert destination.published() == {"part-0", "part-1"}
+    destination.publish(["part-1"])
+    assert store.files() == {"part-1": b"1"}
+
+
+def test_a_file_that_was_never_written_is_an_error(store: Store) -> None:
+    """A name without a file is not published as if it were there."""
+    destination = claimed(store)
+    with pytest.raises(RetellExportError, match=r"calls-00000\.jsonl of this run cannot be found any more"):
+        destination.publish(["calls-00000.jsonl"])
+    assert store.content() == {}
+
+
+# -- one run at a time -----------------------------------------------------------------------------------------
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    """While files are replaced over and over, somebody who reads one never reads a part, and never none."""
+    """While files are replaced again and again, a reader never reads a part of one, and never finds none."""
     sizes, stop = set(), threading.Event()
-    first = claimed(tmp_path)
-    write(first, "calls-00000.jsonl", b"x" * 1_000_000)
-    first.publish()
+    path = tmp_path / "calls-00000.jsonl"
+
+    def replace(size: int) -> None:
+        destination = claimed(tmp_path, f"run{size}")
+        write(destination, path.name, b"x" * size)
+        destination.publish([path.name])
 
     def read() -> None:
         while not stop.is_set():
-            sizes.add(len((tmp_path / "calls-00000.jsonl").read_bytes()))
+            sizes.add(len(path.read_bytes()))
 
+    replace(1_000_000)
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(20):
-        again = claimed(tmp_path, f"run{number}")
-        write(again, "calls-00000.jsonl", b"y" * (1_000_000 + number % 2))
-        again.publish()
+        replace(1_000_000 + number % 2)
     stop.set()
     reader.join()
     assert sizes <= {1_000_000, 1_000_001}
 
 
-def test_what_is_not_an_exports_stays(tmp_path: Path) -> None:
-    """Only files that an export names are replaced or removed."""
-    for name in ("calls.jsonl", "calls-00000.jsonl.bak", "notes.txt", "calls-00007.parquet"):
-        (tmp_path / name).write_bytes(b"before")
-    destination = claimed(tmp_path)
-    write(destination, "calls-00000.jsonl", b"now")
-    destination.publish()
-    assert set(visible(tmp_path)) == {"calls.jsonl", "calls-00000.jsonl.bak", "notes.txt", "calls-00000.jsonl"}
-
-
-def test_the_run_that_began_later_has_the_destination(tmp_path: Path) -> None:
-    """The earlier one may not put aside, nor publish; what it put aside is gone, and it takes nothing along."""
-    earlier = claimed(tmp_path, "earlier")
+@pytest.mark.parametrize("tokens", [("earlier", "later"), ("run", "run")], ids=["another run", "a later try"])
+def test_whichever_claims_last_has_the_destination(store: Store, tokens: tuple[str, str]) -> None:
+    """The earlier one may not put aside, nor publish, nor remove anything, then and later."""
+    earlier = claimed(store, tokens[0])
     write(earlier, "calls-00000.jsonl", b"earlier")
-    later = claimed(tmp_path, "later")
-    for gives_way in (lambda: earlier.keep("calls-000001", b""), earlier.publish, lambda: earlier.kept("x")):
+    earlier.keep("rows", b"earlier")
+    later = claimed(store, tokens[1])
+
+    def gives_way() -> None:
+        for act in (lambda: earlier.keep("rows", b""), lambda: earlier.publish(["calls-00000.jsonl"])):
+            with pytest.raises(RetellExportOvertakenError, match="started later"):
+                act()
         with pytest.raises(RetellExportOvertakenError):
-            gives_way()
-    earlier.abandon()
+            earlier.kept("nothing")
+        earlier.clean_up()
+
+    gives_way()
     write(later, "calls-00000.jsonl", b"later")
-    later.publish()
-    assert visible(tmp_path) == {"calls-00000.jsonl": b"later"}
+    later.keep("rows", b"later")
+    gives_way()
+    assert later.kept("rows") == b"later"
+    later.publish(["calls-00000.jsonl"])
+    later.clean_up()
+    gives_way()
+    assert store.files() == {"calls-00000.jsonl": b"later"}
 
 
-def test_a_run_that_was_overtaken_by_one_that_is_done_gives_way_too(tmp_path: Path) -> None:
-    """Nobody claims the destination any more, and yet it is not the earlier run's."""
-    earlier = claimed(tmp_path, "earlier")
-    write(earlier, "calls-00000.jsonl", b"earlier")
-    later = claimed(tmp_path, "later")
-    write(later, "calls-00000.jsonl", b"later")
-    later.publish()
-    with pytest.raises(RetellExportOvertakenError):
-        earlier.publish()
-    assert visible(tmp_path) == {"calls-00000.jsonl": b"later"}
+def test_what_a_killed_run_left_is_removed_by_the_next(store: Store) -> None:
+    """It takes room, and holds calls."""
+    claimed(store, "killed").keep("calls-000000", b"half")
+    claimed(store, "next").clean_up()
+    assert store.content() == {}
+    assert store.leftovers() == []
 
 
-def test_a_file_that_fails_half_way_does_not_stand_for_the_whole(tmp_path: Path) -> None:
+def test_a_try_keeps_what_an_earlier_one_put_aside_or_begins_again(store: Store) -> None:
+    """All of it, or nothing: a part of what the earlier one read is not what it read."""
+    claimed(store).keep("page-0", b"0")
+    again = Destination(store.url, token="run", holds=HOLDS)
+    assert again.claim(keeping=["page-0"])
+    assert again.kept("page-0") == b"0"
+    third = Destination(store.url, token="run", holds=HOLDS)
+    assert not third.claim(keeping=["page-0", "page-1"])
+    with pytest.raises(RetellExportError):
+        third.kept("page-0")
+
+
+# -- what cannot be written ------------------------------------------------------------------------------------
+
+
+def test_a_file_that_fails_half_way_does_not_pass_for_a_complete_one(store: Store) -> None:
     """An error while a file is written removes what there is of it."""
-    destination = claimed(tmp_path)
+    destination = claimed(store)
     with pytest.raises(RetellExportError, match="TypeError"), destination.writing("calls-00000.jsonl") as file:
         file.writelines([b"half", "the other half is no bytes"])  # type: ignore[list-item]
-    destination.publish()
-    assert visible(tmp_path) == {}
+    with pytest.raises(RetellExportError, match="cannot be found any more"):
+        destination.publish(["calls-00000.jsonl"])
+    assert store.content() == {}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
-@pytest.mark.parametrize("name", ["calls-000000", "whole/calls-00000.jsonl"])
+@pytest.mark.parametrize("name", ["calls-000000", "complete/calls-00000.jsonl"])
 def test_a_full_disk_leaves_the_files_as_they_were(tmp_path: Path, name: str) -> None:
-    """No space left: a clear, transient error; the files of the run before stay, and nothing is beside them."""
+    """No space left: the error says so, the files of the run before stay, and nothing is beside them."""
     before = claimed(tmp_path, "before")
     write(before, "calls-00000.jsonl", b"before")
-    before.publish()
+    before.publish(["calls-00000.jsonl"])
+    before.clean_up()
     destination = claimed(tmp_path, "full")
-    full = tmp_path / STAGING / "full" / name
+    full = tmp_path / UNFINISHED / "full" / name
     full.parent.mkdir(exist_ok=True)
     full.symlink_to("/dev/full")
-    content = b"x" * 1_000_000
-    fill = write if name.startswith("whole") else Destination.keep
-    with pytest.raises(RetellExportError, match="No space left on device"):
-        fill(destination, Path(name).name, content)
-    destination.abandon()
-    assert visible(tmp_path) == {"calls-00000.jsonl": b"before"}
-    assert names(tmp_path) == ["calls-00000.jsonl"]
+    fill = write if name.startswith("complete") else Destination.keep
+    with pytest.raises(
+        RetellExportError, match=r"No space left on device\)\. No file of an earlier run was touched"
+    ):
+        fill(destination, Path(name).name, b"x" * 1_000_000)
+    destination.clean_up()
+    assert (tmp_path / "calls-00000.jsonl").read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "calls-00000.jsonl"]
 
 
-def test_a_folder_that_nobody_may_write_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     """It shows when the destination is claimed, with the reason."""
     (tmp_path / "calls").write_text("no folder")
     with pytest.raises(RetellExportError, match=r"calls cannot be written \((NotADirectory|FileExists)Error"):
         claimed(tmp_path / "calls")
 
 
-def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
-    """What a run left that was killed is removed by the next."""
-    killed = claimed(tmp_path, "killed")
-    killed.keep("calls-000000", b"half")
-    destination = claimed(tmp_path, "next")
-    assert names(tmp_path / STAGING) == ["claim.json", "next"]
-    destination.publish()
-    assert names(tmp_path) == []
+# -- paths -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["disk", "memory", "s3"])
+@pytest.mark.parametrize(
+    "folder", ["a*", "a?", "[ab]", "a b", "a#b", "a%20b", "{a,b}", "a/", "a//", "ä+&=@:", "**"]
+)
+def test_each_character_of_a_path_is_taken_as_it_is(
+    open_store: Callable[..., Store], kind: str, folder: str
+) -> None:
+    """Folders that fsspec would take for the same keep their files, and the files are where the URL says."""
+    others = [open_store(kind, name) for name in ("a", "ab", "ac", "abc", "a/b")]
+    for other in others:
+        other.put("calls-00000.jsonl", b"other")
+    store = open_store(kind, folder.rstrip("/"))
+    before = store.files()
+    store.url += folder[len(folder.rstrip("/")) :]
+    names = ["calls-00001.jsonl", "recordings/*.wav"]
+    for token in ("first", "second"):
+        publish(store, token, **dict.fromkeys(names, token.encode()))
+    after = store.files()
+    assert {name: after[name] for name in names} == dict.fromkeys(names, b"second")
+    assert {name: after[name] for name in before} == before
+    assert store.leftovers() == []
+    assert all(other.files()["calls-00000.jsonl"] == b"other" for other in others)
+    url = Destination(store.url, token="", holds=HOLDS).url("calls-00001.jsonl")
+    assert url == store.url.rstrip("/") + "/calls-00001.jsonl"
+
+
+@pytest.mark.parametrize("path", ["/tmp/a\n", "/tmp/a\tb", " /tmp/a", "/tmp/a "])  # noqa: S108 (not written)
+def test_what_airflow_would_drop_from_a_path_is_refused(path: str) -> None:
+    """The files would be in another folder than the summary says."""
+    with pytest.raises(RetellInputError, match="path must not have line breaks"):
+        claimed(Path(path))
+
+
+def test_a_relative_path_and_one_with_dots_are_folders_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They mean what they mean to a shell."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for path in ("one", "./two", "one/../three", "~/four"):
+        publish(Store(path, path, LocalFileSystem(), Failures()), **OLD)
+    for path in ("one", "two", "three", "home/four"):
+        assert (tmp_path / path / "calls-00000.jsonl").read_bytes() == b"old"
+        assert not (tmp_path / path / UNFINISHED).exists()
+
+
+# -- whatever fails --------------------------------------------------------------------------------------------
+
+
+def run(store: Store, token: str, *, again: bool) -> None:
+    """Write and publish the new files as an export does, which reads each recording once."""
+    destination = Destination(store.url, token=token, holds=HOLDS)
+    keeping = ["rows", "names"] if again else None
+    if not destination.claim(keeping=keeping, names=["calls-00000.jsonl"]):
+        for name, content in NEW.items():
+            if name.startswith("recordings"):
+                write(destination, name, content)
+        destination.keep("rows", NEW["calls-00000.jsonl"])
+        destination.keep("names", json.dumps(sorted(NEW)).encode())
+    write(destination, "calls-00000.jsonl", destination.kept("rows"))
+    destination.publish(json.loads(destination.kept("names")))
+    destination.clean_up()
+
+
+STEP = {"disk": 1, "memory": 1, "s3": 17}
+"""Every operation is tried; on S3, where one takes long, some, and others for each way to fail."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "again"),
+    [("disk", True), ("disk", False), ("memory", True), ("memory", False), ("s3", True)],
+    ids=["disk-retry", "disk-rerun", "memory-retry", "memory-rerun", "s3-retry"],
+)
+@pytest.mark.parametrize("kill", [False, True], ids=["error", "kill"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_whichever_operation_fails_the_next_try_makes_it_whole(
+    open_store: Callable[..., Store], kind: str, kill: bool, after: bool, again: bool
+) -> None:
+    """Nothing is lost, and a retry, or a rerun that knows nothing, comes to the same as an undisturbed run.
+
+    For each n, the n-th operation of the storage fails, or the process dies with it.
+    """
+    at, reached = 1 + (3 * kill + 7 * after if kind == "s3" else 0), True
+    while reached:
+        store = open_store(kind, f"{at}")
+        publish(store, "old", **OLD)
+        for name, content in FOREIGN.items():
+            store.put(name, content)
+        store.failures.arm(at, kill=kill, after=after)
+        try:
+            run(store, "run", again=False)
+            reached = store.failures.operations >= at
+            store.failures.arm(None)
+        except (KilledError, RetellExportError) as error:
+            store.failures.arm(None)
+            check_nothing_is_lost(store, error)
+            run(store, "run" if again else "next", again=again)
+        assert store.files() == NEW | FOREIGN
+        assert store.manifest() == Manifest(holds=HOLDS, names=frozenset(NEW))
+        at += STEP[kind]
+    assert at > 40
+
+
+def check_nothing_is_lost(store: Store, error: BaseException) -> None:
+    """Assert what holds at every moment: no file of others is touched, and no file that both runs have is away."""
+    seen = store.files()
+    assert {name: seen.pop(name) for name in FOREIGN} == FOREIGN
+    assert all(seen[name] in {OLD[name], NEW[name]} for name in OLD.keys() & NEW.keys())
+    assert all(content in {OLD.get(name), NEW.get(name)} for name, content in seen.items())
+    assert seen.keys() <= store.manifest().names
+    if "No file of an earlier run was touched" in str(error):
+        assert seen == OLD
+    if seen.keys() != NEW.keys() and seen != OLD:
+        assert not store.manifest().complete

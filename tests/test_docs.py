@@ -519,12 +519,12 @@ class World:
         self.run(create(self.clock), try_number=2)
 
     def no_folder(self) -> None:
-        Destination("/dev/null/calls", token="run").claim()
+        Destination("/dev/null/calls", token="run", holds="calls").claim()
 
     def overtaken(self) -> None:
         self.monkeypatch.chdir(HOME)
-        earlier = Destination("calls", token="earlier")
-        for run in (earlier, Destination("calls", token="later")):
+        earlier = Destination("calls", token="earlier", holds="calls")
+        for run in (earlier, Destination("calls", token="later", holds="calls")):
             run.claim()
         earlier.check()
 

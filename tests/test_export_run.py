@@ -47,7 +47,7 @@ class Pages(httpx.BaseTransport):
 
 def peak(pages: int, file_format: FileFormat, folder: Path) -> int:
     """Return the bytes that Python has at most while it exports so many pages."""
-    destination = Destination(str(folder), token=f"run{pages}")
+    destination = Destination(str(folder), token=f"run{pages}", holds="calls")
     destination.claim()
     with RetellClient(ConnectionSettings(api_key="key_1"), transport=Pages(pages)) as client:
         selection = Selection(start=0, end=10**9, filters={})

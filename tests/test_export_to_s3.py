@@ -13,6 +13,7 @@ import pytest
 from conftest import SteppingClock, TaskInstance, run_task
 
 from airflow_provider_retell.errors import RetellExportError, RetellServerError
+from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 from airflow_provider_retell.simulator import Fault, Simulator
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
@@ -61,12 +62,14 @@ class Store:
         self.url, self._folder, self._files = url, folder, files
 
     def names(self) -> list[str]:
-        """Return the names of all files in the folder and below it."""
+        """Return the names of all files in the folder and below it, but for the manifest."""
         if self._files is None:
             folder = Path(self._folder)
-            return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+            paths = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+            return sorted(str(path.relative_to(folder)) for path in paths)
         self._files.invalidate_cache()
-        return sorted(path.removeprefix(f"{self._folder}/") for path in self._files.find(self._folder))
+        names = {path.removeprefix(f"{self._folder}/") for path in self._files.find(self._folder)}
+        return sorted(names - {MANIFEST})
 
     def download(self, folder: Path) -> list[Path]:
         """Return all files as files of this disk."""
@@ -198,7 +201,7 @@ def test_a_failure_leaves_nothing_half_written(
     simulator.seed(100)
     export(page_size=20)
     before = store.names()
-    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3))
+    simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3, times=None))
     with pytest.raises(RetellServerError):
         export(page_size=20, file_format="parquet")
     assert store.names() == before == ["calls-00000.jsonl"]

@@ -74,12 +74,12 @@ def test_an_expired_link_is_asked_for_again(simulator: Simulator, tmp_path: Path
         with RetellClient(settings) as client:
             listed = client.send(Selection(start=0, end=2**50, filters={}).dated())
             recorded = [call for call in listed.calls if "recording_url" in call]
-            destination = Destination(str(tmp_path), token="run")
+            destination = Destination(str(tmp_path), token="run", holds="calls")
             destination.claim()
             kept = [
                 keep_recording(client, call, destination, link=Contents(recordings=True).link) for call in recorded
             ]
-            destination.publish()
+            destination.publish([str(name) for name in kept])
     assert len(recorded) > 10
     assert kept == [f"recordings/{call['call_id']}.wav" for call in recorded]
     assert {path.name for path in (tmp_path / "recordings").iterdir()} == {Path(str(name)).name for name in kept}

@@ -16,7 +16,7 @@ STORE_KEY: Final = "retell_export"
 """The key of the task state store under which an export writes."""
 
 
-class Journal:
+class Checkpoint:
     """How far this task's export is, over all its tries.
 
     Args:
@@ -46,17 +46,9 @@ class Journal:
         """Whether a next try could go on with what this one leaves."""
         return self._store is not None and self._may_be_retried
 
-    def progress(self, kept: set[str]) -> Progress:
-        """Return how far an earlier try came, or the beginning if it did not, or if what it put aside is gone.
-
-        Args:
-            kept: The names of what is put aside.
-        """
-        if "progress" in self._written:
-            progress = Progress.from_json(self._written["progress"])
-            if progress.names() <= kept:
-                return progress
-        return Progress()
+    def progress(self) -> Progress | None:
+        """Return how far an earlier try came, None if there was none to continue."""
+        return Progress.from_json(self._written["progress"]) if "progress" in self._written else None
 
     def save(self, progress: Progress) -> None:
         """Write down how far this try is."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, cast
 
 from airflow_provider_retell.api.concurrency import RequestRate
@@ -65,10 +68,33 @@ class Selection:
         statuses = [status for status in _WITHOUT_CONVERSATION if status in wanted]
         return self._list(**{**self.filters, "call_status": statuses}) if statuses else None
 
+    def describe_interval(self) -> str:
+        """Return the interval in words.
+
+        >>> Selection(start=0, end=86_400_000, filters={}).describe_interval()
+        'the calls from 1970-01-01T00:00:00+00:00 to 1970-01-02T00:00:00+00:00'
+        """
+        start, end = (datetime.fromtimestamp(moment / 1000, UTC).isoformat() for moment in (self.start, self.end))
+        return f"the calls from {start} to {end}"
+
+    def describe_filters(self) -> str:
+        """Return the filters in words, the metadata as a digest: its values may be about a person.
+
+        >>> Selection(start=0, end=1, filters={"direction": "inbound", "agent_id": "agent_1"}).describe_filters()
+        "agent_id 'agent_1', direction 'inbound'"
+        """
+        return ", ".join(f"{name} {_describe_filter(name, value)}" for name, value in sorted(self.filters.items()))
+
     def _list(self, **arguments: Any) -> Request[RawPage]:
         # Oldest first: what starts while this reads comes behind what was read, and moves no page.
         listed = list_calls(page_size=self.page_size, sort_order="ascending", **arguments)
         return replace(cast("Request[Any]", listed), read=_read_page)
+
+
+def _describe_filter(name: str, value: Any) -> str:
+    if name != "metadata":
+        return repr(sorted(value) if isinstance(value, list | tuple) else value)
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def _read_page(answer: Any) -> RawPage:
@@ -98,7 +124,11 @@ def _is_call(item: Any) -> bool:
 
 
 def pages(
-    send: Callable[[Request[RawPage]], RawPage], first: Request[RawPage], *, pace: RequestRate | None = None
+    send: Callable[[Request[RawPage]], RawPage],
+    first: Request[RawPage],
+    *,
+    pace: RequestRate | None = None,
+    last_ids: frozenset[str] = frozenset(),
 ) -> Generator[RawPage]:
     """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
 
@@ -108,6 +138,7 @@ def pages(
         send: Sends a request; called in a thread.
         first: The request for the first page.
         pace: When the next request may begin.
+        last_ids: The calls of the page before the first one.
 
     Raises:
         RetellExportError: A cursor came twice: the list leads round in circles.
@@ -119,7 +150,6 @@ def pages(
         return send(endpoint)
 
     seen: set[str] = {str((first.body or {}).get("pagination_key"))}
-    last_ids: frozenset[str] = frozenset()
     pool = ThreadPoolExecutor(1, thread_name_prefix="retell-pages")
     try:
         coming: Future[RawPage] | None = pool.submit(read, first)
@@ -128,8 +158,7 @@ def pages(
             if page.cursor is not None:
                 if page.cursor in seen:
                     raise RetellExportError(
-                        f"{first}: Retell's list of calls leads back to a page that was read before. "
-                        "No file of an earlier run was touched."
+                        f"{first}: Retell's list of calls leads back to a page that was read before."
                     )
                 seen.add(page.cursor)
                 coming = pool.submit(read, page_at(first, page.cursor))

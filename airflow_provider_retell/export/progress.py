@@ -21,6 +21,7 @@ class Progress:
         section: What is being listed: ``calls`` or ``undated``.
         cursor: Where its next page begins, None at its beginning.
         chunks: How many chunks are put aside of each section.
+        pages: How many pages were read.
         tally: What was counted.
         done: Whether nothing is left to be listed.
     """
@@ -28,6 +29,7 @@ class Progress:
     section: str = "calls"
     cursor: str | None = None
     chunks: dict[str, int] = field(default_factory=dict)
+    pages: int = 0
     tally: Tally = field(default_factory=Tally)
     done: bool = False
 
@@ -41,13 +43,19 @@ class Progress:
         return cls(**{**value, "chunks": dict(value["chunks"]), "tally": Tally.from_json(value["tally"])})
 
     def names(self) -> set[str]:
-        """Return the names of all chunks."""
-        return {chunk_name(section, number) for section, count in self.chunks.items() for number in range(count)}
+        """Return the names of all that is put aside."""
+        chunks = {chunk_name(section, number) for section, count in self.chunks.items() for number in range(count)}
+        return chunks | {page_name(number) for number in range(self.pages)}
 
 
 def chunk_name(section: str, number: int) -> str:
-    """Return what a chunk is put aside as."""
+    """Return the name under which the rows of a page are put aside."""
     return f"{section}-{number:06}"
+
+
+def page_name(number: int) -> str:
+    """Return the name under which it is put aside which calls and recordings a page had."""
+    return f"page-{number:06}"
 
 
 class Pulse:

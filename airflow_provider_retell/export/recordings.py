@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.errors import (
@@ -16,13 +16,15 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
 )
 from airflow_provider_retell.export.listing import Fields, whole_call
-from airflow_provider_retell.files.destination import RECORDINGS
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.files.destination import Destination
 
 log = logging.getLogger(__name__)
+
+RECORDINGS: Final = "recordings"
+"""The folder of the recordings, below the destination."""
 
 _GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError)
 """How a storage answers for a link that has expired, or whose file is no more: 400, 403, 404, 410."""
@@ -67,7 +69,7 @@ def _keep(
     """Stream what a link leads to into a file, and return its name, None if the link leads nowhere."""
     if not link:
         return None
-    name = posixpath.join(RECORDINGS, re.sub(r"[^\w-]", "_", call_id) + _suffix(link))
+    name = posixpath.join(RECORDINGS, quote(call_id, safe="") + _suffix(link))
 
     def attempt() -> None:
         with client.download(endpoint, link) as content, destination.writing(name) as file:

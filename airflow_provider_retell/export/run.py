@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -13,7 +14,7 @@ from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate, re
 from airflow_provider_retell.api.endpoints import Request, get_agent, page_at
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
 from airflow_provider_retell.export.listing import Fields, RawPage, Selection, is_undated, pages, whole_call
-from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name
+from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name, page_name
 from airflow_provider_retell.export.recordings import keep_recording
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
@@ -60,14 +61,14 @@ class Export:
     clock: Clock = SYSTEM_CLOCK
 
     def run(self) -> dict[str, Any]:
-        """List, put aside, and make the files appear; return a summary without a person's data."""
+        """List the calls, put their rows aside, publish the files; return a summary without personal data."""
         if not self.progress.done:
             self._list()
-        for section, count in self.progress.chunks.items():
-            self._write(section, count)
-        paths = self.destination.publish()
-        summary = {"paths": paths, **self.progress.tally.summary()}
-        log.info("Exported %d calls to %d files.", summary["calls"], len(paths))
+        names = [name for section, count in self.progress.chunks.items() for name in self._write(section, count)]
+        self.destination.publish([*names, *self._recorded()])
+        self.destination.clean_up()
+        summary = {"paths": [self.destination.url(name) for name in names], **self.progress.tally.summary()}
+        log.info("Exported %d calls to %d files.", summary["calls"], len(names))
         return summary
 
     # -- pages come in -----------------------------------------------------------------------------------------
@@ -98,11 +99,13 @@ class Export:
 
     def _list_section(self, section: str, first: Request[RawPage]) -> None:
         progress = self.progress
+        last_ids: frozenset[str] = frozenset()
         if progress.cursor is not None:
             log.info("Going on after %d calls that an earlier try has read.", progress.tally.calls)
             first = page_at(first, progress.cursor)
+            last_ids = frozenset(self._page(progress.pages - 1)["ids"])
         pulse = Pulse(self.clock, progress.tally, start=self.selection.start, end=self.selection.end)
-        with closing(pages(self.client.send, first, pace=self.pace)) as stream:
+        with closing(pages(self.client.send, first, pace=self.pace, last_ids=last_ids)) as stream:
             for page in stream:
                 self._take(section, page)
                 if line := pulse.line():
@@ -112,24 +115,32 @@ class Export:
         progress = self.progress
         progress.tally.unreadable += page.unreadable
         wanted = [call for call in page.calls if section == "calls" or is_undated(call)]
-        rows = list(self._rows(wanted))
+        found = list(self._detailed(wanted))
+        recordings = self._recordings(found)
+        rows = [self.contents.row(call, recordings.get(call["call_id"])) for call in found]
         if rows:
             number = progress.chunks.get(section, 0)
             self.destination.keep(chunk_name(section, number), self.file_format.chunk(rows))
             progress.chunks[section] = number + 1
+        about = {"ids": [call["call_id"] for call in page.calls], "recordings": list(recordings.values())}
+        self.destination.keep(page_name(progress.pages), json.dumps(about).encode())
+        progress.pages += 1
         for row in rows:
             progress.tally.add(row)
         progress.cursor = page.cursor
         if page.cursor is not None:
             self.save(progress)
 
-    # -- rows are made of them ---------------------------------------------------------------------------------
+    def _page(self, number: int) -> dict[str, list[str]]:
+        about: dict[str, list[str]] = json.loads(self.destination.kept(page_name(number)))
+        return about
 
-    def _rows(self, calls: Sequence[Fields]) -> Iterator[Fields]:
-        found = list(self._detailed(calls))
-        kept = self._recordings(found)
-        for call in found:
-            yield self.contents.row(call, kept.get(call["call_id"]))
+    def _recorded(self) -> Iterator[str]:
+        if self.contents.recordings:
+            for number in range(self.progress.pages):
+                yield from self._page(number)["recordings"]
+
+    # -- rows are made of them ---------------------------------------------------------------------------------
 
     def _detailed(self, calls: Sequence[Fields]) -> Iterator[Fields]:
         if not self.contents.include:
@@ -162,8 +173,8 @@ class Export:
 
     # -- files go out ------------------------------------------------------------------------------------------
 
-    def _write(self, section: str, count: int) -> None:
-        """Make files of the chunks put aside, at least one: nobody shall look for it in vain."""
+    def _write(self, section: str, count: int) -> Iterator[str]:
+        """Write the chunks of a section to files, at least one, and yield their names."""
         number = part = 0
 
         def some(file: Any) -> Iterator[bytes]:
@@ -175,6 +186,13 @@ class Export:
                     return
 
         while number < count or part == 0:
-            with self.destination.writing(f"{section}-{part:05}{self.file_format.suffix}") as file:
+            name = file_name(section, part, self.file_format)
+            with self.destination.writing(name) as file:
                 self.file_format.write(some(file), file)
+            yield name
             part += 1
+
+
+def file_name(section: str, part: int, file_format: Format) -> str:
+    """Return the name of a file of an export."""
+    return f"{section}-{part:05}{file_format.suffix}"

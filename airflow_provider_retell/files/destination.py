@@ -1,187 +1,283 @@
-"""Where an export is written, so that files appear only when all of them are whole.
+"""A folder of an object store, or of a disk, that one run at a time fills with complete files.
 
-What is not finished is in a folder ``_retell_export`` of the destination, under the token of the run that writes
-it; finished files are moved from there to their names. A claim in that folder says which run writes: the latest
-one.
+What is unfinished is in the folder ``_retell_unfinished``, below the token of the run that writes it. A claim
+there names the process that writes: the one that started last. The file ``_retell_manifest`` names the files that
+were published; these, and no others, are replaced or removed by the next run.
+
+Publishing can be interrupted at any step, and repeated:
+
+1. The manifest gets the names of the new files beside those of the old ones, and says that it is incomplete.
+2. Each new file moves to its name, at once: a rename on a disk, a copy on an object store.
+3. The old files that are not written any more are removed.
+4. The manifest gets the names of the new files alone, and says that it is complete.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
-import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
-from airflow_provider_retell.errors import RetellError, RetellExportError, RetellExportOvertakenError, mask_numbers
+from airflow_provider_retell.errors import (
+    RetellError,
+    RetellExportError,
+    RetellExportOvertakenError,
+    RetellInputError,
+    mask_numbers,
+    shown,
+)
+from airflow_provider_retell.files.manifest import MANIFEST, Manifest
+from airflow_provider_retell.files.storage import Storage
 
-STAGING: Final = "_retell_export"
-RECORDINGS: Final = "recordings"
+log = logging.getLogger(__name__)
 
-_CLAIM: Final = "claim.json"
-_OURS: Final = re.compile(r"(calls|undated)-\d{5}\.(parquet|jsonl(\.gz)?)")
-_BLOCK: Final = 8 * 2**20
-"""Bytes in one part of an upload: what a file being written holds in memory."""
-_WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+UNFINISHED: Final = "_retell_unfinished"
+
+_CLAIM: Final = "claim"
+_COMPLETE: Final = "complete"
+_MAX_NAMES_IN_MESSAGE: Final = 3
 
 
 class Destination:
-    """A folder of an object store, or of a disk, that one run at a time fills.
+    """A folder that one run at a time fills with complete files, which it owns by name.
+
+    ::
+
+        destination = Destination("s3://aws_default@bucket/calls/1", token="run1", holds="the calls of ...")
+        destination.claim()
+        with destination.writing("calls-00000.jsonl") as file:
+            file.write(b"...")
+        destination.publish(["calls-00000.jsonl"])
+        destination.clean_up()
 
     Args:
-        path: Its URL, as Airflow's ``ObjectStoragePath`` takes it, or one of these.
-        token: Names this run.
+        path: Its URL, as Airflow's ``ObjectStoragePath`` takes it, or one of these:
+            https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
+        token: Names the run. A retry with the same token can use what an earlier try put aside.
+        holds: What the files are, in words. A folder whose manifest says something else is refused.
+        details: More about them. If the manifest says something else, a warning is logged.
+
+    Raises:
+        RetellInputError: The path has characters that Airflow drops.
+        RetellExportError: The storage fails, or is not known. Every method may raise it.
     """
 
-    def __init__(self, path: Any, *, token: str) -> None:
-        # Here, not above: it brings fsspec along, which no DAG file needs to be parsed.
-        from airflow.providers.common.compat.sdk import ObjectStoragePath  # noqa: PLC0415
-
+    def __init__(self, path: Any, *, token: str, holds: str, details: str = "") -> None:
         self.token = token
+        self.holds = holds
+        self.details = details
         self._url = str(path).rstrip("/")
-        with self._told("opened"):
-            folder = ObjectStoragePath(path)
-            self._fs: Any = folder.fs
-            self._root = str(folder.path).rstrip("/")
-        self._staging = posixpath.join(self._root, STAGING, token)
-        self._claim = posixpath.join(self._root, STAGING, _CLAIM)
+        if not str(path).isprintable() or str(path) != str(path).strip():
+            raise RetellInputError(
+                f"path must not have line breaks or tabs, nor spaces at its ends, got {shown(str(path))}."
+            )
+        self._publishing_began = False
+        with self._errors_about("opened"):
+            self._storage = Storage(path)
+        self._root = self._storage.root
+        self._claims = posixpath.join(self._root, UNFINISHED)
+        self._claim = posixpath.join(self._claims, _CLAIM)
+        self._aside = posixpath.join(self._claims, token)
+        self._claimed_as = ""
 
     @contextmanager
-    def _told(self, done: str) -> Iterator[None]:
-        """Say of any storage's error, of whatever library, which destination it is about."""
+    def _errors_about(self, action: str) -> Iterator[None]:
+        """Turn any storage library's error into one that names the destination."""
         try:
             yield
         except RetellError:
             raise
         except Exception as error:
+            state = (
+                "Some files of an earlier run may be replaced already; the next run replaces the others."
+                if self._publishing_began
+                else "No file of an earlier run was touched."
+            )
             raise RetellExportError(
-                f"{self._url} cannot be {done} ({type(error).__name__}: {mask_numbers(str(error))}). "
-                "No file of an earlier run was touched."
+                f"{self._url} cannot be {action} ({type(error).__name__}: {mask_numbers(str(error))}). {state}"
             ) from error
 
     # -- who writes --------------------------------------------------------------------------------------------
 
-    def claim(self) -> None:
-        """Take the destination over, and remove what runs before this one left unfinished.
+    def claim(self, *, keeping: Collection[str] | None = None, names: Collection[str] = ()) -> bool:
+        """Take the destination over, and remove what other runs left unfinished.
+
+        Args:
+            keeping: Names of what an earlier try with this token has put aside, None if there was no such try.
+            names: Files that are going to be published in any case.
+
+        Returns:
+            Whether all of ``keeping`` is there. If not, whatever was put aside is removed.
 
         Raises:
-            RetellExportError: It cannot be written.
+            RetellInputError: The folder holds other files: by its manifest, or under one of ``names``.
         """
-        with self._told("written"):
-            self._make_folder(self._staging)
-            self._fs.pipe_file(self._claim, json.dumps({"token": self.token}).encode())
-            for name in self._names(posixpath.dirname(self._staging)):
-                if name not in {_CLAIM, self.token}:
-                    self._remove(posixpath.join(self._root, STAGING, name))
+        with self._errors_about("written"):
+            manifest = self._manifest()
+            self._refuse_files_of_others(names, manifest)
+            if manifest.names and manifest.details != self.details:
+                log.warning(
+                    "%s holds %s (%s): this task replaces them (%s). Tasks that select other calls need paths of "
+                    "their own.",
+                    self._url,
+                    manifest.holds,
+                    manifest.details or "all",
+                    self.details or "all",
+                )
+            self._publishing_began = not manifest.complete
+            self._storage.make_folder(self._aside)
+            self._claimed_as = secrets.token_hex(8)
+            claim = {"token": self.token, "claimed_as": self._claimed_as}
+            self._storage.write(self._claim, json.dumps(claim).encode())
+            for name in self._storage.names(self._claims) - {_CLAIM, self.token}:
+                self._storage.remove_tree(posixpath.join(self._claims, name))
+            if keeping is not None and self._storage.names(self._aside).issuperset(keeping):
+                return True
+            self._storage.remove_tree(self._aside)
+            self._storage.make_folder(self._aside)
+            return False
 
     def check(self) -> None:
-        """Raise ``RetellExportOvertakenError`` if a later run has taken the destination over."""
-        with self._told("read"):
+        """Raise ``RetellExportOvertakenError`` if another run, or a later try, has taken the destination over."""
+        with self._errors_about("read"):
             try:
-                claimed = json.loads(self._fs.cat_file(self._claim)).get("token")
+                claimed_as = json.loads(self._storage.read(self._claim)).get("claimed_as")
             except (FileNotFoundError, ValueError, AttributeError):
-                claimed = None
-        if claimed != self.token:
+                claimed_as = None
+        if claimed_as != self._claimed_as:
             raise RetellExportOvertakenError(
-                f"Another run writes to {self._url}, and began later: this one leaves it to that one."
+                f"Another run writes to {self._url}, and started later: this one leaves it to that one."
             )
 
-    # -- what is not finished ----------------------------------------------------------------------------------
+    # -- what is unfinished ------------------------------------------------------------------------------------
 
     def keep(self, name: str, content: bytes) -> None:
         """Put some bytes aside."""
         self.check()
-        with self._told("written"):
-            self._fs.pipe_file(posixpath.join(self._staging, name), content)
+        with self._errors_about("written"):
+            self._storage.write(posixpath.join(self._aside, name), content)
 
     def kept(self, name: str) -> bytes:
         """Return bytes that were put aside."""
         try:
-            with self._told("read"):
-                return bytes(self._fs.cat_file(posixpath.join(self._staging, name)))
+            with self._errors_about("read"):
+                return self._storage.read(posixpath.join(self._aside, name))
         except RetellExportError:
             self.check()
             raise
 
-    def kept_names(self) -> set[str]:
-        """Return the names of all that was put aside."""
-        with self._told("read"):
-            return set(self._names(self._staging))
-
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a file that will appear under this name once ``publish`` is called."""
-        path = posixpath.join(self._staging, "whole", name)
-        with self._told("written"):
-            self._make_folder(posixpath.dirname(path))
-            try:
-                with self._fs.open(path, "wb", block_size=_BLOCK) as file:
-                    yield file
-            except BaseException:
-                # An upload is ended by an error as it is by its end: what there is of it would stand for the
-                # whole.
-                with suppress(Exception):
-                    self._remove(path)
-                raise
+        """Open a file for writing that ``publish`` can then make appear under this name.
 
-    # -- what is ------------------------------------------------------------------------------------------------
-
-    def publish(self) -> list[str]:
-        """Make the files appear in place of an earlier run's, and return their URLs.
-
-        One after the other, each at once: in the moments between, files of this run and of an earlier one may
-        stand side by side.
+        Args:
+            name: Relative to the destination, such as ``calls-00000.jsonl`` or ``recordings/call_1.wav``.
         """
-        whole = posixpath.join(self._staging, "whole")
+        path = posixpath.join(self._aside, _COMPLETE, name)
+        with self._errors_about("written"):
+            self._storage.make_folder(posixpath.dirname(path))
+            with self._storage.writing(path) as file:
+                yield file
+
+    # -- what is published -------------------------------------------------------------------------------------
+
+    def publish(self, names: Collection[str]) -> None:
+        """Make these files appear, and remove those that earlier runs published and that are not among them.
+
+        One after the other, each at once: a reader in between may see files of both runs. If it is interrupted,
+        it can be called again: files that have appeared already need not be written again.
+
+        Raises:
+            RetellInputError: A file of somebody else has one of the names.
+            RetellExportOvertakenError: A later run writes.
+        """
         self.check()
-        with self._told("written"):
-            written = self._move_all(whole, self._root)
-            recordings = posixpath.join(self._root, RECORDINGS)
-            recorded = set(self._move_all(posixpath.join(whole, RECORDINGS), recordings))
-            for name in self._names(self._root):
-                if _OURS.fullmatch(name) and name not in written:
-                    self._remove(posixpath.join(self._root, name))
-            for name in self._names(recordings):
-                if name not in recorded:
-                    self._remove(posixpath.join(recordings, name))
-        self.abandon()
-        return [f"{self._url}/{name}" for name in sorted(written)]
+        try:
+            with self._errors_about("written"):
+                self._publish(frozenset(names))
+        except RetellExportError:
+            self.check()
+            raise
 
-    def _move_all(self, source: str, target: str) -> list[str]:
-        names = [name for name in self._names(source) if name != RECORDINGS]
-        if names:
-            self._make_folder(target)
-        for name in names:
-            self._fs.mv(posixpath.join(source, name), posixpath.join(target, name))
-        return names
+    def _publish(self, names: frozenset[str]) -> None:
+        complete = posixpath.join(self._aside, _COMPLETE)
+        manifest = self._manifest()
+        written = names & self._storage.tree(complete)
+        present = self._refuse_files_of_others(names, manifest)
+        if lost := names - written - present:
+            raise RetellExportError(f"{self._url}: {_some(lost)} of this run cannot be found any more.")
+        self._publishing_began = True
+        self._write_manifest(manifest.names | names, complete=False)
+        for folder in {posixpath.dirname(name) for name in written}:
+            self._storage.make_folder(posixpath.join(self._root, folder))
+        for name in sorted(written):
+            self._storage.move(posixpath.join(complete, name), posixpath.join(self._root, name))
+        self.check()
+        for name in sorted(manifest.names - names):
+            self._storage.remove(posixpath.join(self._root, name))
+        self.check()
+        self._write_manifest(names, complete=True)
+        for folder in {posixpath.dirname(name) for name in manifest.names - names} - {""}:
+            self._storage.remove_folder_if_empty(posixpath.join(self._root, folder))
+        self._publishing_began = False
 
-    def abandon(self) -> None:
-        """Remove what is not finished, and the claim if it is this run's."""
-        with suppress(Exception):
-            self._remove(self._staging)
+    def url(self, name: str) -> str:
+        """Return the URL of a published file."""
+        return f"{self._url}/{name}"
+
+    def published(self) -> frozenset[str]:
+        """Return the names of the files that this destination owns."""
+        with self._errors_about("read"):
+            return self._manifest().names
+
+    def clean_up(self) -> None:
+        """Remove what is unfinished, and the claim, unless another run has the destination; raise nothing."""
         with suppress(Exception):
             self.check()
-            self._remove(posixpath.dirname(self._staging))
+            self._storage.remove_tree(self._aside)
+            self._storage.remove_tree(self._claims)
 
-    # -- the storage --------------------------------------------------------------------------------------------
+    # -- the manifest ------------------------------------------------------------------------------------------
 
-    def _make_folder(self, path: str) -> None:
-        # A store without folders would make a bucket of a name that somebody mistyped.
-        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        if not protocols & _WITHOUT_FOLDERS:
-            self._fs.makedirs(path, exist_ok=True)
-
-    def _names(self, folder: str) -> list[str]:
-        self._fs.invalidate_cache()
+    def _manifest(self) -> Manifest:
         try:
-            found = self._fs.ls(folder, detail=False)
+            manifest = Manifest.read(self._storage.read(posixpath.join(self._root, MANIFEST)))
         except FileNotFoundError:
-            return []
-        names = (posixpath.basename(str(path).rstrip("/")) for path in found)
-        # Some stores list the folder itself.
-        return sorted({name for name in names if name} - {posixpath.basename(folder)})
+            return Manifest(holds=self.holds)
+        except ValueError as error:
+            raise RetellInputError(f"{self.url(MANIFEST)} cannot be read: {error}. No file was touched.") from None
+        if manifest.holds != self.holds:
+            raise RetellInputError(
+                f"{self._url} holds {manifest.holds}, and this task writes {self.holds}. Give it a path of "
+                "its own, or remove that folder. No file was touched."
+            )
+        return manifest
 
-    def _remove(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            self._fs.rm(path, recursive=True)
+    def _write_manifest(self, names: frozenset[str], *, complete: bool) -> None:
+        # Not at its place: a process that is killed must not leave half of it.
+        aside = posixpath.join(self._aside, MANIFEST)
+        manifest = Manifest(holds=self.holds, details=self.details, names=names, complete=complete)
+        self._storage.write(aside, manifest.to_bytes())
+        self._storage.move(aside, posixpath.join(self._root, MANIFEST))
+
+    def _refuse_files_of_others(self, names: Collection[str], manifest: Manifest) -> frozenset[str]:
+        """Return which of the names are there already; raise if one of them is not in the manifest."""
+        folders = {posixpath.dirname(name) for name in names}
+        listed = {folder: self._storage.names(posixpath.join(self._root, folder)) for folder in folders}
+        present = frozenset(n for n in names if posixpath.basename(n) in listed[posixpath.dirname(n)])
+        if foreign := present - manifest.names:
+            raise RetellInputError(
+                f"{self._url} has {_some(foreign)}, which no run of this package has written, by its manifest "
+                f"{MANIFEST}. Move it, or give the task a path of its own. No file was touched."
+            )
+        return present
+
+
+def _some(names: Collection[str]) -> str:
+    shown = sorted(names)[:_MAX_NAMES_IN_MESSAGE]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")

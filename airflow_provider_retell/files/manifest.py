@@ -1,0 +1,77 @@
+"""The manifest of a folder: which files in it this package has written, and what they are. Pure: no I/O."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from airflow_provider_retell import __version__
+
+MANIFEST: Final = "_retell_manifest"
+"""The name of the file. Spark, Hive and Athena ignore names that begin with an underscore."""
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a folder holds.
+
+    As a file it is JSON::
+
+        {"version": 1, "written_by": "airflow-provider-retell 0.1.0", "holds": "the calls from ...",
+         "details": "agent_id 'agent_1'", "complete": true, "names": ["calls-00000.jsonl"]}
+
+    Attributes:
+        holds: What the files are, in words.
+        details: More about them, which may differ from one run to the next.
+        names: The names of the files, relative to the folder.
+        complete: False while files of two runs may stand side by side, because publishing goes on or was
+            interrupted.
+    """
+
+    holds: str
+    details: str = ""
+    names: frozenset[str] = frozenset()
+    complete: bool = True
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest as the content of its file."""
+        content = {
+            "version": _VERSION,
+            "written_by": f"airflow-provider-retell {__version__}",
+            "holds": self.holds,
+            "details": self.details,
+            "complete": self.complete,
+            "names": sorted(self.names),
+        }
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Return the manifest that is the content of a file.
+
+        Raises:
+            ValueError: It is no manifest, or one of a later version of this package.
+        """
+        match _json(content):
+            case {
+                "version": 1,
+                "holds": str(holds),
+                "details": str(details),
+                "complete": bool(complete),
+                "names": list(names),
+            }:
+                return cls(holds=holds, details=details, names=frozenset(map(str, names)), complete=complete)
+            case {"version": int(version)} if version > _VERSION:
+                raise ValueError(f"it has version {version}, newer than this package: upgrade it")
+            case _:
+                raise ValueError("it is not a manifest of this package")
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None

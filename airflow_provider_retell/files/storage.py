@@ -1,0 +1,117 @@
+"""What a destination needs of a storage, with each character of a path taken as it is."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+_BLOCK: Final = 8 * 2**20
+"""Bytes in one part of an upload: what a file being written holds in memory."""
+
+_WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+
+
+class Storage:
+    """The filesystem below a path.
+
+    Of fsspec only those methods are used that take one path and expand no wildcards in it. ``rm``, ``mv`` and
+    ``copy`` do expand them, on most storages.
+
+    Args:
+        path: A URL, as Airflow's ``ObjectStoragePath`` takes it, or one of these.
+    """
+
+    def __init__(self, path: Any) -> None:
+        # Here, not above: it imports fsspec, which a DAG file does not need to be parsed.
+        from airflow.providers.common.compat.sdk import ObjectStoragePath  # noqa: PLC0415
+
+        # Of something in the folder: Airflow drops a "?" or "#" from the end of a URL.
+        inside = path / "x" if isinstance(path, ObjectStoragePath) else ObjectStoragePath(f"{path}/x")
+        self._fs: Any = inside.fs
+        protocol = self._fs.protocol
+        protocols = {protocol} if isinstance(protocol, str) else set(protocol)
+        self._has_folders = not protocols & _WITHOUT_FOLDERS
+        root = posixpath.dirname(str(inside.path))
+        if "file" in protocols:
+            root = str(Path.cwd() / Path(root).expanduser())
+        self.root = root.rstrip("/") or "/"
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file."""
+        return bytes(self._fs.cat_file(path))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small file."""
+        self._fs.pipe_file(path, content)
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[IO[bytes]]:
+        """Open a file for writing; after an error there is no such file."""
+        try:
+            with self._fs.open(path, "wb", block_size=_BLOCK) as file:
+                yield file
+        except BaseException:
+            # Closing the file completes the upload even after an error: remove it, or it passes for complete.
+            with suppress(Exception):
+                self.remove(path)
+            raise
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file; whoever reads the target sees what was there before, or all of the file."""
+        if self._renames():
+            self._fs.mv(source, target)
+        else:
+            self._fs.cp_file(source, target)
+            self._fs.rm_file(source)
+
+    def _renames(self) -> bool:
+        from fsspec import AbstractFileSystem  # type: ignore[import-untyped]  # noqa: PLC0415 (as above)
+
+        return not self._fs.async_impl and type(self._fs).mv is not AbstractFileSystem.mv
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(path)
+
+    def remove_tree(self, folder: str) -> None:
+        """Remove a folder, the files directly in it before those further down."""
+        for name in sorted(self.tree(folder), key=lambda name: (name.count("/"), name)):
+            self.remove(posixpath.join(folder, name))
+        if self._has_folders:
+            self._fs.invalidate_cache()
+            for path in sorted(self._fs.find(folder, withdirs=True), key=len, reverse=True):
+                self.remove_folder_if_empty(path)
+
+    def remove_folder_if_empty(self, folder: str) -> None:
+        """Remove a folder without files, on a storage that has folders."""
+        if self._has_folders:
+            with suppress(OSError):
+                self._fs.rmdir(folder)
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder, on a storage that has folders."""
+        # Elsewhere, fsspec would make a bucket of a name that has a typo.
+        if self._has_folders:
+            self._fs.makedirs(folder, exist_ok=True)
+
+    def names(self, folder: str) -> frozenset[str]:
+        """Return the names of all that is in a folder."""
+        self._fs.invalidate_cache()
+        try:
+            found = [str(path).rstrip("/") for path in self._fs.ls(folder, detail=False)]
+        except FileNotFoundError:
+            return frozenset()
+        # Some storages list the folder itself too.
+        inside = [path for path in found if posixpath.dirname(path).strip("/") == folder.strip("/")]
+        return frozenset(posixpath.basename(path) for path in inside)
+
+    def tree(self, folder: str) -> frozenset[str]:
+        """Return the names of all files below a folder, relative to it."""
+        self._fs.invalidate_cache()
+        start = f"{folder.strip('/')}/"
+        found = [str(path).lstrip("/") for path in self._fs.find(folder)]
+        return frozenset(path.removeprefix(start) for path in found if path.startswith(start))
