@@ -15,6 +15,7 @@ from airflow_provider_retell._kwargs import CallFilters
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.api.settings import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
@@ -103,6 +104,9 @@ class RetellHook(BaseHook):
     ) -> Iterator[Call]:
         """Read all calls that pass the filters, page by page, without their transcripts.
 
+        A page is read when its first call is asked for. An item of the list that cannot be read is left out with a
+        warning; a list that cannot be read to its end raises ``RetellResponseError``, after the calls before.
+
         See https://docs.retellai.com/api-references/list-calls
 
         Args:
@@ -113,20 +117,19 @@ class RetellHook(BaseHook):
                 ``started_before``, ``sort_order``: see ``airflow_provider_retell.api.endpoints.list_calls``.
         """
         first = endpoints.list_calls(call_ids=call_ids, metadata=metadata, page_size=page_size, **filters)
-        return self._pages(first)
+        return self._walk(PageWalk(first))
 
-    def _pages(self, first: Request[endpoints.Page]) -> Iterator[Call]:
-        page = self.send(first)
-        yield from page.calls
-        seen: set[str] = set()
-        # A cursor seen before would lead round in circles.
-        while page.cursor is not None and page.cursor not in seen:
-            seen.add(page.cursor)
-            page = self.send(endpoints.page_at(first, page.cursor))
-            yield from page.calls
+    def _walk(self, walk: PageWalk[T]) -> Iterator[T]:
+        while walk.request is not None:
+            yield from walk.take(self.send(walk.request))
+        if walk.unreadable:
+            log.warning("%d items of the list could not be read, and are left out.", walk.unreadable)
 
-    def read_calls(self, call_ids: Sequence[str]) -> dict[str, Call]:
+    def read_calls(self, call_ids: str | Sequence[str]) -> dict[str, Call]:
         """Read many calls with few requests, by call id.
+
+        Args:
+            call_ids: The calls, or one call.
 
         Raises:
             RetellNotFoundError: Retell does not know one of them.

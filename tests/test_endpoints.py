@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.endpoints import Page, Request, page_at
+from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.models import Call, RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
 
@@ -211,55 +211,3 @@ def test_tagged_calls_are_found_by_the_tag_or_its_beginning(op: Any) -> None:
     criterion = {"key": "airflow", "type": "string", "op": op, "value": "tag"}
     body = EVERYTHING | {"filter_criteria": {"metadata": [criterion]}}
     assert endpoints.list_tagged_calls("airflow", "tag", op=op).body == body
-
-
-def page(**answer: Any) -> Page:
-    """Read an answer of list-calls."""
-    return endpoints.list_calls().read(answer)
-
-
-def test_a_page_is_read() -> None:
-    """Its calls, and where the next page begins."""
-    read = page(items=[{"call_id": "call_1"}, {"call_id": "call_2"}], has_more=True, pagination_key="next")
-    assert [call.call_id for call in read.calls] == ["call_1", "call_2"]
-    assert read.cursor == "next"
-
-
-@pytest.mark.parametrize("item", [None, {}, {"call_id": 5}, {"call_id": "call_2", "call_status": 5}, "call_2"])
-def test_an_item_nobody_can_read_hides_no_other(item: Any) -> None:
-    """One broken call must not stop the wait for the other 999 of its page."""
-    read = page(items=[{"call_id": "call_1"}, item, {"call_id": "call_3"}], has_more=False)
-    assert [call.call_id for call in read.calls] == ["call_1", "call_3"]
-
-
-@pytest.mark.parametrize("answer", [[], {}, {"items": None}, {"items": {}}, None])
-def test_what_is_no_page_is_not_read(answer: Any) -> None:
-    """The bare array of the older list-calls, or an object without items, is not taken for an empty page."""
-    with pytest.raises(ValueError, match="a list of calls without items"):
-        endpoints.list_calls().read(answer)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"has_more": False},
-        {"has_more": False, "pagination_key": "left-over"},
-        {"has_more": True},
-        {"has_more": True, "pagination_key": None},
-        {"has_more": True, "pagination_key": ""},
-        {"has_more": True, "pagination_key": 5},
-        {},
-    ],
-)
-def test_the_last_page_ends_the_list(answer: dict[str, Any]) -> None:
-    """Whether Retell says so, or says there is more but not where."""
-    assert page(items=[], **answer).cursor is None
-
-
-def test_the_next_page_is_asked_for_alike() -> None:
-    """Filters and page size stay; only the cursor is added, and then replaced."""
-    first = endpoints.list_calls(direction="inbound", page_size=2)
-    second = page_at(first, "a")
-    assert second.body == {**first.body, "pagination_key": "a"}
-    assert page_at(second, "b").body == {**first.body, "pagination_key": "b"}
-    assert first.body == {"limit": 2, "filter_criteria": {"direction": enum("inbound")}}

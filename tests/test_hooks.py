@@ -21,7 +21,7 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.api.sweeps import read_calls
-from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError
+from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError, RetellResponseError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
@@ -108,10 +108,10 @@ def test_pages_are_asked_for_as_they_are_used(connect: Connect, simulator: Simul
     assert [request.endpoint for request in simulator.requests].count("list-calls") == 1
 
 
-def test_a_list_that_leads_round_in_circles_ends(
+def test_a_list_that_leads_round_in_circles_is_an_error(
     connect: Connect, simulator: Simulator, time: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server stuck on one page does not keep a task busy for ever."""
+    """A server stuck on one page does not keep a task busy for ever, and a part of a list is not taken for all."""
     with RetellHook() as hook:
         for _ in range(5):
             hook.register_phone_call(REGISTER)
@@ -119,7 +119,8 @@ def test_a_list_that_leads_round_in_circles_ends(
         newest = next(iter(hook.list_calls()))
         stuck = list_filters.encode_cursor((newest.start_timestamp or 0, newest.call_id))
         monkeypatch.setattr(list_filters, "encode_cursor", lambda _: stuck)
-        list(hook.list_calls(page_size=1))
+        with pytest.raises(RetellResponseError, match="leads back to a page that was read before"):
+            list(hook.list_calls(page_size=1))
     asked = [request.json for request in simulator.requests if request.endpoint == "list-calls"]
     assert [body.get("pagination_key") for body in asked[1:]] == [None, stuck]
 
@@ -160,6 +161,7 @@ def test_many_calls_are_read(connect: Connect) -> None:
         assert hook.read_calls(ids).keys() == set(ids)
         with pytest.raises(RetellNotFoundError):
             hook.read_calls([*ids, "call_unknown"])
+        assert list(hook.read_calls(ids[0])) == [ids[0]], "one id is not a sequence of letters"
 
 
 def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_retell.api.identifiers import check_call_id
+from airflow_provider_retell.api.pages import Page, page_of
 from airflow_provider_retell.errors import RetellInputError
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ class Request(Generic[T]):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the page that is asked for begins, None for the first page of a list."""
+        return None if self.body is None else self.body.get("pagination_key")
+
+    def at(self, cursor: str) -> Self:
+        """Return the request for the page that begins at a cursor, for any page of the same list."""
+        return replace(self, body={**(self.body or {}), "pagination_key": cursor})
 
 
 def _read_call(answer: Any) -> Call:
@@ -144,35 +154,6 @@ def get_api_key_info() -> Request[dict[str, Any]]:
     return Request(method="GET", path="/get-api-key-info", read=_read_object, idempotent=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """One answer of list-calls.
-
-    Attributes:
-        calls: The calls, without their transcripts.
-        cursor: Where the next page begins, None after the last one.
-    """
-
-    calls: tuple[Call, ...]
-    cursor: str | None
-
-
-def _read_page(answer: Any) -> Page:
-    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-        raise ValueError("a list of calls without items")  # noqa: TRY004 (one class for every unreadable answer)
-    calls = tuple(call for item in answer["items"] if (call := _call_or_none(item)) is not None)
-    cursor = answer.get("pagination_key") if answer.get("has_more", True) else None
-    return Page(calls=calls, cursor=cursor if isinstance(cursor, str) and cursor else None)
-
-
-def _call_or_none(item: Any) -> Call | None:
-    # An item nobody can read is left out: it must not hide the others of its page.
-    try:
-        return _read_call(item)
-    except ValueError:
-        return None
-
-
 def list_calls(
     *,
     call_ids: Sequence[str] | None = None,
@@ -185,7 +166,7 @@ def list_calls(
     started_before: int | None = None,
     sort_order: str | None = None,
     page_size: int = MAX_PAGE_SIZE,
-) -> Request[Page]:
+) -> Request[Page[Call]]:
     """Read the first page of calls; ``page_at`` gives the others.
 
     See https://docs.retellai.com/api-references/list-calls
@@ -220,10 +201,10 @@ def list_calls(
         body["filter_criteria"] = criteria
     if sort_order is not None:
         body["sort_order"] = sort_order
-    return Request(method="POST", path="/v3/list-calls", body=body, read=_read_page, idempotent=True)
+    return Request(method="POST", path="/v3/list-calls", body=body, read=page_of(_read_call), idempotent=True)
 
 
-def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Request[Page]:
+def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Request[Page[Call]]:
     """Read the calls whose top-level metadata has a key that equals a value, or starts with it."""
     criterion = {"key": key, "type": "string", "op": op, "value": value}
     return replace(list_calls(), body={"limit": MAX_PAGE_SIZE, "filter_criteria": {"metadata": [criterion]}})
@@ -231,7 +212,7 @@ def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Reque
 
 def page_at(endpoint: Request[T], cursor: str) -> Request[T]:
     """Return the request for the page that begins at a cursor, for any page of the same list."""
-    return replace(endpoint, body={**(endpoint.body or {}), "pagination_key": cursor})
+    return endpoint.at(cursor)
 
 
 def _any_of(values: Sequence[str]) -> dict[str, Any]:

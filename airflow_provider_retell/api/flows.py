@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_retell.api.endpoints import Request, get_call, stop_call
-from airflow_provider_retell.errors import RetellInvalidRequestError, RetellNotFoundError
+from airflow_provider_retell.api.pages import Page, PageWalk
+from airflow_provider_retell.errors import RetellInvalidRequestError, RetellNotFoundError, RetellResponseError
 from airflow_provider_retell.outcomes import CallStatus
 
 if TYPE_CHECKING:
@@ -40,6 +41,21 @@ class AsyncFlowRunner(Protocol):
 
     async def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""
+
+
+def read_list(first: Request[Page[T]]) -> Flow[list[T]]:
+    """Read all pages of a list, and return its items.
+
+    Raises:
+        RetellResponseError: The list cannot be read to its end, or one of its items cannot be read.
+    """
+    walk = PageWalk(first)
+    items: list[T] = []
+    while walk.request is not None:
+        items += walk.take((yield walk.request))
+    if walk.unreadable:
+        raise RetellResponseError(f"{first}: {walk.unreadable} items of the list are unreadable.", status_code=200)
+    return items
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,8 +110,8 @@ class Sweeps:
             if refused and len(call_ids) > SINGLE_READS:
                 parts += _parts(call_ids, (len(call_ids) + 1) // 2)
             return {}
-        asked = set(call_ids)
-        found = {call.call_id: call for call in page.calls if call.call_id in asked}
+        # Retell may list other calls too, and leave some out, which are then read one by one.
+        found = {call_id: page.items[call_id] for call_id in call_ids if call_id in page.items}
         for call_id in found:
             unlisted.pop(call_id, None)
         return found
@@ -147,12 +147,16 @@ class Sweeps:
         return self._now < self._first_missed[call_id] + NOT_THERE_YET
 
 
-def read_calls(call_ids: Sequence[str]) -> Flow[dict[str, Call]]:
+def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
     """Read all of some calls, with as few requests as possible.
+
+    Args:
+        call_ids: The calls, or one call.
 
     Raises:
         RetellNotFoundError: Retell does not know one of the calls.
     """
+    call_ids = [call_ids] if isinstance(call_ids, str) else call_ids
     found: dict[str, Call] = {}
     for step in Sweeps(single_reads=max(1, len(call_ids))).sweep(call_ids):
         for call_id, call in (yield from step).items():

@@ -1,0 +1,142 @@
+"""Lists that come in pages: read one, and go on to the next. Pure: no I/O.
+
+See https://docs.retellai.com/api-references/list-calls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+
+from airflow_provider_retell.errors import RetellResponseError
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.endpoints import Request
+
+T = TypeVar("T")
+
+Fields: TypeAlias = dict[str, Any]
+"""A call as Retell sends it: as a model it would cost ten times as much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[T]):
+    """One response of a list.
+
+    Attributes:
+        items: The items by id, each once, in the order of the list.
+        cursor: Where the next page begins, None if Retell does not say.
+        has_more: Whether there is a next page.
+        unreadable: How many items could not be read.
+    """
+
+    items: Mapping[str, T]
+    cursor: str | None = None
+    has_more: bool = False
+    unreadable: int = 0
+
+    @property
+    def calls(self) -> tuple[T, ...]:
+        """The items of a list of calls."""
+        return tuple(self.items.values())
+
+
+def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any], Page[T]]:
+    """Return what reads a page of items.
+
+    Args:
+        read: Reads one item; raises ``ValueError`` for one that it cannot read.
+        key: The field that holds an item's id.
+    """
+
+    def read_page(body: Any) -> Page[T]:
+        if not isinstance(body, dict) or not isinstance(body.get("items"), list):
+            raise ValueError("a list without items")  # noqa: TRY004 (one class for every unreadable response)
+        items: dict[str, T] = {}
+        unreadable = 0
+        for item in body["items"]:
+            try:
+                items.setdefault(_id(item, key), read(item))
+            except ValueError:
+                # It must not hide the other items of its page.
+                unreadable += 1
+        cursor = body.get("pagination_key")
+        cursor = cursor if isinstance(cursor, str) and cursor else None
+        more = body.get("has_more")
+        has_more = cursor is not None if more is None else bool(more)
+        return Page(items=items, cursor=cursor if has_more else None, has_more=has_more, unreadable=unreadable)
+
+    return read_page
+
+
+def _id(item: Any, key: str) -> str:
+    found = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(found, str) or not found:
+        raise ValueError(f"an item without {key}")
+    return found
+
+
+def as_sent(request: Request[Page[Any]]) -> Request[Page[Fields]]:
+    """Return a request for a page of calls that reads them as Retell sends them, not as models."""
+    return cast("Request[Page[Fields]]", replace(request, read=page_of(dict)))
+
+
+class PageWalk(Generic[T]):
+    """Walk through the pages of a list, so that no item comes twice and none is left out without a word.
+
+    ======================================  ============================================
+    the page                                the walk
+    ======================================  ============================================
+    says that there are no more             ends
+    has a cursor                            goes on there
+    has a cursor that was there before      fails: it would go round in circles
+    says that there are more, and no where  fails: it would be a part of the list
+    holds items of an earlier page          leaves them out
+    holds items that cannot be read         leaves them out and counts them
+    ======================================  ============================================
+
+    For example::
+
+        walk = PageWalk(list_calls(agent_id="agent_1"))
+        while walk.request is not None:
+            for call in walk.take(client.send(walk.request)):
+                ...
+
+    Args:
+        first: The request for the first page, or for the page at which an earlier walk stopped.
+        seen: Ids of items that an earlier walk had.
+
+    Attributes:
+        request: The request for the next page, None at the end.
+        unreadable: How many items could not be read.
+    """
+
+    def __init__(self, first: Request[Page[T]], *, seen: Iterable[str] = ()) -> None:
+        self.request: Request[Page[T]] | None = first
+        self.unreadable = 0
+        self._first = first
+        self._seen = set(seen)
+        self._cursors = {first.cursor}
+
+    def take(self, page: Page[T]) -> list[T]:
+        """Return the items of a page that no earlier page had, and go on to the next page.
+
+        Raises:
+            RetellResponseError: The list cannot be read to its end. The items of this page are lost with it.
+        """
+        if page.has_more and page.cursor is None:
+            raise self._broken("says that it has more, and not where")
+        if page.has_more and page.cursor in self._cursors:
+            raise self._broken("leads back to a page that was read before")
+        self._cursors.add(page.cursor)
+        self.request = None if page.cursor is None else self._first.at(page.cursor)
+        self.unreadable += page.unreadable
+        fresh = [item for item_id, item in page.items.items() if item_id not in self._seen]
+        self._seen.update(page.items)
+        return fresh
+
+    def _broken(self, problem: str) -> RetellResponseError:
+        return RetellResponseError(
+            f"{self._first}: Retell's list {problem}, so that only a part of it can be read.", status_code=200
+        )
