@@ -37,8 +37,6 @@ def check_zone(name: object) -> str:
 def _is_zone(name: str) -> bool:
     if name in _NO_PLACES or name.startswith(("posix/", "right/")):
         return False
-    if name in _NO_PLACES or name.startswith(("posix/", "right/")):
-        return False
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # not there; no name of a file; the name of a folder
@@ -46,7 +44,7 @@ def _is_zone(name: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**17)
 def zones_of(number: str) -> tuple[str, ...]:
     """Return all time zones in which the owner of a number may be, sorted.
 
