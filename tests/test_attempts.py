@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_retell.errors import RetellInputError
@@ -108,6 +109,9 @@ def test_the_next_call_is_in_the_first_minute_that_is_allowed(
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(limit=LIMITS, attempts=ATTEMPTS)
+@example(AttemptLimit(1, per=MINUTE, gap=HOUR), [call(-30 * MINUTE)])
+@example(AttemptLimit(1, per=MINUTE, silence_after_conversation=HOUR), [call(-30 * MINUTE, "answered")])
+@example(AttemptLimit(1, per=HOUR), [call(-30 * MINUTE)])
 def test_what_is_older_than_the_memory_changes_nothing(limit: AttemptLimit, attempts: list[Attempt]) -> None:
     """History need not be read further back."""
     recent = [each for each in attempts if each.over_at > MONDAY - limit.memory]
@@ -161,6 +165,8 @@ def test_a_value_reads_as_it_was_written_and_can_be_copied(code: str) -> None:
     """A log shows code; copies are equal."""
     value = eval(code)  # noqa: S307 (it stands above)
     assert repr(value) == code
-    for twin in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):  # noqa: S301 (ours)
+    stored = json.loads(json.dumps(value.serialize()))
+    twins = copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)  # noqa: S301 (ours)
+    for twin in twins:
         assert (twin, hash(twin)) == (value, hash(value))
     assert value != AttemptLimit(2, per=7 * DAY)

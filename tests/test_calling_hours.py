@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -161,6 +162,17 @@ def test_dated_cases(words: str, hours: CallingHours, who: str, at: str, opens: 
     expected = None if opens == NEVER else moment(opens or at)
     assert hours.next_opening(at=moment(at), **person(who)) == expected
     assert hours.is_open(at=moment(at), **person(who)) == (opens is OPEN)
+
+
+def test_a_year_is_searched_and_no_more() -> None:
+    """A window that is closed for a year is found; hours that stay closed longer never open."""
+    sundays = [date(2026, 1, 4) + timedelta(weeks=n) for n in range(104)]
+    at = moment("2026-01-01T12:00Z")
+    a_year = CallingHours(days="sun", time_zone="UTC", closed=sundays[:52])
+    assert a_year.next_opening(None, at) == moment("2027-01-03T09:00Z")
+    two_years = CallingHours(days="sun", time_zone="UTC", closed=sundays)
+    assert two_years.next_opening(None, at) is None
+    assert not two_years.is_open(None, at)
 
 
 # -- against a reference that is slow and written differently ---------------------------------------------------
@@ -388,7 +400,9 @@ def test_copies_are_equal_and_open_alike(code: str) -> None:
     """Airflow copies operators, and workers may get them pickled."""
     value = eval(code)  # noqa: S307 (it stands above)
     value.is_open(None, moment("2026-07-06T16:00Z"), NEW_YORK)
-    for twin in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):  # noqa: S301 (ours)
+    stored = json.loads(json.dumps(value.serialize()))
+    twins = copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)  # noqa: S301 (ours)
+    for twin in twins:
         assert (twin, hash(twin), repr(twin)) == (value, hash(value), code)
         at = moment("2026-07-11T03:30Z")
         assert twin.next_opening(None, at, NEW_YORK) == value.next_opening(None, at, NEW_YORK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -151,6 +152,8 @@ def test_a_value_reads_as_it_was_written_and_can_be_copied(code: str) -> None:
     """A log shows code; copies are equal."""
     value = eval(code)  # noqa: S307 (it stands above)
     assert repr(value) == code
-    for twin in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):  # noqa: S301 (ours)
+    stored = json.loads(json.dumps(value.serialize()))
+    twins = copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)  # noqa: S301 (ours)
+    for twin in twins:
         assert (twin, hash(twin)) == (value, hash(value))
     assert value != QUIET or code == repr(QUIET)

@@ -33,6 +33,7 @@ def test_an_unlisted_exchange_has_all_zones_of_its_area(number: str, falls_back_
         ("+18085550100", ("Pacific/Honolulu",)),
         ("+12085550100", ("America/Boise", "America/Denver", "America/Los_Angeles")),
         ("+18765550100", ("America/Jamaica",)),
+        ("+442079460018", ("Europe/London",)),
     ],
 )
 def test_an_area_has_its_own_zones(number: str, zones: tuple[str, ...]) -> None:
@@ -57,7 +58,7 @@ def test_every_zone_that_an_exchange_has_is_a_zone_of_its_area() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "count"), [("+61412345678", 8), ("+79123456789", 16)], ids=["Australian mobile", "+7 mobile"]
+    ("number", "count"), [("+61491570006", 8), ("+79123456789", 16)], ids=["Australian mobile", "+7 mobile"]
 )
 def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -> None:
     """It says nothing of a place."""
@@ -68,6 +69,14 @@ def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -
 def test_a_number_that_belongs_to_no_place_has_no_zone(number: str) -> None:
     """Toll-free, premium-rate and personal numbers: the data gives 42 zones, any of which may be theirs."""
     assert len(timezone.time_zones_for_number(parse(number))) == 42
+    with pytest.raises(RetellTimeZoneError, match="toll-free"):
+        zones_of(number)
+
+
+@pytest.mark.parametrize("number", ["+448081570123", "+449098790123"])
+def test_a_toll_free_number_has_no_zone_in_a_country_of_one_clock(number: str) -> None:
+    """Nor has a premium-rate one: the rule is the same everywhere."""
+    assert "Europe/London" in timezone.time_zones_for_number(parse(number))
     with pytest.raises(RetellTimeZoneError, match="toll-free"):
         zones_of(number)
 

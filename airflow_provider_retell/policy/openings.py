@@ -61,25 +61,23 @@ def next_open(week: Week, zones: tuple[str, ...], at: int) -> int | None:
     None if there is none in the next ``LONGEST_SEARCH_DAYS`` days.
     """
     today = at // DAY
-    spans = [span for span in _spans(week, zones, today) if span[1] > at]
-    if spans:
-        return max(spans[0][0], at)
-    return _next_start(week, zones, today + 1)
+    to_come = [max(start, at) for start, end in _spans(week, zones, today) if end > at]
+    return min(to_come) if to_come else _next_start(week, zones, today + 1)
 
 
 @lru_cache(maxsize=4096)
 def _next_start(week: Week, zones: tuple[str, ...], day: int) -> int | None:
     days = range(day, day + LONGEST_SEARCH_DAYS)
-    return next((spans[0][0] for spans in map(partial(_spans, week, zones), days) if spans), None)
+    return next((min(spans)[0] for spans in map(partial(_spans, week, zones), days) if spans), None)
 
 
 @lru_cache(maxsize=4096)
-def _spans(week: Week, zones: tuple[str, ...], day: int) -> tuple[Span, ...]:
-    """Return when all zones are open on a day of UTC, counted from the epoch; sorted by their starts."""
+def _spans(week: Week, zones: tuple[str, ...], day: int) -> list[Span]:
+    """Return when all zones are open on a day of UTC, counted from the epoch."""
     spans = [(day * DAY, (day + 1) * DAY)]
     for zone in zones:
         spans = _overlaps(spans, _spans_in_zone(week, zone, day))
-    return tuple(sorted(spans))
+    return spans
 
 
 @lru_cache(maxsize=2**14)
