@@ -1,0 +1,323 @@
+r"""Replace phone numbers by their last four digits, in logs, messages, dry runs and exports. Pure: no I/O.
+
+*The call's own numbers*, if known, are masked in each form: with ``+``, ``00``, ``011`` or the country code alone,
+without it, with the trunk zero; anything but letters and digits may be inside, anything but a digit next to them.
+*What looks like a number* is masked by this table; "guess" leaves out exports, which know their numbers:
+
+=============================================  ==========================  ======
+what a text holds                              for example                 masked
+=============================================  ==========================  ======
+``+`` and 7 to 15 digits, however grouped      ``+44 20 7946 0958``        always
+``00`` and 7 to 15 digits in groups            ``0044 20 7946 0958``       always
+``00`` and 8 to 13 digits side by side         ``00442079460958``          guess
+North America's 10 or 11 digits in groups      ``(415) 555-0100``          guess
+a trunk zero and 8 to 14 digits in groups      ``020 7946 0958``           guess
+10 to 15 digits side by side                   ``4155550100``              guess
+the same, as a float                           ``14155550100.0``           guess
+seven digits (a range, an order)               ``300-1000``                no
+Unix time in seconds or milliseconds           ``1769817600000``           no
+12 or 14 digits that are a date and a time     ``20260131100000``          no
+a date, a time, an offset                      ``31.01.2026``              no
+an IPv4 address                                ``192.168.100.200``         no
+an amount, a decimal fraction                  ``1.234.567,89``            no
+after capitals and a hyphen, ``#``, "order"    ``ORD-4155550199``          no
+an id of Retell, a UUID, 16 and more hex       ``call_14155550199``        no
+more than 15 digits without a plus             ``4155550100123456``        no
+=============================================  ==========================  ======
+
+An escape of JSON, Python or a URL counts as what it stands for (``\u00a0``, ``%2B``), a full-width digit as a
+digit, an invisible character as a gap. A date with exactly the digits of the call's own number is that number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cache, lru_cache
+from typing import Any, Final, TypeAlias
+
+NUMBER_FIELDS: Final = ("from_number", "to_number", "transfer_destination")
+"""The fields of a call, or of a request, that hold its numbers."""
+
+TIME_FIELDS: Final = frozenset({"start_timestamp", "end_timestamp", "transfer_end_timestamp", "duration_ms"})
+"""The fields of a call that hold milliseconds: an integer in them is no phone number."""
+
+_SHORTEST: Final = 7
+_WITH_AREA: Final = 10
+_LAST_ASCII: Final = 0x7F
+_SHOWN_CHARACTERS: Final = 120
+
+_PLUS: Final = "+\uff0b"
+_INVISIBLE: Final = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+_GAP: Final = rf"[\s()./\u2010-\u2015\u2212\uff0d{_INVISIBLE}-]"
+
+_DIGITS: Final = re.compile(r"\d+")
+_OWN: Final = re.compile(r"\d(?:[\W_]{0,6}\d){6,}")
+_FIELD: Final = re.compile(rf"[{_PLUS}]?\(?\d(?:{_GAP}{{0,4}}\d){{6,}}")
+_COUNTRY: Final = re.compile(r"[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3}")
+"""A country code: none begins with another (https://www.itu.int/pub/T-SP-E.164D)."""
+
+_LEAD: Final = re.compile(rf"[{_PLUS}][( ]{{0,2}}$")
+_DECIMAL_ZERO: Final = re.compile(r"\.0+(?![\d.])")
+_ESCAPE: Final = re.compile(
+    r"\\+(?:u(?P<unicode>[0-9a-fA-F]{4})|x(?P<hex>[0-9a-fA-F]{2})|[nrtbfv])"
+    r"|%(?:25)*(?:EF%(?:25)*BC%(?:25)*9|3)(?P<digit>\d)|%(?:25)*(?P<byte>[0-9a-fA-F]{2})"
+)
+
+
+_Span: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Masker:
+    """Masks phone numbers.
+
+    Attributes:
+        numbers: The call's own numbers, as texts, integers or floats; what holds fewer than seven digits is none.
+        guess: Whether any other digits are masked if they look like a number.
+    """
+
+    numbers: tuple[object, ...] = ()
+    _: KW_ONLY
+    guess: bool = True
+    _own: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        own = frozenset[str]().union(*(_spellings(_written(number)) for number in self.numbers))
+        object.__setattr__(self, "_own", own)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any] | None, *, guess: bool = True) -> Masker:
+        """Return the masker for a call or a request: its numbers are in ``NUMBER_FIELDS``."""
+        return cls(tuple((fields or {}).get(name) for name in NUMBER_FIELDS), guess=guess)
+
+    def text(self, text: str) -> str:
+        """Return a text without phone numbers.
+
+        >>> Masker(("+14155550100",), guess=False).text("sip:14155550100@10.0.0.1, order 4155550199")
+        'sip:…0100@10.0.0.1, order 4155550199'
+        """
+        plain, places = _decoded(text)
+        if self._own:
+            text = _replaced(text, plain, _own_numbers(plain, self._own), places)
+            if places is not None:
+                # In "50%4155550100" is no escape, although it looks like one.
+                text = _replaced(text, text, _own_numbers(text, self._own), None)
+            plain, places = _decoded(text)
+        return _replaced(text, plain, _likely_numbers(plain, guess=self.guess), places)
+
+    def json(self, value: Any) -> Any:
+        """Return JSON without phone numbers, in values and in keys; a number given as an integer becomes text.
+
+        Keys that would be the same are counted, so that no value is lost.
+
+        >>> Masker(("+14155550100",)).json({"14155550100": [14155550100, 1.5], "+14155550100": None})
+        {'…0100': ['…0100', 1.5], '…0100 (2)': None}
+        """
+        match value:
+            case str():
+                return self.text(value)
+            case int() | float() if abs(value) >= 10 ** (_SHORTEST - 1):
+                masked = self.text(written := _written(value))
+                return value if masked == written else masked
+            case Mapping():
+                return self._object(value)
+            case list() | tuple():
+                return [self.json(item) for item in value]
+        return value
+
+    def _object(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
+        result: dict[Any, Any] = {}
+        for name, item in value.items():
+            key = masked = self.json(name) if isinstance(name, str | int | float) else name
+            count = 1
+            while key != name and (key in result or key in value):
+                count += 1
+                key = f"{masked} ({count})"
+            result[key] = item if name in TIME_FIELDS and isinstance(item, int) else self.json(item)
+        return result
+
+
+def mask_numbers(text: str) -> str:
+    """Return a text without what looks like a phone number.
+
+    >>> mask_numbers("Item +14155550100 not found from phone-number at 2026-01-31")
+    'Item …0100 not found from phone-number at 2026-01-31'
+    """
+    return Masker().text(text)
+
+
+def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
+    """Return a value as a message shows it: its repr without phone numbers, cut after 120 characters.
+
+    Args:
+        value: The value in question.
+        numbers: What is known to be a number, such as the value itself if it was given as ``to_number``.
+
+    >>> shown(["+14155550100", 7]), shown(14155550100.0), shown(float("nan"))
+    ("['…0100', 7]", '…0100', 'NaN')
+    """
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    text = Masker(tuple(numbers)).text(repr(value))
+    # Cut after masking: half a number would not be recognised.
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+# -- the call's own numbers --------------------------------------------------------------------------------------
+
+
+def _written(number: object) -> str:
+    match number:
+        case str():
+            return number
+        case int() | float() if not isinstance(number, bool):
+            return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _spellings(number: str) -> frozenset[str]:
+    """Return the digits of a number, in each way of writing it down."""
+    text = _decoded(number)[0].replace("(0)", "")
+    found: set[str] = set()
+    for match in _FIELD.finditer(text):
+        if text[: match.start()].endswith("@"):
+            continue  # the host of a SIP address
+        groups = _ascii(" ".join(_DIGITS.findall(match[0]))).split()
+        # What follows a long group may be an extension.
+        for digits in {"".join(groups), groups[0] if len(groups[0]) >= _WITH_AREA else "".join(groups)}:
+            international = match[0][0] in _PLUS or digits.startswith("00")
+            found |= _forms(digits.removeprefix("00"), international=international)
+    return frozenset(found)
+
+
+def _forms(digits: str, *, international: bool) -> set[str]:
+    core = digits.lstrip("0")
+    forms = {digits, core, f"0{core}", f"00{core}", f"011{core}"}
+    if international or (core == digits and len(core) > _WITH_AREA):
+        code = match[0] if (match := _COUNTRY.match(core)) else ""
+        national = core.removeprefix(code)
+        forms |= {national, f"0{national}", f"{code}0{national}", f"00{code}0{national}"}
+    elif len(core) == _WITH_AREA:
+        forms |= {f"1{core}", f"001{core}", f"0111{core}"}
+    return {form for form in forms if len(form.lstrip("0")) >= _SHORTEST}
+
+
+def _own_numbers(text: str, own: frozenset[str]) -> Iterator[_Span]:
+    longest = max(map(len, own))
+    for match in _OWN.finditer(text):
+        groups = list(_DIGITS.finditer(text, *match.span()))
+        at = 0
+        while at < len(groups):
+            joined, used = "", 0
+            for count, group in enumerate(groups[at : at + longest], 1):
+                joined += _ascii(group[0])
+                if joined in own:
+                    used = count
+            if used:
+                yield groups[at].start(), groups[at + used - 1].end()
+            at += used or 1
+
+
+# -- what looks like a number ------------------------------------------------------------------------------------
+
+
+@cache
+def _no_number() -> re.Pattern[str]:
+    """Return the pattern of what is made of digits and is no phone number: the lower half of the table."""
+    edge, inside = r"(?<![^\W_])", r"(?![^\W_])"
+    month, day, year = r"(?:1[0-2]|0?[1-9])", r"(?:3[01]|[12]\d|0?[1-9])", r"(?:19|20)\d\d"
+    orders = ((year, month, day), (day, month, year), (month, day, year))
+    date = "|".join(gap.join(parts) for gap in ("-", "/", r"\.") for parts in orders)
+    time = r"(?<!\d)(?:[01]?\d|2[0-4]):[0-5]\d(?::\d\d(?:[.,]\d+)?)?(?!\d)"
+    stamp = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){1,2}"
+    octet = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+    ids = "call|agent|llm|key|conversation_flow|knowledge_base"
+    return re.compile(
+        rf"""{edge}[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{inside}
+        |{edge}(?=\d*[a-fA-F])[0-9a-fA-F]{{16,}}{inside}
+        |{edge}(?:{ids})_\w{{6,}}
+        |(?<![A-Za-z])(?!TEL|FAX|CALL|PHONE)[A-Z]{{2,5}}-\d[\d-]*
+        |\#\s?\d+
+        |(?<![A-Za-z])(?i:(?:order|invoice|ticket)(?:[\ _-]?(?:id|no|nr|number))?)[\s:=\"'.]{{1,4}}\d+
+        |(?<!\d)(?<!\d[./-])(?:{date})(?!\d)
+        |{time}
+        |(?<![\d.]){octet}(?:\.{octet}){{3}}(?!\.?\d)
+        |(?<![{_PLUS}\d.])(?:{stamp}|1\d{{9}}|1\d{{12}})(?!\d)
+        |[{_PLUS}]?(?<!\d)\d{{1,3}}(?:[.\ ]\d{{3}})+,\d{{1,2}}(?!\d)
+        |(?<![{_PLUS}\d])(?:\d+\.\d{{10,}}|\d{{10,}}\.(?!0+(?![\d.]))\d+)
+        |…\d{{1,4}}""",
+        re.VERBOSE,
+    )
+
+
+@cache
+def _number(*, guess: bool) -> re.Pattern[str]:
+    """Return the pattern of what looks like a phone number: the upper half of the table."""
+    gap, more = rf"{_GAP}{{1,4}}", rf"(?:{_GAP}{{0,4}}\d)"
+    # A last group of one digit is a count: "+44 20 7946 0958 2 times".
+    core = rf"(?:\d{{10,}}|1{more}{{10}}(?!\d)|[1-9]{more}{{5,13}}\d(?!\d))"
+    always = rf"[{_PLUS}]{_GAP}{{0,2}}(?=[1-9]){core}|(?<!\d)00(?=\d{{0,6}}{gap}\d){_GAP}{{0,4}}(?=[1-9]){core}"
+    america = rf"(?<!\d)(?:1{gap})?[2-9]\d\d{gap}[2-9]\d\d{gap}\d{{4}}(?!\d)"
+    trunk = rf"(?<!\d)0[1-9](?=\d{{0,3}}{gap}\d){more}{{6,12}}\d(?!\d)"
+    plain = r"(?<!\d)(?:00[1-9]\d{6,12}|\d{10,15})(?!\d)"
+    return re.compile(f"{always}|{america}|{trunk}|{plain}" if guess else always)
+
+
+def _likely_numbers(text: str, *, guess: bool) -> Iterator[_Span]:
+    number = _number(guess=guess)
+    if number.search(text):
+        hidden = _no_number().sub(lambda found: "\0" * len(found[0]), text)
+        yield from (match.span() for match in number.finditer(hidden))
+
+
+# -- texts -------------------------------------------------------------------------------------------------------
+
+
+def _ascii(digits: str) -> str:
+    return digits if digits.isascii() else "".join(str(int(each)) if each.isdecimal() else each for each in digits)
+
+
+def _replaced(text: str, plain: str, spans: Iterable[_Span], places: list[int] | None) -> str:
+    """Replace spans of the decoded text, each with the plus, the parenthesis and the ".0" that belong to it."""
+    parts, done = [], 0
+    for start, end in spans:
+        lead, zero = _LEAD.search(plain, max(0, start - 3), start), _DECIMAL_ZERO.match(plain, end)
+        first, last = lead.start() if lead else start, zero.end() if zero else end
+        if plain[first - 1 : first] == "(" and ")" in plain[start:end]:
+            first -= 1
+        if places is not None:
+            first, last = places[first], places[last]
+        parts += [text[done:first], "…", _ascii("".join(_DIGITS.findall(plain[start:end])))[-4:]]
+        done = last
+    return "".join([*parts, text[done:]]) if parts else text
+
+
+def _decoded(text: str) -> tuple[str, list[int] | None]:
+    """Return a text without escapes, and the place in the text of each of its characters and of its end."""
+    if "\\" not in text and "%" not in text:
+        return text, None
+    parts, done = [""], 0
+    places: list[int] = []
+    for match in _ESCAPE.finditer(text):
+        parts += [text[done : match.start()], _character(match)]
+        places += range(done, match.start() + 1)
+        done = match.end()
+    if not places:
+        return text, None
+    return "".join([*parts, text[done:]]), [*places, *range(done, len(text) + 1)]
+
+
+def _character(escape: re.Match[str]) -> str:
+    match escape.lastgroup:
+        case None:
+            return " "
+        case "digit":
+            return escape["digit"]
+        case kind:
+            code = int(escape[kind], 16)
+            # A byte of several is a part of something that is neither a digit nor a separator.
+            return "\u200b" if kind == "byte" and code > _LAST_ASCII else chr(code)
