@@ -1,7 +1,7 @@
 r"""Replace phone numbers by their last four digits, in logs, messages, dry runs and exports. Pure: no I/O.
 
 *The call's own numbers*, if known, are masked in each form: with ``+``, ``00``, ``011`` or the country code alone,
-without it, with the trunk zero; anything but letters and digits may be inside, anything but a digit next to them.
+without it, with the trunk zero; separators may be inside, anything but a digit next to them.
 *What looks like a number* is masked by this table; "guess" leaves out exports, which know their numbers:
 
 =============================================  ==========================  ======
@@ -36,7 +36,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 NUMBER_FIELDS: Final = ("from_number", "to_number", "transfer_destination")
 """The fields of a call, or of a request, that hold its numbers."""
@@ -46,7 +46,6 @@ TIME_FIELDS: Final = frozenset({"start_timestamp", "end_timestamp", "transfer_en
 
 _SHORTEST: Final = 7
 _WITH_AREA: Final = 10
-_LAST_ASCII: Final = 0x7F
 _SHOWN_CHARACTERS: Final = 120
 
 _PLUS: Final = "+\uff0b"
@@ -54,20 +53,17 @@ _INVISIBLE: Final = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\
 _GAP: Final = rf"[\s()./\u2010-\u2015\u2212\uff0d{_INVISIBLE}-]"
 
 _DIGITS: Final = re.compile(r"\d+")
-_OWN: Final = re.compile(r"\d(?:[\W_]{0,6}\d){6,}")
+_OWN: Final = re.compile(r"""\d(?:(?:(?:[^\w,"'\[\]{}:;=<>@]|_){0,6}|[,'])\d){6,}""")
 _FIELD: Final = re.compile(rf"[{_PLUS}]?\(?\d(?:{_GAP}{{0,4}}\d){{6,}}")
-_COUNTRY: Final = re.compile(r"[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3}")
+_COUNTRY: Final = re.compile(r"^(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 """A country code: none begins with another (https://www.itu.int/pub/T-SP-E.164D)."""
 
 _LEAD: Final = re.compile(rf"[{_PLUS}][( ]{{0,2}}$")
 _DECIMAL_ZERO: Final = re.compile(r"\.0+(?![\d.])")
 _ESCAPE: Final = re.compile(
-    r"\\+(?:u(?P<unicode>[0-9a-fA-F]{4})|x(?P<hex>[0-9a-fA-F]{2})|[nrtbfv])"
+    r"\\+(?:u(?P<unicode>[0-9a-fA-F]{4})|x(?P<hex>[0-9a-fA-F]{2})|U(?P<long>00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|[nrtbfv])"
     r"|%(?:25)*(?:EF%(?:25)*BC%(?:25)*9|3)(?P<digit>\d)|%(?:25)*(?P<byte>[0-9a-fA-F]{2})"
 )
-
-
-_Span: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -85,8 +81,8 @@ class Masker:
     _own: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        own = frozenset[str]().union(*(_spellings(_written(number)) for number in self.numbers))
-        object.__setattr__(self, "_own", own)
+        spellings = (_spellings(_written(number)) for number in self.numbers)
+        object.__setattr__(self, "_own", frozenset[str]().union(*spellings))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any] | None, *, guess: bool = True) -> Masker:
@@ -152,9 +148,7 @@ def mask_numbers(text: str) -> str:
 def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
     """Return a value as a message shows it: its repr without phone numbers, cut after 120 characters.
 
-    Args:
-        value: The value in question.
-        numbers: What is known to be a number, such as the value itself if it was given as ``to_number``.
+    ``numbers`` are known to be some, such as the value itself if it was given as ``to_number``.
 
     >>> shown(["+14155550100", 7]), shown(14155550100.0), shown(float("nan"))
     ("['…0100', 7]", '…0100', 'NaN')
@@ -166,16 +160,10 @@ def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
-# -- the call's own numbers --------------------------------------------------------------------------------------
-
-
 def _written(number: object) -> str:
-    match number:
-        case str():
-            return number
-        case int() | float() if not isinstance(number, bool):
-            return str(int(number)) if math.isfinite(number) and number == int(number) else str(number)
-    return ""
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    return str(number) if isinstance(number, str | int | float) and not isinstance(number, bool) else ""
 
 
 @lru_cache(maxsize=4096)
@@ -196,17 +184,17 @@ def _spellings(number: str) -> frozenset[str]:
 
 def _forms(digits: str, *, international: bool) -> set[str]:
     core = digits.lstrip("0")
-    forms = {digits, core, f"0{core}", f"00{core}", f"011{core}"}
+    forms = {digits, core, f"00{core}", f"011{core}"}
     if international or (core == digits and len(core) > _WITH_AREA):
-        code = match[0] if (match := _COUNTRY.match(core)) else ""
-        national = core.removeprefix(code)
-        forms |= {national, f"0{national}", f"{code}0{national}", f"00{code}0{national}"}
-    elif len(core) == _WITH_AREA:
-        forms |= {f"1{core}", f"001{core}", f"0111{core}"}
+        national = _COUNTRY.sub("", core, count=1)
+        country = core.removesuffix(national)
+        forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}
+    else:
+        forms |= {f"0{core}", *(f"{prefix}{core}" for prefix in ("1", "001", "0111") if len(core) == _WITH_AREA)}
     return {form for form in forms if len(form.lstrip("0")) >= _SHORTEST}
 
 
-def _own_numbers(text: str, own: frozenset[str]) -> Iterator[_Span]:
+def _own_numbers(text: str, own: frozenset[str]) -> Iterator[tuple[int, int]]:
     longest = max(map(len, own))
     for match in _OWN.finditer(text):
         groups = list(_DIGITS.finditer(text, *match.span()))
@@ -218,11 +206,10 @@ def _own_numbers(text: str, own: frozenset[str]) -> Iterator[_Span]:
                 if joined in own:
                     used = count
             if used:
-                yield groups[at].start(), groups[at + used - 1].end()
+                start, end = groups[at].start(), groups[at + used - 1].end()
+                yield start, end
+                at += bool(_DECIMAL_ZERO.match(text, end))
             at += used or 1
-
-
-# -- what looks like a number ------------------------------------------------------------------------------------
 
 
 @cache
@@ -235,11 +222,10 @@ def _no_number() -> re.Pattern[str]:
     time = r"(?<!\d)(?:[01]?\d|2[0-4]):[0-5]\d(?::\d\d(?:[.,]\d+)?)?(?!\d)"
     stamp = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){1,2}"
     octet = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-    ids = "call|agent|llm|key|conversation_flow|knowledge_base"
     return re.compile(
         rf"""{edge}[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{inside}
         |{edge}(?=\d*[a-fA-F])[0-9a-fA-F]{{16,}}{inside}
-        |{edge}(?:{ids})_\w{{6,}}
+        |{edge}(?:call|agent|llm|key|conversation_flow|knowledge_base)_\w{{6,}}
         |(?<![A-Za-z])(?!TEL|FAX|CALL|PHONE)[A-Z]{{2,5}}-\d[\d-]*
         |\#\s?\d+
         |(?<![A-Za-z])(?i:(?:order|invoice|ticket)(?:[\ _-]?(?:id|no|nr|number))?)[\s:=\"'.]{{1,4}}\d+
@@ -267,27 +253,24 @@ def _number(*, guess: bool) -> re.Pattern[str]:
     return re.compile(f"{always}|{america}|{trunk}|{plain}" if guess else always)
 
 
-def _likely_numbers(text: str, *, guess: bool) -> Iterator[_Span]:
+def _likely_numbers(text: str, *, guess: bool) -> Iterator[tuple[int, int]]:
     number = _number(guess=guess)
     if number.search(text):
         hidden = _no_number().sub(lambda found: "\0" * len(found[0]), text)
         yield from (match.span() for match in number.finditer(hidden))
 
 
-# -- texts -------------------------------------------------------------------------------------------------------
-
-
 def _ascii(digits: str) -> str:
     return digits if digits.isascii() else "".join(str(int(each)) if each.isdecimal() else each for each in digits)
 
 
-def _replaced(text: str, plain: str, spans: Iterable[_Span], places: list[int] | None) -> str:
+def _replaced(text: str, plain: str, spans: Iterable[tuple[int, int]], places: list[int] | None) -> str:
     """Replace spans of the decoded text, each with the plus, the parenthesis and the ".0" that belong to it."""
     parts, done = [], 0
     for start, end in spans:
         lead, zero = _LEAD.search(plain, max(0, start - 3), start), _DECIMAL_ZERO.match(plain, end)
         first, last = lead.start() if lead else start, zero.end() if zero else end
-        if plain[first - 1 : first] == "(" and ")" in plain[start:end]:
+        if plain[first - 1 : first] == "(" and plain.count(")", start, end) > plain.count("(", start, end):
             first -= 1
         if places is not None:
             first, last = places[first], places[last]
@@ -312,12 +295,11 @@ def _decoded(text: str) -> tuple[str, list[int] | None]:
 
 
 def _character(escape: re.Match[str]) -> str:
-    match escape.lastgroup:
-        case None:
-            return " "
-        case "digit":
-            return escape["digit"]
-        case kind:
-            code = int(escape[kind], 16)
-            # A byte of several is a part of something that is neither a digit nor a separator.
-            return "\u200b" if kind == "byte" and code > _LAST_ASCII else chr(code)
+    kind = escape.lastgroup
+    if kind is None:
+        return " "
+    if kind == "digit":
+        return escape[kind]
+    character = chr(int(escape[kind], 16))
+    # A byte of several is a part of something that is neither a digit nor a separator.
+    return "\u200b" if kind == "byte" and not character.isascii() else character
