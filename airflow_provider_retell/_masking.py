@@ -12,8 +12,7 @@ what a text holds                              for example                 maske
 ``00`` and 8 to 13 digits side by side         ``00442079460958``          guess
 North America's 10 or 11 digits in groups      ``(415) 555-0100``          guess
 a trunk zero and 8 to 14 digits in groups      ``020 7946 0958``           guess
-10 to 15 digits side by side                   ``4155550100``              guess
-the same, as a float                           ``14155550100.0``           guess
+10 to 15 digits side by side, also as a float  ``14155550100.0``           guess
 seven digits (a range, an order)               ``300-1000``                no
 Unix time in seconds or milliseconds           ``1769817600000``           no
 12 or 14 digits that are a date and a time     ``20260131100000``          no
@@ -33,10 +32,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
-from functools import cache, lru_cache
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cache, cached_property, lru_cache
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 NUMBER_FIELDS: Final = ("from_number", "to_number", "transfer_destination")
 """The fields of a call, or of a request, that hold its numbers."""
@@ -45,7 +45,11 @@ TIME_FIELDS: Final = frozenset({"start_timestamp", "end_timestamp", "transfer_en
 """The fields of a call that hold milliseconds: an integer in them is no phone number."""
 
 _SHORTEST: Final = 7
+_LEAST: Final = 10 ** (_SHORTEST - 1)
+_FIGURES: Final = frozenset({int, float})
 _WITH_AREA: Final = 10
+_MOST_GROUPS: Final = 18
+_MOST_READINGS: Final = 5
 _SHOWN_CHARACTERS: Final = 120
 
 _PLUS: Final = "+\uff0b"
@@ -53,17 +57,24 @@ _INVISIBLE: Final = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\
 _GAP: Final = rf"[\s()./\u2010-\u2015\u2212\uff0d{_INVISIBLE}-]"
 
 _DIGITS: Final = re.compile(r"\d+")
-_OWN: Final = re.compile(r"""\d(?:(?:(?:[^\w,"'\[\]{}:;=<>@]|_){0,6}|[,'])\d){6,}""")
+_INSIDE: Final = (
+    r"[\s!#$%&()*+./?\\^_`|~\u00a0-\u00bf\u2000-\u206f\u2212\u3000-\u303f\ufe00-\ufe0f\ufeff\uff01-\uff0f-]"
+)
+_OWN: Final = re.compile(rf"\d(?<!\d\d)(?:\d|{_INSIDE}{{1,6}}\d|[,']\d){{6,}}")
 _FIELD: Final = re.compile(rf"[{_PLUS}]?\(?\d(?:{_GAP}{{0,4}}\d){{6,}}")
 _COUNTRY: Final = re.compile(r"^(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 """A country code: none begins with another (https://www.itu.int/pub/T-SP-E.164D)."""
 
 _LEAD: Final = re.compile(rf"[{_PLUS}][( ]{{0,2}}$")
 _DECIMAL_ZERO: Final = re.compile(r"\.0+(?![\d.])")
+_HEX: Final = "[0-9a-fA-F]"
+_BYTE: Final = rf"{_HEX}%[89ABab]"
 _ESCAPE: Final = re.compile(
-    r"\\+(?:u(?P<unicode>[0-9a-fA-F]{4})|x(?P<hex>[0-9a-fA-F]{2})|U(?P<long>00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|[nrtbfv])"
-    r"|%(?:25)*(?:EF%(?:25)*BC%(?:25)*9|3)(?P<digit>\d)|%(?:25)*(?P<byte>[0-9a-fA-F]{2})"
+    rf"\\+(?:u(?P<u>{_HEX}{{4}})|x(?P<x>{_HEX}{{2}})|U(?P<U>00(?:0{_HEX}|10){_HEX}{{4}})|[nrtbfv])"
+    rf"|%(?:[Ff]{_BYTE * 3}|[Ee]{_BYTE * 2}|[CDcd]{_BYTE}|{_HEX}){_HEX}"
 )
+
+_Reading: TypeAlias = tuple[str, Sequence[int]]  # without escapes; the places of its characters and its end
 
 
 @dataclass(frozen=True)
@@ -78,11 +89,10 @@ class Masker:
     numbers: tuple[object, ...] = ()
     _: KW_ONLY
     guess: bool = True
-    _own: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        spellings = (_spellings(_written(number)) for number in self.numbers)
-        object.__setattr__(self, "_own", frozenset[str]().union(*spellings))
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return frozenset[str]().union(*(_spellings(_written(number)) for number in self.numbers))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any] | None, *, guess: bool = True) -> Masker:
@@ -95,14 +105,12 @@ class Masker:
         >>> Masker(("+14155550100",), guess=False).text("sip:14155550100@10.0.0.1, order 4155550199")
         'sip:…0100@10.0.0.1, order 4155550199'
         """
-        plain, places = _decoded(text)
-        if self._own:
-            text = _replaced(text, plain, _own_numbers(plain, self._own), places)
-            if places is not None:
-                # In "50%4155550100" is no escape, although it looks like one.
-                text = _replaced(text, text, _own_numbers(text, self._own), None)
-            plain, places = _decoded(text)
-        return _replaced(text, plain, _likely_numbers(plain, guess=self.guess), places)
+        if self._own and _may_hold_a_number(text):
+            # In all readings: "50%4155550100" holds no escape, although it looks like one.
+            text = _replaced(text, lambda plain: _own_numbers(plain, self._own), _readings(text))
+        if _may_hold_a_number(text):
+            text = _replaced(text, lambda plain: _likely_numbers(plain, guess=self.guess), _readings(text)[-1:])
+        return text
 
     def json(self, value: Any) -> Any:
         """Return JSON without phone numbers, in values and in keys; a number given as an integer becomes text.
@@ -114,8 +122,10 @@ class Masker:
         """
         match value:
             case str():
-                return self.text(value)
-            case int() | float() if abs(value) >= 10 ** (_SHORTEST - 1):
+                return self.text(value) if len(value) >= _SHORTEST else value
+            case int() | float():
+                if -_LEAST < value < _LEAST:
+                    return value
                 masked = self.text(written := _written(value))
                 return value if masked == written else masked
             case Mapping():
@@ -127,13 +137,26 @@ class Masker:
     def _object(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
         for name, item in value.items():
-            key = masked = self.json(name) if isinstance(name, str | int | float) else name
-            count = 1
-            while key != name and (key in result or key in value):
-                count += 1
-                key = f"{masked} ({count})"
-            result[key] = item if name in TIME_FIELDS and isinstance(item, int) else self.json(item)
+            key = name
+            if not _is_word(name):
+                masked = key = self.json(name)
+                count = 1
+                while key != name and (key in result or key in value):
+                    count += 1
+                    key = f"{masked} ({count})"
+            untouched = type(item) in _FIGURES and (-_LEAST < item < _LEAST or name in TIME_FIELDS)
+            result[key] = item if untouched else self.json(item)
         return result
+
+
+def _may_hold_a_number(text: str) -> bool:
+    return _OWN.search(text) is not None or "\\" in text or "%" in text
+
+
+@lru_cache(maxsize=1024)
+def _is_word(name: object) -> bool:
+    """Return whether a key holds no number: the same keys come with each call."""
+    return isinstance(name, str) and not _may_hold_a_number(name)
 
 
 def mask_numbers(text: str) -> str:
@@ -146,7 +169,7 @@ def mask_numbers(text: str) -> str:
 
 
 def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
-    """Return a value as a message shows it: its repr without phone numbers, cut after 120 characters.
+    """Return a value as a message shows it: its repr without phone numbers, then cut after 120 characters.
 
     ``numbers`` are known to be some, such as the value itself if it was given as ``to_number``.
 
@@ -156,7 +179,6 @@ def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     text = Masker(tuple(numbers)).text(repr(value))
-    # Cut after masking: half a number would not be recognised.
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
@@ -169,39 +191,30 @@ def _written(number: object) -> str:
 @lru_cache(maxsize=4096)
 def _spellings(number: str) -> frozenset[str]:
     """Return the digits of a number, in each way of writing it down."""
-    text = _decoded(number)[0].replace("(0)", "")
-    found: set[str] = set()
+    text = _readings(number)[-1][0].replace("(0)", "")
+    forms: set[str] = set()
     for match in _FIELD.finditer(text):
         if text[: match.start()].endswith("@"):
             continue  # the host of a SIP address
         groups = _ascii(" ".join(_DIGITS.findall(match[0]))).split()
         # What follows a long group may be an extension.
         for digits in {"".join(groups), groups[0] if len(groups[0]) >= _WITH_AREA else "".join(groups)}:
-            international = match[0][0] in _PLUS or digits.startswith("00")
-            found |= _forms(digits.removeprefix("00"), international=international)
-    return frozenset(found)
-
-
-def _forms(digits: str, *, international: bool) -> set[str]:
-    core = digits.lstrip("0")
-    forms = {digits, core, f"00{core}", f"011{core}"}
-    if international or (core == digits and len(core) > _WITH_AREA):
-        national = _COUNTRY.sub("", core, count=1)
-        country = core.removesuffix(national)
-        forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}
-    else:
-        forms |= {f"0{core}", *(f"{prefix}{core}" for prefix in ("1", "001", "0111") if len(core) == _WITH_AREA)}
-    return {form for form in forms if len(form.lstrip("0")) >= _SHORTEST}
+            core = digits.lstrip("0")
+            forms |= {digits, *(f"{prefix}{core}" for prefix in ("", "0", "00", "011", "1", "001", "0111"))}
+            if match[0][0] in _PLUS or digits.startswith("00") or (core == digits and len(core) > _WITH_AREA):
+                national = _COUNTRY.sub("", core, count=1)
+                country = core.removesuffix(national)
+                forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}
+    return frozenset(form for form in forms if len(form.lstrip("0")) >= _SHORTEST)
 
 
 def _own_numbers(text: str, own: frozenset[str]) -> Iterator[tuple[int, int]]:
-    longest = max(map(len, own))
     for match in _OWN.finditer(text):
         groups = list(_DIGITS.finditer(text, *match.span()))
         at = 0
         while at < len(groups):
             joined, used = "", 0
-            for count, group in enumerate(groups[at : at + longest], 1):
+            for count, group in enumerate(groups[at : at + _MOST_GROUPS], 1):
                 joined += _ascii(group[0])
                 if joined in own:
                     used = count
@@ -223,8 +236,8 @@ def _no_number() -> re.Pattern[str]:
     stamp = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])(?:[0-5]\d){1,2}"
     octet = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
     return re.compile(
-        rf"""{edge}[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{inside}
-        |{edge}(?=\d*[a-fA-F])[0-9a-fA-F]{{16,}}{inside}
+        rf"""{edge}{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}{inside}
+        |{edge}(?=\d*[a-fA-F]){_HEX}{{16,}}{inside}
         |{edge}(?:call|agent|llm|key|conversation_flow|knowledge_base)_\w{{6,}}
         |(?<![A-Za-z])(?!TEL|FAX|CALL|PHONE)[A-Z]{{2,5}}-\d[\d-]*
         |\#\s?\d+
@@ -264,42 +277,35 @@ def _ascii(digits: str) -> str:
     return digits if digits.isascii() else "".join(str(int(each)) if each.isdecimal() else each for each in digits)
 
 
-def _replaced(text: str, plain: str, spans: Iterable[tuple[int, int]], places: list[int] | None) -> str:
-    """Replace spans of the decoded text, each with the plus, the parenthesis and the ".0" that belong to it."""
-    parts, done = [], 0
-    for start, end in spans:
-        lead, zero = _LEAD.search(plain, max(0, start - 3), start), _DECIMAL_ZERO.match(plain, end)
-        first, last = lead.start() if lead else start, zero.end() if zero else end
-        if plain[first - 1 : first] == "(" and plain.count(")", start, end) > plain.count("(", start, end):
-            first -= 1
-        if places is not None:
+def _replaced(text: str, find: Callable[[str], Iterable[tuple[int, int]]], readings: list[_Reading]) -> str:
+    """Replace what is found in any reading, with the plus, the parenthesis and the ".0" that belong to it."""
+    found, covered = dict[int, tuple[int, str]](), set[int]()
+    for plain, places in reversed(readings):
+        for start, end in find(plain):
+            lead, zero = _LEAD.search(plain, max(0, start - 3), start), _DECIMAL_ZERO.match(plain, end)
+            first, last = lead.start() if lead else start, zero.end() if zero else end
+            if plain[first - 1 : first] == "(" and plain.count(")", start, end) > plain.count("(", start, end):
+                first -= 1
             first, last = places[first], places[last]
-        parts += [text[done:first], "…", _ascii("".join(_DIGITS.findall(plain[start:end])))[-4:]]
-        done = last
-    return "".join([*parts, text[done:]]) if parts else text
+            if covered.isdisjoint(range(first, last)):
+                covered.update(range(first, last))
+                found[first] = last, _ascii("".join(_DIGITS.findall(plain[start:end])))[-4:]
+    for first, (last, last_four) in sorted(found.items(), reverse=True):
+        text = f"{text[:first]}…{last_four}{text[last:]}"
+    return text
 
 
-def _decoded(text: str) -> tuple[str, list[int] | None]:
-    """Return a text without escapes, and the place in the text of each of its characters and of its end."""
-    if "\\" not in text and "%" not in text:
-        return text, None
-    parts, done = [""], 0
-    places: list[int] = []
-    for match in _ESCAPE.finditer(text):
-        parts += [text[done : match.start()], _character(match)]
-        places += range(done, match.start() + 1)
-        done = match.end()
-    if not places:
-        return text, None
-    return "".join([*parts, text[done:]]), [*places, *range(done, len(text) + 1)]
-
-
-def _character(escape: re.Match[str]) -> str:
-    kind = escape.lastgroup
-    if kind is None:
-        return " "
-    if kind == "digit":
-        return escape[kind]
-    character = chr(int(escape[kind], 16))
-    # A byte of several is a part of something that is neither a digit nor a separator.
-    return "\u200b" if kind == "byte" and not character.isascii() else character
+def _readings(text: str) -> list[_Reading]:
+    """Return a text as it is, then without its escapes, then without the escapes that these stand for."""
+    readings: list[_Reading] = [(text, range(len(text) + 1))]
+    while len(readings) < _MOST_READINGS and _ESCAPE.search(text):
+        parts, places, before, done = [""], list[int](), readings[-1][1], 0
+        for escape in _ESCAPE.finditer(text):
+            code = escape[escape.lastgroup or 0]
+            character = unquote(code)[0] if code[0] == "%" else chr(int(code, 16)) if escape.lastgroup else " "
+            parts += [text[done : escape.start()], character]
+            places += before[done : escape.start() + 1]
+            done = escape.end()
+        text = "".join([*parts, text[done:]])
+        readings.append((text, [*places, *before[done:]]))
+    return readings
