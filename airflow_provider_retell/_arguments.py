@@ -21,7 +21,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.errors import RetellInputError
 
 LONGEST_DURATION: Final = timedelta(days=366)
 """What a duration may be at most. No call, wait or pause of a task lasts longer: more is a mistake of units."""

@@ -61,10 +61,10 @@ _INSIDE: Final = (
     r"[\s!#$%&()*+./?\\^_`|~\u00a0-\u00bf\u2000-\u206f\u2212\u3000-\u303f\ufe00-\ufe0f\ufeff\uff01-\uff0f-]"
 )
 _OWN: Final = re.compile(rf"\d(?<!\d\d)(?:\d|{_INSIDE}{{1,6}}\d|[,']\d){{6,}}")
-_FIELD: Final = re.compile(rf"[{_PLUS}]?\(?\d(?:{_GAP}{{0,4}}\d){{6,}}")
 _COUNTRY: Final = re.compile(r"^(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 """A country code: none begins with another (https://www.itu.int/pub/T-SP-E.164D)."""
 
+_HAS_PLUS: Final = re.compile(f"[{_PLUS}]")
 _LEAD: Final = re.compile(rf"[{_PLUS}][( ]{{0,2}}$")
 _DECIMAL_ZERO: Final = re.compile(r"\.0+(?![\d.])")
 _HEX: Final = "[0-9a-fA-F]"
@@ -168,17 +168,17 @@ def mask_numbers(text: str) -> str:
     return Masker().text(text)
 
 
-def shown(value: object, *, numbers: Iterable[object] = ()) -> str:
+def shown(value: object, *, is_number: bool = False) -> str:
     """Return a value as a message shows it: its repr without phone numbers, then cut after 120 characters.
 
-    ``numbers`` are known to be some, such as the value itself if it was given as ``to_number``.
+    If ``is_number``, the value was given as a number, and is masked in whatever form.
 
     >>> shown(["+14155550100", 7]), shown(14155550100.0), shown(float("nan"))
     ("['…0100', 7]", '…0100', 'NaN')
     """
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
-    text = Masker(tuple(numbers)).text(repr(value))
+    text = Masker((value,) if is_number else ()).text(repr(value))
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
@@ -193,15 +193,15 @@ def _spellings(number: str) -> frozenset[str]:
     """Return the digits of a number, in each way of writing it down."""
     text = _readings(number)[-1][0].replace("(0)", "")
     forms: set[str] = set()
-    for match in _FIELD.finditer(text):
+    for match in _OWN.finditer(text):
         if text[: match.start()].endswith("@"):
             continue  # the host of a SIP address
         groups = _ascii(" ".join(_DIGITS.findall(match[0]))).split()
-        # What follows a long group may be an extension.
-        for digits in {"".join(groups), groups[0] if len(groups[0]) >= _WITH_AREA else "".join(groups)}:
+        # A long group may be a number of its own: an extension or another number follows.
+        for digits in ["".join(groups), *(group for group in groups if len(group) >= _WITH_AREA)]:
             core = digits.lstrip("0")
             forms |= {digits, *(f"{prefix}{core}" for prefix in ("", "0", "00", "011", "1", "001", "0111"))}
-            if match[0][0] in _PLUS or digits.startswith("00") or (core == digits and len(core) > _WITH_AREA):
+            if _HAS_PLUS.search(text) or digits.startswith("00") or (core == digits and len(core) > _WITH_AREA):
                 national = _COUNTRY.sub("", core, count=1)
                 country = core.removesuffix(national)
                 forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}
@@ -289,7 +289,7 @@ def _replaced(text: str, find: Callable[[str], Iterable[tuple[int, int]]], readi
             first, last = places[first], places[last]
             if covered.isdisjoint(range(first, last)):
                 covered.update(range(first, last))
-                found[first] = last, _ascii("".join(_DIGITS.findall(plain[start:end])))[-4:]
+                found[first] = last, "".join(_DIGITS.findall(plain[start:end]))[-4:]
     for first, (last, last_four) in sorted(found.items(), reverse=True):
         text = f"{text[:first]}…{last_four}{text[last:]}"
     return text

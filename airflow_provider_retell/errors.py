@@ -47,58 +47,9 @@ Messages hold no API key, and phone numbers by their last four digits only.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
-
-_PHONE_NUMBER = re.compile(r"(?<![\w.-])\+?\d[\d\s()./\u2010-\u2015-]{5,18}\d(?![\w-])")
-_SHORTEST_NUMBER = 7  # digits; "555-0100" is a phone number, "127.0.0.1" is not
-_SHOWN_CHARACTERS = 120
-
-
-def mask_numbers(text: str) -> str:
-    """Replace every phone number in a text by its last four digits.
-
-    >>> mask_numbers("Item +14155550100 not found from phone-number")
-    'Item …0100 not found from phone-number'
-    """
-    return _PHONE_NUMBER.sub(_mask, text)
-
-
-def _mask(match: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", match[0])
-    return f"…{digits[-4:]}" if len(digits) >= _SHORTEST_NUMBER else match[0]
-
-
-def masked(value: Any) -> Any:
-    """Return JSON whose texts are without phone numbers.
-
-    For whoever makes one text of it: there a line break before a number is an escape, which ends in a letter.
-
-    >>> masked({"note": ["call +14155550100"]})
-    {'note': ['call …0100']}
-    """
-    match value:
-        case str():
-            return mask_numbers(value)
-        case Mapping():
-            return {masked(name): masked(item) for name, item in value.items()}
-        case list() | tuple():
-            return [masked(item) for item in value]
-    return value
-
-
-def shown(value: object) -> str:
-    """Return a value as it may stand in a message: its repr, short and without phone numbers.
-
-    >>> shown("+14155550100")
-    "'…0100'"
-    """
-    text = mask_numbers(repr(masked(value)))
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 
 
 class Concerns(StrEnum):

@@ -19,11 +19,12 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._kwargs import SensorArguments
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent

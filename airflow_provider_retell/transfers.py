@@ -11,10 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Context, c
 
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.export.checkpoint import Checkpoint
 from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled

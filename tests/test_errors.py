@@ -22,8 +22,6 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellServerError,
     RetellStatusError,
-    mask_numbers,
-    shown,
 )
 
 DRAWN = re.findall(r"(\w+Error) .*(final|transient)$", errors.__doc__ or "", re.MULTILINE)
@@ -108,58 +106,3 @@ def test_a_status_is_final_unless_it_concerns_nothing(code: int) -> None:
     """Airflow retries exactly those tasks whose failure may go away by itself."""
     error = status(code)
     assert isinstance(error, AirflowFailException) is (error.concerns is not Concerns.NOTHING)
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("Item +14155550100 not found from phone-number", "Item …0100 not found from phone-number"),
-        ("4155550100", "…0100"),
-        ("555-0100", "…0100"),
-        ("+1 415 555 0100", "…0100"),
-        ("+1\u00a0415\u00a0555\u00a00100", "…0100"),
-        ("+1\u2011415\u2011555\u20110100", "…0100"),
-        ("+1/415/555/0100", "…0100"),
-        ("+49 (0)30 123456-78", "…5678"),
-        ("+1415555010012345", "…2345"),
-        ("+14155550100,+14155550199", "…0100,…0199"),
-        ("sip:+14155550100@example.org", "sip:…0100@example.org"),
-        ('{"to_number":"+14155550100"}', '{"to_number":"…0100"}'),
-    ],
-)
-def test_phone_numbers_are_masked(text: str, masked: str) -> None:
-    """However a phone number is written, its last four digits are all that is shown."""
-    assert mask_numbers(text) == masked
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "call_1234567890abcdef",
-        "agent_14155550100",
-        "http://127.0.0.1:8787",
-        "at most 50000 bytes",
-        "attempt 2 of 4, 503",
-        "0.28.1",
-    ],
-)
-def test_what_is_no_phone_number_stays(text: str) -> None:
-    """Ids, addresses and counts are what one needs to find the mistake."""
-    assert mask_numbers(text) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("+14155550100", "'…0100'"),
-        ({"note": "call\n4155550100"}, "{'note': 'call\\n…0100'}"),
-        ([["call\u00a04155550100", 14155550100]], "[['call\\xa0…0100', …0100]]"),
-        ("+1\u00a0415\u00a0555\u00a00100", "'…0100'"),
-        (None, "None"),
-        (["+14155550100", 7], "['…0100', 7]"),
-        ("x" * 1000, "'" + "x" * 119 + "…"),
-    ],
-)
-def test_a_given_value_is_shown_short_and_without_numbers(value: object, text: str) -> None:
-    """A message quotes what was given: enough of it to recognise, no phone number, no megabyte."""
-    assert shown(value) == text

@@ -3,9 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
-from airflow_provider_retell.files.privacy import UNSCRUBBED, mask, scrub
+from airflow_provider_retell.files.privacy import UNSCRUBBED, scrub
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 TURNS = [
@@ -53,27 +51,3 @@ def test_without_a_scrubbed_form_there_is_nothing() -> None:
 def test_every_transcript_is_scrubbed() -> None:
     """A transcript field that nobody thought of here would be written as it was said."""
     assert {name for name in TRANSCRIPT_FIELDS if not name.startswith("scrubbed_")} <= set(UNSCRUBBED)
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("call +14155550100 back", "call …0100 back"),
-        ("call 14155550100 back", "call …0100 back"),
-        ("call +12025550177 back", "call …0177 back"),  # nobody's of this call, and of E.164 form
-        ("sip:+14155550100@example.invalid", "sip:…0100@example.invalid"),
-        ("at 2026-01-31 10:00:00, order 4155550199", "at 2026-01-31 10:00:00, order 4155550199"),
-        ("914155550100123", "914155550100123"),  # a longer number that holds the digits
-    ],
-)
-def test_numbers_are_masked_wherever_they_stand(text: str, masked: str) -> None:
-    """The call's own numbers with or without a plus, and others in E.164 form; no date, no order number."""
-    row = mask({"to_number": "+14155550100", "metadata": {"notes": [text]}, text: "a key is left as it is"})
-    assert row["metadata"] == {"notes": [masked]}
-    assert row["to_number"] == "…0100"
-
-
-def test_a_number_in_another_form_is_masked_in_its_field() -> None:
-    """The fields for numbers hold none, whatever form it has."""
-    row = mask({"from_number": "(415) 555-0100", "to_number": "anonymous", "transfer_destination": None})
-    assert row == {"from_number": "…0100", "to_number": "anonymous", "transfer_destination": None}

@@ -302,13 +302,13 @@ def _translated(endpoint: Request[Any], settings: ConnectionSettings) -> Iterato
         yield
     except httpx.DecodingError as error:
         raise RetellResponseError(
-            f"{endpoint}: the answer is not encoded as it says ({clean(error, settings)}).",
+            f"{endpoint}: the answer is not encoded as it says ({clean(error, endpoint, settings)}).",
             status_code=200,
         ) from None
     except _HTTP_ERRORS as error:
         arrived = not isinstance(error, _NEVER_ARRIVED)
         meaning = "It may have been carried out nevertheless." if arrived else "It was not carried out."
-        reason = f"{type(error).__name__}: {clean(error, settings) or 'no details'}"
+        reason = f"{type(error).__name__}: {clean(error, endpoint, settings) or 'no details'}"
         raise RetellConnectionError(
             f"{endpoint}: no answer from {settings.base_url} ({reason}). {meaning}",
             may_have_arrived=arrived,

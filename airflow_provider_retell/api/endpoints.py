@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.pages import Page, page_of
 from airflow_provider_retell.errors import RetellInputError
@@ -229,7 +230,7 @@ def _equal(key: str, value: Any) -> dict[str, Any]:
     if kind is None:
         raise RetellInputError(
             f"list_calls compares metadata with strings, numbers and booleans, "
-            f"but {key!r} is of type {type(value).__name__}."
+            f"but {shown(key)} is of type {type(value).__name__}."
         )
     return {"key": key, "type": kind, "op": "eq", "value": value}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.errors import RetellInputError
 
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -14,7 +15,8 @@ def check_e164(field: str, value: object) -> None:
     """Raise ``RetellInputError`` unless a value is a phone number in E.164 form, such as ``+14155550100``."""
     if not isinstance(value, str) or not _E164.fullmatch(value):
         raise RetellInputError(
-            f"{field} must be a phone number in E.164 form, such as +14155550100, got {shown(value)}. "
+            f"{field} must be a phone number in E.164 form, such as +14155550100, got "
+            f"{shown(value, is_number=True)}. "
             "Nothing was sent. validate_e164=False switches this check off."
         )
 

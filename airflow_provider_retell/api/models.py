@@ -30,7 +30,8 @@ from pydantic import (
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
 
 from airflow_provider_retell._arguments import truth
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell._masking import NUMBER_FIELDS, shown
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 
 METADATA_LIMIT: Final = 50_000
@@ -190,7 +191,8 @@ def _explain(error: ValidationError) -> str:
             continue
         text = problem["msg"].removeprefix("Value error, ")
         # Objects are described by their keys and types: their values may be anybody's data.
-        given = "" if isinstance(problem["input"], Mapping) else f", got {shown(problem['input'])}"
+        value = shown(problem["input"], is_number=field in NUMBER_FIELDS)
+        given = "" if isinstance(problem["input"], Mapping) else f", got {value}"
         problems.append(f"{field} {text[0].lower()}{text[1:]}{given}")
     return "; ".join(problems) + ". Nothing was sent."
 

@@ -10,6 +10,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 
+from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (
@@ -20,7 +21,6 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
     RetellResponseError,
     RetellStatusError,
-    mask_numbers,
 )
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def read(endpoint: Request[T], answer: Response, settings: ConnectionSettings) -
 def status_error(endpoint: Request[Any], answer: Response, settings: ConnectionSettings) -> RetellStatusError:
     """Return the error for an error status, whatever the body is."""
     kind = RetellStatusError.kind(answer.status_code)
-    message = clean(_message(answer), settings)
+    message = clean(_message(answer), endpoint, settings)
     return kind(
         f"{endpoint}: {answer.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
         status_code=answer.status_code,
@@ -88,7 +88,7 @@ def _unreadable(
 ) -> RetellResponseError:
     return RetellResponseError(
         f"{endpoint}: Retell's answer ({answer.status_code}) is {problem}. "
-        f"It begins: {clean(answer.text, settings)!r}. "
+        f"It begins: {clean(answer.text, endpoint, settings)!r}. "
         f"Check that the Host of connection {settings.conn_id!r} is Retell's API.",
         status_code=answer.status_code,
     )
@@ -107,10 +107,10 @@ def _message(answer: Response) -> str:
     return answer.text
 
 
-def clean(text: object, settings: ConnectionSettings) -> str:
+def clean(text: object, request: Request[Any], settings: ConnectionSettings) -> str:
     """Return what somebody else wrote as it may stand in a message: short, without key and phone numbers."""
     line = " ".join(str(text).replace(settings.api_key, "***").split())
-    return mask_numbers(line)[:_FIRST_CHARACTERS]
+    return Masker.of(request.body).text(line)[:_FIRST_CHARACTERS]
 
 
 def _advice(kind: type[RetellStatusError], settings: ConnectionSettings) -> str:

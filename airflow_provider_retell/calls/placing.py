@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.capacity import LimitWait, found_no_line
@@ -48,7 +49,6 @@ from airflow_provider_retell.errors import (
     RetellNotFoundError,
     RetellPermissionError,
     RetellRateLimitError,
-    shown,
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import CallStatus, Outcome
@@ -332,7 +332,8 @@ def _check_is_asked_for(call: Call, body: Mapping[str, Any]) -> None:
     called, asked = (re.sub(r"\D", "", str(number or "")) for number in (call.to_number, body.get("to_number")))
     if called and asked and not called.endswith(asked) and not asked.endswith(called):
         raise RetellCallFinalError(
-            f"Not called: Retell answers this request with {call.call_id} to {shown(call.to_number)}, which was "
+            f"Not called: Retell answers this request with {call.call_id} to "
+            f"{shown(call.to_number, is_number=True)}, which was "
             "placed under the same idempotency key within the last hour, for another number. Either another "
             "Airflow with a DAG, a run and a task of the same names uses this Retell account, or a run of this "
             "name was deleted. Rename the DAG, or start a run of another name.",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError
 from airflow_provider_retell.outcomes import CallStatus
 from airflow_provider_retell.provider.deferral import Wake
@@ -141,7 +142,9 @@ def _note_unknown(call: Call) -> None:
     status = call.call_status
     if status is not None and not isinstance(status, CallStatus) and status not in _noted:
         _noted.add(status)
-        log.warning("Retell shows a call_status this package does not know, %r: taken for not over.", status)
+        log.warning(
+            "Retell shows a call_status this package does not know, %s: taken for not over.", shown(status)
+        )
 
 
 def check_wait_for(wait_for: str | None, *, required: bool) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_provider_retell.errors import RetellInputError, shown
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.errors import RetellInputError
 
 
 def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: float) -> tuple[int, int]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_retell.files.privacy import mask, scrub
+from airflow_provider_retell._masking import Masker
+from airflow_provider_retell.files.privacy import scrub
 from airflow_provider_retell.outcomes import outcome_of
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
@@ -35,7 +36,10 @@ class Contents:
         fields["outcome"] = _outcome(call)
         if recording is not None:
             fields["recording_path"] = recording
-        return mask(fields) if self.mask_numbers else fields
+        if not self.mask_numbers:
+            return fields
+        masked: dict[str, Any] = Masker.of(fields, guess=False).json(fields)
+        return masked
 
     def link(self, call: Mapping[str, Any]) -> Any:
         """Return the link to the recording that may be kept."""

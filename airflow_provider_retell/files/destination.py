@@ -22,13 +22,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final
 
+from airflow_provider_retell._masking import mask_numbers, shown
 from airflow_provider_retell.errors import (
     RetellError,
     RetellExportError,
     RetellExportOvertakenError,
     RetellInputError,
-    mask_numbers,
-    shown,
 )
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 from airflow_provider_retell.files.storage import Storage

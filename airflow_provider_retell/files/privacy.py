@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,9 +20,6 @@ UNSCRUBBED: Final[Mapping[str, str | None]] = {
 
 _TURNS: Final = "scrubbed_transcript_with_tool_calls"
 _SPEAKERS: Final = frozenset({"agent", "user", "transfer_target"})
-_NUMBERS: Final = ("from_number", "to_number", "transfer_destination")
-_E164: Final = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
-_SHORTEST: Final = 7
 
 
 def scrub(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,39 +42,3 @@ def scrub(row: Mapping[str, Any]) -> dict[str, Any]:
                 f"{str(turn['role']).capitalize()}: {turn.get('content')}\n" for turn in spoken
             )
     return scrubbed
-
-
-def mask(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row in which phone numbers are their last four digits.
-
-    That is: the numbers of the call, wherever in the row they stand, with or without the plus, and whatever else
-    has the form of E.164. A number in another form is not recognised, such as one that is spoken.
-
-    >>> mask({"to_number": "+14155550100", "metadata": {"note": "ask 14155550100"}})
-    {'to_number': '…0100', 'metadata': {'note': 'ask …0100'}}
-    """
-    own = [str(row[name]) for name in _NUMBERS if row.get(name) is not None]
-    digits = {re.sub(r"\D", "", number) for number in own}
-    words = sorted((re.escape(word) for word in digits if len(word) >= _SHORTEST), key=len, reverse=True)
-    pattern = re.compile("|".join([_E164.pattern, *(rf"\+?(?<!\d){word}(?!\d)" for word in words)]))
-
-    def masked(value: Any) -> Any:
-        match value:
-            case str():
-                return pattern.sub(_last_four, value)
-            case Mapping():
-                return {name: masked(item) for name, item in value.items()}
-            case list():
-                return [masked(item) for item in value]
-        return value
-
-    result: dict[str, Any] = masked(dict(row))
-    for name in _NUMBERS:
-        # Whatever form it has, here it is a number.
-        if len(number := re.sub(r"\D", "", str(row.get(name)))) >= _SHORTEST:
-            result[name] = f"…{number[-4:]}"
-    return result
-
-
-def _last_four(match: re.Match[str]) -> str:
-    return f"…{match[0][-4:]}"

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import Context, conf
 
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.identifiers import check_e164
@@ -24,13 +25,7 @@ from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, matches
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
-from airflow_provider_retell.errors import (
-    RetellCallError,
-    RetellCallTimeoutError,
-    RetellError,
-    mask_numbers,
-    masked,
-)
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
@@ -186,7 +181,7 @@ class PhoneCallOperator(DeferringOperator):
         self.log.info(
             "Dry run, nothing is sent. It would be: %s %s",
             request,
-            mask_numbers(json.dumps(masked(request.body), ensure_ascii=False)),
+            Masker.of(request.body).text(json.dumps(request.body, ensure_ascii=False)),
         )
         return dry_row(request.body or {})
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final, Self
 
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.policy.openings import DAY, HOUR, Span, Week, next_open
-from airflow_provider_retell.policy.refusals import input_error, shown
+from airflow_provider_retell.policy.refusals import input_error
 from airflow_provider_retell.policy.zones import check_zone, zones_of
 
 CALLEE: Final = "callee"

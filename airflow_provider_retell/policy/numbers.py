@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from airflow_provider_retell.policy.refusals import input_error, shown
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.policy.refusals import input_error
 
 _SEPARATORS: Final = re.compile(r"[\s()./\u2010-\u2015-]")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -48,8 +49,8 @@ def e164(number: object, region: str | None = None) -> str:
         found = "" if _TRUNK_PREFIX in text else international
     if not _E164.fullmatch(found):
         raise input_error(
-            f"{shown(number)} is no phone number that can be dialled from anywhere. Write it with + and the code "
-            "of its country, such as +14155550100, or name by region the country of national numbers."
+            f"{shown(number, is_number=True)} is no phone number that can be dialled from anywhere. Write it "
+            "with + and the code of its country, such as +14155550100, or name by region the country of national numbers."
         )
     return found
 

@@ -20,10 +20,3 @@ def time_zone_error(message: str) -> RetellTimeZoneError:
     from airflow_provider_retell.errors import RetellTimeZoneError  # noqa: PLC0415 (as said above)
 
     return RetellTimeZoneError(message)
-
-
-def shown(value: object) -> str:
-    """Return a value as it may stand in a message: its repr, short and without phone numbers."""
-    from airflow_provider_retell import errors  # noqa: PLC0415 (as said above)
-
-    return errors.shown(value)

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_retell.policy.refusals import input_error, shown, time_zone_error
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.policy.refusals import input_error, time_zone_error
 
 _NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "posixrules"})
 """Three abbreviations without summer time, three names whose meaning depends on the machine."""
@@ -70,8 +71,8 @@ def zones_of(number: str) -> tuple[str, ...]:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
         raise time_zone_error(
-            f"{shown(number)} is no phone number in E.164 form, such as +14155550100: its time zone is not known. "
-            "Give the number so, or the person's own time_zone."
+            f"{shown(number, is_number=True)} is no phone number in E.164 form, such as +14155550100: its time "
+            "zone is not known. Give the number so, or the person's own time_zone."
         ) from None
     kinds, zones = phonenumbers.PhoneNumberType, frozenset[str]()
     if phonenumbers.number_type(parsed) in {
@@ -86,8 +87,8 @@ def zones_of(number: str) -> tuple[str, ...]:
         zones = _zones_of_area(area) if length else frozenset(time_zones_for_number(parsed))
     if not zones or UNKNOWN_TIMEZONE in zones:
         raise time_zone_error(
-            f"The time zone of {shown(number)} is not known: the number is toll-free, premium-rate, or in no "
-            "known area. Give the person's own time_zone, such as 'America/New_York'."
+            f"The time zone of {shown(number, is_number=True)} is not known: the number is toll-free, "
+            "premium-rate, or in no known area. Give the person's own time_zone, such as 'America/New_York'."
         )
     return tuple(sorted(zones))
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
 from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.errors import RetellError, shown
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.provider.options import read_options
 
 if TYPE_CHECKING:
