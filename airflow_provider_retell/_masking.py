@@ -40,7 +40,6 @@ from urllib.parse import unquote
 
 NUMBER_FIELDS: Final = ("from_number", "to_number", "transfer_destination")
 """The fields of a call, or of a request, that hold its numbers."""
-
 TIME_FIELDS: Final = frozenset({"start_timestamp", "end_timestamp", "transfer_end_timestamp", "duration_ms"})
 """The fields of a call that hold milliseconds: an integer in them is no phone number."""
 
@@ -53,18 +52,15 @@ _MOST_READINGS: Final = 5
 _SHOWN_CHARACTERS: Final = 120
 
 _PLUS: Final = "+\uff0b"
-_INVISIBLE: Final = "\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
+_INVISIBLE: Final = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff"
 _GAP: Final = rf"[\s()./\u2010-\u2015\u2212\uff0d{_INVISIBLE}-]"
 
 _DIGITS: Final = re.compile(r"\d+")
-_INSIDE: Final = (
-    r"[\s!#$%&()*+./?\\^_`|~\u00a0-\u00bf\u2000-\u206f\u2212\u3000-\u303f\ufe00-\ufe0f\ufeff\uff01-\uff0f-]"
-)
+_INSIDE: Final = r"[\s!#%&()*+./?\\_|~\u00a0-\u00bf\u2000-\u206f\u2212\ufeff\uff01-\uff0f-]"
 _OWN: Final = re.compile(rf"\d(?<!\d\d)(?:\d|{_INSIDE}{{1,6}}\d|[,']\d){{6,}}")
 _COUNTRY: Final = re.compile(r"^(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|\d{3})")
 """A country code: none begins with another (https://www.itu.int/pub/T-SP-E.164D)."""
 
-_HAS_PLUS: Final = re.compile(f"[{_PLUS}]")
 _LEAD: Final = re.compile(rf"[{_PLUS}][( ]{{0,2}}$")
 _DECIMAL_ZERO: Final = re.compile(r"\.0+(?![\d.])")
 _HEX: Final = "[0-9a-fA-F]"
@@ -82,7 +78,7 @@ class Masker:
     """Masks phone numbers.
 
     Attributes:
-        numbers: The call's own numbers, as texts, integers or floats; what holds fewer than seven digits is none.
+        numbers: The call's own numbers, in whatever type; what holds fewer than seven digits is none.
         guess: Whether any other digits are masked if they look like a number.
     """
 
@@ -123,9 +119,7 @@ class Masker:
         match value:
             case str():
                 return self.text(value) if len(value) >= _SHORTEST else value
-            case int() | float():
-                if -_LEAST < value < _LEAST:
-                    return value
+            case int() | float() if not -_LEAST < value < _LEAST:
                 masked = self.text(written := _written(value))
                 return value if masked == written else masked
             case Mapping():
@@ -160,18 +154,12 @@ def _is_word(name: object) -> bool:
 
 
 def mask_numbers(text: str) -> str:
-    """Return a text without what looks like a phone number.
-
-    >>> mask_numbers("Item +14155550100 not found from phone-number at 2026-01-31")
-    'Item …0100 not found from phone-number at 2026-01-31'
-    """
+    """Return a text without what looks like a phone number."""
     return Masker().text(text)
 
 
 def shown(value: object, *, is_number: bool = False) -> str:
-    """Return a value as a message shows it: its repr without phone numbers, then cut after 120 characters.
-
-    If ``is_number``, the value was given as a number, and is masked in whatever form.
+    """Return a value as a message shows it: its repr, masked (in any form, if it ``is_number``), then cut to 120.
 
     >>> shown(["+14155550100", 7]), shown(14155550100.0), shown(float("nan"))
     ("['…0100', 7]", '…0100', 'NaN')
@@ -183,9 +171,8 @@ def shown(value: object, *, is_number: bool = False) -> str:
 
 
 def _written(number: object) -> str:
-    if isinstance(number, float) and number.is_integer():
-        number = int(number)
-    return str(number) if isinstance(number, str | int | float) and not isinstance(number, bool) else ""
+    number = int(number) if isinstance(number, float) and number.is_integer() else number
+    return "" if number is None or isinstance(number, bool) else str(number)
 
 
 @lru_cache(maxsize=4096)
@@ -197,11 +184,15 @@ def _spellings(number: str) -> frozenset[str]:
         if text[: match.start()].endswith("@"):
             continue  # the host of a SIP address
         groups = _ascii(" ".join(_DIGITS.findall(match[0]))).split()
-        # A long group may be a number of its own: an extension or another number follows.
+        # A long group may be a number of its own, before an extension.
         for digits in ["".join(groups), *(group for group in groups if len(group) >= _WITH_AREA)]:
             core = digits.lstrip("0")
             forms |= {digits, *(f"{prefix}{core}" for prefix in ("", "0", "00", "011", "1", "001", "0111"))}
-            if _HAS_PLUS.search(text) or digits.startswith("00") or (core == digits and len(core) > _WITH_AREA):
+            if (
+                any(plus in text for plus in _PLUS)
+                or digits.startswith("00")
+                or (core == digits and len(core) > _WITH_AREA)
+            ):
                 national = _COUNTRY.sub("", core, count=1)
                 country = core.removesuffix(national)
                 forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}
@@ -219,8 +210,7 @@ def _own_numbers(text: str, own: frozenset[str]) -> Iterator[tuple[int, int]]:
                 if joined in own:
                     used = count
             if used:
-                start, end = groups[at].start(), groups[at + used - 1].end()
-                yield start, end
+                yield groups[at].start(), (end := groups[at + used - 1].end())
                 at += bool(_DECIMAL_ZERO.match(text, end))
             at += used or 1
 
@@ -255,9 +245,8 @@ def _no_number() -> re.Pattern[str]:
 
 @cache
 def _number(*, guess: bool) -> re.Pattern[str]:
-    """Return the pattern of what looks like a phone number: the upper half of the table."""
+    """Return the pattern of what looks like a phone number: the upper half of the table, no single last digit."""
     gap, more = rf"{_GAP}{{1,4}}", rf"(?:{_GAP}{{0,4}}\d)"
-    # A last group of one digit is a count: "+44 20 7946 0958 2 times".
     core = rf"(?:\d{{10,}}|1{more}{{10}}(?!\d)|[1-9]{more}{{5,13}}\d(?!\d))"
     always = rf"[{_PLUS}]{_GAP}{{0,2}}(?=[1-9]){core}|(?<!\d)00(?=\d{{0,6}}{gap}\d){_GAP}{{0,4}}(?=[1-9]){core}"
     america = rf"(?<!\d)(?:1{gap})?[2-9]\d\d{gap}[2-9]\d\d{gap}\d{{4}}(?!\d)"

@@ -646,6 +646,14 @@ def test_neither_key_nor_number_gets_into_errors_or_logs(
     assert "…0100" in str(error)
 
 
+def test_an_error_about_a_request_knows_its_numbers(wire: Wire) -> None:
+    """What Retell says of a number is masked in forms that are none elsewhere; the rest of its words is kept."""
+    said = f"national form {TO[2:5]}_{TO[5:]}, order 41555501, at 2026-01-31, from 10.0.0.1"
+    with pytest.raises(RetellError) as failed:
+        wire.send(REGISTER, Script(lambda: httpx.Response(400, json={"message": said})))
+    assert f"national form …{TO[-4:]}, order 41555501, at 2026-01-31, from 10.0.0.1" in str(failed.value)
+
+
 @pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
 def test_requests_to_retell_are_not_logged_one_by_one(
     wire: Wire, caplog: pytest.LogCaptureFixture, level: int

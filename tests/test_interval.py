@@ -39,6 +39,7 @@ def test_an_interval_is_read(start: Any, end: Any, context: dict[str, Any]) -> N
         (None, None, {}, "start must be given"),
         (FIRST, None, {}, "end must be given"),
         ("soon", SECOND, {}, "got 'soon'"),
+        ("31.01.2026", SECOND, {}, "got '31.01.2026'"),
         ("", SECOND, {}, "start must be a datetime"),
         (7, SECOND, {}, "start must be a datetime"),
         (None, None, {"data_interval_start": FIRST, "data_interval_end": FIRST}, "CronDataIntervalTimetable"),

@@ -306,7 +306,7 @@ def test_another_number_is_not_the_calls(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [None, "", "anonymous", "sip:desk@192.168.100.200", "911", True, float("nan"), b"1"]
+    "number", [None, "", "anonymous", "sip:desk@192.168.100.200", "911", True, float("nan"), float("inf"), b"1"]
 )
 def test_what_is_no_number_of_a_call_masks_nothing(number: object) -> None:
     """A call may have a name, a short code or nothing in a field for numbers."""

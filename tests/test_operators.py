@@ -511,10 +511,15 @@ def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str])
     return lambda: caplog.text + capsys.readouterr().out
 
 
+DUE = "2026-01-31T10:00:00+00:00, order 31012026, 10.0.0.1"
+
+
 def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, logged: Callable[[], str]) -> None:
     """What would be sent is checked, logged without phone numbers and returned; there is no call to hand on."""
     ti = TaskInstance()
-    dry = place(endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7, "note": "or\n4155550123"})
+    dry = place(
+        endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7, "note": "or\n4155550123", "due": DUE}
+    )
     row = dry.execute(ti.context())
     assert (row["outcome"], row["call_id"], row["metadata"]["customer"]) == ("dry_run", None, 7)
     assert row["to_number"] == SCENARIOS["user_hangup"].number
@@ -525,6 +530,7 @@ def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, logged: Ca
     # In JSON a line break before a number ends in a letter.
     assert "…0123" in text
     assert "5550" not in text
+    assert f'"due": "{DUE}"' in text
 
 
 def test_a_dry_run_refuses_what_cannot_be_sent(endpoint: str) -> None:

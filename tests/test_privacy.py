@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.privacy import UNSCRUBBED, scrub
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
@@ -51,3 +52,22 @@ def test_without_a_scrubbed_form_there_is_nothing() -> None:
 def test_every_transcript_is_scrubbed() -> None:
     """A transcript field that nobody thought of here would be written as it was said."""
     assert {name for name in TRANSCRIPT_FIELDS if not name.startswith("scrubbed_")} <= set(UNSCRUBBED)
+
+
+def test_an_export_masks_the_numbers_of_each_call() -> None:
+    """The call's numbers go from values, keys and integers; dates, orders and times stay, and ids in any case."""
+    call = {
+        "call_id": "call_1234567890abcdef1234567",
+        "from_number": "+12025550199",
+        "to_number": "+14155550100",
+        "start_timestamp": 1769817600000,
+        "metadata": {"phone": 4155550100, "14155550100": "due 2026-01-31, order 2125550123, not +442079460958"},
+    }
+    assert Contents(mask_numbers=True).row(call, None) == {
+        **call,
+        "outcome": None,
+        "from_number": "…0199",
+        "to_number": "…0100",
+        "metadata": {"phone": "…0100", "…0100": "due 2026-01-31, order 2125550123, not …0958"},
+    }
+    assert Contents().row(call, None) == {**call, "outcome": None}

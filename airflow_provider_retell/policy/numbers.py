@@ -50,7 +50,8 @@ def e164(number: object, region: str | None = None) -> str:
     if not _E164.fullmatch(found):
         raise input_error(
             f"{shown(number, is_number=True)} is no phone number that can be dialled from anywhere. Write it "
-            "with + and the code of its country, such as +14155550100, or name by region the country of national numbers."
+            "with + and the code of its country, such as +14155550100, or name by region the country of national "
+            "numbers."
         )
     return found
 
