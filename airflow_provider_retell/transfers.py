@@ -12,14 +12,15 @@ from airflow.providers.common.compat.sdk import AirflowFailException, Context, c
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import shown
-from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate
+from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.export.checkpoint import Checkpoint
 from airflow_provider_retell.export.interval import read_interval
-from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, unsettled
-from airflow_provider_retell.export.listing import Selection
+from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, find_late_arrivals
+from airflow_provider_retell.export.listing import Selection, read_filters
 from airflow_provider_retell.export.progress import Progress
 from airflow_provider_retell.export.run import Export, file_name
 from airflow_provider_retell.files.contents import Contents
@@ -36,42 +37,55 @@ _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "met
 
 
 class RetellCallsToObjectStorageOperator(DeferringOperator):
-    """Write all calls of an interval to files, once and whole.
+    """Write the calls of an interval to files: those with a start in it, whoever placed them.
 
-    A rerun replaces the files of the interval. They appear when all of them are whole; a run that fails leaves
-    those of an earlier run as they are. Result: a summary (paths, counts by outcome, seconds of talk, cost in
-    cents, first and last start), without a person's data.
+    Calls without a start, such as those that were not answered, are in no interval: they are missing unless
+    ``undated=True``, which writes all there are to files of their own. Calls that are still ``registered`` are in
+    no list of Retell's. The result names what it cannot contain.
+
+    A rerun replaces the files of the interval. They appear when all of them are complete; a run that fails before
+    leaves those of an earlier run as they are. Result: a summary (paths, counts by outcome, seconds of talk, cost
+    in cents, first and last start) without personal data.
+
+    See https://docs.retellai.com/api-references/list-calls
 
     Args:
         path: The folder to write to, as ``ObjectStoragePath`` takes it: ``s3://conn_id@bucket/calls/{{ ds }}``.
-            It is for this interval alone.
-        start: Calls answered at this time or later: a datetime, or one as text. The start of the run's data
-            interval unless given.
-        end: Calls answered before this time. The end of the data interval unless given.
-        agent_id: Only this agent's.
-        direction: Only ``inbound`` or ``outbound`` ones.
-        call_status: Only in one of these: ``not_connected``, ``ongoing``, ``ended``, ``error``.
-        batch_call_id: Only this batch's.
-        metadata: Only those whose top-level metadata has these values.
-        undated: Write calls that have no start, and so belong to no interval, to ``undated-`` files: all there
-            are.
-        late_arrivals: Seconds after the end of the interval, or a timedelta, for which to wait for its calls
-            that are still going on, or are not analyzed.
+            Each interval needs its own.
+        start: Calls answered at this time or later: a datetime, or text in ISO 8601. Default: the start of the
+            run's data interval.
+        end: Calls answered before this time. Default: the end of the data interval.
+        agent_id: Only calls of this agent.
+        direction: Only ``inbound`` or only ``outbound`` calls.
+        call_status: Only calls with one of these: ``not_connected``, ``ongoing``, ``ended``, ``error``.
+        batch_call_id: Only calls of this batch.
+        metadata: Only calls whose top-level metadata has these values.
+        undated: Also write the calls that have no start, of any time, to files ``undated-...``.
+        late_arrivals: How long after the end of the interval to wait for its calls that still go on or have no
+            analysis yet: seconds, or a timedelta.
         file_format: ``jsonl`` or ``parquet`` (extra ``export``).
         compression: For ``jsonl``: None or ``gzip``; for ``parquet``: None, ``snappy``, ``gzip`` or ``zstd``.
-        max_file_bytes: A file ends with the page of calls that makes it this large. None: one file.
-        include: What list-calls leaves out, such as ``transcript``: one more request a call.
-        scrubbed: Retell's scrubbed transcripts and recordings in place of the others.
-        mask_numbers: The last four digits in place of phone numbers.
-        recordings: Keep recordings as files in the folder ``recordings``.
-        concurrency: How many calls, or recordings, are read at the same time.
-        requests_per_second: Requests to Retell's API that may begin in a second. None: no limit.
-        page_size: Calls in one page of the list, 1 to 1000.
+        max_file_bytes: Start a new file after the page of calls that makes this one so large. None: one file.
+        include: Fields that list-calls leaves out, such as ``transcript``: one more request per call.
+        scrubbed: Retell's scrubbed transcripts and recordings instead of the others.
+        mask_numbers: Only the last four digits of phone numbers.
+        recordings: Save recordings as files in the folder ``recordings``.
+        requests_per_second: Requests to Retell's API per second. None: no limit.
         deferrable: Wait for late arrivals in the triggerer, without a worker.
-        poll_interval: Seconds between two looks at late arrivals, or a timedelta.
+        poll_interval: Seconds between two checks for late arrivals, or a timedelta.
         retell_conn_id: A connection of type ``retell``.
-        retry_policy: Airflow's; ``RetellRetryPolicy`` unless given (Airflow 3.3 and later).
+        retry_policy: Airflow's argument; ``RetellRetryPolicy`` by default (Airflow 3.3 and later).
+
+    Raises:
+        RetellInputError: An argument cannot be meant, such as a filter that a template left empty.
+        RetellExportError: The destination cannot be written.
+        RetellExportOvertakenError: A later run writes to the same path.
+        RetellResponseError: Retell's list cannot be read to its end.
     """
+
+    calls_per_page: int = MAX_PAGE_SIZE
+    calls_per_page_with_details: int = 100
+    """Fewer with transcripts, since two pages are in memory, and with recordings, since their links expire."""
 
     template_fields: Sequence[str] = (
         "path",
@@ -106,9 +120,7 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         scrubbed: bool = False,
         mask_numbers: bool = False,
         recordings: bool = False,
-        concurrency: int = CONCURRENCY,
         requests_per_second: float | None = None,
-        page_size: int = MAX_PAGE_SIZE,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 60,
         retell_conn_id: str = DEFAULT_CONN_ID,
@@ -118,8 +130,6 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         # Airflow before 3.3 does not know the argument.
         super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
         check_format(file_format, compression)
-        for name, value in (("concurrency", concurrency), ("page_size", page_size)):
-            _check_above_zero(name, value)
         for name, limit in (("max_file_bytes", max_file_bytes), ("requests_per_second", requests_per_second)):
             if limit is not None:
                 _check_above_zero(name, limit)
@@ -140,9 +150,7 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         self.scrubbed = flag("scrubbed", scrubbed)
         self.mask_numbers = flag("mask_numbers", mask_numbers)
         self.recordings = flag("recordings", recordings)
-        self.concurrency = concurrency
         self.requests_per_second = requests_per_second
-        self.page_size = page_size
         self.deferrable = flag("deferrable", deferrable)
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.retell_conn_id = retell_conn_id
@@ -155,10 +163,10 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         return self._execute(context, may_defer=self.deferrable)
 
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
-        """Continue where the wait ended: list the calls again, whatever the event says about them."""
+        """Continue after the wait: list the calls again, whatever the event says about them."""
         if event.message:
             self.log.warning("The wait for late arrivals was ended (%s): looking again.", event.message)
-        # A trigger that failed would fail again at once: what is left is waited for here.
+        # A trigger that failed would fail again at once: the rest of the wait is in this process.
         return self._execute(context, may_defer=self.deferrable and event.wake is Wake.OVER)
 
     def _execute(self, context: Context, *, may_defer: bool) -> dict[str, Any]:
@@ -178,12 +186,12 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         keeping = None if progress is None else progress.names()
         if not destination.claim(keeping=keeping, names=[file_name("calls", 0, file_format)]):
             progress = None
-        pace = RequestRate(self.requests_per_second, clock=self._clock)
+        rate = RequestRate(self.requests_per_second, clock=self._clock)
         keep = False
         try:
             with RetellHook(self.retell_conn_id) as hook:
                 if progress is None:
-                    self._settle(hook, selection, pace, may_defer=may_defer)
+                    self._wait_for_late_arrivals(hook, selection, rate, may_defer=may_defer)
                 keep = checkpoint.worth_keeping
                 export = Export(
                     hook.get_conn(),
@@ -193,8 +201,7 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
                     contents=contents,
                     undated=self.undated,
                     max_file_bytes=self.max_file_bytes,
-                    concurrency=self.concurrency,
-                    pace=pace,
+                    rate=rate,
                     progress=progress or Progress(),
                     save=checkpoint.save,
                     clock=self._clock,
@@ -213,9 +220,11 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
         if not self.path or str(self.path) == "None":
             raise RetellInputError(f"path must be given, got {self.path!r}. Nothing was sent.")
         start, end = read_interval(self.start, self.end, context, now=self._clock.now())
-        filters = {name: value for name in _FILTERS if (value := getattr(self, name))}
-        selection = Selection(start=start, end=end, filters=filters, page_size=self.page_size)
-        selection.dated()  # a filter that cannot be sent shows here, before anything is written
+        filters = read_filters({name: getattr(self, name) for name in _FILTERS})
+        details = self.include or self.recordings
+        page_size = self.calls_per_page_with_details if details else self.calls_per_page
+        selection = Selection(start=start, end=end, filters=filters, page_size=page_size)
+        selection.dated()  # a filter that cannot be sent fails here, before anything is written
         return selection
 
     def _contents(self) -> Contents:
@@ -226,14 +235,25 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
             recordings=self.recordings,
         )
 
-    def _settle(self, hook: RetellHook, selection: Selection, pace: RequestRate, *, may_defer: bool) -> None:
-        """Wait until the calls at the edge of the interval are over and analyzed, or cannot arrive any more."""
+    def _wait_for_late_arrivals(
+        self, hook: RetellHook, selection: Selection, rate: RequestRate, *, may_defer: bool
+    ) -> None:
         deadline = selection.end / 1000 + self.late_arrivals
-        while waiting := unsettled(
-            hook.get_conn().send, selection, now=self._clock.now(), late_arrivals=self.late_arrivals, pace=pace
+        goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)
+        if self._woken_by is not None:
+            goal = goal.left_after(self._woken_by.wake)
+        while waiting := find_late_arrivals(
+            hook.get_conn().send,
+            selection,
+            goal=goal,
+            now=self._clock.now(),
+            window=self.late_arrivals,
+            rate=rate,
         ):
             left = deadline - self._clock.now()
-            self.log.info("%d calls of the interval are not settled: waiting, %.0f s at most.", len(waiting), left)
+            self.log.info(
+                "Waiting up to %.0f s until calls of the interval are over and analyzed: %d.", left, len(waiting)
+            )
             if may_defer:
                 from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 

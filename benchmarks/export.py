@@ -75,7 +75,7 @@ KINDS: dict[str, Any] = {
     "JSON Lines": export,
     "JSON Lines, gzip": lambda *given: export(*given, compression="gzip"),
     "Parquet, zstd": lambda *given: export(*given, file_format="parquet", compression="zstd"),
-    "paced": lambda *given: export(*given, include=["transcript"], requests_per_second=PER_SECOND, page_size=500),
+    "paced": lambda *given: export(*given, include=["transcript"], requests_per_second=PER_SECOND),
 }
 
 

@@ -8,7 +8,6 @@ import os
 import posixpath
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,99 +24,14 @@ except ImportError:  # before 3.0
 
 s3fs = pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
-from fsspec.asyn import sync  # noqa: E402 (comes with what is looked for above)
+from failing_storage import Failures, KilledError, failing  # noqa: E402 (comes with what is looked for above)
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
-from fsspec.spec import AbstractBufferedFile  # noqa: E402
 
 HOLDS = "the calls of a day"
 
 
-# -- storages that fail ----------------------------------------------------------------------------------------
-
-
-class KilledError(BaseException):
-    """What a process that is killed raises here: no handler for ``Exception`` sees it."""
-
-
-class Failures:
-    """Let the n-th operation of a storage fail, before or after it takes effect; after a kill, all that follow."""
-
-    def __init__(self) -> None:
-        self.operations = 0
-        self._at: int | None = None
-        self._kill = self._after = False
-
-    def arm(self, at: int | None, *, kill: bool = False, after: bool = False) -> None:
-        self.operations, self._at, self._kill, self._after = 0, at, kill, after
-
-    def run(self, operation: Callable[[], Any]) -> Any:
-        self.operations += 1
-        now = self.operations == self._at
-        if self._at is not None and self._kill and self.operations > self._at:
-            raise KilledError
-        result = operation() if not now or self._after else None
-        if now:
-            raise KilledError if self._kill else OSError("the storage is out of order")
-        return result
-
-
-OPERATIONS = (
-    "cat_file",
-    "pipe_file",
-    "open",
-    "ls",
-    "find",
-    "mv",
-    "cp_file",
-    "rm_file",
-    "rmdir",
-    "makedirs",
-)
-
-
-def failing(kind: type, failures: Failures) -> type:
-    """Return a filesystem whose operations fail when they are to."""
-
-    def close(file: Any, really: Callable[[], None]) -> None:
-        try:
-            failures.run(really)
-        finally:
-            file.closed = True  # the collector of garbage would try again
-
-    def wrap(name: str) -> Callable[..., Any]:
-        def operation(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if kind.async_impl and hasattr(kind, f"_{name}") and name != "open":
-                return sync(self.loop, getattr(self, f"_{name}"), *args, **kwargs)
-            result = getattr(super(made, self), name)(*args, **kwargs)
-            if isinstance(result, AbstractBufferedFile):  # what was written is uploaded when it is closed
-                result.close = partial(close, result, result.close)
-                self.opened = result
-            return result
-
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.inside:
-                return operation(self, *args, **kwargs)
-            self.inside = True  # what an operation is made of is no operation more
-            try:
-                return failures.run(lambda: operation(self, *args, **kwargs))
-            except (OSError, KilledError):
-                if self.opened is not None:
-                    self.opened.closed = True
-                raise
-            finally:
-                self.inside = False
-
-        return method
-
-    # ``mv`` stays inherited if it is: whether a filesystem has one of its own means something.
-    own = [name for name in OPERATIONS if name != "mv" or "mv" in vars(kind)]
-    made = type(
-        f"Failing{kind.__name__}",
-        (kind,),
-        {"inside": False, "opened": None, "cachable": False, **{n: wrap(n) for n in own}},
-    )
-    return made
+# -- storages -------------------------------------------------------------------------------------------------
 
 
 class Store:

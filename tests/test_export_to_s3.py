@@ -90,8 +90,13 @@ def export(connect: Callable[..., None], clock: SteppingClock, store: Store) -> 
     def export(ti: TaskInstance | None = None, **given: Any) -> dict[str, Any]:
         now = datetime.fromtimestamp(int(clock.now()), UTC)
         arguments = {"path": store.url, "start": now - timedelta(days=3), "end": now, "late_arrivals": 0} | given
-        make = lambda: RetellCallsToObjectStorageOperator(task_id="export", **arguments)  # noqa: E731
-        return run_task(make, ti, clock)
+        calls_per_page = arguments.pop("calls_per_page", 200)
+
+        class SmallPages(RetellCallsToObjectStorageOperator):
+            calls_per_page_with_details = calls_per_page
+
+        SmallPages.calls_per_page = calls_per_page
+        return run_task(lambda: SmallPages(task_id="export", **arguments), ti, clock)
 
     return export
 
@@ -138,7 +143,7 @@ def test_lines_are_what_retell_holds(
     """Ten thousand calls, every kind of fault: each call is one line in one of the files, and nothing is lost."""
     simulator.seed(CALLS)
     bad_network(simulator)
-    summary = export(undated=True, max_file_bytes=4_000_000, page_size=200)
+    summary = export(undated=True, max_file_bytes=4_000_000)
     paths = store.download(tmp_path / "read")
     assert len(paths) == len(summary["paths"]) > 3
     rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
@@ -161,7 +166,6 @@ def test_a_table_is_what_retell_holds(
         include=tuple(TRANSCRIPT_FIELDS),
         file_format="parquet",
         compression="zstd",
-        page_size=200,
     )
     paths = store.download(tmp_path / "read")
     assert [path.name for path in paths] == ["calls-00000.parquet", "undated-00000.parquet"]
@@ -183,7 +187,7 @@ def test_a_rerun_leaves_no_file_of_before(
     simulator.seed(40)
     for skip, damage in enumerate((503, "drop", "truncate", "reset", 429, 502, 403)):
         simulator.fail(Fault(endpoint="recording", answer=damage, skip=3 * skip))
-    export(max_file_bytes=1, page_size=10, recordings=True)
+    export(max_file_bytes=1, calls_per_page=10, recordings=True)
     before = store.names()
     assert sum(name.startswith("calls-") for name in before) > 1
     recordings = {name for name in before if name.startswith("recordings/")}
@@ -199,11 +203,11 @@ def test_a_failure_leaves_nothing_half_written(
 ) -> None:
     """A run that fails half-way leaves the files of the run before, and nothing beside."""
     simulator.seed(100)
-    export(page_size=20)
+    export(calls_per_page=20)
     before = store.names()
     simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3, times=None))
     with pytest.raises(RetellServerError):
-        export(page_size=20, file_format="parquet")
+        export(calls_per_page=20, file_format="parquet")
     assert store.names() == before == ["calls-00000.jsonl"]
 
 

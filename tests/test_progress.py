@@ -42,10 +42,12 @@ def test_a_summary_counts_what_there_is() -> None:
 
 def test_progress_survives_being_written_down() -> None:
     """Through JSON and back, and on from there, it counts as if nothing had happened."""
-    before = Progress(section="undated", cursor="abc", chunks={"calls": 3, "undated": 1}, tally=tally(ROWS[:2]))
+    chunks = {"calls": 3, "undated": 1}
+    before = Progress(section="undated", cursor="abc", chunks=chunks, pages=2, tally=tally(ROWS[:2]))
     after = Progress.from_json(json.loads(json.dumps(before.to_json())))
     assert after == before
-    assert after.names() == {"calls-000000", "calls-000001", "calls-000002", "undated-000000"}
+    rows = {"calls-000000", "calls-000001", "calls-000002", "undated-000000"}
+    assert after.names() == rows | {"page-000000", "page-000001"}
     for row in ROWS[2:]:
         after.tally.add(row)
     assert after.tally.summary() == tally(ROWS).summary()
@@ -59,7 +61,7 @@ def test_the_log_hears_every_half_minute_how_long_it_will_take(clock: SteppingCl
     clock.time.advance(20)
     assert pulse.line() is None
     clock.time.advance(20)
-    assert pulse.line() == "1 calls so far, 0 a second; 25% of the interval, about 120 s to go"
+    assert pulse.line() == "Calls so far: 1, 0 per second; 25% of the interval, about 120 s to go"
     assert pulse.line() is None
 
 
@@ -68,7 +70,7 @@ def test_a_resumed_export_estimates_by_its_own_speed(clock: SteppingClock) -> No
     counted = tally([ROWS[0]])
     pulse = Pulse(clock, counted, start=0, end=4000)
     clock.time.advance(40)
-    assert pulse.line() == "1 calls so far, 0 a second"
+    assert pulse.line() == "Calls so far: 1, 0 per second"
     counted.add(ROWS[3])
     clock.time.advance(40)
-    assert pulse.line() == "2 calls so far, 0 a second; 75% of the interval, about 80 s to go"
+    assert pulse.line() == "Calls so far: 2, 0 per second; 75% of the interval, about 80 s to go"

@@ -14,7 +14,7 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
 from airflow_provider_retell.export.listing import Selection
-from airflow_provider_retell.export.recordings import keep_recording
+from airflow_provider_retell.export.recordings import save_recording
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.simulator import Simulator
@@ -77,7 +77,7 @@ def test_an_expired_link_is_asked_for_again(simulator: Simulator, tmp_path: Path
             destination = Destination(str(tmp_path), token="run", holds="calls")
             destination.claim()
             kept = [
-                keep_recording(client, call, destination, link=Contents(recordings=True).link) for call in recorded
+                save_recording(client, call, destination, link=Contents(recordings=True).link) for call in recorded
             ]
             destination.publish([str(name) for name in kept])
     assert len(recorded) > 10

@@ -21,6 +21,7 @@ from airflow_provider_retell.errors import (
     RetellExportOvertakenError,
     RetellInputError,
     RetellNotFoundError,
+    RetellResponseError,
     RetellServerError,
 )
 from airflow_provider_retell.files.manifest import MANIFEST
@@ -31,6 +32,12 @@ from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 pytestmark = pytest.mark.usefixtures("connect")
 
 SEEDED = 300
+
+
+class SmallPages(RetellCallsToObjectStorageOperator):
+    """An export whose few calls are on several pages."""
+
+    calls_per_page = calls_per_page_with_details = 50
 
 
 @pytest.fixture
@@ -44,11 +51,9 @@ def export(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> Callab
             "start": now - timedelta(days=3),
             "end": now,
             "late_arrivals": 0,
-            "page_size": 50,
         } | given
         more = {} if store is None else {"task_state_store": store}
-        make = lambda: RetellCallsToObjectStorageOperator(task_id="export", **arguments)  # noqa: E731
-        return run_task(make, ti, clock, **more)
+        return run_task(lambda: SmallPages(task_id="export", **arguments), ti, clock, **more)
 
     return export
 
@@ -125,7 +130,7 @@ def test_transcripts_cost_one_request_a_call(
 ) -> None:
     """What the list leaves out is read call by call, and only what is named is written."""
     simulator.seed(SEEDED)
-    export(include=["transcript", "transcript_object"], concurrency=4)
+    export(include=["transcript", "transcript_object"])
     rows = lines(tmp_path / "calls")
     assert rows
     for row, call in zip(rows, held(simulator, transcripts=True), strict=True):
@@ -143,7 +148,7 @@ def test_requests_keep_the_pace(
 ) -> None:
     """Pages and calls together come no faster than allowed."""
     simulator.seed(60)
-    export(include="transcript", requests_per_second=10, concurrency=1)
+    export(include="transcript", requests_per_second=10)
     assert sum(clock.slept) >= (len(simulator.requests) - 2) / 10
 
 
@@ -517,7 +522,7 @@ def test_an_expired_link_is_asked_for_again(
     simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer=403))
-    summary = export(recordings=True, concurrency=1)
+    summary = export(recordings=True)
     assert summary["recordings"] == sum("recording_path" in row for row in lines(tmp_path / "calls")) > 0
     assert [request.endpoint for request in simulator.requests].count("get-call") == 1
 
@@ -560,7 +565,6 @@ NOW = datetime.now(UTC)
         ({"start": None}, "start must be given"),
         ({"path": None}, "path must be given"),
         ({"path": ""}, "path must be given"),
-        ({"page_size": 1001}, "page_size must be"),
         ({"metadata": {"tags": ["a"]}}, "compares metadata with"),
     ],
 )
@@ -585,10 +589,8 @@ def test_bad_input_is_refused_before_anything_is_sent(
         {"compression": "zstd"},
         {"file_format": "parquet", "compression": "lz77"},
         {"include": ["words"]},
-        {"concurrency": 0},
         {"requests_per_second": -1},
         {"max_file_bytes": 0},
-        {"page_size": 0},
         {"late_arrivals": -1},
     ],
 )
@@ -637,7 +639,7 @@ def test_a_repeated_cursor_is_an_error(
     first = held(simulator)[60]
     stuck = filters.encode_cursor((first["start_timestamp"], first["call_id"]))
     monkeypatch.setattr(filters, "encode_cursor", lambda _: stuck)
-    with pytest.raises(RetellExportError, match="leads back"):
+    with pytest.raises(RetellResponseError, match="leads back"):
         export()
     assert not everything(tmp_path / "calls")
 
@@ -648,7 +650,7 @@ def test_a_call_deleted_between_list_and_get_is_left_out(
     """Who deletes a call wants it nowhere; the summary counts it."""
     simulator.seed(SEEDED)
     simulator.fail(Fault(endpoint="get-call", answer=422, skip=3))
-    summary = export(include=["transcript"], concurrency=1)
+    summary = export(include=["transcript"])
     assert summary["deleted"] == 1
     assert summary["calls"] == len(lines(tmp_path / "calls")) == len(held(simulator)) - 1
 

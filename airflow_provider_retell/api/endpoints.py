@@ -168,7 +168,7 @@ def list_calls(
     sort_order: str | None = None,
     page_size: int = MAX_PAGE_SIZE,
 ) -> Request[Page[Call]]:
-    """Read the first page of calls; ``page_at`` gives the others.
+    """Read the first page of calls; ``at`` of the request gives the others.
 
     See https://docs.retellai.com/api-references/list-calls
 
@@ -209,11 +209,6 @@ def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Reque
     """Read the calls whose top-level metadata has a key that equals a value, or starts with it."""
     criterion = {"key": key, "type": "string", "op": op, "value": value}
     return replace(list_calls(), body={"limit": MAX_PAGE_SIZE, "filter_criteria": {"metadata": [criterion]}})
-
-
-def page_at(endpoint: Request[T], cursor: str) -> Request[T]:
-    """Return the request for the page that begins at a cursor, for any page of the same list."""
-    return endpoint.at(cursor)
 
 
 def _any_of(values: Sequence[str]) -> dict[str, Any]:

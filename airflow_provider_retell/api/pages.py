@@ -109,6 +109,8 @@ class PageWalk(Generic[T]):
 
     Attributes:
         request: The request for the next page, None at the end.
+        seen: Ids of the items of earlier pages. If a list is too long to keep them all, those of the last page can
+            take their place.
         unreadable: How many items could not be read.
     """
 
@@ -116,7 +118,7 @@ class PageWalk(Generic[T]):
         self.request: Request[Page[T]] | None = first
         self.unreadable = 0
         self._first = first
-        self._seen = set(seen)
+        self.seen = set(seen)
         self._cursors = {first.cursor}
 
     def take(self, page: Page[T]) -> list[T]:
@@ -132,8 +134,8 @@ class PageWalk(Generic[T]):
         self._cursors.add(page.cursor)
         self.request = None if page.cursor is None else self._first.at(page.cursor)
         self.unreadable += page.unreadable
-        fresh = [item for item_id, item in page.items.items() if item_id not in self._seen]
-        self._seen.update(page.items)
+        fresh = [item for item_id, item in page.items.items() if item_id not in self.seen]
+        self.seen.update(page.items)
         return fresh
 
     def _broken(self, problem: str) -> RetellResponseError:

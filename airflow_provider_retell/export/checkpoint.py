@@ -1,4 +1,4 @@
-"""What an export writes down after each page, for the next try to go on from (Airflow 3.3 and later)."""
+"""What an export writes down after each page, for the next try to continue from (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ class Checkpoint:
 
     Args:
         context: Airflow's, of the running task.
-        meant: What is exported, as JSON. A try that means something else begins anew.
+        meant: What is exported, as JSON. A try that exports something else starts from the beginning.
         now: Seconds since the epoch.
+
+    Attributes:
+        token: Names the export, the same in all tries that continue it.
     """
 
     def __init__(self, context: Mapping[str, Any], meant: Any, *, now: float) -> None:
@@ -43,7 +46,7 @@ class Checkpoint:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether a next try could go on with what this one leaves."""
+        """Whether a next try could continue with what this one leaves."""
         return self._store is not None and self._may_be_retried
 
     def progress(self) -> Progress | None:

@@ -1,4 +1,4 @@
-"""From when to when: the interval of an export. Pure: no I/O."""
+"""The interval of an export. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from airflow_provider_retell.errors import RetellInputError
 
 
 def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: float) -> tuple[int, int]:
-    """Return the start and the end that are given, else those of the run's data interval.
+    """Return the given start and end, or those of the run's data interval.
 
     In milliseconds since the epoch: the first moment of the interval, and the first one after it.
 
     Args:
-        start: A datetime, or one as text in ISO 8601; without a time zone it is in UTC.
+        start: A datetime, or text in ISO 8601; UTC if it has no time zone.
         end: Likewise.
         context: Airflow's, of the running task.
         now: Seconds since the epoch.
 
     Raises:
-        RetellInputError: There is none, it is empty, or it is not over yet.
+        RetellInputError: There is no interval, it is empty, or it is not over yet.
     """
     first = _moment("start", context.get("data_interval_start") if start is None else start)
     after = _moment("end", context.get("data_interval_end") if end is None else end)
@@ -39,7 +39,7 @@ def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: floa
         )
     if after.timestamp() > now:
         raise RetellInputError(
-            f"end must not lie ahead, got {after.isoformat()}: the calls until then are yet to come. "
+            f"end must not lie ahead, got {after.isoformat()}: calls until then are still to come. "
             "Nothing was sent."
         )
     return round(first.timestamp() * 1000), round(after.timestamp() * 1000)

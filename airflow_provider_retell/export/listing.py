@@ -4,35 +4,55 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
-from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, Request, get_call, list_calls, page_at
-from airflow_provider_retell.errors import RetellExportError
-
-Fields: TypeAlias = dict[str, Any]
-"""A call as Retell sends it: not as a model, which costs ten times as much and has no use for a copy."""
+from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, Request, get_call, list_calls
+from airflow_provider_retell.api.pages import Fields, Page, PageWalk, as_sent
+from airflow_provider_retell.errors import RetellInputError
 
 _WITHOUT_CONVERSATION: Final = ("not_connected", "error")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RawPage:
-    """One answer of list-calls.
+def read_filters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the filters that are not None.
 
-    Attributes:
-        calls: The calls, less those that an earlier page had.
-        cursor: Where the next page begins, None after the last one.
-        unreadable: How many items had no ``call_id``.
+    >>> read_filters({"agent_id": "agent_1", "direction": None})
+    {'agent_id': 'agent_1'}
+
+    Args:
+        given: Filters of ``airflow_provider_retell.api.endpoints.list_calls``, after templates were rendered.
+
+    Raises:
+        RetellInputError: A filter is empty, as a template that renders to nothing leaves it. It does not count as
+            no filter, because the files would then hold other people's calls.
     """
+    filters = {name: value for name, value in given.items() if value is not None}
+    for name, value in filters.items():
+        if name == "metadata" and not isinstance(value, Mapping):
+            raise RetellInputError(f"{name} must be a mapping, got {shown(value)}. Nothing was sent.")
+        if _has_empty_part(value):
+            raise RetellInputError(
+                f"{name} is empty or has an empty part, got {shown(value)}: did a template render to nothing? "
+                f"Leave {name} out if the export is to have the calls of all. Nothing was sent."
+            )
+    return filters
 
-    calls: tuple[Fields, ...]
-    cursor: str | None
-    unreadable: int = 0
+
+def _has_empty_part(value: Any) -> bool:
+    match value:
+        case str():
+            return value.strip() in {"", "None"}  # what Jinja makes of None
+        case Mapping():
+            return not value or any(map(_has_empty_part, [*value.keys(), *value.values()]))
+        case Collection():
+            return not value or any(map(_has_empty_part, value))
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +63,7 @@ class Selection:
         start: Calls answered at this time or later, in milliseconds since the epoch.
         end: Calls answered before this time.
         filters: Further filters of ``airflow_provider_retell.api.endpoints.list_calls``.
-        page_size: Calls in one answer, 1 to 1000.
+        page_size: Calls in one response, 1 to 1000.
     """
 
     start: int
@@ -51,7 +71,7 @@ class Selection:
     filters: Mapping[str, Any]
     page_size: int = MAX_PAGE_SIZE
 
-    def dated(self, *, since: int = 0) -> Request[RawPage]:
+    def dated(self, *, since: int = 0) -> Request[Page[Fields]]:
         """Return the request for the first page of the interval, oldest calls first.
 
         Args:
@@ -59,7 +79,7 @@ class Selection:
         """
         return self._list(started_from=max(self.start, since), started_before=self.end, **self.filters)
 
-    def undated(self) -> Request[RawPage] | None:
+    def undated(self) -> Request[Page[Fields]] | None:
         """Return the request for the first page of the calls that may have no start, None if there can be none.
 
         Retell cannot be asked for them alone: those that have a start come along.
@@ -85,91 +105,85 @@ class Selection:
         """
         return ", ".join(f"{name} {_describe_filter(name, value)}" for name, value in sorted(self.filters.items()))
 
-    def _list(self, **arguments: Any) -> Request[RawPage]:
-        # Oldest first: what starts while this reads comes behind what was read, and moves no page.
-        listed = list_calls(page_size=self.page_size, sort_order="ascending", **arguments)
-        return replace(cast("Request[Any]", listed), read=_read_page)
+    def _list(self, **arguments: Any) -> Request[Page[Fields]]:
+        # Oldest first: calls that start while this reads come after what was read, and move no page.
+        return as_sent(list_calls(page_size=self.page_size, sort_order="ascending", **arguments))
 
 
 def _describe_filter(name: str, value: Any) -> str:
     if name != "metadata":
-        return repr(sorted(value) if isinstance(value, list | tuple) else value)
+        return repr(value if isinstance(value, str) else sorted(value))
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _read_page(answer: Any) -> RawPage:
-    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-        raise ValueError("a list of calls without items")  # noqa: TRY004 (one class for every unreadable answer)
-    calls = tuple(item for item in answer["items"] if _is_call(item))
-    cursor = answer.get("pagination_key")
-    if answer.get("has_more") and not (isinstance(cursor, str) and cursor):
-        raise ValueError("a list of calls that has more and does not say where")
-    more = answer.get("has_more", cursor is not None)
-    return RawPage(calls=calls, cursor=cursor if more else None, unreadable=len(answer["items"]) - len(calls))
+def complete_call(call_id: str) -> Request[Fields]:
+    """Return the request for one call, with everything Retell has about it, as Retell sends it."""
+    return replace(cast("Request[Any]", get_call(call_id)), read=_read_complete_call)
 
 
-def whole_call(call_id: str) -> Request[Fields]:
-    """Return the request for one call, with everything Retell has of it, as Retell sends it."""
-    return replace(cast("Request[Any]", get_call(call_id)), read=_read_whole_call)
-
-
-def _read_whole_call(answer: Any) -> Fields:
-    if not _is_call(answer):
+def _read_complete_call(body: Any) -> Fields:
+    if not isinstance(body, dict) or not isinstance(body.get("call_id"), str) or not body["call_id"]:
         raise ValueError("a call without call_id")
-    return dict(answer)
+    return body
 
 
-def _is_call(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("call_id"), str) and bool(item["call_id"])
+@dataclass(frozen=True, kw_only=True)
+class ListedPage:
+    """One page of the list.
+
+    Attributes:
+        calls: The calls, less those that the page before had.
+        ids: The ids of all calls of the page.
+        cursor: Where the next page begins, None after the last one.
+        unreadable: How many items had no ``call_id``.
+    """
+
+    calls: Sequence[Fields]
+    ids: Collection[str]
+    cursor: str | None
+    unreadable: int = 0
 
 
 def pages(
-    send: Callable[[Request[RawPage]], RawPage],
-    first: Request[RawPage],
+    send: Callable[[Request[Page[Fields]]], Page[Fields]],
+    first: Request[Page[Fields]],
     *,
-    pace: RequestRate | None = None,
-    last_ids: frozenset[str] = frozenset(),
-) -> Generator[RawPage]:
-    """Yield the pages from a first one on; the next one is read while somebody deals with the one before.
+    rate: RequestRate | None = None,
+    seen: Collection[str] = (),
+) -> Generator[ListedPage]:
+    """Yield the pages from a first one on; the next one is read while the caller deals with the one before.
 
     Two pages are in memory at most.
 
     Args:
         send: Sends a request; called in a thread.
         first: The request for the first page.
-        pace: When the next request may begin.
-        last_ids: The calls of the page before the first one.
+        rate: When the next request may begin.
+        seen: The ids of the page before the first one.
 
     Raises:
-        RetellExportError: A cursor came twice: the list leads round in circles.
+        RetellResponseError: The list cannot be read to its end.
     """
 
-    def read(endpoint: Request[RawPage]) -> RawPage:
-        if pace is not None:
-            pace.wait()
-        return send(endpoint)
+    def read(request: Request[Page[Fields]]) -> Page[Fields]:
+        if rate is not None:
+            rate.wait()
+        return send(request)
 
-    seen: set[str] = {str((first.body or {}).get("pagination_key"))}
+    walk = PageWalk(first, seen=seen)
     pool = ThreadPoolExecutor(1, thread_name_prefix="retell-pages")
     try:
-        coming: Future[RawPage] | None = pool.submit(read, first)
+        coming: Future[Page[Fields]] | None = pool.submit(read, first)
         while coming is not None:
-            page, coming = coming.result(), None
-            if page.cursor is not None:
-                if page.cursor in seen:
-                    raise RetellExportError(
-                        f"{first}: Retell's list of calls leads back to a page that was read before."
-                    )
-                seen.add(page.cursor)
-                coming = pool.submit(read, page_at(first, page.cursor))
-            # A page may begin with calls that the one before ended with.
-            fresh = {call["call_id"]: call for call in page.calls if call["call_id"] not in last_ids}
-            last_ids = frozenset(call["call_id"] for call in page.calls)
-            yield replace(page, calls=tuple(fresh.values()))
+            page = coming.result()
+            calls = walk.take(page)
+            walk.seen = set(page.items)  # all ids of a long list would fill the memory
+            coming = None if walk.request is None else pool.submit(read, walk.request)
+            yield ListedPage(calls=calls, ids=page.items, cursor=page.cursor, unreadable=page.unreadable)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def is_undated(call: Mapping[str, Any]) -> bool:
-    """Say whether a call has no start, and so belongs to no interval."""
+    """Return whether a call has no start, and so belongs to no interval."""
     return call.get("start_timestamp") is None

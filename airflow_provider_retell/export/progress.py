@@ -1,4 +1,4 @@
-"""How far an export is: for the next try to go on from, and for a person who reads the log. Pure: no I/O."""
+"""How far an export is: for the next try to continue from, and for a reader of the log. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Any, Final, Self
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell.export.tally import Tally
 
-_BETWEEN_LINES: Final = 30.0
-"""Seconds between two lines of progress in the log."""
+_SECONDS_BETWEEN_LINES: Final = 30.0
 
 
 @dataclass
 class Progress:
-    """How far an export is: all that a retry needs to go on.
+    """How far an export is: all that a retry needs to continue.
 
     Attributes:
         section: What is being listed: ``calls`` or ``undated``.
         cursor: Where its next page begins, None at its beginning.
-        chunks: How many chunks are put aside of each section.
+        chunks: How many chunks of rows are put aside, by section.
         pages: How many pages were read.
-        tally: What was counted.
-        done: Whether nothing is left to be listed.
+        tally: The counts so far.
+        done: Whether all is listed.
     """
 
     section: str = "calls"
@@ -34,7 +33,7 @@ class Progress:
     done: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return it so that ``from_json`` can go on from it."""
+        """Return it as JSON that ``from_json`` reads."""
         return {**vars(self), "chunks": dict(self.chunks), "tally": self.tally.to_json()}
 
     @classmethod
@@ -54,39 +53,40 @@ def chunk_name(section: str, number: int) -> str:
 
 
 def page_name(number: int) -> str:
-    """Return the name under which it is put aside which calls and recordings a page had."""
+    """Return the name under which the ids of a page's calls and the names of their recordings are put aside."""
     return f"page-{number:06}"
 
 
 class Pulse:
-    """Says now and then how far the list is; it goes from the oldest call to the newest.
+    """A line for the log every half minute about how far the list is; it runs from the oldest call to the newest.
 
     Args:
-        clock: What time it is.
-        tally: What was counted so far, and goes on being.
+        clock: The time.
+        tally: The counts so far, which go on changing.
         start: The start of the interval, in milliseconds since the epoch.
         end: Its end.
     """
 
     def __init__(self, clock: Clock, tally: Tally, *, start: int, end: int) -> None:
         self._clock, self._tally, self._start, self._end = clock, tally, start, end
-        self._began = self._told = clock.now()
-        self._calls, self._part = tally.calls, self._reached()
+        self._began = self._last_line = clock.monotonic()
+        self._calls_before, self._part_before = tally.calls, self._part()
 
-    def _reached(self) -> float:
-        """Return which part of the interval is listed."""
+    def _part(self) -> float:
+        """Return which part of the interval is listed, 0 to 1."""
         last = self._tally.last
         return 0.0 if last is None else min(1.0, (last - self._start) / (self._end - self._start))
 
     def line(self) -> str | None:
-        """Return a line for the log, None as long as the last one is not old."""
-        now = self._clock.now()
-        if now < self._told + _BETWEEN_LINES:
+        """Return a line for the log, None while the last one is younger than half a minute."""
+        now = self._clock.monotonic()
+        if now < self._last_line + _SECONDS_BETWEEN_LINES:
             return None
-        self._told = now
-        seconds, part = now - self._began, self._reached()
-        line = f"{self._tally.calls} calls so far, {(self._tally.calls - self._calls) / seconds:.0f} a second"
-        if part <= self._part:
+        self._last_line = now
+        seconds, part = now - self._began, self._part()
+        per_second = (self._tally.calls - self._calls_before) / seconds
+        line = f"Calls so far: {self._tally.calls}, {per_second:.0f} per second"
+        if part <= self._part_before:
             return line
-        left = seconds * (1 - part) / (part - self._part)
+        left = seconds * (1 - part) / (part - self._part_before)
         return f"{line}; {part:.0%} of the interval, about {left:.0f} s to go"

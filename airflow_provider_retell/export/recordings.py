@@ -1,4 +1,4 @@
-"""Recordings, from Retell's links to files."""
+"""Recordings: from Retell's links to files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_retell.errors import (
     RetellNotFoundError,
     RetellPermissionError,
 )
-from airflow_provider_retell.export.listing import Fields, whole_call
+from airflow_provider_retell.export.listing import complete_call
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
@@ -27,44 +27,44 @@ RECORDINGS: Final = "recordings"
 """The folder of the recordings, below the destination."""
 
 _GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError)
-"""How a storage answers for a link that has expired, or whose file is no more: 400, 403, 404, 410."""
+"""What a storage answers if a link has expired or its file is gone: 400, 403, 404, 410."""
 
 
-def keep_recording(
+def save_recording(
     client: RetellClient,
     call: Mapping[str, Any],
     destination: Destination,
     *,
     link: Callable[[Mapping[str, Any]], Any],
 ) -> str | None:
-    """Stream a call's recording into a file, and return the file's name below the destination, None without one.
+    """Stream a call's recording to a file; return the file's name below the destination, None without a recording.
 
-    A link may expire between the list and here: the call is then read again for a new one.
+    A link may have expired since the call was listed: the call is then read again for a new one.
 
     Args:
         client: Reads calls and links.
         call: The call as listed.
-        destination: Where to.
+        destination: The destination.
         link: Returns the link to the recording of a call, None if it has none.
     """
     call_id = str(call["call_id"])
-    endpoint = _endpoint(call_id)
-    if name := _keep(client, endpoint, link(call), destination, call_id):
+    request = Request[None](method="GET", path=f"the recording of {call_id}", read=lambda _: None, idempotent=True)
+    if name := _save(client, request, link(call), destination, call_id):
         return name
     if not link(call):
         return None
     try:
-        again: Fields = client.send(whole_call(call_id))
+        reread = client.send(complete_call(call_id))
     except RetellNotFoundError:
         return None
-    name = _keep(client, endpoint, link(again), destination, call_id)
+    name = _save(client, request, link(reread), destination, call_id)
     if name is None:
-        log.warning("%s has no recording any more, although Retell gives a link to it.", call_id)
+        log.warning("The recording of %s is gone, although Retell gives a link to it.", call_id)
     return name
 
 
-def _keep(
-    client: RetellClient, endpoint: Request[None], link: Any, destination: Destination, call_id: str
+def _save(
+    client: RetellClient, request: Request[None], link: Any, destination: Destination, call_id: str
 ) -> str | None:
     """Stream what a link leads to into a file, and return its name, None if the link leads nowhere."""
     if not link:
@@ -72,12 +72,12 @@ def _keep(
     name = posixpath.join(RECORDINGS, quote(call_id, safe="") + _suffix(link))
 
     def attempt() -> None:
-        with client.download(endpoint, link) as content, destination.writing(name) as file:
+        with client.download(request, link) as content, destination.writing(name) as file:
             for piece in content:
                 file.write(piece)
 
     try:
-        client.repeat(endpoint, attempt)
+        client.repeat(request, attempt)
     except _GONE:
         return None
     return name
@@ -86,7 +86,3 @@ def _keep(
 def _suffix(url: str) -> str:
     suffix = posixpath.splitext(urlsplit(url).path)[1]
     return suffix if re.fullmatch(r"\.\w{1,5}", suffix) else ".wav"
-
-
-def _endpoint(call_id: str) -> Request[None]:
-    return Request(method="GET", path=f"the recording of {call_id}", read=lambda _: None, idempotent=True)

@@ -1,4 +1,4 @@
-"""One export: pages come in, rows are made of them, files go out. Needs no Airflow but its storage."""
+"""One export: pages come in, become rows, and go out as files. Needs nothing of Airflow but its storage."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell.api.concurrency import CONCURRENCY, RequestRate, read_details
-from airflow_provider_retell.api.endpoints import Request, get_agent, page_at
+from airflow_provider_retell.api.concurrency import RequestRate, read_details
+from airflow_provider_retell.api.endpoints import Request, get_agent
+from airflow_provider_retell.api.pages import Fields, Page
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
-from airflow_provider_retell.export.listing import Fields, RawPage, Selection, is_undated, pages, whole_call
+from airflow_provider_retell.export.listing import ListedPage, Selection, complete_call, is_undated, pages
 from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name, page_name
-from airflow_provider_retell.export.recordings import keep_recording
+from airflow_provider_retell.export.recordings import save_recording
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import Format
@@ -33,17 +34,16 @@ class Export:
     Attributes:
         client: Sends the requests.
         selection: Which calls.
-        destination: Where to; claimed.
-        file_format: How.
-        contents: What of each call.
+        destination: The folder, already claimed.
+        file_format: The format of the files.
+        contents: Which fields of each call.
         undated: Whether calls without a start, which belong to no interval, are written too, to files of their
             own.
-        max_file_bytes: A file ends with the page that makes it this large, None for one file.
-        concurrency: How many calls are read at the same time.
-        pace: When the next request may begin.
+        max_file_bytes: A file ends after the page that makes it this large; None for one file.
+        rate: When the next request may begin.
         progress: How far an earlier try came.
-        save: Is told how far this one came, after each page.
-        clock: What time it is.
+        save: Is called after each page with how far this try came.
+        clock: The time.
     """
 
     client: RetellClient
@@ -54,8 +54,7 @@ class Export:
     contents: Contents = field(default_factory=Contents)
     undated: bool = False
     max_file_bytes: int | None = None
-    concurrency: int = CONCURRENCY
-    pace: RequestRate | None = None
+    rate: RequestRate | None = None
     progress: Progress = field(default_factory=Progress)
     save: Callable[[Progress], None] = lambda _: None
     clock: Clock = SYSTEM_CLOCK
@@ -65,11 +64,21 @@ class Export:
         if not self.progress.done:
             self._list()
         names = [name for section, count in self.progress.chunks.items() for name in self._write(section, count)]
-        self.destination.publish([*names, *self._recorded()])
+        self.destination.publish([*names, *self._recordings_of_all_pages()])
         self.destination.clean_up()
-        summary = {"paths": [self.destination.url(name) for name in names], **self.progress.tally.summary()}
-        log.info("Exported %d calls to %d files.", summary["calls"], len(names))
+        paths = [self.destination.url(name) for name in names]
+        summary = {"paths": paths, **self.progress.tally.summary(), "cannot_contain": self._cannot_contain()}
+        log.info(
+            "%d calls are in %d files, which cannot contain %s.",
+            summary["calls"],
+            len(names),
+            " and ".join(summary["cannot_contain"]),
+        )
         return summary
+
+    def _cannot_contain(self) -> list[str]:
+        unlisted = ["calls that are still registered"]
+        return unlisted if self.undated else ["calls without a start", *unlisted]
 
     # -- pages come in -----------------------------------------------------------------------------------------
 
@@ -83,46 +92,48 @@ class Export:
         if first is not None:
             self._list_section("undated", first)
         if not progress.tally.calls:
-            self._know_the_agent()
+            self._check_agent()
         progress.done = True
         self.save(progress)
 
-    def _know_the_agent(self) -> None:
-        """Raise ``RetellNotFoundError`` for an agent nobody knows: its list of calls is empty, and no error."""
+    def _check_agent(self) -> None:
+        """Raise ``RetellNotFoundError`` for an unknown agent: its list of calls is empty, and no error."""
         agent_id = self.selection.filters.get("agent_id")
         if agent_id is None:
             return
         try:
             self.client.send(get_agent(agent_id))
         except RetellPermissionError as error:
-            log.warning("No call of agent %r was found, and whether there is such an agent: %s", agent_id, error)
+            log.warning(
+                "No call of agent %r was found, and it cannot be checked that it exists: %s", agent_id, error
+            )
 
-    def _list_section(self, section: str, first: Request[RawPage]) -> None:
+    def _list_section(self, section: str, first: Request[Page[Fields]]) -> None:
         progress = self.progress
-        last_ids: frozenset[str] = frozenset()
+        seen: Sequence[str] = ()
         if progress.cursor is not None:
-            log.info("Going on after %d calls that an earlier try has read.", progress.tally.calls)
-            first = page_at(first, progress.cursor)
-            last_ids = frozenset(self._page(progress.pages - 1)["ids"])
+            log.info("Continuing after %d calls that an earlier try has read.", progress.tally.calls)
+            first = first.at(progress.cursor)
+            seen = self._page(progress.pages - 1)["ids"]
         pulse = Pulse(self.clock, progress.tally, start=self.selection.start, end=self.selection.end)
-        with closing(pages(self.client.send, first, pace=self.pace, last_ids=last_ids)) as stream:
+        with closing(pages(self.client.send, first, rate=self.rate, seen=seen)) as stream:
             for page in stream:
                 self._take(section, page)
                 if line := pulse.line():
                     log.info("%s", line)
 
-    def _take(self, section: str, page: RawPage) -> None:
+    def _take(self, section: str, page: ListedPage) -> None:
         progress = self.progress
         progress.tally.unreadable += page.unreadable
         wanted = [call for call in page.calls if section == "calls" or is_undated(call)]
-        found = list(self._detailed(wanted))
-        recordings = self._recordings(found)
-        rows = [self.contents.row(call, recordings.get(call["call_id"])) for call in found]
+        calls = list(self._with_details(wanted))
+        recordings = self._save_recordings(calls)
+        rows = [self.contents.row(call, recordings.get(call["call_id"])) for call in calls]
         if rows:
             number = progress.chunks.get(section, 0)
             self.destination.keep(chunk_name(section, number), self.file_format.chunk(rows))
             progress.chunks[section] = number + 1
-        about = {"ids": [call["call_id"] for call in page.calls], "recordings": list(recordings.values())}
+        about = {"ids": list(page.ids), "recordings": list(recordings.values())}
         self.destination.keep(page_name(progress.pages), json.dumps(about).encode())
         progress.pages += 1
         for row in rows:
@@ -135,19 +146,19 @@ class Export:
         about: dict[str, list[str]] = json.loads(self.destination.kept(page_name(number)))
         return about
 
-    def _recorded(self) -> Iterator[str]:
+    def _recordings_of_all_pages(self) -> Iterator[str]:
         if self.contents.recordings:
             for number in range(self.progress.pages):
                 yield from self._page(number)["recordings"]
 
-    # -- rows are made of them ---------------------------------------------------------------------------------
+    # -- what the list leaves out ------------------------------------------------------------------------------
 
-    def _detailed(self, calls: Sequence[Fields]) -> Iterator[Fields]:
+    def _with_details(self, calls: Sequence[Fields]) -> Iterator[Fields]:
         if not self.contents.include:
             yield from calls
             return
         ids = [call["call_id"] for call in calls]
-        for _, call in read_details(self._read, ids, concurrency=self.concurrency, pace=self.pace):
+        for _, call in read_details(self._read, ids, pace=self.rate):
             if call is None:
                 self.progress.tally.deleted += 1
             else:
@@ -155,21 +166,22 @@ class Export:
 
     def _read(self, call_id: str) -> Fields | None:
         try:
-            return self.client.send(whole_call(call_id))
+            return self.client.send(complete_call(call_id))
         except RetellNotFoundError:
-            return None  # listed, and deleted since: whoever deletes a call wants it nowhere
+            return None  # deleted since it was listed, so that it is nowhere
 
-    def _recordings(self, calls: Sequence[Fields]) -> dict[str, str]:
+    def _save_recordings(self, calls: Sequence[Fields]) -> dict[str, str]:
+        """Save the recordings of some calls, and return the names of the files by call id."""
         if not self.contents.recordings:
             return {}
         by_id = {call["call_id"]: call for call in calls}
 
-        def keep(call_id: str) -> str | None:
-            return keep_recording(self.client, by_id[call_id], self.destination, link=self.contents.link)
+        def save(call_id: str) -> str | None:
+            return save_recording(self.client, by_id[call_id], self.destination, link=self.contents.link)
 
-        kept = {i: name for i, name in read_details(keep, by_id, concurrency=self.concurrency) if name}
-        self.progress.tally.recordings += len(kept)
-        return kept
+        saved = {call_id: name for call_id, name in read_details(save, by_id) if name}
+        self.progress.tally.recordings += len(saved)
+        return saved
 
     # -- files go out ------------------------------------------------------------------------------------------
 
@@ -177,7 +189,7 @@ class Export:
         """Write the chunks of a section to files, at least one, and yield their names."""
         number = part = 0
 
-        def some(file: Any) -> Iterator[bytes]:
+        def chunks_of_one(file: Any) -> Iterator[bytes]:
             nonlocal number
             while number < count:
                 yield self.destination.kept(chunk_name(section, number))
@@ -188,7 +200,7 @@ class Export:
         while number < count or part == 0:
             name = file_name(section, part, self.file_format)
             with self.destination.writing(name) as file:
-                self.file_format.write(some(file), file)
+                self.file_format.write(chunks_of_one(file), file)
             yield name
             part += 1
 

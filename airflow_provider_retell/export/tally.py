@@ -1,4 +1,4 @@
-"""What an export counts while it goes on. Pure: no I/O."""
+"""The counts of an export. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Tally:
         calls: How many.
         unfinished: How many of them were not over.
         undated: How many of them have no start.
-        deleted: How many were listed, and gone when they were to be read.
-        unreadable: How many items of the list were no calls.
-        recordings: How many recordings were kept.
+        deleted: How many were listed, but deleted before they were read.
+        unreadable: How many items of the list were not calls.
+        recordings: How many recordings were saved.
         outcomes: How many by outcome, for those that are over.
         talk_ms: Milliseconds of talk.
         cost_cents: Cents, exactly.
@@ -60,7 +60,7 @@ class Tally:
             self.last = start if self.last is None else max(self.last, start)
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts as a task hands them on: small, and without a person's data."""
+        """Return the counts for the task's result: small, and without personal data."""
         return {
             "calls": self.calls,
             "outcomes": dict(self.outcomes.most_common()),
@@ -76,7 +76,7 @@ class Tally:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts so that ``from_json`` can go on from them."""
+        """Return the counts as JSON that ``from_json`` reads."""
         return {**vars(self), "outcomes": dict(self.outcomes), "cost_cents": str(self.cost_cents)}
 
     @classmethod
