@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 
 class CallStatus(StrEnum):
@@ -170,6 +170,20 @@ def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Out
     if disconnection_reason is None and call_status == CallStatus.ERROR:
         return Outcome.TECHNICAL
     return _OUTCOMES.get(disconnection_reason or "", Outcome.UNKNOWN)
+
+
+class _Ending(Protocol):
+    @property
+    def call_status(self) -> str | None: ...
+    @property
+    def disconnection_reason(self) -> str | None: ...
+    @property
+    def outcome(self) -> Outcome | None: ...
+
+
+def matches(call: _Ending, endings: Iterable[str]) -> bool:
+    """Return whether a call's status, outcome or disconnection reason is among some endings."""
+    return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
 
 
 ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason})

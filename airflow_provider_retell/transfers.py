@@ -28,7 +28,6 @@ from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
-from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
@@ -266,7 +265,7 @@ class RetellCallsToObjectStorageOperator(DeferringOperator):
                     analysis_timeout=ANALYSIS_TIMEOUT,
                 )
                 self._defer_to(trigger)
-            self._clock.sleep(read_options().pause(self.poll_interval, left=left))
+            self._clock.sleep(max(0.0, min(self.poll_interval, left)))
 
 
 def _check_above_zero(argument: str, value: Any) -> None:

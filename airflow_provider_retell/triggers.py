@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -43,6 +43,7 @@ class RetellCallTrigger(BaseTrigger):
         leave_registered: But leave calls alone that were not dialed yet.
         not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
             that the process that deferred has ended. Each deferral sets it.
+        memo: Numbers that the task wants back with the event.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RetellCallTrigger(BaseTrigger):
         cancel_on_kill: bool = False,
         leave_registered: bool = False,
         not_before: float = 0.0,
+        memo: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.call_ids = list(call_ids)
@@ -68,6 +70,7 @@ class RetellCallTrigger(BaseTrigger):
         self.cancel_on_kill = cancel_on_kill
         self.leave_registered = leave_registered
         self.not_before = not_before
+        self.memo = dict(memo or {})
         self._clock: Clock = SYSTEM_CLOCK
         self._fired = False
 
@@ -85,6 +88,7 @@ class RetellCallTrigger(BaseTrigger):
                 "cancel_on_kill": self.cancel_on_kill,
                 "leave_registered": self.leave_registered,
                 "not_before": self.not_before,
+                "memo": self.memo,
             },
         )
 
@@ -111,7 +115,7 @@ class RetellCallTrigger(BaseTrigger):
             await self._clock.asleep(left)
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
-        return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message)
+        return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
 
     async def _wait(self, watch: Watch) -> Wake:
         trouble, patience = "", Patience()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CREATE, SteppingClock, Store, TaskInstance, place, run_task
+from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place, run_task
 
-from airflow_provider_retell.calls.capacity import FIRST_PAUSE, LONGEST_PAUSE, LimitWait
-from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.calls.capacity import FIRST_PAUSE, LONGEST_PAUSE, LineWait
+from airflow_provider_retell.errors import RetellCallError, RetellConnectionError, RetellRateLimitError
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -32,7 +34,7 @@ def refusals(simulator: Simulator, endpoint: str) -> list[float]:
 
 def test_pauses_grow_and_end(time: ManualClock, clock: SteppingClock) -> None:
     """Each pause is about as long as what was waited before, up to two minutes, and none goes beyond the end."""
-    limit = LimitWait(began=time(), longest=1000, clock=clock)
+    limit = LineWait(limit=1000, clock=clock)
     began = clock.now()
     while limit.pause():
         pass
@@ -44,7 +46,7 @@ def test_pauses_grow_and_end(time: ManualClock, clock: SteppingClock) -> None:
 
 def test_retell_is_not_asked_before_it_wants_to_be(time: ManualClock, clock: SteppingClock) -> None:
     """Retry-After counts, with a little on top that spreads a hundred tasks; too long a one is not waited for."""
-    limit = LimitWait(began=time(), longest=100, clock=clock)
+    limit = LineWait(limit=100, clock=clock)
     assert limit.pause(60)
     assert 60 <= clock.slept[0] <= 75
     assert not limit.pause(60)
@@ -52,7 +54,7 @@ def test_retell_is_not_asked_before_it_wants_to_be(time: ManualClock, clock: Ste
 
 def test_an_answer_that_asks_for_no_pause_is_not_obeyed(time: ManualClock, clock: SteppingClock) -> None:
     """Retry-After: 0, or a date in the past, is no invitation to ask hundreds of times a minute."""
-    assert LimitWait(began=time(), longest=100, clock=clock).pause(0)
+    assert LineWait(limit=100, clock=clock).pause(0)
     assert clock.slept[0] >= FIRST_PAUSE
 
 
@@ -89,12 +91,22 @@ def test_nobody_waits_who_does_not_want_to(endpoint: str, simulator: Simulator, 
     assert not clock.slept
 
 
-def test_a_429_after_a_lost_answer_is_left_to_the_next_try(simulator: Simulator, clock: SteppingClock) -> None:
-    """The call may exist: what the store holds decides in the next try, not a wait in this one."""
+def test_a_429_after_a_lost_response_is_waited_out_under_the_same_key(
+    simulator: Simulator, clock: SteppingClock, store: dict[str, Any]
+) -> None:
+    """The call may exist: what is sent again has its key, so that it is the same call."""
     simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True), Fault(endpoint=CREATE, answer=429, times=3))
-    with pytest.raises(RetellRateLimitError):
-        run_task(lambda: place(CREATE), clock=clock)
-    assert len(simulator.calls) == 1
+    row = run_task(lambda: place(CREATE), clock=clock, **store)
+    assert list(simulator.calls) == [row["call_id"]]
+
+
+def test_a_429_after_a_lost_registration_is_left_to_the_next_try(
+    simulator: Simulator, clock: SteppingClock
+) -> None:
+    """Registering has no key: another request in this try might register a second call."""
+    simulator.fail(Fault(endpoint=REGISTER, answer="reset", after=True))
+    with pytest.raises(RetellConnectionError):
+        run_task(lambda: place(REGISTER), clock=clock)
     assert not clock.slept
 
 
@@ -127,10 +139,9 @@ def test_a_call_that_found_no_line_is_placed_anew(
             line.place(CREATE, fail_on=("capacity",), durable=durable, deferrable=deferrable, poll_interval=5)
         )
         # A retry in the task sends what the task was given: here the number decides how it goes.
-        operators[-1]._body = lambda: {
-            "from_number": "+14155550199",
-            "to_number": line.place(CREATE).to_number,
-        }
+        operators[-1]._request = lambda: endpoints.create_phone_call(
+            {"from_number": "+14155550199", "to_number": line.place(CREATE).to_number}
+        )
         return operators[-1]
 
     row = run_task(make, clock=clock, **store)
@@ -182,12 +193,34 @@ def test_a_task_that_is_killed_while_it_waits_places_no_call(
     assert not simulator.calls
 
 
-def test_half_of_the_time_is_left_to_the_call(simulator: Simulator, clock: SteppingClock) -> None:
-    """A call that is placed at the end of the time-out would be hung up on in the middle."""
-    simulator.fail(Fault(endpoint=CREATE, answer=429, times=None))
+def test_the_call_has_its_time_from_the_placing(simulator: Simulator, clock: SteppingClock) -> None:
+    """``timeout`` runs from the placing: two pauses of a minute take nothing from a call's 100 seconds."""
+    simulator.fail(Fault(endpoint=CREATE, answer=429, retry_after=60, times=2))
+    row = run_task(
+        lambda: place(CREATE, "user_hangup", wait_for="ended", timeout=100, poll_interval=5), clock=clock
+    )
+    assert row["outcome"] == "answered"
+    assert clock.slept[0] >= 60
+    assert clock.slept[1] >= 60
+
+
+def test_no_call_is_placed_that_would_be_stopped_at_once(simulator: Simulator, clock: SteppingClock) -> None:
+    """Near the end of execution_timeout the pauses stop, and nothing is placed any more."""
+    simulator.fail(Fault(endpoint=CREATE, answer=429, retry_after=50, times=1))
     with pytest.raises(RetellRateLimitError):
-        run_task(lambda: place(CREATE, wait_for="ended", timeout=300, limit_timeout=600), clock=clock)
-    assert 60 < sum(clock.slept) <= 150
+        run_task(
+            lambda: place(CREATE, wait_for="ended", execution_timeout=timedelta(seconds=50)),
+            clock=clock,
+        )
+    assert not simulator.calls
+
+
+def test_without_fail_on_a_call_without_a_line_is_the_result(simulator: Simulator, clock: SteppingClock) -> None:
+    """No second call is placed, and the operator does not stay for minutes, if that ending does not fail it."""
+    row = run_task(lambda: place(CREATE, NO_LINE), clock=clock)
+    assert len(simulator.calls) == 1
+    assert row["call_id"] == next(iter(simulator.calls))
+    assert not clock.slept
 
 
 def test_a_tag_of_ones_own_is_no_obstacle(simulator: Simulator, clock: SteppingClock) -> None:

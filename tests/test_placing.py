@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, place
 
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.calls.capacity import LimitWait
-from airflow_provider_retell.calls.intent import STORE_KEY, Intent
-from airflow_provider_retell.calls.placing import KEY_LIFETIME, TAG, Placement
+from airflow_provider_retell.calls.capacity import LineWait
+from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, run_prefix, task_prefix
+from airflow_provider_retell.calls.next_step import KEY_LIFETIME, LONGEST_RINGING
+from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
+    RetellCallTimeoutError,
     RetellConnectionError,
     RetellError,
     RetellRateLimitError,
@@ -23,9 +27,12 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
-from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
+
+
+NO_LINE = "concurrency_limit_reached"
 
 
 class Crash(BaseException):
@@ -50,14 +57,14 @@ class Attempts:
         self.endpoint, self.time, self.store = endpoint, time, store
         self.scenario = scenario
         self.try_number, self.max_tries, self.run_id = 0, 2, "run"
-        self.clock: Any = _Clock(time)
+        self.clock: Any = SteppingClock(time)
 
     def retry(self, **arguments: Any) -> dict[str, Any]:
         """Run the next try, and return its row."""
         self.try_number += 1
         ti = TaskInstance(try_number=self.try_number, max_tries=self.max_tries)
         ti.run_id = self.run_id
-        operator: Any = place(self.endpoint, self.scenario, **arguments)
+        operator: Any = place(self.endpoint, self.scenario, retries=2, **arguments)
         operator._clock = self.clock
         store = {} if self.store is None else {"task_state_store": self.store}
         row: dict[str, Any] = operator.execute(ti.context(**store))
@@ -66,17 +73,6 @@ class Attempts:
     def clear(self) -> None:
         """Do to the numbers what a user's clear does."""
         self.max_tries = self.try_number + 2
-
-
-class _Clock:
-    def __init__(self, time: ManualClock) -> None:
-        self.now = self.monotonic = time
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("Nobody waits here.")
-
-    async def asleep(self, seconds: float) -> None:
-        raise AssertionError("Nobody waits here.")
 
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])
@@ -107,31 +103,43 @@ def test_a_retry_adopts_a_call_that_is_over_well(
     assert (second["call_id"], second["outcome"]) == (first["call_id"], "answered")
 
 
-@pytest.mark.parametrize("scenario", ["dial_busy", "error_retell"])
-def test_a_retry_replaces_a_call_that_failed(
-    endpoint: str, time: ManualClock, simulator: Simulator, scenario: str
+@pytest.mark.parametrize("skip_on", [(), ("not_connected", "error")])
+@pytest.mark.parametrize("wait_for", [None, "ended"])
+@pytest.mark.parametrize("scenario", ["dial_busy", "dial_no_answer", "user_declined", "error_retell", NO_LINE])
+def test_a_status_is_no_reason_to_call_again(
+    time: ManualClock, simulator: Simulator, store: Store | None, scenario: str, wait_for: Any, skip_on: Any
 ) -> None:
-    """After error or not_connected a retry places a new call, with a key and a tag of its own, and adopts that."""
-    attempts = Attempts(endpoint, time, Store(), scenario)
+    """Without ``fail_on`` a retry adopts the call, however it went: a worker that died is no reason to ring."""
+    attempts = Attempts(CREATE, time, store, scenario)
     first = attempts.retry()
     time.advance(600)
-    second = attempts.retry()
-    assert second["call_id"] != first["call_id"]
-    assert second["metadata"][TAG] != first["metadata"][TAG]
-    assert attempts.retry()["call_id"] == second["call_id"]
-    assert len(simulator.calls) == 2
+    try:
+        assert attempts.retry(wait_for=wait_for, skip_on=skip_on)["call_id"] == first["call_id"]
+    except AirflowSkipException:
+        assert skip_on
+    assert len(simulator.calls) == 1
 
 
-def test_a_declined_call_is_not_placed_again(
+def test_fail_on_alone_asks_for_a_new_call(time: ManualClock, simulator: Simulator, store: Store | None) -> None:
+    """A call that fail_on names is replaced by a retry, once for each retry, with a key and a tag of its own."""
+    attempts = Attempts(CREATE, time, store, "dial_busy")
+    for tries in (1, 2, 3):
+        with pytest.raises(RetellCallError, match="busy"):
+            attempts.retry(wait_for="ended", fail_on=["busy"])
+        assert len(simulator.calls) == tries
+    bodies = [request.json for request in simulator.requests if request.endpoint == CREATE]
+    assert len({body["idempotency_key"] for body in bodies}) == 3
+    assert len({body["metadata"][TAG] for body in bodies}) == 3
+
+
+def test_fail_on_without_wait_for_has_no_effect(
     endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
 ) -> None:
-    """Who declined has spoken: a worker that died is no reason to ring again, what fail_on names is."""
-    attempts = Attempts(endpoint, time, store, "user_declined")
-    first = attempts.retry()
+    """A task that does not wait for the end cannot fail because of it, nor may its retry call again."""
+    attempts = Attempts(endpoint, time, store, "dial_busy")
+    first = attempts.retry(fail_on=["busy", "not_connected"])
     time.advance(600)
-    second = attempts.retry()
-    assert (second["call_id"], second["outcome"]) == (first["call_id"], "declined")
-    assert attempts.retry(fail_on=["declined"])["call_id"] != first["call_id"]
+    assert attempts.retry(fail_on=["busy", "not_connected"])["call_id"] == first["call_id"]
 
 
 def test_who_asked_never_to_be_called_again_is_not(
@@ -145,16 +153,6 @@ def test_who_asked_never_to_be_called_again_is_not(
         with pytest.raises(RetellCallFinalError, match="do_not_call"):
             attempts.retry(wait_for="ended", fail_on=["do_not_call"])
     assert len(simulator.calls) == 1
-
-
-def test_a_retry_replaces_a_call_that_fail_on_names(
-    endpoint: str, time: ManualClock, simulator: Simulator
-) -> None:
-    """What fail_on names has failed for the user, whatever Retell calls it."""
-    attempts = Attempts(endpoint, time, Store(), "voicemail_reached")
-    first = attempts.retry()
-    time.advance(600)
-    assert attempts.retry(fail_on=["voicemail"])["call_id"] != first["call_id"]
 
 
 def test_the_worker_dies_between_the_answer_and_writing_it_down(
@@ -253,7 +251,7 @@ def test_a_refusal_after_a_lost_answer_does_not_forget_it(time: ManualClock, sim
     attempts = Attempts(CREATE, time, Store(), "user_hangup")
     simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True), Fault(endpoint=CREATE, answer=429, times=3))
     with pytest.raises(RetellRateLimitError) as raised:
-        attempts.retry()
+        attempts.retry(limit_timeout=0)
     assert raised.value.may_have_arrived
     time.advance(2 * 3600)
     attempts.retry()
@@ -345,19 +343,6 @@ def test_a_strangers_call_is_never_adopted(time: ManualClock, simulator: Simulat
     assert len(tags) == 6
 
 
-def test_a_failed_call_after_which_none_can_be_placed_is_still_replaced_once(
-    time: ManualClock, simulator: Simulator
-) -> None:
-    """Two retries of which the first adopted: the failed call is replaced once, not per retry."""
-    attempts = Attempts(CREATE, time, Store(), "dial_busy")
-    first = attempts.retry()
-    assert attempts.retry()["call_id"] == first["call_id"], "still ringing: adopted"
-    time.advance(600)
-    second = attempts.retry()
-    assert second["call_id"] != first["call_id"]
-    assert len(simulator.placed) == 2
-
-
 def test_a_lost_stop_does_not_place_a_second_live_call(time: ManualClock, simulator: Simulator) -> None:
     """If the old call cannot be stopped after a clear, no new one is placed beside it."""
     attempts = Attempts(CREATE, time, Store())
@@ -381,10 +366,12 @@ def test_a_call_that_was_hung_up_on_is_not_placed_again(
     time.advance(60)
     with RetellHook() as hook:
         hook.stop_call(call_id)
-    with pytest.raises(RetellCallFinalError, match=r"hung up on.*clear the task"):
+    with pytest.raises(RetellCallFinalError, match=r"was stopped.*clear the task"):
         attempts.retry()
     assert list(simulator.calls) == [call_id]
-    assert attempts.retry(fail_on=["stopped"])["call_id"] != call_id, "unless fail_on asks for it"
+    with pytest.raises(RetellCallTimeoutError):
+        attempts.retry(fail_on=["stopped"], wait_for="ended", timeout=10)
+    assert len(simulator.calls) == 2, "unless fail_on asks for it"
 
 
 def test_a_clear_while_the_phone_rings_waits_until_it_can_hang_up(time: ManualClock, simulator: Simulator) -> None:
@@ -456,19 +443,18 @@ def requests(simulator: Simulator, endpoint: str) -> list[Any]:
     return [request for request in simulator.requests if request.endpoint == endpoint]
 
 
-def placement(time: ManualClock, store: Store, before_sending: Callable[[], None]) -> Placement:
+def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending: Callable[[], None]) -> Placement:
     """Return what places a call, with something that happens before each request."""
     ti = TaskInstance(max_tries=2)
     return Placement(
-        hook=RetellHook(),
-        body={"from_number": FROM, "to_number": "+14155550100"},
-        request=lambda body, key: endpoints.create_phone_call(body, idempotency_key=key),
-        retell_dials=True,
-        unwanted=lambda _: False,
-        intent=Intent.of(ti.context()),
+        hook.get_conn(),
+        endpoints.create_phone_call({"from_number": FROM, "to_number": "+14155550100"}),
+        Intent.of(ti.context(), retries=2),
         try_number=1,
         store=store,
-        limit=LimitWait(began=time(), longest=0, clock=SteppingClock(time)),
+        retell_dials=True,
+        fail_on=(),
+        line=LineWait(limit=0, clock=SteppingClock(time)),
         before_sending=before_sending,
         clock=SteppingClock(time),
     )
@@ -478,15 +464,15 @@ def test_a_task_that_is_killed_between_two_attempts_places_no_call(
     time: ManualClock, simulator: Simulator
 ) -> None:
     """Each attempt looks first, not only the first one."""
-    alive = iter([True, False])
+    alive = iter([True, True, False])
 
     def check() -> None:
         if not next(alive):
             raise RetellCallError("The task was killed.")
 
     simulator.fail(Fault(endpoint=CREATE, answer=503, times=1))
-    with pytest.raises(RetellCallError, match="killed"):
-        placement(time, Store(), check).place()
+    with RetellHook() as hook, pytest.raises(RetellCallError, match="killed"):
+        placement(hook, time, Store(), check).place()
     assert (len(requests(simulator, CREATE)), len(simulator.calls)) == (1, 0)
 
 
@@ -496,16 +482,17 @@ def test_a_key_that_grows_old_between_two_attempts_is_not_used_again(
     """Attempts may take minutes: the hour of a key counts at each of them, and what was lost stays lost."""
     store = Store()
     simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=None))
-    with pytest.raises(RetellConnectionError):
-        placement(time, store, lambda: None).place()
+    with RetellHook() as hook, pytest.raises(RetellConnectionError):
+        placement(hook, time, store, lambda: None).place()
     sent = len(requests(simulator, CREATE))
     time.advance(KEY_LIFETIME - 60)
-    with pytest.raises(RetellCallError, match="may have expired"):
-        placement(time, store, lambda: time.advance(40)).place()
+    with RetellHook() as hook, pytest.raises(RetellCallError, match="may have expired"):
+        placement(hook, time, store, lambda: time.advance(40)).place()
     assert len(requests(simulator, CREATE)) == sent + 1
     simulator.recover()
     (call,) = simulator.calls
-    assert placement(time, store, lambda: None).place().call_id == call
+    with RetellHook() as hook:
+        assert placement(hook, time, store, lambda: None).place().call_id == call
 
 
 def test_the_call_of_another_airflow_is_not_taken_for_ones_own(time: ManualClock, simulator: Simulator) -> None:
@@ -513,7 +500,7 @@ def test_the_call_of_another_airflow_is_not_taken_for_ones_own(time: ManualClock
     theirs = Attempts(CREATE, time, Store(), "talks_forever").retry()["call_id"]
     time.advance(60)
     ours = Attempts(CREATE, time, Store(), "user_hangup")
-    with pytest.raises(RetellCallFinalError, match="for another number") as error:
+    with pytest.raises(RetellCallFinalError, match="namespace") as error:
         ours.retry()
     assert "+1415" not in str(error.value)
     assert len(simulator.calls) == 1
@@ -528,3 +515,146 @@ def test_an_adopted_call_has_all_of_its_fields(endpoint: str, time: ManualClock,
     attempts.retry()
     time.advance(600)
     assert "transcript" in attempts.retry(wait_for="ended", include=["transcript"])
+
+
+def live(simulator: Simulator) -> list[str]:
+    """Return the calls that ring or are going on."""
+    return [i for i in simulator.calls if simulator.call(i)["call_status"] in {"registered", "ongoing"}]
+
+
+@pytest.mark.parametrize("store", [None, "emptied by the clear"])
+@pytest.mark.parametrize("scenario", ["talks_forever", "dial_no_answer"])
+def test_a_clear_without_a_record_waits_while_a_phone_may_ring(
+    time: ManualClock, simulator: Simulator, scenario: str, store: str | None
+) -> None:
+    """Retell may not list a ringing call, so a clear that has no record looks for it until it would be listed."""
+    attempts = Attempts(CREATE, time, Store() if store else None, scenario)
+    first = attempts.retry()["call_id"]
+    time.advance(1)
+    attempts.clear()
+    attempts.store = Store() if store else None
+    began = time()
+    second = attempts.retry()["call_id"]
+    assert second in live(simulator)
+    assert first not in live(simulator)
+    assert time() - began <= 2 * LONGEST_RINGING
+
+
+def test_a_clear_of_a_call_that_is_over_does_not_wait(time: ManualClock, simulator: Simulator) -> None:
+    """Where one try placed one call and Retell lists it as over, no other one can ring."""
+    attempts = Attempts(CREATE, time, None, "user_hangup")
+    attempts.retry()
+    time.advance(600)
+    attempts.clear()
+    began = time()
+    attempts.retry()
+    assert (time() - began, len(simulator.calls)) == (0, 2)
+
+
+@pytest.mark.parametrize("record", ["store", "no store", "lost"])
+def test_a_call_to_another_person_is_never_taken_for_ones_own(
+    time: ManualClock, simulator: Simulator, record: str
+) -> None:
+    """A number that changed between two tries fails the task for good, and both are named by their last digits."""
+    attempts = Attempts(CREATE, time, None if record == "no store" else Store(), "talks_forever")
+    if record == "lost":
+        simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=4))
+        with pytest.raises(RetellConnectionError):
+            attempts.retry()
+        simulator.recover()
+    else:
+        attempts.retry()
+    time.advance(60)
+    before, attempts.scenario = attempts.scenario, "user_hangup"
+    with pytest.raises(RetellCallFinalError) as raised:
+        attempts.retry()
+    for scenario in (before, attempts.scenario):
+        assert f"…{SCENARIOS[scenario].number[-4:]}" in str(raised.value)
+        assert SCENARIOS[scenario].number not in str(raised.value)
+    assert len(simulator.calls) == 1
+
+
+def test_another_agent_is_another_call(time: ManualClock, simulator: Simulator) -> None:
+    """The agent is compared like the number, if the task names one."""
+    attempts = Attempts(REGISTER, time, Store())
+    attempts.retry(agent_id="agent_1")
+    with pytest.raises(RetellCallFinalError, match="agent_1, but the task asks for agent agent_2"):
+        attempts.retry(agent_id="agent_2")
+
+
+def test_a_call_that_was_there_before_is_found_and_not_placed(
+    time: ManualClock, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run id used twice within the hour has the first run's key: no phone rings, and the log warns."""
+    first = Attempts(CREATE, time, Store(), "user_hangup").retry()
+    time.advance(600)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        again = Attempts(CREATE, time, Store(), "user_hangup").retry()
+    assert again["call_id"] == first["call_id"]
+    assert f"Found {first['call_id']}" in caplog.text
+    assert "Placed" not in caplog.text
+    assert len(simulator.calls) == 1
+
+
+def test_nothing_personal_stays_in_the_store(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
+    """The request is kept as long as it may have to be sent again: until the call is known, or it was refused."""
+    private = {"retell_llm_dynamic_variables": {"name": "Ada"}, "metadata": {"token": "secret"}}
+
+    def stored(store: Store | None) -> str:
+        return json.dumps(store)
+
+    attempts = Attempts(endpoint, time, Store())
+    simulator.fail(Fault(endpoint=endpoint, answer=402))
+    with pytest.raises(RetellError):
+        attempts.retry(**private)
+    assert "Ada" not in stored(attempts.store)
+    simulator.recover()
+    simulator.fail(Fault(endpoint=endpoint, answer="reset", after=True, times=4))
+    with pytest.raises(RetellConnectionError):
+        attempts.retry(**private)
+    assert "Ada" in stored(attempts.store)
+    simulator.recover()
+    time.advance(60)
+    attempts.retry(**private)
+    for word in ("Ada", "secret", "+1"):
+        assert word not in stored(attempts.store)
+
+
+class Alarm(SteppingClock):
+    """A clock with Airflow's alarm: the first sleep is interrupted."""
+
+    def sleep(self, seconds: float) -> None:
+        if not self.slept:
+            self.slept.append(0)
+            raise AirflowTaskTimeout
+        super().sleep(seconds)
+
+
+def test_a_ringing_phone_is_stopped_after_airflows_alarm_too(time: ManualClock, simulator: Simulator) -> None:
+    """Airflow interrupts once: what follows stops the call as ``timeout`` does, as soon as Retell lets it."""
+    attempts = Attempts(CREATE, time, None)
+    attempts.clock = Alarm(time)
+    with pytest.raises(AirflowTaskTimeout):
+        attempts.retry(wait_for="ended", execution_timeout=timedelta(seconds=30))
+    (call_id,) = simulator.calls
+    assert simulator.call(call_id)["disconnection_reason"] == "manual_stopped"
+
+
+def test_a_tag_lists_a_run_a_task_and_an_index_by_its_beginning() -> None:
+    """Digests of fixed width stand from left to right, and nothing that differs between machines is in them."""
+    names = {"namespace": "", "dag_id": "dag", "run_id": "run"}
+    run = run_prefix(**names)
+    task = task_prefix(**names, task_id="task")
+    index = task_prefix(**names, task_id="task", map_index=7)
+    tags = [
+        Intent.of(TaskInstance(map_index=each, max_tries=2).context(), retries=2, namespace=space).tag
+        for each, space in ((7, ""), (8, ""), (7, "other"))
+    ]
+    assert tags[0].startswith(index)
+    assert index.startswith(task)
+    assert task.startswith(run)
+    assert tags[1].startswith(task)
+    assert not tags[1].startswith(index)
+    assert not tags[2].startswith(run)
+    assert {len(tag) for tag in tags} == {len(tags[0])}

@@ -105,8 +105,14 @@ class RetellClient:
         """
         return self.repeat(endpoint, partial(self.send_once, endpoint))
 
-    def repeat(self, endpoint: Request[Any], attempt: Callable[[], T]) -> T:
-        """Make an attempt at a request, again where that is harmless, and return what it returns."""
+    def repeat(self, endpoint: Request[Any], attempt: Callable[[], T], *, retry_rate_limits: bool = True) -> T:
+        """Make an attempt at a request, again if that is harmless, and return what it returns.
+
+        Args:
+            endpoint: The request.
+            attempt: Sends it once.
+            retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
+        """
         try:
             return attempt()
         except RetellError as error:
@@ -116,7 +122,8 @@ class RetellClient:
             first.tell()
             return attempt()
 
-        repeat = Retrying(sleep=self._sleep, **retrying(endpoint, self.settings))
+        options = retrying(endpoint, self.settings, retry_rate_limits=retry_rate_limits)
+        repeat = Retrying(sleep=self._sleep, **options)
         return repeat(again)
 
     def send_once(self, endpoint: Request[T]) -> T:

@@ -18,13 +18,22 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitter
 
 
-def retrying(endpoint: Request[Any], settings: ConnectionSettings) -> dict[str, Any]:
-    """Return the options of tenacity that repeat a request where that is harmless."""
+def retrying(
+    endpoint: Request[Any], settings: ConnectionSettings, *, retry_rate_limits: bool = True
+) -> dict[str, Any]:
+    """Return the options of tenacity that repeat a request if that is harmless.
+
+    Args:
+        endpoint: The request.
+        settings: How often, and with which pauses.
+        retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
+    """
     arrived = False
 
     def again(error: BaseException) -> bool:
         nonlocal arrived
         repeat = may_be_retried(error, endpoint)
+        repeat = repeat and (retry_rate_limits or not isinstance(error, RetellRateLimitError))
         if isinstance(error, RetellRateLimitError):
             metrics.count("retell.rate_limited")
         if isinstance(error, RetellError):

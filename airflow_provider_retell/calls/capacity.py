@@ -1,4 +1,4 @@
-"""What a task does where the account is at its limit: wait a while, before its try is spent."""
+"""How long a task waits for a free line, in one try."""
 
 from __future__ import annotations
 
@@ -16,52 +16,49 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 5.0
-"""Seconds of the first pause where Retell names none; then as long again as was waited already.
+"""Seconds of the first pause unless Retell names one; each further pause is as long as all before it together.
 
-Also of the shortest one: an answer that asks for no pause at all is not obeyed."""
+Also the minimum: a response that asks for no pause at all is not obeyed.
+"""
 
 LONGEST_PAUSE: Final = 120.0
-"""Seconds of the longest pause where Retell names none."""
+"""Maximum seconds of a pause that Retell does not name."""
 
-_SPREAD: Final = 0.25
-"""By how much of itself a pause is longer at most: a hundred mapped tasks shall not all come back at once."""
+_JITTER: Final = 0.25
+"""Each pause is lengthened by up to this fraction, so that a hundred mapped tasks do not all return at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LimitWait:
-    """How long a task waits for a free line.
+@dataclass(kw_only=True)
+class LineWait:
+    """Pause while the account is at its limit, up to ``limit_timeout`` in all, however many calls that takes.
 
     Attributes:
-        began: When it asked first, in seconds since the epoch.
-        longest: Seconds to wait at most, all in all.
-        clock: What time it is.
+        limit: Maximum seconds of all pauses together.
+        waited: Seconds of the pauses so far, in the processes of this try before this one too.
+        clock: The time.
     """
 
-    began: float
-    longest: float
+    limit: float
+    waited: float = 0.0
     clock: Clock = SYSTEM_CLOCK
 
     def pause(self, asked: float | None = None) -> bool:
-        """Sleep for a while; return False, at once, where the next pause would be too long.
+        """Sleep for a while; return False at once if the pause would exceed the limit.
 
         Args:
             asked: Seconds that Retell asks for.
         """
-        now = self.clock.now()
-        waited = now - self.began
-        pause = min(max(waited, FIRST_PAUSE), LONGEST_PAUSE) if asked is None else max(asked, FIRST_PAUSE)
-        pause *= random.uniform(1, 1 + _SPREAD)  # noqa: S311 (jitter)
-        if waited + pause > self.longest:
+        pause = min(max(self.waited, FIRST_PAUSE), LONGEST_PAUSE) if asked is None else max(asked, FIRST_PAUSE)
+        pause *= random.uniform(1, 1 + _JITTER)  # noqa: S311 (jitter)
+        left = self.limit - self.waited
+        if pause > left:
             return False
-        log.info(
-            "The account is at its limit. Placing the call in %.0f s; given up in %.0f s.",
-            pause,
-            self.longest - waited,
-        )
+        log.info("The account is at its limit. Trying again in %.0f s; giving up in %.0f s.", pause, left)
         self.clock.sleep(pause)
+        self.waited += pause
         return True
 
 
 def found_no_line(call: Call) -> bool:
-    """Say whether a call was never dialed, because the account had too many calls at once."""
+    """Return whether a call was never dialed because the account had too many calls at once."""
     return call.disconnection_reason == DisconnectionReason.CONCURRENCY_LIMIT_REACHED

@@ -1,17 +1,27 @@
-"""What a task means to place, and what it writes down about it."""
+"""The call that a task means to place: its tag, its key, and what the task writes down about it. Pure: no I/O."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from airflow_provider_retell.errors import RetellCallFinalError
 
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+TAG: Final = "airflow_call"
+"""The top-level metadata key under which the calls of a task can be found again."""
+
 STORE_KEY: Final = "retell_call"
 """The key of the task state store under which a task writes down what it sends."""
+
+_COUNTS: Final = re.compile(r"[0-9a-f.]+\.(\d{4,})\.(\d{4,})")
+_NO_PERSON: Final = "0" * 16
 
 
 class StateStore(Protocol):
@@ -24,32 +34,76 @@ class StateStore(Protocol):
         """Write JSON under a key."""
 
 
+def run_prefix(*, namespace: str, dag_id: str, run_id: str) -> str:
+    """Return how the tags of all calls of a DAG run begin."""
+    return f"{_digest(namespace, dag_id, run_id, length=16)}."
+
+
+def task_prefix(*, namespace: str, dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> str:
+    """Return how the tags of all calls of a task begin; of one map index, if one is given (-1: not mapped).
+
+    >>> task_prefix(namespace="", dag_id="dag", run_id="run", task_id="call", map_index=7)
+    '2bd8b8b9d9f9ad6e.26d25f5a.000008.'
+    """
+    run = run_prefix(namespace=namespace, dag_id=dag_id, run_id=run_id)
+    task = f"{run}{_digest(task_id, length=8)}."
+    return task if map_index is None else f"{task}{map_index + 1:06x}."
+
+
+def person_prefix(task: str, person_id: str | None) -> str:
+    """Return how the tags of all calls to a person begin; a task that places one call has no person."""
+    return f"{task}{_NO_PERSON if person_id is None else _digest(person_id, length=16)}."
+
+
+def named_prefix(call_key: str) -> str:
+    """Return how the tags of a call begin that has a name of its own, for the whole account."""
+    return f"{_digest('call_key', call_key, length=32)}."
+
+
+def _digest(*parts: str, length: int) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Intent:
-    """One call that somebody meant to place.
+    """One call that a task means to place.
 
     Attributes:
-        task: A digest of DAG, run, task and map index.
-        generation: Grows when somebody clears the task, stays when Airflow retries it.
-        redial: How many calls of this generation have failed.
+        prefix: How the tags of all calls of this task begin.
+        generation: Grows when a user clears the task, stays when Airflow retries it.
+        number: How many calls of this generation came before.
+        cleared: Whether a user has cleared the task.
+        named: Whether the call has a name of its own (``call_key``): there is one, whatever task asks for it.
     """
 
-    task: str
-    generation: int
-    redial: int = 0
+    prefix: str
+    generation: int = 0
+    number: int = 0
+    cleared: bool = False
+    named: bool = False
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Intent:
+    def of(cls, context: Mapping[str, Any], *, retries: int, namespace: str = "") -> Self:
         """Return the intent of the running task. The try number is no part of it."""
         ti = context["ti"]
-        named = json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index])
+        task = task_prefix(
+            namespace=namespace,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index,
+        )
         # A clear rewrites max_tries to the tries so far plus the task's retries; a retry leaves it.
-        return cls(task=hashlib.sha256(named.encode()).hexdigest()[:24], generation=ti.max_tries)
+        generation = ti.max_tries
+        return cls(prefix=person_prefix(task, None), generation=generation, cleared=generation != retries)
 
     @property
     def tag(self) -> str:
-        """The value of the metadata tag: 24 letters of the task, then generation and redial."""
-        return f"{self.task}.{self.generation}.{self.redial}"
+        """The value of the metadata tag: fixed widths from left to right, so that each beginning can be listed.
+
+        Run (16 hexadecimal digits), task (8), map index (6), person (16), then generation and number (4 each).
+        """
+        return f"{self.prefix}{self.generation:04}.{self.number:04}"
 
     @property
     def key(self) -> str:
@@ -57,25 +111,36 @@ class Intent:
         return f"airflow.{self.tag}"
 
 
+def tag_of(call: Call) -> str:
+    """Return the tag of a call, empty if it has none."""
+    return str((call.metadata or {}).get(TAG, ""))
+
+
+def counts(call: Call) -> tuple[int, int]:
+    """Return generation and number in a call's tag; zeros if the tag is the user's own."""
+    found = _COUNTS.fullmatch(tag_of(call))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a task wrote down about the call it sent.
+    """What a task wrote down about the request it sent last.
 
     Attributes:
         generation: As in ``Intent``.
-        redial: As in ``Intent``.
-        body: What was sent.
-        sent_at: When, in seconds since the epoch.
+        number: As in ``Intent``.
+        sent_at: When it was sent first, in seconds since the epoch.
         try_number: By which try.
+        body: What was sent, as long as it may have to be sent again; personal data, so no longer than that.
         call_id: The call that came of it, None as long as that is not known.
         refused: Whether Retell certainly did not carry it out.
     """
 
     generation: int
-    redial: int
-    body: dict[str, Any]
+    number: int
     sent_at: float
     try_number: int
+    body: dict[str, Any] | None = None
     call_id: str | None = None
     refused: bool = False
 
@@ -92,17 +157,18 @@ class Record:
             record = cls(**value)
             sound = (
                 isinstance(record.generation, int)
-                and isinstance(record.redial, int)
-                and isinstance(record.body, dict)
+                and isinstance(record.number, int)
                 and isinstance(record.sent_at, int | float)
+                and isinstance(record.body, dict | None)
                 and isinstance(record.call_id, str | None)
+                and (record.refused or record.call_id is not None or record.body is not None)
             )
         except TypeError:
             sound = False
         if not sound:
             raise RetellCallFinalError(
                 f"Not called again: the task state store holds something under {STORE_KEY!r} that this operator "
-                "did not write, so whether a call was placed before cannot be known. Look for it in Retell's "
+                "did not write, so it is unknown whether a call was placed before. Look for the call in Retell's "
                 "dashboard; then delete that key, or set durable=False, and clear the task."
             )
         return record

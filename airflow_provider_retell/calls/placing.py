@@ -1,46 +1,36 @@
-"""Place one intended call once, whatever happens to the worker in between.
-
-What is about to be sent is written down before the request, the call's id right after it. A retry reads it:
-
-========================  ====================================  ==========================================
-written down              the call                              the retry
-========================  ====================================  ==========================================
-nothing                   was never asked for                   places it
-refused                   was certainly not placed              places it
-sent, id known            lives, or is over well                adopts it
-sent, id known            failed                                places a new one
-sent, id known            was declined                          adopts it: a person has spoken
-sent, id known            was hung up on                        fails: redialing is for people to decide
-sent, id known            is unknown to Retell (deleted)        fails: nobody can say whether it rang
-sent, answer lost         created, within the key's hour        sends the same request with the same key
-sent, answer lost         created, later                        looks for its tag; fails if it finds none
-sent, answer lost         registered                            looks for its tag; registers if it finds none
-by an earlier clear       whatever it is                        stops it if it lives, then places a new one
-========================  ====================================  ==========================================
-
-*Failed* is a call in the status ``error`` or ``not_connected``, and one that ``fail_on`` names, be it declined or
-hung up on. A call after which the person asked never to be called again is never replaced.
-
-Where nothing is written down although this is not the first try (Airflow before 3.3 has no task state store, and
-it may have been upgraded in between), the key and the tag stand in for it.
-"""
+"""Place one intended call once, whatever happens to the worker: carry out what ``next_step`` decides."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.calls.capacity import LimitWait, found_no_line
-from airflow_provider_retell.calls.intent import STORE_KEY, Intent, Record, StateStore
-from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL, stop_until_over
+from airflow_provider_retell.api.pages import PageWalk
+from airflow_provider_retell.calls.capacity import LineWait, found_no_line
+from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore, counts, tag_of
+from airflow_provider_retell.calls.next_step import (
+    KEY_LIFETIME,
+    LONGEST_RINGING,
+    Adopt,
+    LookForTag,
+    Missing,
+    PlaceNew,
+    Read,
+    Refuse,
+    Seen,
+    SendAgain,
+    StopFirst,
+    Wanted,
+    next_step,
+)
+from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
+from airflow_provider_retell.calls.stopping import STOP_INTERVAL, stop_until_over
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
@@ -50,292 +40,294 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
     RetellRateLimitError,
 )
-from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.outcomes import CallStatus, Outcome
+from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
-TAG: Final = "airflow_call"
-"""The top-level metadata key under which the calls of a task can be found again."""
-
-KEY_LIFETIME: Final = 3600 - 300
-"""Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
+FIRST_TRY: Final = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class Placement:
     """Places the one call of a task.
 
     Attributes:
-        hook: Talks to Retell.
-        body: The request's fields.
-        request: Makes the request, of a body and an idempotency key.
-        retell_dials: Whether Retell takes an idempotency key for it.
-        unwanted: Says whether ``fail_on`` names how a call went.
+        client: Sends the requests.
+        request: The request, without tag and key.
         intent: Whose call it is.
         try_number: Of the running task.
         store: Where to write down what is sent; None before Airflow 3.3.
-        limit: How long to wait where the account is at its limit.
-        durable: Whether to look for the call of an earlier try.
-        before_sending: Called before each request that places a call; raises if none must be placed any more.
-        clock: What time it is.
+        retell_dials: Whether Retell dials, under an idempotency key.
+        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
+        line: How long to wait for a free line.
+        durable: Whether to look for the call of an earlier try, and to write down this one's.
+        run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
+        before_sending: Called before each request that places a call; raises if none must be placed now.
+        clock: The time.
+        number: Of the call placed or adopted last.
+        placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
     """
 
-    hook: RetellHook
-    body: Mapping[str, Any]
-    request: Callable[[Mapping[str, Any], str | None], Request[Call]]
-    retell_dials: bool
-    unwanted: Callable[[Call], bool]
+    client: RetellClient
+    request: Request[Call]
     intent: Intent
+    _: KW_ONLY
     try_number: int
     store: StateStore | None
-    limit: LimitWait
+    retell_dials: bool
+    fail_on: tuple[str, ...]
+    line: LineWait
     durable: bool = True
+    run_began: float | None = None
     before_sending: Callable[[], None] = lambda: None
     clock: Clock = SYSTEM_CLOCK
 
-    def place(self, *, instead_of: Call | None = None) -> Call:
+    number: int = field(init=False)
+    placed_at: float = field(init=False)
+    _last: Record | None = field(default=None, init=False)
+    _looks_again: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.durable:
+            self.store = None
+        self.number = self.intent.number
+        self.placed_at = self.clock.now()
+
+    def place(self, *, after: int | None = None) -> Call:
         """Return the call of this task: an earlier try's, or a new one, for which it may wait for a free line.
 
         Args:
-            instead_of: The call of this try that found no line.
+            after: The number of this try's call that found no line: a new one is placed.
+
+        Raises:
+            RetellCallFinalError: It is for people to decide whether a call is placed.
+            RetellError: The call could not be placed.
         """
-        place = self._place_once if self.durable else self._place_anew
+        placing: PlaceNew | None = None if after is None else self._next(after)
         while True:
             try:
-                call = place(instead_of)
+                call = self._continue() if placing is None else self._place(placing)[0]
             except RetellRateLimitError as error:
-                # After a lost answer this may be the second call: the next try finds out.
-                if error.may_have_arrived or not self.limit.pause(error.retry_after):
+                # After a lost response the call may exist. Only a key makes it safe to ask once more.
+                lost = error.may_have_arrived and not self.retell_dials
+                if lost or not self.line.pause(error.retry_after):
                     raise
             else:
-                if not found_no_line(call) or not self.limit.pause():
+                if not (found_no_line(call) and matches(call, self.fail_on) and self.line.pause()):
                     return call
-                instead_of = call
+                placing = self._next(self.number)
 
-    def _place_anew(self, instead_of: Call | None) -> Call:
-        key = self.intent.key if instead_of is None else f"{self.intent.key}.{instead_of.call_id}"
-        return self._request(self.request(self.body, key if self.retell_dials else None), sent_at=self.clock.now())
+    def _next(self, number: int) -> PlaceNew:
+        record = self._record()
+        return PlaceNew(self.intent.generation if record is None else record.generation, number + 1)
 
-    def _place_once(self, instead_of: Call | None) -> Call:
-        if self.store is None:
-            return self._without_record(instead_of)
-        record = Record.read(self.store.get(STORE_KEY))
-        if record is None:
-            return self._without_record(instead_of)
-        intent = replace(self.intent, generation=record.generation, redial=record.redial)
-        if record.generation != self.intent.generation:
-            self._end_cleared(self._earlier_calls(record, intent))
-            return self._send(self.intent)
-        if record.refused:
-            return self._send(intent)
-        if record.call_id is not None:
-            return self._adopt_or_replace(self._known(record.call_id), intent, record.try_number)
-        return self._settle(record, intent)
+    # -- what next_step decides is carried out -----------------------------------------------------------------
 
-    # -- an earlier try's call -----------------------------------------------------------------------------
-
-    def _known(self, call_id: str) -> Call:
-        try:
-            return self.hook.get_call(call_id)
-        except RetellNotFoundError as error:
-            raise RetellCallFinalError(
-                f"Not called again: an earlier try placed {call_id}, which Retell no longer knows, so how it "
-                f"went cannot be known ({error}). To place a new call, clear the task.",
-                call_ids=(call_id,),
-            ) from error
-
-    def _adopt_or_replace(self, call: Call, intent: Intent, try_number: int | None) -> Call:
-        if call.outcome == Outcome.STOPPED and not self.unwanted(call):
-            raise RetellCallFinalError(
-                f"Not called again: {call.call_id} of an earlier try was hung up on, by this task when it was "
-                "killed or timed out, or by somebody else. To place a new call, clear the task; to have retries "
-                "place one, name 'stopped' in fail_on.",
-                call_ids=(call.call_id,),
-                outcomes=frozenset({Outcome.STOPPED.value}),
-            )
-        if self._failed(call):
-            log.info("%s of an earlier try failed (%s): placing a new call.", call.call_id, call.outcome)
-            return self._send(replace(intent, redial=intent.redial + 1))
-        placed_by = f"try {try_number}" if try_number else "an earlier try"
-        metrics.count("retell.calls.adopted")
-        log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
-        return call
-
-    def _failed(self, call: Call) -> bool:
-        """Say whether a retry calls again."""
-        if not call.is_terminal or call.outcome == Outcome.DO_NOT_CALL:
-            return False
-        return self.unwanted(call) or (call.call_status != CallStatus.ENDED and call.outcome != Outcome.DECLINED)
-
-    def _settle(self, record: Record, intent: Intent) -> Call:
-        """Find out what became of a request whose answer was lost."""
-        age = self.clock.now() - record.sent_at
-        if self.retell_dials and age < KEY_LIFETIME:
-            log.info(
-                "Sending the request of try %d again, with its key: Retell places it once.", record.try_number
-            )
-            return self._send(intent, again=record)
-        found = self._tagged(intent.tag)
-        if found:
-            self._write(replace(record, call_id=found[0].call_id))
-            return self._adopt_or_replace(self._known(found[0].call_id), intent, record.try_number)
-        if self.retell_dials:
-            listed = "no call with its tag is listed" if found is not None else "calls cannot be listed"
-            raise RetellCallFinalError(
-                f"Not called again: {age / 60:.0f} minutes ago try {record.try_number} asked Retell for this call "
-                f"and lost the answer, and {listed}. Look for the call in Retell's "
-                f"dashboard (metadata {TAG} = {intent.tag}); to place a new one, clear the task."
-            )
-        log.info("The registration of try %d left no call: registering anew.", record.try_number)
-        return self._send(intent)
-
-    def _earlier_calls(self, record: Record, intent: Intent) -> list[Call]:
-        if record.refused:
-            return []
-        if record.call_id is None:
-            return self._listed_late(record, intent)
-        try:
-            return [self.hook.get_call(record.call_id)]
-        except RetellNotFoundError:
-            return []
-
-    def _listed_late(self, record: Record, intent: Intent) -> list[Call]:
-        """Look for a call whose answer was lost until Retell would list it: perhaps it does not while it rings."""
+    def _continue(self) -> Call:
+        wanted, record, seen = self._wanted(), self._record(), self._seen_so_far()
         while True:
-            found = self._tagged(intent.tag)
-            rings_no_more = not self.retell_dials or self.clock.now() >= record.sent_at + LONGEST_RINGING
-            if found is None or found or rings_no_more:
-                return found or []
+            match step := next_step(wanted, record, seen, now=self.clock.now()):
+                case PlaceNew():
+                    call, existed = self._place(step)
+                    if existed and not wanted.first_try:
+                        # The key shows what no record does: the call of an earlier try.
+                        record, seen = self._as_record(step, call), (call,)
+                        continue
+                    return call
+                case SendAgain(record=sent):
+                    log.info("Sending the request of try %d again, with its key.", sent.try_number)
+                    return self._send_recorded(sent, again=True)
+                case Adopt(call=call):
+                    return self._adopt(call, record)
+                case Read(call_id=call_id):
+                    seen = self._read(call_id)
+                case LookForTag(prefix=prefix):
+                    seen = self._look(prefix, again=seen is not None)
+                case StopFirst(calls=calls, then=then):
+                    self._stop(calls)
+                    return self._place(then)[0]
+                case Refuse():
+                    raise RetellCallFinalError(step.message, call_ids=step.call_ids, outcomes=step.outcomes)
+                case _ as never:
+                    assert_never(never)
+
+    def _wanted(self) -> Wanted:
+        return Wanted(
+            intent=self.intent,
+            body=self.request.body or {},
+            retell_dials=self.retell_dials,
+            fail_on=self.fail_on,
+            first_try=self.try_number <= FIRST_TRY,
+            began=self.clock.now(),
+            run_began=self.run_began,
+        )
+
+    def _record(self) -> Record | None:
+        if self._last is not None or self.store is None:
+            return self._last
+        return Record.read(self.store.get(STORE_KEY))
+
+    def _seen_so_far(self) -> Seen:
+        # Without durability nothing is looked for: only the key stands between two calls.
+        return None if self.durable else Missing.UNLISTED
+
+    def _as_record(self, step: PlaceNew, call: Call) -> Record:
+        return Record(
+            generation=step.generation,
+            number=step.number,
+            sent_at=self.clock.now(),
+            try_number=self.try_number,
+            call_id=call.call_id,
+        )
+
+    def _adopt(self, call: Call, record: Record | None) -> Call:
+        placed_by = f"try {record.try_number}" if record else "an earlier try"
+        metrics.count("retell.calls.adopted")
+        self.number, self.placed_at = counts(call)[1], self.clock.now()
+        log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
+        if record is not None:
+            self.number, self.placed_at = record.number, record.sent_at
+            if record.call_id is None:
+                self._write(replace(record, call_id=call.call_id, body=None))
+        # A list leaves the transcript out.
+        return self.client.send(endpoints.get_call(call.call_id)) if call.is_terminal else call
+
+    def _read(self, call_id: str) -> Seen:
+        try:
+            return (self.client.send(endpoints.get_call(call_id)),)
+        except RetellNotFoundError:
+            return Missing.UNKNOWN
+
+    def _look(self, prefix: str, *, again: bool) -> Seen:
+        if again:
+            if not self._looks_again:
+                log.info(
+                    "A call of before the clear may still ring, and Retell may not list a ringing call: looking "
+                    "for it every %.0f s, for up to %.0f s (metadata %s = %s...).",
+                    STOP_INTERVAL,
+                    LONGEST_RINGING,
+                    TAG,
+                    prefix,
+                )
+            self._looks_again = True
             self.before_sending()
             self.clock.sleep(STOP_INTERVAL)
-
-    def _end_cleared(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            if call.is_terminal or (call.call_status == CallStatus.REGISTERED and not self.retell_dials):
-                continue
-            became = stop_until_over(
-                self.hook, call.call_id, leave_registered=not self.retell_dials, clock=self.clock
+        walk = PageWalk(endpoints.list_tagged_calls(TAG, prefix, op="sw"))
+        found: list[Call] = []
+        try:
+            while walk.request is not None:
+                found += walk.take(self.client.send(walk.request))
+        except (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError) as error:
+            log.warning("The calls of this task cannot be listed: %s", error)
+            return Missing.UNLISTABLE
+        if walk.unreadable:
+            raise RetellCallError(
+                f"Not called: of the calls that Retell lists for this task, {walk.unreadable} cannot be read, and "
+                f"one of them may be going on (metadata {TAG} = {prefix}...). The next try looks again."
             )
-            log.info("The task was cleared: %s.", became.told)
-            if became.live:
+        # Checked again: adopting a stranger's call would be worse than finding none.
+        return tuple(call for call in found if tag_of(call).startswith(prefix)) or Missing.UNLISTED
+
+    def _stop(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            result = stop_until_over(
+                self.client, call.call_id, leave_registered=not self.retell_dials, clock=self.clock
+            )
+            log.info("The task was cleared: %s.", result.told)
+            if result.live:
                 raise RetellCallError(
                     f"Not called again: {call.call_id} of before the clear is still live and could not be "
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )
 
-    # -- nothing is written down -------------------------------------------------------------------------
+    # -- a request that places a call --------------------------------------------------------------------------
 
-    def _without_record(self, instead_of: Call | None) -> Call:
-        if instead_of is not None:
-            return self._send(replace(self.intent, redial=_redial(instead_of) + 1))
-        if self.try_number <= 1:
-            return self._send(self.intent)
-        found = self._tagged(f"{self.intent.task}.", op="sw") or []
-        ours = [call for call in found if _generation(call) == self.intent.generation]
-        self._end_cleared([call for call in found if call not in ours])
-        if ours:
-            newest = max(ours, key=_redial)
-            intent = replace(self.intent, redial=_redial(newest))
-            return self._adopt_or_replace(self._known(newest.call_id), intent, None)
-        return self._send(self.intent)
-
-    def _tagged(self, tag: str, op: Literal["eq", "sw"] = "eq") -> list[Call] | None:
-        """Return the calls with a tag, None if this key or this server does not list calls."""
-        try:
-            page = self.hook.send(endpoints.list_tagged_calls(TAG, tag, op=op))
-        except (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError) as error:
-            log.warning("A call cannot be looked up by its tag: %s", error)
-            return None
-        # Checked again: adopting a stranger's call would be worse than finding none.
-        return [call for call in page.calls if _tag(call).startswith(tag)]
-
-    # -- a new one -----------------------------------------------------------------------------------------
-
-    def _send(self, intent: Intent, *, again: Record | None = None) -> Call:
-        record = again or Record(
-            generation=intent.generation,
-            redial=intent.redial,
-            body=self._with_tag(intent),
+    def _place(self, step: PlaceNew) -> tuple[Call, bool]:
+        """Send a request, and return its call with whether the call existed before."""
+        self.before_sending()
+        intent = replace(self.intent, generation=step.generation, number=step.number)
+        sent = Record(
+            generation=step.generation,
+            number=step.number,
             sent_at=self.clock.now(),
             try_number=self.try_number,
+            body=self._with_tag(intent),
         )
-        endpoint = self.request(record.body, intent.key if self.retell_dials else None)
+        call = self._send_recorded(sent, again=False)
+        return call, was_there_before(call, first_sent_at=sent.sent_at)
+
+    def _send_recorded(self, record: Record, *, again: bool) -> Call:
+        """Send the request of a record; write it down before, and its call after."""
+        intent = replace(self.intent, generation=record.generation, number=record.number)
+        self.number, self.placed_at = record.number, record.sent_at
+        request = replace(self.request, body=record.body)
+        if self.retell_dials:
+            request = replace(
+                request, body={**(record.body or {}), "idempotency_key": intent.key}, idempotent=True
+            )
         self._write(record)
         try:
-            call = self._request(endpoint, sent_at=record.sent_at)
+            call = self._send(request, record)
         except RetellError as error:
-            if again is None and not error.may_have_arrived:
-                self._write(replace(record, refused=True))
+            if not again and not error.may_have_arrived:
+                self._write(replace(record, refused=True, body=None))
             raise
-        self._write(replace(record, call_id=call.call_id))
+        self._write(replace(record, call_id=call.call_id, body=None))
         return call
 
-    def _request(self, endpoint: Request[Call], *, sent_at: float) -> Call:
-        client = self.hook.get_conn()
-
+    def _send(self, request: Request[Call], record: Record) -> Call:
         def attempt() -> Call:
             # Each time: between two attempts the task may be killed, and a key may grow old.
             self.before_sending()
-            if self.clock.now() >= sent_at + KEY_LIFETIME:
+            if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
                 raise RetellCallError(
-                    "Not called again: Retell did not answer for so long that the idempotency key of this call "
+                    "Not called again: Retell did not respond for so long that the idempotency key of this call "
                     "may have expired. The next try looks for the call by its tag."
                 )
-            return client.send_once(endpoint)
+            return self.client.send_once(request)
 
-        call = client.repeat(endpoint, attempt)
-        _check_is_asked_for(call, endpoint.body or {})
-        log.info("Placed %s.", call.call_id)
-        metrics.count(f"retell.calls.placed.{'create' if self.retell_dials else 'register'}")
+        # A 429 is not retried in there: the wait for a line has one owner, and one bound.
+        call = self.client.repeat(request, attempt, retry_rate_limits=False)
+        if difference := differs(request_of(call), request.body or {}):
+            raise RetellCallFinalError(
+                f"Not called: Retell answers this request with {call.call_id}, which was placed under the same "
+                f"idempotency key within the last hour; it is a call {difference}. Either this task has placed "
+                "that call before, or another Airflow with a DAG, a run and a task of the same names uses this "
+                "Retell account (set the option namespace in section [retell] of one of them).",
+                call_ids=(call.call_id,),
+            )
+        if was_there_before(call, first_sent_at=record.sent_at):
+            metrics.count("retell.calls.found")
+            log.warning(
+                "Found %s (%s), which was placed under the same idempotency key before: no phone rings for this "
+                "request. A run of this name has called within the last hour.",
+                call.call_id,
+                call.call_status,
+            )
+        else:
+            metrics.count(f"retell.calls.placed.{'create' if self.retell_dials else 'register'}")
+            log.info("Placed %s.", call.call_id)
         return call
 
     def _with_tag(self, intent: Intent) -> dict[str, Any]:
-        metadata = dict(self.body.get("metadata") or {})
+        body = dict(self.request.body or {})
+        if not self.durable:
+            return body
+        metadata = dict(body.get("metadata") or {})
         if TAG in metadata:
             log.warning(
-                "metadata has a key %r of its own, which is kept: a call whose answer is lost cannot be found.",
+                "metadata has a key %r of its own, which is kept: a call whose response is lost cannot be found.",
                 TAG,
             )
-            return dict(self.body)
-        return {**self.body, "metadata": {**metadata, TAG: intent.tag}}
+            return body
+        return {**body, "metadata": {**metadata, TAG: intent.tag}}
 
     def _write(self, record: Record) -> None:
+        self._last = record
         if self.store is not None:
             self.store.set(STORE_KEY, asdict(record))
-
-
-def _tag(call: Call) -> str:
-    return str((call.metadata or {}).get(TAG, ""))
-
-
-def _generation(call: Call) -> int:
-    return _counts(call)[0]
-
-
-def _redial(call: Call) -> int:
-    return _counts(call)[1]
-
-
-def _counts(call: Call) -> tuple[int, int]:
-    # The tag may be the user's own.
-    found = re.fullmatch(r"[0-9a-f]+\.(\d+)\.(\d+)", _tag(call))
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _check_is_asked_for(call: Call, body: Mapping[str, Any]) -> None:
-    """Raise if Retell answers the key with a call to somebody else: two Airflows may share an account."""
-    called, asked = (re.sub(r"\D", "", str(number or "")) for number in (call.to_number, body.get("to_number")))
-    if called and asked and not called.endswith(asked) and not asked.endswith(called):
-        raise RetellCallFinalError(
-            f"Not called: Retell answers this request with {call.call_id} to "
-            f"{shown(call.to_number, is_number=True)}, which was "
-            "placed under the same idempotency key within the last hour, for another number. Either another "
-            "Airflow with a DAG, a run and a task of the same names uses this Retell account, or a run of this "
-            "name was deleted. Rename the DAG, or start a run of another name.",
-            call_ids=(call.call_id,),
-        )

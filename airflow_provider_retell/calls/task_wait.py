@@ -23,9 +23,9 @@ from airflow_provider_retell.errors import (
     RetellCallFinalError,
     RetellError,
 )
-from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.outcomes import Outcome, matches
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
-from airflow_provider_retell.provider.options import Options, read_options
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TaskWait:
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
-    _options: Options = field(init=False, default_factory=read_options)
+    _shortest_pause: float = field(init=False)
     _details: dict[str, Call] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +80,7 @@ class TaskWait:
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
         self._sweeps = Sweeps(waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
+        self._shortest_pause = read_options().shortest_poll_interval
 
     def poll(self) -> bool:
         """Read the calls still waited for; return whether all have reached the goal.
@@ -127,7 +128,8 @@ class TaskWait:
 
     def sleep(self) -> None:
         """Sleep until the next poll, or the deadline."""
-        self.clock.sleep(self._options.pause(self.poll_interval, left=self.deadline - self.clock.now()))
+        pause = max(self.poll_interval, self._shortest_pause)
+        self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
 
     @property
     def _trigger_failed(self) -> bool:
@@ -199,11 +201,6 @@ class TaskWait:
         if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
             return dict(read_details(lambda call_id: self.client.send(get_call(call_id)), calls))
         return calls
-
-
-def matches(call: Call, endings: Sequence[str]) -> bool:
-    """Return whether a call's status, outcome or reason is among some endings."""
-    return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
 
 
 def longest_wait(task: BaseOperator, timeout: float) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from airflow.providers.common.compat.sdk import Context, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Context, conf
 
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
@@ -19,17 +20,18 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.identifiers import check_e164
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSettings
-from airflow_provider_retell.calls.capacity import LimitWait, found_no_line
+from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
-from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait, matches
+from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.outcomes import check_endings
+from airflow_provider_retell.outcomes import check_endings, matches
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
@@ -37,8 +39,12 @@ from airflow_provider_retell.rows import Row, check_include, dry_row
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
 
-_LAST_WORDS = 2.0
-"""Seconds for one answer while the task is being killed: Airflow grants five for all."""
+_LAST_WORDS: Final = 2.0
+"""Seconds for one response while the task is being killed: Airflow grants five for all."""
+
+_LONGEST_MARGIN: Final = 60.0
+_MARGIN: Final = 0.1
+"""The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
 
 class PhoneCallOperator(DeferringOperator):
@@ -110,6 +116,7 @@ class PhoneCallOperator(DeferringOperator):
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
         self._killed = False
+        self._try = _Try(began=0.0)
 
     # -- what the two operators differ in ------------------------------------------------------------------
 
@@ -128,25 +135,27 @@ class PhoneCallOperator(DeferringOperator):
 
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
-        body = self._body()
+        request = self._request()
         if self._dry_run:
-            return self._would_send(body)
+            return self._would_send(request)
+        self._try = _Try(began=self._clock.now())
         with RetellHook(self.retell_conn_id) as hook:
-            return self._call(hook, body, context, deadline=self._clock.now() + longest_wait(self, self.timeout))
+            return self._call(hook, request, context)
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue where the wait ended: read the call again, whatever the event says about it."""
         (call_id,) = event.calls or (_handed_on_id(context),)
-        with RetellHook(self.retell_conn_id) as hook, self._watching(hook, call_id):
+        self._try = _Try.read(event.memo, now=self._clock.now())
+        with RetellHook(self.retell_conn_id) as hook, self._stopped_by_a_kill(hook, call_id):
             wait = self._wait(hook, call_id, event.deadline)
             over = wait.poll()
             self._check_alive()
             if over:
                 return self._finish(wait, hook, context)
-            return self._go_on(wait, hook, context)
+            return self._wait_on(wait, hook, context)
 
     def on_kill(self) -> None:
-        """Hang up, if wanted: one look, one request, in the few seconds that Airflow grants.
+        """Stop the call, if wanted: one look, one request, in the few seconds that Airflow grants.
 
         With a client of its own, because the task's may be in the middle of a request: this runs in a signal
         handler.
@@ -159,25 +168,24 @@ class PhoneCallOperator(DeferringOperator):
         call_id, settings = self._live
         try:
             with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
-                became = client.run(stop(call_id, leave_registered=not self._retell_dials))
-                self.log.info("The task is killed: %s.", became.told)
+                result = client.run(stop(call_id, leave_registered=not self._retell_dials))
+                self.log.info("The task is killed: %s.", result.told)
         except RetellError as error:
             self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
 
-    # -- steps ---------------------------------------------------------------------------------------------
+    # -- the request ---------------------------------------------------------------------------------------
 
-    def _body(self) -> dict[str, Any]:
+    def _request(self) -> Request[Call]:
         given = {name: getattr(self, name) for name in self.request_fields}
-        body = {name: value for name, value in given.items() if value is not None}
-        sent = self._endpoint(body, None).body or {}
+        request = self._endpoint({name: value for name, value in given.items() if value is not None}, None)
+        body = request.body or {}
         if self.validate_e164:
-            for name in self._checked_numbers(sent):
-                if name in sent:
-                    check_e164(name, sent[name])
-        return body
+            for name in self._checked_numbers(body):
+                if name in body:
+                    check_e164(name, body[name])
+        return request
 
-    def _would_send(self, body: Mapping[str, Any]) -> Row:
-        request = self._endpoint(body, None)
+    def _would_send(self, request: Request[Call]) -> Row:
         self.log.info(
             "Dry run, nothing is sent. It would be: %s %s",
             request,
@@ -185,73 +193,76 @@ class PhoneCallOperator(DeferringOperator):
         )
         return dry_row(request.body or {})
 
+    # -- placing -------------------------------------------------------------------------------------------
+
     def _call(
-        self,
-        hook: RetellHook,
-        body: Mapping[str, Any],
-        context: Context,
-        *,
-        deadline: float,
-        instead_of: Call | None = None,
+        self, hook: RetellHook, request: Request[Call], context: Context, *, after: int | None = None
     ) -> Row:
-        """Place the call, in place of one that found no line if there was one, and see it through."""
-        call = self._placement(hook, body, context, deadline).place(instead_of=instead_of)
-        with self._watching(hook, call.call_id):
+        """Place the call, or one after this try's call that found no line, and wait for it if wanted."""
+        placement = self._placement(hook, request, context)
+        call = placement.place(after=after)
+        self._try = replace(
+            self._try, placed_at=placement.placed_at, number=placement.number, waited=placement.line.waited
+        )
+        with self._stopped_by_a_kill(hook, call.call_id):
             if self._killed:
-                self.on_kill()  # the signal came while the request was on its way, and found no call to hang up on
+                self.on_kill()  # the signal came while the request was on its way, and there was no call to stop
             self._check_alive()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
-            wait = self._wait(hook, call.call_id, deadline)
+            wait = self._wait(hook, call.call_id, min(placement.placed_at + self.timeout, self._ends_at()))
             wait.watch.update({call.call_id: call}, now=self._clock.now())
             if self.wait_for is None or wait.watch.reached:
                 return self._finish(wait, hook, context)
-            return self._go_on(wait, hook, context)
+            return self._wait_on(wait, hook, context)
 
-    @contextmanager
-    def _watching(self, hook: RetellHook, call_id: str) -> Iterator[None]:
-        """Let a kill hang up on the call until the task is done with it, or has failed: a retry adopts it then.
-
-        Airflow's own time-out is not an ``Exception``, and is followed by ``on_kill``.
-        """
-        self._live = (call_id, hook.get_conn().settings)
-        try:
-            yield
-        except Exception:
-            self._live = None
-            raise
-
-    def _placement(
-        self, hook: RetellHook, body: Mapping[str, Any], context: Context, deadline: float
-    ) -> Placement:
+    def _placement(self, hook: RetellHook, request: Request[Call], context: Context) -> Placement:
         return Placement(
-            hook=hook,
-            body=body,
-            request=self._endpoint,
-            retell_dials=self._retell_dials,
-            unwanted=lambda call: matches(call, self.fail_on),
-            intent=Intent.of(context),
+            hook.get_conn(),
+            request,
+            Intent.of(context, retries=self.retries or 0, namespace=read_options().namespace),
             try_number=context["ti"].try_number,
             store=context.get("task_state_store"),
-            limit=self._limit(deadline),
+            retell_dials=self._retell_dials,
+            fail_on=self.fail_on if self.wait_for else (),
+            line=self._line_wait(),
             durable=self.durable,
-            before_sending=self._check_alive,
+            run_began=_run_began(context),
+            before_sending=self._check_may_place,
             clock=self._clock,
         )
+
+    def _line_wait(self) -> LineWait:
+        left = self._ends_at() - self._clock.now()
+        return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited, clock=self._clock)
+
+    def _check_may_place(self) -> None:
+        self._check_alive()
+        if self._clock.now() >= self._ends_at():
+            raise RetellCallTimeoutError(
+                "Not called: execution_timeout is almost over, and the call would be stopped at once."
+            )
 
     def _check_alive(self) -> None:
         # Airflow goes on with a killed task for some seconds: long enough to place a call, or to see one end.
         if self._killed:
             raise RetellCallError("The task was killed.", call_ids=(self._live[0],) if self._live else ())
 
-    def _limit(self, deadline: float) -> LimitWait:
-        longest = longest_wait(self, self.timeout)
-        # Half of the time is the call's: one that is placed late would be hung up on in the middle.
-        patience = min(self.limit_timeout, longest / 2) if self.wait_for else self.limit_timeout
-        return LimitWait(began=deadline - longest, longest=patience, clock=self._clock)
+    def _ends_at(self) -> float:
+        """Return until when a call may be placed and may go on: shortly before ``execution_timeout`` ends.
+
+        In the margin a live call is read once more, and stopped. Airflow would end the task in the middle of that,
+        and does not enforce ``execution_timeout`` at all while a task is deferred.
+        """
+        if self.execution_timeout is None:
+            return math.inf
+        limit = self.execution_timeout.total_seconds()
+        return self._try.began + limit - min(_MARGIN * limit, _LONGEST_MARGIN)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
+
+    # -- waiting -------------------------------------------------------------------------------------------
 
     def _wait(self, hook: RetellHook, call_id: str, deadline: float) -> TaskWait:
         return TaskWait(
@@ -260,26 +271,27 @@ class PhoneCallOperator(DeferringOperator):
             goal=Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout),
             deadline=deadline,
             poll_interval=self.poll_interval,
-            fail_on=self.fail_on,
+            fail_on=self.fail_on if self.wait_for else (),
             skip_on=self.skip_on,
             include=self.include,
             woken_by=self._woken_by,
-            longest=longest_wait(self, self.timeout) if self.wait_for else None,
+            longest=deadline - self._try.placed_at if self.wait_for else None,
             clock=self._clock,
         )
 
-    def _go_on(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
+    def _wait_on(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
         while not wait.timed_out:
             if self.deferrable:
                 # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
                 from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
-                self._live = None  # from here on it is the trigger that hangs up
+                self._live = None  # from here on it is the trigger that stops the call
                 self._defer_to(
                     RetellCallTrigger(
                         retell_conn_id=self.retell_conn_id,
                         cancel_on_kill=self.cancel_on_kill,
                         leave_registered=not self._retell_dials,
+                        memo=asdict(self._try),
                         **wait.trigger_arguments(),
                     )
                 )
@@ -288,29 +300,85 @@ class PhoneCallOperator(DeferringOperator):
             self._check_alive()
             if over:
                 return self._finish(wait, hook, context)
-        raise RetellCallTimeoutError(self._give_up(wait), call_ids=wait.watch.call_ids)
-
-    def _give_up(self, wait: TaskWait) -> str:
         (call_id,) = wait.watch.call_ids
-        if not self.cancel_on_kill:
-            return f"{wait.missed()} {call_id} goes on, since cancel_on_kill is off."
-        try:
-            became = stop_until_over(
-                wait.client, call_id, leave_registered=not self._retell_dials, clock=self._clock
-            ).told
-        except RetellError as error:
-            became = f"{call_id} may go on, since stopping it failed ({error})"
-        return f"{wait.missed()} {became}."
+        raise RetellCallTimeoutError(f"{wait.missed()} {self._give_up(hook, call_id)}", call_ids=(call_id,))
 
     def _finish(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
         """Report the call; one that found no line, and would fail the task, is placed again if there is time."""
         (call,) = wait.watch.calls.values()
         self._live = None
-        if found_no_line(call) and matches(call, self.fail_on) and self._limit(wait.deadline).pause():
-            return self._call(hook, self._body(), context, deadline=wait.deadline, instead_of=call)
+        if self.wait_for and found_no_line(call) and matches(call, self.fail_on):
+            line = self._line_wait()
+            if line.pause():
+                self._try = replace(self._try, waited=line.waited)
+                return self._call(hook, self._request(), context, after=self._try.number)
         rows = wait.rows(final=False)
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return rows[0]
+
+    # -- stopping ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _stopped_by_a_kill(self, hook: RetellHook, call_id: str) -> Iterator[None]:
+        """Stop the call if the task is killed, or runs out of time, inside the block.
+
+        Not after an error: a retry adopts the call.
+        """
+        self._live = (call_id, hook.get_conn().settings)
+        try:
+            yield
+        except AirflowTaskTimeout:
+            # Airflow interrupts once, and then lets the task finish.
+            self.log.warning("execution_timeout is over. %s", self._give_up(hook, call_id))
+            self._live = None
+            raise
+        except Exception:
+            self._live = None
+            raise
+
+    def _give_up(self, hook: RetellHook, call_id: str) -> str:
+        """Stop a call that takes too long, if wanted, and return a sentence on what became of it."""
+        if not self.cancel_on_kill:
+            return f"{call_id} goes on, since cancel_on_kill is off."
+        try:
+            result = stop_until_over(
+                hook.get_conn(), call_id, leave_registered=not self._retell_dials, clock=self._clock
+            )
+        except RetellError as error:
+            return f"{call_id} may go on, since stopping it failed ({error})."
+        return f"{result.told}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Try:
+    """What one try remembers from process to process: its trigger hands it back.
+
+    Attributes:
+        began: When the try began, in seconds since the epoch.
+        placed_at: When its call was placed.
+        number: Of its call, as in ``Intent``.
+        waited: Seconds that it has waited for a free line.
+    """
+
+    began: float
+    placed_at: float = 0.0
+    number: int = 0
+    waited: float = 0.0
+
+    @classmethod
+    def read(cls, memo: Mapping[str, float], *, now: float) -> Self:
+        """Return what a trigger hands back; an event of Airflow's own brings nothing."""
+        return cls(
+            began=memo.get("began", now),
+            placed_at=memo.get("placed_at", now),
+            number=int(memo.get("number", 0)),
+            waited=memo.get("waited", 0.0),
+        )
+
+
+def _run_began(context: Context) -> float | None:
+    start = getattr(context.get("dag_run"), "start_date", None)
+    return start.timestamp() if start else None
 
 
 def _handed_on_id(context: Context) -> str:

@@ -63,17 +63,20 @@ class WakeEvent:
         deadline: When the wait is given up, in seconds since the epoch.
         calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
         message: What went wrong, if ``wake`` is ``failed``.
+        memo: What the task wrote into its trigger to remember: numbers only.
     """
 
     wake: Wake
     deadline: float
     calls: Mapping[str, str | None] = field(default_factory=dict)
     message: str = ""
+    memo: Mapping[str, float] = field(default_factory=dict)
 
     def to_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""
         payload = {"wake": self.wake.value, "deadline": self.deadline, "calls": dict(self.calls)}
-        return payload | ({"message": self.message} if self.message else {})
+        more = {"message": self.message, "memo": dict(self.memo)}
+        return payload | {name: value for name, value in more.items() if value}
 
     @classmethod
     def read(cls, payload: Any) -> Self:
@@ -86,8 +89,13 @@ class WakeEvent:
             case {"wake": str(wake), "deadline": int() | float() as deadline, "calls": Mapping() as calls} if (
                 wake in {*Wake}
             ):
-                message = payload.get("message", "")
-                return cls(wake=Wake(wake), deadline=float(deadline), calls=dict(calls), message=str(message))
+                return cls(
+                    wake=Wake(wake),
+                    deadline=float(deadline),
+                    calls=dict(calls),
+                    message=str(payload.get("message", "")),
+                    memo=dict(payload.get("memo", {})),
+                )
         raise RetellError(f"The task was resumed with an event that its trigger does not send: {shown(payload)}.")
 
     @classmethod

@@ -10,17 +10,39 @@ from airflow_provider_retell.api.settings import NumericSetting
 
 SECTION: Final = "retell"
 
-OPTIONS: Final[Mapping[str, NumericSetting]] = {
+
+@dataclass(frozen=True, kw_only=True)
+class TextOption:
+    """An option that holds text.
+
+    Attributes:
+        help: What people read about it.
+        default: Its value if nothing is given.
+    """
+
+    help: str
+    default: str = ""
+
+    def read(self, given: Any) -> str:
+        """Return the text that was given, without white space around it."""
+        return str(given or self.default).strip()
+
+
+OPTIONS: Final[Mapping[str, NumericSetting | TextOption]] = {
     "shortest_poll_interval": NumericSetting(
         default=0.5,
         minimum=0.01,
         help="Minimum seconds between two polls, whatever a task asks for.",
     ),
     "shortest_deferral": NumericSetting(
-        default=20,
+        default=10,
         minimum=0,
         help="Minimum seconds between the moment a task defers and the moment it continues. The scheduler must "
         "learn within them that the process that deferred has ended; else Airflow fails the task.",
+    ),
+    "namespace": TextOption(
+        help="Keeps the calls of two Airflows apart that use one Retell account and have DAGs of the same names: "
+        "give each another name here. It is part of every idempotency key and of the metadata airflow_call.",
     ),
 }
 """The options by name."""
@@ -33,10 +55,12 @@ class Options:
     Attributes:
         shortest_poll_interval: Minimum seconds between two polls.
         shortest_deferral: Minimum seconds between a deferral and its event.
+        namespace: Keeps the calls of two Airflows apart that share an account.
     """
 
-    shortest_poll_interval: float = OPTIONS["shortest_poll_interval"].default
-    shortest_deferral: float = OPTIONS["shortest_deferral"].default
+    shortest_poll_interval: float = 0.5
+    shortest_deferral: float = 10
+    namespace: str = ""
 
     @classmethod
     def read(cls, get: Callable[..., Any]) -> Self:
@@ -48,15 +72,6 @@ class Options:
         return cls(
             **{name: _read(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()}
         )
-
-    def pause(self, poll_interval: float, *, left: float) -> float:
-        """Return the seconds to sleep before the next poll.
-
-        Args:
-            poll_interval: What the task asks for, in seconds.
-            left: Seconds until the deadline: the last poll is not later than that.
-        """
-        return max(0.0, min(max(poll_interval, self.shortest_poll_interval), left))
 
 
 def read_options() -> Options:
@@ -76,7 +91,7 @@ def read_options() -> Options:
         raise RetellInputError(f"{error} Nothing was sent.") from None
 
 
-def _read(name: str, given: Any) -> float:
+def _read(name: str, given: Any) -> Any:
     try:
         return OPTIONS[name].read(given)
     except ValueError as error:
@@ -92,11 +107,17 @@ def provider_config() -> dict[str, Any]:
                 name: {
                     "description": option.help,
                     "version_added": None,
-                    "type": "integer" if option.whole else "float",
+                    "type": _type_name(option),
                     "example": None,
-                    "default": f"{option.default:g}",
+                    "default": option.default if isinstance(option, TextOption) else f"{option.default:g}",
                 }
                 for name, option in OPTIONS.items()
             },
         }
     }
+
+
+def _type_name(option: NumericSetting | TextOption) -> str:
+    if isinstance(option, TextOption):
+        return "string"
+    return "integer" if option.whole else "float"

@@ -1,0 +1,302 @@
+"""Decide what a try does about the call that an earlier try may have placed. Pure: no I/O, no clock, no Airflow.
+
+What is about to be sent is written down before the request, the call's id right after it. A later try reads that
+record. Without one (Airflow before 3.3 has no task state store, and a clear may empty it), Retell's list stands in
+for it, and the same rules apply. *Cleared* means that a user cleared the task since the record was written.
+
+===========================  =============================================  ====================================
+record                       the call                                       the next step
+===========================  =============================================  ====================================
+none, first try              -                                              PlaceNew
+none, later try              not looked for                                 LookForTag
+none, retried                not listed                                     PlaceNew: a young call has its key
+none, retried                cannot be listed, the key may have expired     Refuse
+none, cleared                cannot be listed                               Refuse: it may be going on
+none, cleared                not listed, but it may ring: 330 s             LookForTag again
+none, cleared                not listed, and none can ring                  PlaceNew
+refused                      was certainly not placed                       PlaceNew, under the same number
+call known                   not read                                       Read
+call known                   to another number, or by another agent         Refuse
+call known                   lives                                          Adopt
+call known                   over as ``fail_on`` names it                   PlaceNew, under the next number
+call known                   over, the person asked for no more calls       Adopt
+call known                   over, stopped, and ``fail_on`` names it not    Refuse: people decide
+call known                   over otherwise                                 Adopt
+call known                   unknown to Retell                              Refuse
+call known, cleared          lives                                          StopFirst, then PlaceNew
+call known, cleared          over, or unknown to Retell                     PlaceNew
+answer lost, created         within the key's hour                          SendAgain, with the same key
+answer lost                  not looked for                                 LookForTag
+answer lost, created         not listed, or cannot be listed                Refuse
+answer lost, registered      not listed, or cannot be listed                PlaceNew: nothing rings by itself
+answer lost, cleared         cannot be listed                               Refuse: it may be going on
+answer lost, cleared         not listed, but it may ring: 330 s             LookForTag again
+answer lost, cleared         not listed, and it cannot ring                 PlaceNew
+===========================  =============================================  ====================================
+
+A call that is found by its tag counts as known from then on. A call with a name of its own (``call_key``) is
+looked for at the first try too, is never stopped or replaced by a clear, and is not placed if calls cannot be
+listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from airflow_provider_retell.calls.intent import TAG, Intent, Record, counts
+from airflow_provider_retell.calls.recognition import differs, request_of
+from airflow_provider_retell.outcomes import CallStatus, Outcome, matches
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+KEY_LIFETIME: Final = 3600 - 300
+"""Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
+
+LONGEST_RINGING: Final = 330.0
+"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
+
+
+class Missing(StrEnum):
+    """Why there is no call to look at."""
+
+    UNKNOWN = "unknown"
+    """Retell does not know its id."""
+    UNLISTED = "unlisted"
+    """Retell lists no call with the tag."""
+    UNLISTABLE = "unlistable"
+    """This key, or this server, lists no calls."""
+
+
+Seen: TypeAlias = "tuple[Call, ...] | Missing | None"
+"""The calls of the task as Retell shows them, or why there are none; None if Retell was not asked yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What this try wants.
+
+    Attributes:
+        intent: Whose call.
+        body: The request that it would send.
+        retell_dials: Whether Retell dials, under an idempotency key. Otherwise no phone rings until the user's
+            telephony dials, and there is no key.
+        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
+        first_try: Whether no earlier try can have placed a call.
+        began: When this try began to look, in seconds since the epoch.
+        run_began: When the DAG run began: no key of its is older. None if that is not known.
+        replaces: Whether one try may place several calls, one after the other.
+    """
+
+    intent: Intent
+    body: Mapping[str, Any]
+    retell_dials: bool
+    fail_on: tuple[str, ...]
+    first_try: bool
+    began: float
+    run_began: float | None = None
+    replaces: bool = False
+
+    def key_is_alive(self, now: float) -> bool:
+        """Return whether each key that the task may have used is still trusted."""
+        return self.run_began is not None and now - self.run_began < KEY_LIFETIME
+
+
+# -- the steps -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlaceNew:
+    """Place a call under a generation and a number."""
+
+    generation: int
+    number: int
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """Send the request on record again, with the same key: Retell places it once."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Continue with a call."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read a call."""
+
+    call_id: str
+
+
+@dataclass(frozen=True)
+class LookForTag:
+    """List the calls whose tag begins so; again, after a pause, if that was done already."""
+
+    prefix: str
+
+
+@dataclass(frozen=True)
+class StopFirst:
+    """Stop the calls of before a clear, then place a new one."""
+
+    calls: tuple[Call, ...]
+    then: PlaceNew
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Fail the task for good, with a message for people."""
+
+    message: str
+    call_ids: tuple[str, ...] = ()
+    outcomes: frozenset[str] = frozenset()
+
+
+Step: TypeAlias = PlaceNew | SendAgain | Adopt | Read | LookForTag | StopFirst | Refuse
+
+
+# -- the decision --------------------------------------------------------------------------------------------
+
+
+def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) -> Step:
+    """Return the next step of a try.
+
+    Args:
+        wanted: What this try wants.
+        record: What the task wrote down last, None if nothing is known.
+        seen: The calls as Retell shows them.
+        now: Seconds since the epoch.
+    """
+    first = PlaceNew(wanted.intent.generation, 0)
+    if isinstance(seen, tuple) and seen:
+        return _known(wanted, seen, record, now)
+    if record is None:
+        return _without_record(wanted, seen, first, now)
+    cleared = record.generation != wanted.intent.generation
+    if record.refused:
+        return first if cleared else PlaceNew(record.generation, record.number)
+    if record.call_id is not None:
+        if seen is None:
+            return Read(record.call_id)
+        return first if cleared else _unknown(record.call_id)
+    return _lost(wanted, record, seen, first, now)
+
+
+def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> Step:
+    if wanted.intent.named and seen is Missing.UNLISTABLE:
+        return Refuse(
+            "Not called: with call_key, calls are looked up before one is placed, and this API key may not list "
+            "calls. Give it that permission in Retell's dashboard, or leave call_key out."
+        )
+    if wanted.first_try and not wanted.intent.named:
+        return first
+    if seen is None:
+        return LookForTag(wanted.intent.prefix)
+    hidden = wanted.intent.cleared or not wanted.key_is_alive(now)
+    if seen is Missing.UNLISTABLE and wanted.retell_dials and hidden:
+        return Refuse(HIDDEN)
+    if wanted.intent.cleared and _may_ring(wanted, wanted.began, now):
+        return LookForTag(wanted.intent.prefix)
+    return first
+
+
+def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: float) -> Step:
+    """Find out what became of a request whose response was lost."""
+    sent = Intent(prefix=wanted.intent.prefix, generation=record.generation, number=record.number)
+    if record.generation != wanted.intent.generation:
+        if seen is Missing.UNLISTABLE and wanted.retell_dials:
+            return Refuse(HIDDEN)
+        if seen is None or _may_ring(wanted, record.sent_at, now):
+            return LookForTag(sent.tag)
+        return first
+    if difference := differs(record.body or {}, wanted.body):
+        return Refuse(f"Not called again: try {record.try_number} asked for a call {difference}. {CLEAR}")
+    if wanted.retell_dials and now - record.sent_at < KEY_LIFETIME:
+        return SendAgain(record)
+    if seen is None:
+        return LookForTag(sent.tag)
+    if not wanted.retell_dials:
+        return PlaceNew(record.generation, record.number)
+    listed = "calls cannot be listed" if seen is Missing.UNLISTABLE else "no call with its tag is listed"
+    return Refuse(
+        f"Not called again: {(now - record.sent_at) / 60:.0f} minutes ago try {record.try_number} asked Retell "
+        f"for this call and lost the response, and {listed}. Look for the call in Retell's dashboard (metadata "
+        f"{TAG} = {sent.tag}). {CLEAR}"
+    )
+
+
+def _may_ring(wanted: Wanted, since: float, now: float) -> bool:
+    # A ringing call may not be listed; a registered one rings only if the user's own telephony dials it.
+    return wanted.retell_dials and now < since + LONGEST_RINGING
+
+
+def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: float) -> Step:
+    """Decide on calls that Retell shows; the newest one counts."""
+    intent = wanted.intent
+    newest = max(calls, key=counts)
+    generation, number = counts(newest) if record is None else (record.generation, record.number)
+    if generation != intent.generation and not intent.named:
+        return _cleared(wanted, calls, generation, record, now)
+    if difference := differs(request_of(newest), wanted.body):
+        return Refuse(
+            f"Not called: {newest.call_id}, which was placed before under the same tag or key, is a call "
+            f"{difference}. {CLEAR}",
+            call_ids=(newest.call_id,),
+        )
+    if not newest.is_terminal or newest.outcome == Outcome.DO_NOT_CALL:
+        return Adopt(newest)
+    if intent.named and (wanted.first_try or intent.cleared):
+        return Adopt(newest)
+    if matches(newest, wanted.fail_on):
+        return PlaceNew(generation, number + 1)
+    if newest.outcome == Outcome.STOPPED:
+        return Refuse(
+            f"Not called again: {newest.call_id} of an earlier try was stopped, by this task when it was killed "
+            f"or timed out, or through Retell's API or dashboard. {CLEAR} To have retries place one, name "
+            "'stopped' in fail_on.",
+            call_ids=(newest.call_id,),
+            outcomes=frozenset({Outcome.STOPPED.value}),
+        )
+    return Adopt(newest)
+
+
+def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Record | None, now: float) -> Step:
+    """Decide on calls of before a clear."""
+    first = PlaceNew(wanted.intent.generation, 0)
+    live = tuple(call for call in calls if not call.is_terminal and not _undialed(call, wanted))
+    if live:
+        return StopFirst(live, first)
+    # After one try, which places one call, no other call can ring beside the one that is shown. After several
+    # tries, or where a try may place several calls, a later one may ring without being listed.
+    one_try = wanted.intent.generation - generation == 1 and not (wanted.fail_on or wanted.replaces)
+    if record is None and not one_try and _may_ring(wanted, wanted.began, now):
+        return LookForTag(wanted.intent.prefix)
+    return first
+
+
+def _undialed(call: Call, wanted: Wanted) -> bool:
+    return call.call_status == CallStatus.REGISTERED and not wanted.retell_dials
+
+
+def _unknown(call_id: str) -> Refuse:
+    return Refuse(
+        f"Not called again: an earlier try placed {call_id}, which Retell no longer knows, so it is unknown how "
+        f"it went. {CLEAR}",
+        call_ids=(call_id,),
+    )
+
+
+CLEAR: Final = "To place a new call, clear the task."
+HIDDEN: Final = (
+    "Not called again: an earlier try may have placed a call, its idempotency key is spent, and this API key may "
+    "not list calls. Give it that permission in Retell's dashboard and clear the task, or set durable=False."
+)

@@ -1,0 +1,76 @@
+"""Recognise a call: is it the one that was asked for, and was it there before it was asked for? Pure: no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_retell.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+
+def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    """Return in words in which a call is not the one that is asked for, None if it is that one.
+
+    The called number and the agent are compared, if both sides name them.
+
+    >>> differs({"to_number": "+14155550100"}, {"to_number": "+14155550101"})
+    'to …0100, but the task asks for a call to …0101'
+
+    Args:
+        placed: The request that was sent.
+        asked: The request that would be sent.
+    """
+    before, now = _digits(placed.get("to_number")), _digits(asked.get("to_number"))
+    if before and now and not _same_number(before, now):
+        return f"to …{before[-4:]}, but the task asks for a call to …{now[-4:]}"
+    agent, wanted = (request.get("agent_id") or request.get("override_agent_id") for request in (placed, asked))
+    if agent and wanted and agent != wanted:
+        return f"by agent {agent}, but the task asks for agent {wanted}"
+    return None
+
+
+def request_of(call: Call) -> dict[str, Any]:
+    """Return what a call shows of the request that placed it."""
+    return {"to_number": call.to_number, "agent_id": call.agent_id}
+
+
+def _digits(number: object) -> str:
+    return re.sub(r"\D", "", str(number or ""))
+
+
+def _same_number(one: str, other: str) -> bool:
+    # Retell shows in E.164 form what may have been asked for in another one.
+    shorter, longer = sorted((one, other), key=len)
+    return one == other or (len(shorter) >= _SHORTEST_NUMBER and longer.endswith(shorter))
+
+
+_SHORTEST_NUMBER: Final = 7
+
+
+def was_there_before(call: Call, *, first_sent_at: float) -> bool:
+    """Return whether the call in a response existed before its key was used first.
+
+    Retell answers a key that it knows with the call of the first request. A call that is older, or that is over
+    already although its phone must have rung, is not the work of this request.
+
+    Args:
+        call: The call in the response.
+        first_sent_at: When the request was sent first, in seconds since the epoch.
+    """
+    known = [at for at in (call.start_timestamp, call.end_timestamp) if isinstance(at, int)]
+    if known:
+        return min(known) / 1000 < first_sent_at - _CLOCKS_DIFFER
+    return call.is_terminal and call.outcome not in _AT_ONCE
+
+
+_CLOCKS_DIFFER: Final = 2.0
+"""Seconds by which this machine's clock and Retell's may differ."""
+
+_AT_ONCE: Final = frozenset(
+    {Outcome.CAPACITY, Outcome.BAD_NUMBER, Outcome.BLOCKED, Outcome.BILLING, Outcome.TECHNICAL, Outcome.NOT_DIALED}
+)
+"""Outcomes of calls that may be over in the response that places them: no phone has rung."""

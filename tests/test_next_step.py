@@ -1,0 +1,392 @@
+"""The decision about an earlier try's call: its table, and its promises over random faults, crashes and clears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from conftest import FROM, Store
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.pages import Page
+from airflow_provider_retell.calls.capacity import LineWait
+from airflow_provider_retell.calls.intent import TAG, Intent, Record
+from airflow_provider_retell.calls.next_step import (
+    KEY_LIFETIME,
+    LONGEST_RINGING,
+    Adopt,
+    LookForTag,
+    Missing,
+    PlaceNew,
+    Read,
+    Refuse,
+    Seen,
+    SendAgain,
+    StopFirst,
+    Wanted,
+    next_step,
+)
+from airflow_provider_retell.calls.placing import Placement
+from airflow_provider_retell.errors import (
+    RetellConnectionError,
+    RetellError,
+    RetellPermissionError,
+    RetellRateLimitError,
+)
+
+NOW = 1_800_000_000.0
+OTHER = "+14155550177"
+ASKED = {"from_number": FROM, "to_number": "+14155550100"}
+INTENT = Intent(prefix="aaaa.bb.000000.0000.", generation=2)
+CLEARED = replace(INTENT, generation=3, cleared=True)
+NAMED = replace(INTENT, named=True)
+NEW, NEXT = PlaceNew(2, 0), PlaceNew(2, 1)
+AFTER_CLEAR = PlaceNew(3, 0)
+
+
+def wanted(**more: Any) -> Wanted:
+    """Return what a second try wants that has Retell dial."""
+    given: dict[str, Any] = {
+        "intent": INTENT,
+        "body": ASKED,
+        "retell_dials": True,
+        "fail_on": (),
+        "first_try": False,
+        "began": NOW,
+        "run_began": NOW - 60,
+    }
+    return Wanted(**given | more)
+
+
+def call(status: str, reason: str | None = None, *, generation: int = 2, number: int = 0, **more: Any) -> Call:
+    """Return a call of this task as Retell shows it."""
+    tag = replace(INTENT, generation=generation, number=number).tag
+    fields = {
+        "call_id": f"call_{generation}_{number}",
+        "call_status": status,
+        "disconnection_reason": reason,
+        "metadata": {TAG: tag},
+        **ASKED,
+    }
+    return Call.model_validate(fields | more)
+
+
+def record(**more: Any) -> Record:
+    """Return the record of a request whose response was lost a minute ago."""
+    given: dict[str, Any] = {"generation": 2, "number": 0, "sent_at": NOW - 60, "try_number": 1, "body": ASKED}
+    return Record(**given | more)
+
+
+KNOWN = record(call_id="call_2_0", body=None)
+REFUSED = record(refused=True, body=None)
+LIVE, OVER = call("ongoing"), call("ended", "user_hangup")
+BUSY = call("not_connected", "dial_busy")
+LONG_AGO = NOW - KEY_LIFETIME
+
+
+@pytest.mark.parametrize(
+    ("want", "written", "seen", "step"),
+    [
+        # none
+        (wanted(first_try=True), None, None, NEW),
+        (wanted(), None, None, LookForTag(INTENT.prefix)),
+        (wanted(), None, Missing.UNLISTED, NEW),
+        (wanted(), None, Missing.UNLISTABLE, NEW),
+        (wanted(run_began=LONG_AGO), None, Missing.UNLISTED, NEW),
+        (wanted(run_began=LONG_AGO), None, Missing.UNLISTABLE, Refuse),
+        (wanted(run_began=None), None, Missing.UNLISTABLE, Refuse),
+        (wanted(run_began=None, retell_dials=False), None, Missing.UNLISTABLE, NEW),
+        (wanted(), None, (LIVE,), Adopt(LIVE)),
+        (wanted(fail_on=("busy",)), None, (BUSY,), NEXT),
+        (wanted(intent=CLEARED), None, Missing.UNLISTED, LookForTag(INTENT.prefix)),
+        (wanted(intent=CLEARED), None, Missing.UNLISTABLE, Refuse),
+        (wanted(intent=CLEARED, retell_dials=False), None, Missing.UNLISTABLE, AFTER_CLEAR),
+        (wanted(intent=CLEARED, began=NOW - LONGEST_RINGING), None, Missing.UNLISTED, AFTER_CLEAR),
+        (wanted(intent=CLEARED, retell_dials=False), None, Missing.UNLISTED, AFTER_CLEAR),
+        (wanted(intent=CLEARED), None, (LIVE,), StopFirst((LIVE,), AFTER_CLEAR)),
+        (wanted(intent=CLEARED), None, (OVER,), AFTER_CLEAR),
+        (wanted(intent=CLEARED, fail_on=("busy",)), None, (BUSY,), LookForTag(INTENT.prefix)),
+        (wanted(intent=replace(CLEARED, generation=4)), None, (OVER,), LookForTag(INTENT.prefix)),
+        # refused
+        (wanted(), REFUSED, None, NEW),
+        (wanted(), replace(REFUSED, number=1), None, NEXT),
+        (wanted(intent=CLEARED), REFUSED, None, AFTER_CLEAR),
+        # call known
+        (wanted(), KNOWN, None, Read("call_2_0")),
+        (wanted(), KNOWN, (LIVE,), Adopt(LIVE)),
+        (wanted(), KNOWN, (OVER,), Adopt(OVER)),
+        (wanted(), KNOWN, (BUSY,), Adopt(BUSY)),
+        (wanted(), KNOWN, (call("error", "error_retell"),), Adopt),
+        (wanted(fail_on=("not_connected",)), KNOWN, (BUSY,), NEXT),
+        (wanted(fail_on=("dial_busy",)), KNOWN, (LIVE,), Adopt(LIVE)),
+        (wanted(), KNOWN, (call("error", "concurrency_limit_reached"),), Adopt),
+        (wanted(fail_on=("capacity",)), KNOWN, (call("error", "concurrency_limit_reached"),), NEXT),
+        (wanted(fail_on=("do_not_call",)), KNOWN, (call("ended", "user_requested_dnc"),), Adopt),
+        (wanted(), KNOWN, (call("ended", "manual_stopped"),), Refuse),
+        (wanted(fail_on=("stopped",)), KNOWN, (call("ended", "manual_stopped"),), NEXT),
+        (wanted(), KNOWN, (call("ongoing", to_number=OTHER),), Refuse),
+        (
+            wanted(fail_on=("busy",)),
+            KNOWN,
+            (call("not_connected", "dial_busy", to_number=OTHER),),
+            Refuse,
+        ),
+        (
+            wanted(body=ASKED | {"override_agent_id": "agent_1"}),
+            KNOWN,
+            (call("ended", agent_id="agent_2"),),
+            Refuse,
+        ),
+        (wanted(), KNOWN, Missing.UNKNOWN, Refuse),
+        (wanted(intent=CLEARED), KNOWN, (LIVE,), StopFirst((LIVE,), AFTER_CLEAR)),
+        (wanted(intent=CLEARED), KNOWN, (OVER,), AFTER_CLEAR),
+        (wanted(intent=CLEARED), KNOWN, (call("ongoing", to_number=OTHER),), StopFirst),
+        (wanted(intent=CLEARED), KNOWN, Missing.UNKNOWN, AFTER_CLEAR),
+        (wanted(intent=CLEARED, retell_dials=False), KNOWN, (call("registered"),), AFTER_CLEAR),
+        # response lost
+        (wanted(), record(), None, SendAgain(record())),
+        (wanted(), record(sent_at=LONG_AGO), None, LookForTag(INTENT.tag)),
+        (wanted(), record(sent_at=LONG_AGO), (OVER,), Adopt(OVER)),
+        (wanted(fail_on=("busy",)), record(sent_at=LONG_AGO), (BUSY,), NEXT),
+        (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTED, Refuse),
+        (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTABLE, Refuse),
+        (wanted(), record(body=ASKED | {"to_number": OTHER}), None, Refuse),
+        (wanted(retell_dials=False), record(), None, LookForTag(INTENT.tag)),
+        (wanted(retell_dials=False), record(), Missing.UNLISTED, NEW),
+        (wanted(intent=CLEARED), record(), None, LookForTag(INTENT.tag)),
+        (wanted(intent=CLEARED), record(), Missing.UNLISTED, LookForTag(INTENT.tag)),
+        (wanted(intent=CLEARED), record(), Missing.UNLISTABLE, Refuse),
+        (wanted(intent=CLEARED, retell_dials=False), record(), Missing.UNLISTABLE, AFTER_CLEAR),
+        (wanted(intent=CLEARED), record(sent_at=NOW - LONGEST_RINGING), Missing.UNLISTED, AFTER_CLEAR),
+        (wanted(intent=CLEARED), record(), (LIVE,), StopFirst((LIVE,), AFTER_CLEAR)),
+        # a call with a name of its own
+        (wanted(intent=NAMED, first_try=True), None, None, LookForTag(INTENT.prefix)),
+        (wanted(intent=NAMED, first_try=True), None, Missing.UNLISTED, NEW),
+        (wanted(intent=NAMED), None, Missing.UNLISTABLE, Refuse),
+        (
+            wanted(intent=NAMED, first_try=True, fail_on=("busy",)),
+            None,
+            (BUSY,),
+            Adopt(BUSY),
+        ),
+        (wanted(intent=replace(NAMED, cleared=True)), KNOWN, (OVER,), Adopt(OVER)),
+    ],
+)
+def test_the_table(want: Wanted, written: Record | None, seen: Seen, step: Any) -> None:
+    """Each row of the table, with a state store and without one."""
+    found = next_step(want, written, seen, now=NOW)
+    assert isinstance(found, step) if isinstance(step, type) else found == step
+
+
+def test_a_refusal_names_both_numbers_by_their_last_digits() -> None:
+    """A person who reads the log can tell which call is meant, and learns no number."""
+    step = next_step(wanted(), KNOWN, (call("ongoing", to_number=OTHER),), now=NOW)
+    assert isinstance(step, Refuse)
+    assert "…0177" in step.message
+    assert "…0100" in step.message
+    assert "+1415" not in step.message
+
+
+# -- the promises --------------------------------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """The worker is gone."""
+
+
+@dataclass
+class Clock:
+    """A clock that moves when the task sleeps."""
+
+    time: float = NOW
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class Phone:
+    """One call of the world: it rings for a while, then somebody talks or does not, then it is over."""
+
+    call_id: str
+    key: str
+    tag: str
+    placed_at: float
+    rings: float
+    talks: float
+    reason: str
+    stopped_at: float | None = None
+
+    def over_at(self) -> float:
+        end = self.placed_at + self.rings + self.talks
+        return end if self.stopped_at is None else min(end, self.stopped_at)
+
+    def show(self, now: float) -> Call:
+        if now >= self.over_at():
+            stopped = self.stopped_at is not None and self.stopped_at < self.placed_at + self.rings + self.talks
+            reason = "manual_stopped" if stopped else self.reason
+            status = "not_connected" if reason == "dial_busy" else "ended"
+        else:
+            reason, status = None, "registered" if now < self.placed_at + self.rings else "ongoing"
+        fields = {"call_id": self.call_id, "call_status": status, "disconnection_reason": reason}
+        return Call.model_validate({**fields, "metadata": {TAG: self.tag}, **ASKED})
+
+
+@dataclass
+class Retell:
+    """A Retell that loses responses, kills workers, and shows ringing calls to get-call only."""
+
+    clock: Clock
+    lists: bool
+    shape: tuple[float, float, str]
+    calls: list[Phone] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def live(self) -> list[Phone]:
+        return [phone for phone in self.calls if self.clock.now() < phone.over_at()]
+
+    def send(self, request: Any) -> Any:
+        now = self.clock.now()
+        if request.path.startswith("/v2/get-call/"):
+            (found,) = [p for p in self.calls if request.path.endswith(f"/{p.call_id}")]
+            return found.show(now)
+        if request.path.startswith("/v2/stop-call/"):
+            (found,) = [p for p in self.calls if request.path.endswith(f"/{p.call_id}")]
+            if found.show(now).call_status == "ongoing":
+                found.stopped_at = now
+                return None
+            raise RetellError("The call rings.")
+        if not self.lists:
+            raise RetellPermissionError("403", status_code=403, message="no")
+        prefix = request.body["filter_criteria"]["metadata"][0]["value"]
+        shown = [p.show(now) for p in self.calls if p.tag.startswith(prefix)]
+        return Page(items={call.call_id: call for call in shown if call.call_status != "registered"})
+
+    def send_once(self, request: Any) -> Call:
+        fault = self.faults.pop() if self.faults else ""
+        if fault == "429":
+            raise RetellRateLimitError("429", status_code=429, message="slow down")
+        if fault == "never arrived":
+            raise RetellConnectionError("refused", may_have_arrived=False)
+        if fault == "lost before":
+            raise RetellConnectionError("reset", may_have_arrived=True)
+        if fault == "crash before":
+            raise Crash
+        phone = self._dial(request.body)
+        if fault == "lost after":
+            raise RetellConnectionError("reset", may_have_arrived=True)
+        if fault == "crash after":
+            raise Crash
+        return phone.show(self.clock.now())
+
+    def _dial(self, body: Any) -> Phone:
+        now, key = self.clock.now(), body["idempotency_key"]
+        for phone in self.calls:
+            if phone.key == key and now < phone.placed_at + 3600:
+                return phone
+        assert not self.live(), "two phones ring for one task"
+        rings, talks, reason = self.shape
+        phone = Phone(f"call_{len(self.calls)}", key, body["metadata"][TAG], now, rings, talks, reason)
+        self.calls.append(phone)
+        return phone
+
+    def repeat(self, _: Any, attempt: Any, *, retry_rate_limits: bool) -> Call:
+        assert not retry_rate_limits
+        result: Call = attempt()
+        return result
+
+    def run(self, flow: Any) -> Any:
+        answer = None
+        try:
+            request = next(flow)
+            while True:
+                try:
+                    answer = self.send(request)
+                except RetellError as error:
+                    request = flow.throw(error)
+                else:
+                    request = flow.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+FAULT = st.sampled_from(["429", "never arrived", "lost before", "lost after", "crash before", "crash after"])
+TRY = st.tuples(st.just("try"), st.one_of(st.just([]), st.tuples(FAULT).map(list), st.lists(FAULT, max_size=3)))
+CLEAR = st.just(("clear", []))
+PAUSE = st.tuples(st.sampled_from([1.0, 60.0, 400.0, 3700.0]), st.just([]))
+ACTIONS = st.one_of(TRY, TRY, CLEAR, PAUSE)
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    actions=st.lists(ACTIONS, min_size=2, max_size=8),
+    shape=st.tuples(
+        st.sampled_from([1.0, 45.0, 300.0]),
+        st.sampled_from([0.0, 30.0, 4000.0]),
+        st.sampled_from(["dial_busy", "user_hangup", "manual_stopped"]),
+    ),
+    lists=st.booleans(),
+    stored=st.booleans(),
+    fail_on=st.sampled_from([(), ("busy",), ("busy", "answered")]),
+)
+def test_no_order_of_faults_rings_twice(
+    actions: list[tuple[Any, list[str]]],
+    shape: tuple[float, float, str],
+    lists: bool,
+    stored: bool,
+    fail_on: tuple[str, ...],
+) -> None:
+    """No call is placed while another one lives, and without ``fail_on`` a generation has one call at most.
+
+    Over any order of tries, clears, lost responses, crashes and pauses; with a state store and without one; with
+    and without the permission to list calls.
+    """
+    clock = Clock()
+    retell = Retell(clock=clock, lists=lists, shape=shape)
+    store = Store() if stored else None
+    tries, retries, generation = 0, 3, 3
+    for action, faults in actions:
+        if action == "clear":
+            generation = tries + retries
+            continue
+        if action != "try":
+            clock.time += action
+            continue
+        tries += 1
+        retell.faults = list(faults)
+        before = len(retell.calls)
+        placement = Placement(
+            retell,  # type: ignore[arg-type]
+            endpoints.create_phone_call(ASKED),
+            Intent(prefix="aaaa.bb.000000.0000.", generation=generation, cleared=generation != retries),
+            try_number=tries,
+            store=store,
+            retell_dials=True,
+            fail_on=fail_on,
+            line=LineWait(limit=20, clock=clock),
+            run_began=NOW,
+            clock=clock,
+        )
+        try:
+            placed = placement.place()
+        except (RetellError, Crash):
+            pass
+        else:
+            assert placed.call_id in {phone.call_id for phone in retell.calls}
+        assert len(retell.calls) <= before + 1
+    if not fail_on:
+        generations = [phone.tag.split(".")[-2] for phone in retell.calls]
+        assert len(set(generations)) == len(generations)
