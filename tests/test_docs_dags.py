@@ -151,6 +151,30 @@ def test_those_who_did_not_answer_are_called_again(
     assert called == {"+14155550100": 1, "+14155550120": again, "+14155550121": again}
 
 
+def test_everybody_has_a_row_reached_or_not(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
+    """Two of three are called three times in vain: their tasks fail, and the sensor returns three rows."""
+    code = dag_of(RECIPES, "A row for everybody, reached or not")
+    run = saved(code.replace("hours=1", "seconds=0")).test()
+    assert states(run) == [
+        ("call", "failed"),
+        ("call", "failed"),
+        ("call", "success"),
+        ("last_calls", "success"),
+        ("load", "success"),
+        ("people", "success"),
+    ]
+    called = Counter(call.to_number for call in retell_simulator.placed)
+    assert called == {"+14155550100": 1, "+14155550120": 3, "+14155550121": 3}
+    rows = result(run, "last_calls")
+    assert [(row["to_number"], row["outcome"]) for row in rows] == [
+        ("+14155550100", "answered"),
+        ("+14155550120", "no_answer"),
+        ("+14155550121", "busy"),
+    ]
+    last = [[call for call in retell_simulator.placed if call.to_number == row["to_number"]][-1] for row in rows]
+    assert [row["call_id"] for row in rows] == [call.call_id for call in last]
+
+
 @contextmanager
 def telephony(dial: Callable[[dict[str, str]], None]) -> Iterator[str]:
     """Answer on a socket as somebody's telephony would."""
