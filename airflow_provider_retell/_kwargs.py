@@ -9,6 +9,8 @@ from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Required, TypeAlias, TypedDict
 
+from airflow.providers.common.compat.sdk import XComArg
+
 from airflow_provider_retell.calls.watch import WaitFor
 
 Callback: TypeAlias = Callable[[Any], None]
@@ -92,7 +94,7 @@ class PhoneCallArguments(AirflowArguments, total=False):
     durable: bool
     cancel_on_kill: bool
     validate_e164: bool
-    dry_run: bool
+    dry_run: bool | str | XComArg
     retry_policy: Any
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar, Unpack, cast
 
@@ -31,11 +30,12 @@ from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEve
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
+from airflow_provider_retell.provider.templates import TemplatedOperator
 from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry
 
 
-class RetellCallSensor(DeferringOperator, BaseSensorOperator):
+class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator):
     """Wait until calls are over: ``ended``, ``error`` or ``not_connected``, whatever the status.
 
     Result: a row for one call; for a sequence the rows in the order given. An empty sequence succeeds at once
@@ -93,20 +93,24 @@ class RetellCallSensor(DeferringOperator, BaseSensorOperator):
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None
         self._hook: RetellHook
+        self._dry_rows: Any = None
 
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render, and keep of rows their call ids: whole calls are no sight for Airflow's rendered fields."""
-        super().render_template_fields(context, jinja_env)
-        with suppress(RetellInputError):  # execute says what is wrong
-            ids = call_ids(self.call_id)
-            self.call_id = ids[0] if isinstance(self.call_id, str | Mapping) else ids
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        """Render, then reduce rows to call ids, so that whole calls do not end up in Airflow's rendered fields."""
+        super()._do_render_template_fields(*args, **kwargs)
+        given: Any = self.call_id
+        if is_dry(given):
+            self._dry_rows, self.call_id = given, "a dry run: no call to wait for"
+        else:
+            ids = call_ids(given)
+            self.call_id = ids[0] if isinstance(given, str | Mapping) else ids
 
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
-        if is_dry(self.call_id):
+        dry: Any = self._dry_rows or self.call_id
+        if is_dry(dry):
             self.log.info("Dry run: there is no call to wait for.")
-            rows: Any = self.call_id
-            return cast("Row", rows) if isinstance(rows, Mapping) else list(rows)
+            return cast("Row", dry) if isinstance(dry, Mapping) else list(dry)
         options = read_options()
         # A rescheduled sensor meets the same race as a deferred one: its process must have ended first.
         shortest = options.shortest_deferral if self.reschedule else options.shortest_poll_interval

@@ -29,13 +29,14 @@ from airflow_provider_retell.files.formats import FileFormat, check_format, open
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.outlets import announce_export
+from airflow_provider_retell.provider.templates import TemplatedOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
 
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
 
 
-class RetellCallsToObjectStorageOperator(DeferringOperator):
+class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
     """Write the calls of an interval to files: those with a start in it, whoever placed them.
 
     Calls without a start, such as those that were not answered, are in no interval: they are missing unless

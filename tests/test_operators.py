@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    DAG,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
@@ -71,7 +72,7 @@ def test_every_field_reaches_the_request(simulator: Simulator) -> None:
     for operator in (RetellRegisterPhoneCallOperator, RetellCreatePhoneCallOperator):
         endpoint = REGISTER if operator is RetellRegisterPhoneCallOperator else CREATE
         assert set(fields[endpoint]) == set(operator.request_fields)
-        assert set(operator.template_fields) == {"retell_conn_id", *operator.request_fields}
+        assert set(operator.template_fields) == {"retell_conn_id", "is_dry_run", *operator.request_fields}
         operator(task_id="call", durable=False, **fields[endpoint]).execute(TaskInstance().context())
         sent = {name: value for name, value in simulator.requests[-1].json.items() if name != "idempotency_key"}
         assert (simulator.requests[-1].path, sent) == (f"/v2/{endpoint}", fields[endpoint])
@@ -484,7 +485,39 @@ def test_templated_fields_are_left_alone_until_they_are_rendered(endpoint: str) 
     given = object()
     operator = place(endpoint)
     for name in type(operator).template_fields:
-        assert getattr(place(endpoint, **{name: given}), name) is given
+        argument = "dry_run" if name == "is_dry_run" else name  # Airflow's operators have a method of the name
+        assert getattr(place(endpoint, **{argument: given}), name) is given
+
+
+@pytest.mark.parametrize("flag", ["True", "true", "1", 1])
+def test_a_dry_run_may_be_a_template(endpoint: str, simulator: Simulator, flag: Any) -> None:
+    """What a template rendered to is read as Airflow reads its own booleans."""
+    assert place(endpoint, dry_run=flag).execute(TaskInstance().context())["outcome"] == "dry_run"
+    assert not simulator.requests
+
+
+@pytest.mark.parametrize("flag", ["False", "0"])
+def test_a_dry_run_may_be_off_in_a_template(endpoint: str, simulator: Simulator, flag: Any) -> None:
+    """The text "False" is no true value."""
+    assert place(endpoint, dry_run=flag).execute(TaskInstance().context())["call_id"] in simulator.calls
+
+
+@pytest.mark.parametrize("flag", ["", "None", "no idea", None, 2])
+def test_a_dry_run_is_never_guessed(endpoint: str, simulator: Simulator, flag: Any) -> None:
+    """A parameter that is missing decides nothing: the task fails, and no phone rings."""
+    with pytest.raises(RetellInputError, match=r"^dry_run must be True or False"):
+        place(endpoint, dry_run=flag).execute(TaskInstance().context())
+    assert not simulator.requests
+
+
+def test_the_output_of_a_task_is_no_text_of_an_override(endpoint: str, simulator: Simulator) -> None:
+    """A text in agent_override is no template, so an XComArg inside one would be spoken as it is written."""
+    with DAG("dag", schedule=None):
+        word = place(endpoint, task_id="word").output
+    override = {"agent": {"begin_message": f"Your {word} is due"}}
+    with pytest.raises(RetellInputError, match="Put it into retell_llm_dynamic_variables"):
+        place(endpoint, agent_override=override).execute(TaskInstance().context())
+    assert not simulator.requests
 
 
 def test_the_calls_tag_leaves_the_users_metadata_alone(endpoint: str, simulator: Simulator) -> None:

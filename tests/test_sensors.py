@@ -348,12 +348,23 @@ def test_rendered_fields_show_call_ids(given: Any, shown: Any) -> None:
     assert sensor.call_id == shown
 
 
-def test_what_is_no_call_is_rendered_as_it_is() -> None:
-    """Rendering refuses nothing: what is wrong is said when the task runs."""
+def test_what_is_no_call_is_not_shown() -> None:
+    """People handed to a sensor by mistake fail it before their rows get into Airflow's rendered fields."""
     sensor = RetellCallSensor(task_id="wait", call_id=[{"to_number": "+14155550100"}])
-    sensor.render_template_fields({})
     with pytest.raises(RetellInputError, match="a row without call_id"):
-        sensor.execute(TaskInstance().context())
+        sensor.render_template_fields({})
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_rendered_dry_run_is_handed_on(simulator: Simulator, *, many: bool) -> None:
+    """The rows are the result, as without rendering, and not a field that Airflow shows."""
+    row = {"to_number": "+14155550100", "call_id": None, "outcome": "dry_run"}
+    given: Any = [row, row] if many else row
+    sensor = RetellCallSensor(task_id="wait", call_id=given)
+    sensor.render_template_fields({})
+    assert sensor.call_id == "a dry run: no call to wait for"
+    assert sensor.execute(TaskInstance().context()) == given
+    assert not simulator.requests
 
 
 def test_progress_is_one_line_per_change(register: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:

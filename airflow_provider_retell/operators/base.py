@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Context, conf
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Context, XComArg, conf
 
-from airflow_provider_retell._arguments import flag, seconds
+from airflow_provider_retell._arguments import flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
@@ -26,18 +26,22 @@ from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings, matches
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
+from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
+
+_XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
+"""What an XComArg becomes inside a text."""
 
 _LAST_WORDS: Final = 2.0
 """Seconds for one response while the task is being killed: Airflow grants five for all."""
@@ -47,7 +51,7 @@ _MARGIN: Final = 0.1
 """The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
 
-class PhoneCallOperator(DeferringOperator):
+class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     """Place a call; a subclass says which request that is.
 
     Args:
@@ -73,6 +77,15 @@ class PhoneCallOperator(DeferringOperator):
     """
 
     request_fields: ClassVar[tuple[str, ...]]
+    field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
+        **dict.fromkeys(
+            ("retell_conn_id", "agent_id", "override_agent_id", "from_number", "to_number"), FieldKind.TEXT
+        ),
+        **dict.fromkeys(("retell_llm_dynamic_variables", "custom_sip_headers"), FieldKind.STRINGS),
+        "metadata": FieldKind.OBJECT,
+        "agent_override": FieldKind.VERBATIM,
+    }
+    hidden_fields = ("custom_sip_headers",)
     ui_color = "#e8f4ea"
     operator_extra_links = (RetellCallLink(),)
 
@@ -92,7 +105,7 @@ class PhoneCallOperator(DeferringOperator):
         durable: bool = True,
         cancel_on_kill: bool = True,
         validate_e164: bool = True,
-        dry_run: bool = False,
+        dry_run: bool | str | XComArg = False,
         retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
         **kwargs: Any,
     ) -> None:
@@ -112,7 +125,7 @@ class PhoneCallOperator(DeferringOperator):
         self.durable = flag("durable", durable)
         self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
         self.validate_e164 = flag("validate_e164", validate_e164)
-        self._dry_run = dry_run  # Airflow's operators have a method of the name
+        self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
         self._clock: Clock = SYSTEM_CLOCK
         self._live: tuple[str, ConnectionSettings] | None = None
         self._killed = False
@@ -175,8 +188,18 @@ class PhoneCallOperator(DeferringOperator):
 
     # -- the request ---------------------------------------------------------------------------------------
 
+    @property
+    def _dry_run(self) -> bool:
+        return rendered_flag("dry_run", self.is_dry_run)
+
     def _request(self) -> Request[Call]:
         given = {name: getattr(self, name) for name in self.request_fields}
+        if _XCOM_TEMPLATE in str(given["agent_override"]):
+            raise RetellInputError(
+                "agent_override holds the output of a task inside a text, where nothing is a template: the agent "
+                "would speak the braces. Put it into retell_llm_dynamic_variables, and its name into the text, "
+                "as {{name}}. Nothing was sent."
+            )
         request = self._endpoint({name: value for name, value in given.items() if value is not None}, None)
         body = request.body or {}
         if self.validate_e164:

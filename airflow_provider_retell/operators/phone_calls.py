@@ -62,7 +62,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         "agent_version",
         "agent_override",
     )
-    template_fields = ("retell_conn_id", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",
@@ -150,7 +150,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         "ignore_e164_validation",
         "honor_internal_dnc",
     )
-    template_fields = ("retell_conn_id", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",

@@ -1,0 +1,206 @@
+"""Render the templates of a task: what its DAG file says, never what another task returned.
+
+Airflow renders the values of ``.expand_kwargs(people())`` (2.11 to 3.3): a person whose name in the table is
+``{{ conn.retell_default.password }}`` would make the agent say the API key. Here a field of a mapped task is a
+template only if it stands in the DAG file: in ``.partial()``, or as a literal in ``.expand()``.
+
+What a template becomes depends on the field:
+
+============  ====================================  =============================================
+kind          a text for the complete field         a text inside an object or a list
+============  ====================================  =============================================
+``TEXT``      a template that renders to text       a template that renders to text
+``STRINGS``   a template that renders to an object  a template that renders to text
+``OBJECT``    a template that renders to an object  a template, native if the DAG says so
+``VERBATIM``  a template that renders to an object  no template: Retell's own ``{{name}}`` stays
+(none)        a template, native if the DAG says so the same
+============  ====================================  =============================================
+
+The outputs of other tasks (XComArgs) are resolved everywhere, at any depth, and are not rendered.
+
+See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html#jinja-templating
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
+
+from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+from airflow_provider_retell.provider.version_compat import mask_secret
+
+if TYPE_CHECKING:
+    import jinja2
+
+_NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
+_SHOWN_DIGITS: Final = 4
+_SHORTEST_SECRET: Final = 5
+"""Airflow 2 would mask a single letter wherever it stands; Airflow 3 ignores what is shorter than this."""
+
+
+class FieldKind(Enum):
+    """What a templated field becomes, by the table of this module."""
+
+    TEXT = auto()
+    STRINGS = auto()
+    OBJECT = auto()
+    VERBATIM = auto()
+
+
+class TemplatedOperator(BaseOperator):
+    """A task whose templates are those of its DAG file, and whose rendered fields show no phone number."""
+
+    field_kinds: ClassVar[Mapping[str, FieldKind]] = {}
+    """The kinds of the templated fields; a field that is missing is rendered as in any other operator."""
+
+    hidden_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields whose values are secrets; their keys are not."""
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        # The one method that Airflow calls for plain and for mapped tasks, in all versions.
+        if parent is not self:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        for field in [field for field in template_fields if self._is_template(field, context)]:
+            if (kind := self.field_kinds.get(field)) is None:
+                super()._do_render_template_fields(self, [field], context, jinja_env, seen_oids)
+                continue
+            try:
+                rendered = self._rendered(getattr(self, field), kind, context, jinja_env)
+            except Exception as error:
+                error.add_note(f"This happened while the field {field!r} of {self.task_id!r} was rendered.")
+                raise
+            setattr(self, field, rendered)
+        self._mask()
+
+    def _is_template(self, field: str, context: Context) -> bool:
+        """Return whether a field has its value from the DAG file; False also if that cannot be known."""
+        dag: Any = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        mapped: Any = dag.task_dict.get(self.task_id) if dag else None
+        expand_input = getattr(mapped, "expand_input", None)
+        if expand_input is None or (listed := _listed(expand_input.value, context["ti"].map_index)) is None:
+            return True
+        literals = [*listed]
+        for given in (
+            mapped.partial_kwargs,
+            mapped.partial_kwargs.get("default_args"),
+            getattr(self.task_group, "default_args", None),
+            dag.default_args,
+        ):
+            literals += (given or {}).values()
+        value = getattr(self, field)
+        return any(value is literal for literal in literals)
+
+    def _rendered(
+        self, value: Any, kind: FieldKind, context: Context, jinja_env: jinja2.Environment, *, inside: bool = False
+    ) -> Any:
+        match value:
+            case str():
+                return self._rendered_text(value, kind, context, jinja_env, inside=inside)
+            case Mapping():
+                return {
+                    key: self._rendered(item, kind, context, jinja_env, inside=True) for key, item in value.items()
+                }
+            case list() | tuple():
+                return [self._rendered(item, kind, context, jinja_env, inside=True) for item in value]
+        return _plain(value.resolve(context)) if _is_reference(value) else value
+
+    def _rendered_text(
+        self, text: str, kind: FieldKind, context: Context, jinja_env: jinja2.Environment, *, inside: bool
+    ) -> Any:
+        if kind is not FieldKind.TEXT and not inside:
+            return _object(_nodes(text, context, jinja_env))
+        match kind:
+            case FieldKind.TEXT | FieldKind.STRINGS:
+                return "".join(map(str, _nodes(text, context, jinja_env)))
+            case FieldKind.OBJECT:
+                return self.render_template(text, context, jinja_env)
+            case FieldKind.VERBATIM:
+                return text
+        assert_never(kind)
+
+    def _mask(self) -> None:
+        """Let Airflow show no phone number and no secret of the fields, in its UI, its API and the task's log."""
+        for field in self.template_fields:
+            for text in _texts(getattr(self, field, None)):
+                hidden = [text] if field in self.hidden_fields else _NUMBER.findall(text)
+                for secret in hidden:
+                    # Without the last digits, which stay readable: "***0100".
+                    masked = secret if field in self.hidden_fields else secret[:-_SHOWN_DIGITS]
+                    if len(masked) >= _SHORTEST_SECRET:
+                        mask_secret(masked)
+
+
+def _listed(expanded: Any, map_index: Any) -> list[Any] | None:
+    """Return what the DAG file itself lists for a mapped task; None if nothing of its mapping is another task's.
+
+    Args:
+        expanded: What ``.expand()`` or ``.expand_kwargs()`` was given.
+        map_index: The index of the mapped task.
+
+    >>> _listed({"to_number": ["+14155550100"]}, 0), _listed([{"to_number": "+14155550100"}], 0)
+    (None, None)
+    """
+    if isinstance(expanded, Mapping):
+        lists = [each for each in expanded.values() if not _is_reference(each)]
+        return None if len(lists) == len(expanded) else [value for each in lists for value in each]
+    return [] if _is_reference(expanded) or _is_reference(expanded[map_index]) else None
+
+
+def _is_reference(value: Any) -> bool:
+    """Return whether a value stands for the output of a task."""
+    return callable(getattr(value, "resolve", None)) and not isinstance(value, PathLike)
+
+
+def _nodes(text: str, context: Mapping[str, Any], jinja_env: jinja2.Environment) -> list[Any]:
+    """Render a template; return its parts, which are texts or, for an expression alone, an object."""
+    from jinja2.nativetypes import NativeCodeGenerator  # noqa: PLC0415 (no DAG that is parsed renders anything)
+
+    native = jinja_env.overlay()
+    native.code_generator_class = NativeCodeGenerator
+    template = native.from_string(text)
+    # As Airflow does: Jinja's own `render` would evaluate all of the context.
+    variables: Any = ChainMap({}, context, template.globals)  # type: ignore[arg-type]
+    return list(template.root_render_func(native.context_class(native, variables, template.name, template.blocks)))
+
+
+def _object(nodes: Iterable[Any]) -> Any:
+    from jinja2.nativetypes import native_concat  # noqa: PLC0415 (as above)
+
+    value = native_concat(nodes)
+    if isinstance(value, str):
+        with suppress(ValueError):  # "{{ params.settings | tojson }}", with true, false or null
+            return json.loads(value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Return the outputs of a mapped task as a list, since only that is JSON."""
+    lazy = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | list | tuple)
+    return list(value) if lazy else value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for item in value.values():
+                yield from _texts(item)
+        case list() | tuple():
+            for item in value:
+                yield from _texts(item)
