@@ -28,6 +28,7 @@ from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.provider.templates import TemplatedOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
@@ -266,7 +267,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                     analysis_timeout=ANALYSIS_TIMEOUT,
                 )
                 self._defer_to(trigger)
-            self._clock.sleep(max(0.0, min(self.poll_interval, left)))
+            self._clock.sleep(read_options().pause(self.poll_interval, left=left))
 
 
 def _check_above_zero(argument: str, value: Any) -> None:

@@ -7,6 +7,7 @@ import copy
 import importlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -249,3 +250,25 @@ def fire(trigger: Any, clock: SteppingClock | None = None) -> Any:
 
     (event,) = asyncio.run(first())
     return json.loads(json.dumps(event.payload))
+
+
+@pytest.fixture
+def functions_run() -> Callable[[Callable[[], Any]], int]:
+    """Count the function calls of an act: a measure of what it costs that is the same each time."""
+
+    def count(act: Callable[[], Any]) -> int:
+        counted = 0
+
+        def seen(*_: Any) -> None:
+            nonlocal counted
+            counted += 1
+
+        act()  # once before, for what is only set up the first time
+        sys.setprofile(seen)
+        try:
+            act()
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    return count

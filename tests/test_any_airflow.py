@@ -45,9 +45,7 @@ with DAG("list", schedule=None):
     RetellCallSensor(
         task_id="wait", call_id=registered.output, wait_for="analyzed", poke_interval=1, deferrable=True
     )
-    # Airflow 3 may hear five seconds late that a look is over, and fails the task if the next is queued by then
-    # (apache/airflow 71172).
-    RetellCallSensor(task_id="look", call_id=registered.output, poke_interval=10, mode="reschedule")
+    RetellCallSensor(task_id="look", call_id=registered.output, poke_interval=1, mode="reschedule")
 
 with DAG("retried", schedule=None):
     RetellCreatePhoneCallOperator(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
-from conftest import CREATE, REGISTER, SteppingClock, TaskInstance, fire, place
+from conftest import CREATE, REGISTER, AirflowRescheduleException, SteppingClock, TaskInstance, fire, place
 
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
@@ -20,6 +21,7 @@ from airflow_provider_retell.provider.deferral import (
     WakeEvent,
     shortest_deferral,
 )
+from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
@@ -148,6 +150,15 @@ def test_a_deferral_lasts_at_least_so_long(woken_by: Wake | None, option: float,
     assert shortest_deferral(option=option, woken_by=event) == seconds
 
 
+@pytest.mark.parametrize(
+    ("poll_interval", "left", "seconds"),
+    [(30, 100, 30), (30, 12, 12), (30, 0, 0), (30, -5, 0), (0, 100, 0.5), (0, 0.1, 0.1)],
+)
+def test_a_pause_between_two_polls_is_bounded(poll_interval: float, left: float, seconds: float) -> None:
+    """It is as long as the task asks for, not below the option, and not beyond the deadline."""
+    assert Options(shortest_poll_interval=0.5).pause(poll_interval, left=left) == seconds
+
+
 @pytest.fixture
 def shortest(monkeypatch: pytest.MonkeyPatch) -> float:
     """The option, in seconds."""
@@ -180,6 +191,20 @@ def test_airflow_does_not_end_a_trigger_that_must_not_fire_yet(
     with pytest.raises(TaskDeferred) as deferral:
         sensor.execute(TaskInstance().context())
     assert deferral.value.timeout.total_seconds() == shortest + BACKSTOP
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_rescheduled_sensor_leaves_airflow_as_much_time(
+    shortest: float, register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next look is a process of its own too: it must not be queued before the end of this one is noticed."""
+    sensor = RetellCallSensor(
+        task_id="wait", call_id=register("rings_forever"), mode="reschedule", poke_interval=1
+    )
+    before = datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as reschedule:
+        sensor.execute(TaskInstance().context())
+    assert reschedule.value.reschedule_date >= before + timedelta(seconds=shortest)
 
 
 @pytest.mark.usefixtures("connect")

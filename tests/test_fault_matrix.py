@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from fault_matrix.columns import COLUMNS
+from fault_matrix.load import RUNS, TASKS, Load
+from fault_matrix.load import measure as measure_load
 from fault_matrix.measure import Results, measure
 from fault_matrix.page import page
 from fault_matrix.rows import ROWS, Row
@@ -25,8 +27,14 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     rows = [row for row in ROWS if row in asked]
     results = measure(rows, tmp_path_factory.mktemp("matrix"))
     if len(rows) == len(ROWS):
-        PAGE.write_text(page(rows, results))
+        PAGE.write_text(page(rows, results, request.getfixturevalue("load")))
     return results
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """What became of many deferred tasks on a busy machine."""
+    return measure_load(tmp_path_factory.mktemp("load"))
 
 
 @pytest.mark.reliability
@@ -48,6 +56,13 @@ def test_what_users_would_write_instead_repeats_the_request(row: Row, results: R
     """The columns beside ours meet the same faults: after a lost answer they place, or register, again."""
     assert results[row.name]["http"].at_once == 2
     assert results[row.name]["sdk"].placed >= 3
+
+
+@pytest.mark.reliability
+def test_airflow_fails_no_deferred_task_for_nothing(load: Load) -> None:
+    """On a busy machine each task whose call ends within seconds of its deferral succeeds, in its first try."""
+    assert load.states == {"success": RUNS * TASKS}
+    assert load.blamed == 0
 
 
 def test_the_page_shows_every_row() -> None:

@@ -503,10 +503,10 @@ def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatc
     """Each is what Airflow's configuration says, and its default if it says nothing."""
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL")
-    assert read_options() == Options(shortest_poll_interval=0.5, shortest_deferral=10)
+    assert read_options() == Options(shortest_poll_interval=0.5, shortest_deferral=20)
     monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "2.5")
-    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL", "20")
-    assert read_options() == Options(shortest_poll_interval=2.5, shortest_deferral=20)
+    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL", "30")
+    assert read_options() == Options(shortest_poll_interval=2.5, shortest_deferral=30)
 
 
 @pytest.mark.parametrize(

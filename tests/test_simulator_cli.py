@@ -176,6 +176,14 @@ def test_options_reach_the_simulator() -> None:
     assert [_create(full).status_code for _ in range(2)] == [201, 429]
     full = with_options("--concurrency-limit", "1", "--over-limit", "call")
     assert [_create(full).status_code for _ in range(2)] == [201, 201]
+    paced = with_options("--calls-per-second", "2")
+    assert [_create(paced).status_code for _ in range(3)] == [201, 201, 429]
+    lagging = with_options("--list-lag", "60", "--list-registered")
+    _register(lagging)
+    assert not _client(lagging).post("/v3/list-calls").json()["items"]
+    known = with_options("--do-not-call", ANSWERED, "--do-not-call", "+49")
+    contacts = _client(known).post("/list-contacts").json()["items"]
+    assert {each["phone_number"] for each in contacts if each["do_not_call"]} == {ANSWERED, "+49"}
     listing = with_options("--list-registered")
     _register(listing)
     assert len(_client(listing).post("/v3/list-calls").json()["items"]) == 1
@@ -196,6 +204,9 @@ def test_options_reach_the_simulator() -> None:
             ("--number", "+12025550177=dial_busy", "--number", "+12025550177=agent_hangup"),
             "--number names the number that ends in 0177 twice. Its calls play scenarios in turn as",
         ),
+        (("--do-not-call", "2025550177"), "'******0177' is not a phone number"),
+        (("--calls-per-second", "0"), "calls_per_second is 0: it cannot be less than 1"),
+        (("--list-lag", "-1"), "list_lag is -1.0: it cannot be less than 0"),
         (("--scenario", "busy"), "No scenario is called 'busy'"),
         (("--talk-seconds", "-1"), "talk_seconds is -1.0: it cannot be less than 0"),
         (("--ring-seconds", "nan"), "ring_seconds is nan: it cannot be less than 0"),

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -260,7 +258,7 @@ def test_every_filter_finds_its_call(client: httpx.Client, clock: ManualClock) -
         assert _found(client, **criteria) == found, criteria
 
 
-def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock) -> None:
+def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_run: Any) -> None:
     """A poller that names its ids costs what these cost, however many calls there are."""
 
     def cost(calls: int) -> int:
@@ -268,23 +266,45 @@ def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock) -> None:
         ids = [simulator.register({"agent_id": "agent_1", "to_number": ANSWERED}) for _ in range(calls)]
         clock.advance(100)
         client = _client(simulator)
-        return _functions_run(lambda: _found(client, call_id=_enum(*ids[:5])))
+        return functions_run(lambda: _found(client, call_id=_enum(*ids[:5])))
 
     assert cost(1000) == pytest.approx(cost(10), rel=0.05)
 
 
-def _functions_run(act: Callable[[], Any]) -> int:
-    """Count the function calls of an act: a measure of its cost that is the same each time."""
-    count = 0
+def test_list_can_lag_behind(clock: ManualClock) -> None:
+    """With a lag the list shows calls as they were, and none that came later; get-call shows them as they are."""
+    simulator = Simulator(clock=clock, list_lag=5)
+    client = _client(simulator)
+    call_id = simulator.ring_in(ANSWERED)
+    named = {"call_id": _enum(call_id)}
 
-    def seen(*_: Any) -> None:
-        nonlocal count
-        count += 1
+    def statuses() -> list[str]:
+        return [call["call_status"] for call in _list(client, filter_criteria=named)["items"]]
 
-    act()  # once before, for what is only set up the first time
-    sys.setprofile(seen)
-    try:
-        act()
-    finally:
-        sys.setprofile(None)
-    return count
+    assert (simulator.call(call_id)["call_status"], statuses(), _found(client)) == ("ongoing", [], [])
+    clock.advance(5)
+    assert (statuses(), _found(client)) == (["ongoing"], [call_id])
+    client.post(f"/v2/stop-call/{call_id}")
+    clock.advance(4.9)
+    assert (simulator.call(call_id)["call_status"], statuses()) == ("ended", ["ongoing"])
+    clock.advance(0.1)
+    assert statuses() == ["ended"]
+
+
+def test_looking_for_few_of_many_calls_costs_little(clock: ManualClock, functions_run: Any) -> None:
+    """A filter of the metadata is decided before a call object is made, which costs ten times as much."""
+    simulator = Simulator(clock=clock)
+    for number in range(1000):
+        simulator.register({"agent_id": "agent_1", "metadata": {"airflow_call": f"run1person{number:04}"}})
+    clock.advance(100)
+    client = _client(simulator)
+
+    def cost(prefix: str, found: int) -> int:
+        wanted = [{"key": "airflow_call", **_string("sw", prefix)}]
+
+        def look() -> None:
+            assert len(_list(client, filter_criteria={"metadata": wanted}, limit=1000)["items"]) == found
+
+        return functions_run(look)
+
+    assert 5 * cost("run1person0123", 1) < cost("run1", 1000)

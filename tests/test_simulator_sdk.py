@@ -97,6 +97,96 @@ def test_stop(caller: Caller) -> None:
     assert (call.call_status, call.disconnection_reason) == ("ended", "manual_stopped")
 
 
+def test_update(caller: Caller) -> None:
+    """The SDK updates a call that is over, and says bad request of one that is not."""
+    call_id = _create(caller, metadata={"a": 1}).call_id
+    with pytest.raises(retell.BadRequestError):
+        caller.ask(lambda api: api.call.update(call_id, metadata={}))
+    caller.clock.advance(60)
+    call = caller.ask(
+        lambda api: api.call.update(
+            call_id,
+            metadata={"b": 2},
+            data_storage_setting="everything_except_pii",
+            custom_attributes={"x": "y", "n": 1, "f": True},
+        )
+    )
+    assert isinstance(call, PhoneCallResponse)
+    assert (call.metadata, call.data_storage_setting) == ({"b": 2}, "everything_except_pii")
+    assert not call.model_extra
+
+
+def test_rerun_analysis(caller: Caller) -> None:
+    """The SDK has a call analyzed again and reads the call."""
+    call_id = _create(caller, SCENARIOS["analyzed_late"].number).call_id
+    caller.clock.advance(60)
+    call = caller.ask(lambda api: api.call.rerun_analysis(call_id))
+    assert isinstance(call, PhoneCallResponse)
+    assert call.call_analysis.call_successful
+
+
+def test_delete(caller: Caller) -> None:
+    """The SDK deletes a call; afterwards there is none."""
+    call_id = _create(caller).call_id
+    assert caller.ask(lambda api: api.call.delete(call_id)) is None
+    for question in (lambda api: api.call.retrieve(call_id), lambda api: api.call.delete(call_id)):
+        with pytest.raises(retell.UnprocessableEntityError):
+            caller.ask(question)
+
+
+def test_inbound(caller: Caller) -> None:
+    """An inbound call is a phone call to the SDK, alone and in a list of inbound calls."""
+    call_id = caller.simulator.ring_in(ANSWERED)
+    caller.clock.advance(60)
+    call = caller.ask(lambda api: api.call.retrieve(call_id))
+    assert (type(call), call.direction, call.from_number) == (PhoneCallResponse, "inbound", ANSWERED)
+    inbound = {"direction": {"type": "enum", "op": "in", "value": ["inbound"]}}
+    ended = {"end_timestamp": {"type": "number", "op": "ge", "value": call.end_timestamp}}
+    page = caller.ask(lambda api: api.call.list(filter_criteria={**inbound, **ended}))
+    assert [item.call_id for item in page.items] == [call_id]
+
+
+def test_list_by_the_beginning_of_a_tag(caller: Caller) -> None:
+    """The SDK finds calls by how a value of their metadata begins, and by one of several values."""
+    ids = [_create(caller, metadata={"tag": tag}).call_id for tag in ("aa1", "aa2", "ab1")]
+    caller.clock.advance(60)
+    for condition, found in (
+        ({"type": "string", "op": "sw", "value": "aa"}, ids[:2]),
+        ({"type": "enum", "op": "in", "value": ["aa2", "ab1"]}, ids[1:]),
+    ):
+        wanted = {"metadata": [{"key": "tag", **condition}]}
+        page = caller.ask(lambda api, wanted=wanted: api.call.list(filter_criteria=wanted, sort_order="ascending"))
+        assert sorted(item.call_id for item in page.items) == sorted(found)
+
+
+def test_contacts(caller: Caller) -> None:
+    """The SDK lists contacts page by page, filters them and finds one by its number."""
+    for area in range(201, 206):
+        caller.simulator.put_contact(f"+1{area}5550100", do_not_call=area > 202, first_name="Ada")
+        caller.clock.advance(1)
+    dnc = {"do_not_call": {"type": "boolean", "op": "eq", "value": True}}
+    first = caller.ask(lambda api: api.contact.list(filter_criteria=dnc, limit=2))
+    second = caller.ask(
+        lambda api: api.contact.list(filter_criteria=dnc, limit=2, pagination_key=first.pagination_key)
+    )
+    assert (first.has_more, first.total, second.has_more) == (True, 3, False)
+    numbers = [contact.phone_number for contact in [*first.items, *second.items]]
+    assert numbers == ["+12055550100", "+12045550100", "+12035550100"]
+    contact = caller.ask(lambda api: api.contact.get_by_phone("+12055550100"))
+    assert contact == first.items[0]
+    assert (contact.first_name, contact.do_not_call, contact.model_extra) == ("Ada", True, {})
+    with pytest.raises(retell.UnprocessableEntityError):
+        caller.ask(lambda api: api.contact.get_by_phone("+12995550100"))
+
+
+def test_contact_that_must_not_be_called(caller: Caller) -> None:
+    """With `honor_internal_dnc` the SDK says bad request, and no call is placed."""
+    caller.simulator.put_contact(ANSWERED, do_not_call=True)
+    with pytest.raises(retell.BadRequestError, match="do_not_call"):
+        _create(caller, honor_internal_dnc=True)
+    assert not caller.simulator.calls
+
+
 def test_account(caller: Caller) -> None:
     """The SDK reads the key's owner and the concurrency."""
     _create(caller)

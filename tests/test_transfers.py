@@ -422,6 +422,21 @@ def test_late_arrivals_are_waited_for_only_so_long(
     assert summary["unfinished"] == 1
 
 
+def test_a_wait_without_an_interval_keeps_to_the_shortest_one(
+    export: Callable[..., dict[str, Any]],
+    simulator: Simulator,
+    clock: SteppingClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``poll_interval=0`` means as often as ``[retell] shortest_poll_interval`` allows, here as everywhere."""
+    monkeypatch.setenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL", "600")
+    _create(simulator, {"from_number": "+12025550199", "to_number": "+14155550191"})
+    clock.time.advance(10)
+    export(late_arrivals=timedelta(hours=2), poll_interval=0)
+    assert clock.slept[:-1] == [600.0] * (len(clock.slept) - 1)
+    assert len(clock.slept) == 12
+
+
 def test_only_the_edge_of_the_interval_is_looked_at(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from zoneinfo import available_timezones
+import zoneinfo
 
 import pytest
 from phonenumbers import timezone
@@ -11,6 +11,7 @@ from phonenumbers.phonenumberutil import is_valid_number, parse
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
+from airflow_provider_retell.policy import zones
 from airflow_provider_retell.policy.zones import zones_of
 
 CENTRAL, EASTERN = "America/Chicago", "America/New_York"
@@ -26,7 +27,7 @@ def test_an_unlisted_exchange_has_all_zones_of_its_area(number: str, falls_back_
 
 
 @pytest.mark.parametrize(
-    ("number", "zones"),
+    ("number", "expected"),
     [
         ("+14155550100", ("America/Los_Angeles",)),
         ("+12125550100", ("America/New_York",)),
@@ -36,9 +37,9 @@ def test_an_unlisted_exchange_has_all_zones_of_its_area(number: str, falls_back_
         ("+442079460018", ("Europe/London",)),
     ],
 )
-def test_an_area_has_its_own_zones(number: str, zones: tuple[str, ...]) -> None:
+def test_an_area_has_its_own_zones(number: str, expected: tuple[str, ...]) -> None:
     """And no more: two hours are lost to an area of two zones, not to all."""
-    assert zones_of(number) == zones
+    assert zones_of(number) == expected
 
 
 NORTH_AMERICA = sorted({prefix[1:4] for prefix in TIMEZONE_DATA if prefix[0] == "1" and len(prefix) >= 4})
@@ -83,7 +84,24 @@ def test_a_toll_free_number_has_no_zone_in_a_country_of_one_clock(number: str) -
 
 def test_every_zone_of_a_number_has_a_clock() -> None:
     """All that the one library names is in the database of the other."""
-    assert {zone for zones in TIMEZONE_DATA.values() for zone in zones} <= available_timezones()
+    assert {zone for zones in TIMEZONE_DATA.values() for zone in zones} <= zoneinfo.available_timezones()
+
+
+def test_a_machine_without_a_database_of_zones_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a slim image: that is to be installed, and no person is to blame."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(to=())
+    for cached in (zoneinfo.ZoneInfo.clear_cache, zones._clock.cache_clear, zones_of.cache_clear):
+        cached()
+    try:
+        with pytest.raises(
+            RetellInputError, match=r"has no 'Pacific/Guam', where '…0100' may be.* tzdata"
+        ) as raised:
+            zones_of("+16715550100")
+    finally:
+        zoneinfo.reset_tzpath()
+    assert not isinstance(raised.value, RetellTimeZoneError)
+    assert zones_of("+16715550100") == ("Pacific/Guam",)
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

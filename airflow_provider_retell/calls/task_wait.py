@@ -25,7 +25,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.outcomes import Outcome, matches
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
-from airflow_provider_retell.provider.options import read_options
+from airflow_provider_retell.provider.options import Options, read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class TaskWait:
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
-    _shortest_pause: float = field(init=False)
+    _options: Options = field(init=False, default_factory=read_options)
     _details: dict[str, Call] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,6 @@ class TaskWait:
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
         self._sweeps = Sweeps(waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
-        self._shortest_pause = read_options().shortest_poll_interval
 
     def poll(self) -> bool:
         """Read the calls still waited for; return whether all have reached the goal.
@@ -128,8 +127,7 @@ class TaskWait:
 
     def sleep(self) -> None:
         """Sleep until the next poll, or the deadline."""
-        pause = max(self.poll_interval, self._shortest_pause)
-        self.clock.sleep(max(0.0, min(pause, self.deadline - self.clock.now())))
+        self.clock.sleep(self._options.pause(self.poll_interval, left=self.deadline - self.clock.now()))
 
     @property
     def _trigger_failed(self) -> bool:

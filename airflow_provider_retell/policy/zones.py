@@ -9,11 +9,14 @@ belong to no place, and get none.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.policy.refusals import input_error, time_zone_error
+
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
 
 _NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "posixrules"})
 """Three abbreviations without summer time, three names whose meaning depends on the machine."""
@@ -34,15 +37,19 @@ def check_zone(name: object) -> str:
     )
 
 
-@lru_cache(maxsize=1024)
 def _is_zone(name: str) -> bool:
     if name in _NO_PLACES or name.startswith(("posix/", "right/")):
         return False
     try:
-        ZoneInfo(name)
+        _clock(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # not there; no name of a file; the name of a folder
         return False
     return True
+
+
+@lru_cache(maxsize=1024)
+def _clock(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
 
 
 @lru_cache(maxsize=2**17)
@@ -57,11 +64,11 @@ def zones_of(number: str) -> tuple[str, ...]:
 
     Raises:
         RetellTimeZoneError: The number belongs to no area: it is toll-free, premium-rate or not known.
-        RetellInputError: ``phonenumbers`` is not installed.
+        RetellInputError: ``phonenumbers`` is not installed, or this machine's database of time zones lacks one.
     """
     try:
-        import phonenumbers  # noqa: PLC0415 (an extra, and 50 ms)
-        from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number  # noqa: PLC0415
+        import phonenumbers  # noqa: PLC0415 (an extra, and 70 ms)
+        import phonenumbers.timezone  # noqa: PLC0415 (as above; its lite edition has none)
     except ImportError as error:
         raise input_error(
             "The time zones of a phone number are found with phonenumbers, which is not installed. Install "
@@ -74,23 +81,34 @@ def zones_of(number: str) -> tuple[str, ...]:
             f"{shown(number, is_number=True)} is no phone number in E.164 form, such as +14155550100: its time "
             "zone is not known. Give the number so, or the person's own time_zone."
         ) from None
-    kinds, zones = phonenumbers.PhoneNumberType, frozenset[str]()
-    if phonenumbers.number_type(parsed) in {
-        kinds.FIXED_LINE,
-        kinds.MOBILE,
-        kinds.FIXED_LINE_OR_MOBILE,
-        kinds.VOIP,
-    }:
-        country, national = str(parsed.country_code), phonenumbers.national_significant_number(parsed)
-        length = 3 if country == NORTH_AMERICA else phonenumbers.length_of_geographical_area_code(parsed)
-        area = country + national[:length]
-        zones = _zones_of_area(area) if length else frozenset(time_zones_for_number(parsed))
-    if not zones or UNKNOWN_TIMEZONE in zones:
+    zones = sorted(_listed_zones(parsed))
+    if not zones:
         raise time_zone_error(
             f"The time zone of {shown(number, is_number=True)} is not known: the number is toll-free, "
             "premium-rate, or in no known area. Give the person's own time_zone, such as 'America/New_York'."
         )
-    return tuple(sorted(zones))
+    if unknown := [zone for zone in zones if not _is_zone(zone)]:
+        raise input_error(
+            f"This machine's database of time zones has no {unknown[0]!r}, where {shown(number)} may be. Install "
+            "or update the package tzdata; airflow-provider-retell[campaign] brings it."
+        )
+    return tuple(zones)
+
+
+def _listed_zones(number: PhoneNumber) -> frozenset[str]:
+    """Return the zones of a number's area or country; none for a number that belongs to no place."""
+    import phonenumbers  # noqa: PLC0415 (as above)
+    from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number  # noqa: PLC0415
+
+    kinds = phonenumbers.PhoneNumberType
+    somewhere = {kinds.FIXED_LINE, kinds.MOBILE, kinds.FIXED_LINE_OR_MOBILE, kinds.VOIP}
+    if phonenumbers.number_type(number) not in somewhere:
+        return frozenset()
+    country, national = str(number.country_code), phonenumbers.national_significant_number(number)
+    length = 3 if country == NORTH_AMERICA else phonenumbers.length_of_geographical_area_code(number)
+    if length:
+        return _zones_of_area(country + national[:length])
+    return frozenset(time_zones_for_number(number)) - {UNKNOWN_TIMEZONE}
 
 
 @lru_cache(maxsize=4096)

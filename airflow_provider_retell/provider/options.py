@@ -35,7 +35,7 @@ OPTIONS: Final[Mapping[str, NumericSetting | TextOption]] = {
         help="Minimum seconds between two polls, whatever a task asks for.",
     ),
     "shortest_deferral": NumericSetting(
-        default=10,
+        default=20,
         minimum=0,
         help="Minimum seconds between the moment a task defers and the moment it continues. The scheduler must "
         "learn within them that the process that deferred has ended; else Airflow fails the task.",
@@ -72,6 +72,15 @@ class Options:
         return cls(
             **{name: _read(name, get(SECTION, name, fallback=option.default)) for name, option in OPTIONS.items()}
         )
+
+    def pause(self, poll_interval: float, *, left: float) -> float:
+        """Return the seconds to sleep before the next poll.
+
+        Args:
+            poll_interval: What the task asks for, in seconds.
+            left: Seconds until the deadline: the last poll is not later than that.
+        """
+        return max(0.0, min(max(poll_interval, self.shortest_poll_interval), left))
 
 
 def read_options() -> Options:

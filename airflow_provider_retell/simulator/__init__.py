@@ -7,10 +7,10 @@ It is an httpx transport, and a server: `with simulator.serve() as url: ...` or
 `python -m airflow_provider_retell.simulator`.
 """
 
-from airflow_provider_retell.simulator.answers import RecordedRequest
 from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock, ManualClock, RealClock
 from airflow_provider_retell.simulator.faults import Fault
+from airflow_provider_retell.simulator.request_log import RecordedRequest
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
 from airflow_provider_retell.simulator.simulator import Simulator
 

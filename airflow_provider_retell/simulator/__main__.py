@@ -15,10 +15,11 @@ from threading import Event
 from urllib.parse import urlsplit
 
 from airflow_provider_retell.simulator import RealClock, SimulatedCall, Simulator
+from airflow_provider_retell.simulator.callers import Callers
+from airflow_provider_retell.simulator.endpoints import ENDPOINTS
 from airflow_provider_retell.simulator.faults import parse_fault
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, scenario_named
 from airflow_provider_retell.simulator.server import ALL_ADDRESSES, LOOPBACK, base_url
-from airflow_provider_retell.simulator.service import ENDPOINTS
 
 _TICK = 0.2
 _LAST_PORT = 65535
@@ -95,6 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
     seconds("--talk-seconds", default=20.0, help="from connection to the end (default: 20)")
     seconds("--analysis-delay", default=3.0, help="from the end to call_analysis (default: 3)")
     option("--list-registered", action="store_true", help="show registered calls in list-calls")
+    seconds("--list-lag", default=0.0, help="how far list-calls lags behind get-call (default: 0)")
     option(
         "--concurrency-limit",
         type=int,
@@ -102,11 +104,20 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         metavar="CALLS",
         help="calls at once, from dialing to the end (default: %(default)s)",
     )
+    option("--calls-per-second", type=int, metavar="CALLS", help="calls created within any second (default: any)")
     option(
         "--over-limit",
         choices=["429", "call"],
         default="429",
-        help="what happens to a created call over that limit: it is refused with 429, or it fails (default: 429)",
+        help="what happens to a created call over a limit: it is refused with 429, or it fails (default: 429)",
+    )
+    seconds("--ring-in", help="let a person call in every so many seconds")
+    option(
+        "--do-not-call",
+        action="append",
+        default=[],
+        metavar="+NUMBER",
+        help="mark the contact with a number as do_not_call; may be repeated",
     )
     option("--seed", type=int, default=0, metavar="COUNT", help="start with so many past calls")
     option("--seed-days", type=float, default=2.0, metavar="DAYS", help="how far these go back (default: 2)")
@@ -132,11 +143,16 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
             talk_seconds=chosen.talk_seconds,
             analysis_delay=chosen.analysis_delay,
             list_registered=chosen.list_registered,
+            list_lag=chosen.list_lag,
             concurrency_limit=chosen.concurrency_limit,
+            calls_per_second=chosen.calls_per_second,
             over_limit=chosen.over_limit,
             recording_link_seconds=chosen.recording_link_seconds,
         )
         simulator.seed(chosen.seed, days=chosen.seed_days)
+        for number in chosen.do_not_call:
+            simulator.put_contact(number, do_not_call=True)
+        chosen.callers = None if chosen.ring_in is None else Callers(simulator, seconds=chosen.ring_in)
         simulator.fail(*map(parse_fault, chosen.fault))
     except ValueError as wrong:
         parser.error(str(wrong))
@@ -171,6 +187,9 @@ def _scenario(name: str) -> str:
         raise argparse.ArgumentTypeError(str(unknown)) from None
 
 
+_BEGINNINGS = {"create-phone-call": "created", "register-phone-call": "registered", "inbound": "inbound"}
+
+
 class News:
     """Report which calls are new or over since the last report."""
 
@@ -185,8 +204,7 @@ class News:
         placed = list(calls)[self._told :]
         self._told += len(placed)
         for call_id in placed:
-            how = "created" if calls[call_id].endpoint == "create-phone-call" else "registered"
-            yield f"{_name(calls[call_id])} {how}"
+            yield f"{_name(calls[call_id])} {_BEGINNINGS[calls[call_id].endpoint]}"
         over = [call_id for call_id in (*self._open, *placed) if calls[call_id].is_over(now)]
         self._open = [call_id for call_id in (*self._open, *placed) if not calls[call_id].is_over(now)]
         for call_id in over:
@@ -195,7 +213,8 @@ class News:
 
 
 def _name(call: SimulatedCall) -> str:
-    return f"{call.call_id} to ...{call.request.get('to_number', '')[-4:]}:"
+    direction = "from" if call.request.get("direction") == "inbound" else "to"
+    return f"{call.call_id} {direction} ...{(call.person or '')[-4:]}:"
 
 
 def main() -> None:
@@ -214,6 +233,8 @@ def main() -> None:
         _say(f"export AIRFLOW_CONN_RETELL_DEFAULT={shlex.quote(simulator.connection(url))}")
         news = News(simulator)
         while not stop.wait(_TICK):
+            if chosen.callers:
+                chosen.callers.ring()
             for line in news.lines() if not chosen.quiet else ():
                 _say(line)
 

@@ -40,31 +40,6 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedRequest:
-    """Hold a request the simulator has dealt with, and what came of it.
-
-    Attributes:
-        time: Seconds since the epoch by the machine's clock.
-        clock: Seconds since the epoch by the simulator's clock.
-        endpoint: The last word of the path, empty for an unknown path.
-        headers: With lower-case names; the API key is masked.
-        json: The body, `None` if there was none or it was not JSON.
-        status: The HTTP status answered, `None` if there was no answer.
-        fault: The name of the fault it met.
-    """
-
-    time: float
-    clock: float
-    method: str
-    path: str
-    endpoint: str
-    headers: Mapping[str, str]
-    json: Any
-    status: int | None
-    fault: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reply:
     """Hold an answer, and how the connection fails while it is delivered.
 

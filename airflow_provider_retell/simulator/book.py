@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
-from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.call import Origin, SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock
+from airflow_provider_retell.simulator.contacts import ContactBook
+from airflow_provider_retell.simulator.lines import Lines, Pace
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
 from airflow_provider_retell.simulator.script import Script
 from airflow_provider_retell.simulator.seeding import seeded
@@ -45,7 +46,8 @@ class CallBook:
         clock: Seconds since the epoch.
         script: The scenario of each call.
         durations: How long its stages take if the scenario does not say.
-        concurrency_limit: How many created calls may be ringing or ongoing at once.
+        concurrency_limit: How many calls may occupy a line when one more is created.
+        calls_per_second: How many calls may be created within any second, `None` for any number.
         refuse_over_limit: Whether one more is refused, or accepted to fail.
     """
 
@@ -56,22 +58,25 @@ class CallBook:
         script: Script,
         durations: Durations,
         concurrency_limit: int,
+        calls_per_second: int | None,
         refuse_over_limit: bool,
     ) -> None:
         self.clock = clock
-        self.concurrency_limit = concurrency_limit
         self.calls: dict[str, SimulatedCall] = {}
+        self.contacts = ContactBook(self.calls)
+        self.lines = Lines(self.calls, limit=concurrency_limit)
         self.timeline = Timeline(self.calls)
+        self._pace = Pace(calls_per_second)
         self._script = script
         self._durations = durations
         self._refuse_over_limit = refuse_over_limit
-        # Ids of the calls not yet seen to be over, so that counting them does not go through all.
-        self._open: dict[str, None] = {}
         self._keys: dict[str, str] = {}
 
     def seed(self, count: int, *, days: float) -> None:
         """Enter calls of the past, which are over."""
-        self.calls |= {call.call_id: call for call in seeded(count, days=days, now=self.clock())}
+        for call in seeded(count, days=days, now=self.clock()):
+            self.calls[call.call_id] = call
+            self.contacts.add_call(call)
 
     def delete(self, call_id: str) -> None:
         """Forget a call.
@@ -79,17 +84,27 @@ class CallBook:
         Raises:
             KeyError: There is no such call.
         """
-        self._open.pop(call_id, None)
         del self.calls[call_id]
+        self.lines.forget(call_id)
         self.timeline = Timeline(self.calls)
 
     def register(self, request: Mapping[str, Any]) -> SimulatedCall:
-        """Enter a call that somebody else will dial."""
-        now = self.clock()
+        """Enter a call that is dialed elsewhere."""
         delay = self._durations.dial_delay
-        dialed_at = None if delay is None else now + delay
         scenario = self._script.next_for(request.get("to_number", ""))
-        return self._enter("register-phone-call", request, scenario, now, dialed_at)
+        now = self.clock()
+        dialed_at = None if delay is None else now + delay
+        call = self._enter("register-phone-call", request, scenario, now, dialed_at=dialed_at)
+        self.lines.add(call)
+        return call
+
+    def ring_in(self, request: Mapping[str, Any], scenario: Scenario | None) -> SimulatedCall:
+        """Enter a call that comes in: it is answered at once, and occupies a line even if none is free."""
+        scenario = scenario or self._script.next_for(request["from_number"])
+        now = self.clock()
+        call = self._enter("inbound", request, scenario, now, dialed_at=now, ring_seconds=0.0)
+        self.lines.add(call)
+        return call
 
     def create(self, request: Mapping[str, Any]) -> SimulatedCall | None:
         """Enter a call and dial it, or find the one this idempotency key stands for.
@@ -102,12 +117,16 @@ class CallBook:
         known = self.calls.get(self._keys.get(key, "")) if key else None
         if known is not None and now - known.created_at < IDEMPOTENCY_SECONDS:
             return self._change(known, creates=known.creates + 1)
-        scenario = self._script.next_for(request["to_number"])
-        if self._is_full(now):
-            if self._refuse_over_limit:
-                return None
-            scenario = SCENARIOS[_OVER_LIMIT]
-        call = self._enter("create-phone-call", request, scenario, now, now)
+        has_line = self.lines.busy(now) < self.lines.limit and self._pace.allows(now)
+        if not has_line and self._refuse_over_limit:
+            return None
+        if has_line:
+            self._pace.add(now)
+            scenario = self._script.next_for(request["to_number"])
+            call = self._enter("create-phone-call", request, scenario, now, dialed_at=now)
+            self.lines.add(call)
+        else:
+            call = self._enter("create-phone-call", request, SCENARIOS[_OVER_LIMIT], now, dialed_at=now)
         if key:
             self._keys[key] = call.call_id
         return call
@@ -122,54 +141,54 @@ class CallBook:
         call, now = self.calls[call_id], self.clock()
         if call.is_over(now) or (call.dialed_at is not None and call.dialed_at <= now):
             raise ValueError(f"{call_id} does not wait to be dialed: it is {call.status(now)}.")
-        return self._change(call, dialed_at=now)
+        dialed = self._change(call, dialed_at=now)
+        self.lines.add(dialed)
+        return dialed
 
     def stop(self, call_id: str) -> bool:
-        """Hang up, and tell whether there was a call to hang up on.
+        """Hang up, and return whether the call was ongoing.
 
         Raises:
             KeyError: There is no such call.
         """
         call, now = self.calls[call_id], self.clock()
         is_ongoing = call.connected_at <= now < call.ended_at
-        self._change(call, stops=call.stops + 1, stopped_at=now if is_ongoing else call.stopped_at)
+        stopped = self._change(call, stops=call.stops + 1, stopped_at=now if is_ongoing else call.stopped_at)
+        self.lines.end(stopped)
         return is_ongoing
 
+    def update(self, call_id: str, fields: Mapping[str, Any]) -> SimulatedCall:
+        """Replace fields of a call.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        call = self.calls[call_id]
+        return self._change(call, updates={**call.updates, **fields})
+
+    def analyze(self, call_id: str) -> SimulatedCall:
+        """Analyze a call that is over once more.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        call = self.calls[call_id]
+        return self._change(call, reruns=call.reruns + 1, analyzed_by=self.clock())
+
     def do_not_call(self, number: str) -> bool:
-        """Tell whether somebody at that number has asked never to be called again."""
-        now = self.clock()
-        return any(
-            call.request.get("to_number") == number
-            and call.ending[1] == "user_requested_dnc"
-            and call.is_over(now)
-            for call in self.calls.values()
-        )
-
-    def concurrency(self) -> int:
-        """Count the calls that are being dialed or ongoing."""
-        return sum(1 for _ in self._busy(self.clock()))
-
-    def _is_full(self, now: float) -> bool:
-        # Counting may be long when the limit is high; that so few calls are open at all is quickly seen.
-        if len(self._open) < self.concurrency_limit:
-            return False
-        return len(list(islice(self._busy(now), self.concurrency_limit))) >= self.concurrency_limit
-
-    def _busy(self, now: float) -> Iterator[SimulatedCall]:
-        for call_id in list(self._open):
-            call = self.calls[call_id]
-            if call.is_over(now):
-                del self._open[call_id]
-            elif call.dialed_at is not None and call.dialed_at <= now and call.scenario.name != _OVER_LIMIT:
-                yield call
+        """Return whether the contact with a number must not be called."""
+        contact = self.contacts.of(self.clock()).get(number)
+        return contact is not None and contact.do_not_call
 
     def _enter(
         self,
-        endpoint: Literal["create-phone-call", "register-phone-call"],
+        endpoint: Origin,
         request: Mapping[str, Any],
         scenario: Scenario,
         now: float,
+        *,
         dialed_at: float | None,
+        ring_seconds: float | None = None,
     ) -> SimulatedCall:
         defaults = self._durations
         call = SimulatedCall(
@@ -177,14 +196,14 @@ class CallBook:
             endpoint=endpoint,
             request=request,
             scenario=scenario,
-            ring_seconds=_first(scenario.ring_seconds, defaults.ring),
+            ring_seconds=_first(scenario.ring_seconds, _first(ring_seconds, defaults.ring)),
             talk_seconds=_first(scenario.talk_seconds, defaults.talk),
             analysis_delay=_first(scenario.analysis_delay, defaults.analysis_delay),
             created_at=now,
             dialed_at=dialed_at,
         )
         self.calls[call.call_id] = call
-        self._open[call.call_id] = None
+        self.contacts.add_call(call)
         return call
 
     def _change(self, call: SimulatedCall, **changes: Any) -> SimulatedCall:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from airflow_provider_retell.simulator import content
 from airflow_provider_retell.simulator.scenarios import Scenario
+
+Origin: TypeAlias = Literal["create-phone-call", "register-phone-call", "inbound"]
 
 REGISTRATION_SECONDS = 300.0
 """How long a registered call waits to be dialed."""
@@ -31,15 +33,18 @@ class SimulatedCall:
     A change (dialed, stopped, asked for again) makes a new value. Times are seconds since the epoch.
 
     Attributes:
-        endpoint: How it came about: `create-phone-call` or `register-phone-call`.
+        endpoint: How it came about: `create-phone-call`, `register-phone-call` or `inbound`.
         request: The body of the request that made it.
         dialed_at: When its number is dialed; may lie ahead; `None` while nobody intends to.
         creates: How many requests it answered: more than one when an idempotency key came again.
         stops: How many stop-call requests named it.
+        reruns: How many rerun-call-analysis requests named it.
+        updates: The fields that update-call has replaced.
+        analyzed_by: When its analysis is there at the latest.
     """
 
     call_id: str
-    endpoint: Literal["create-phone-call", "register-phone-call"]
+    endpoint: Origin
     request: Mapping[str, Any]
     scenario: Scenario
     ring_seconds: float
@@ -50,6 +55,15 @@ class SimulatedCall:
     stopped_at: float | None = None
     creates: int = 1
     stops: int = 0
+    reruns: int = 0
+    updates: Mapping[str, Any] = field(default_factory=dict)
+    analyzed_by: float = math.inf
+
+    @property
+    def person(self) -> str | None:
+        """Return the number of the person: the one that is called, or that calls; `None` if unknown."""
+        is_inbound = self.request.get("direction") == "inbound"
+        return self.request.get("from_number" if is_inbound else "to_number")
 
     @property
     def to_number(self) -> str | None:
@@ -101,7 +115,7 @@ class SimulatedCall:
         """Return when `call_analysis` appears, infinity if it never does."""
         if self.scenario.analysis == "none" or self.expires_at < math.inf:
             return math.inf
-        return self.ended_at + self.analysis_delay
+        return min(self.ended_at + self.analysis_delay, self.analyzed_by)
 
     def status(self, now: float) -> str:
         """Return `call_status` at that moment."""
@@ -118,7 +132,7 @@ class SimulatedCall:
 
         https://docs.retellai.com/api-references/list-calls
         """
-        body = {**self._identity, "call_status": self.status(now)}
+        body = {**self.identity, "call_status": self.status(now)}
         if now >= self.connected_at:
             body["start_timestamp"] = _milliseconds(self.connected_at)
             body["telephony_identifier"] = {"twilio_call_sid": f"CA{self.call_id.removeprefix('call_'):0<32}"}
@@ -139,7 +153,8 @@ class SimulatedCall:
         return body
 
     @property  # not kept: of a hundred thousand calls it would be most of the memory
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Return those fields of the call object that do not depend on how far the call is."""
         request = self.request
         version = request.get("agent_version", request.get("override_agent_version"))
         identity: dict[str, Any] = {
@@ -155,7 +170,7 @@ class SimulatedCall:
             identity["agent_tag"] = version
         if self.endpoint == "create-phone-call":
             identity["direction"] = "outbound"
-        return identity | {field: request[field] for field in _ECHOED if field in request}
+        return {**identity, **{name: request[name] for name in _ECHOED if name in request}, **self.updates}
 
     @property
     def _was_ongoing(self) -> bool:

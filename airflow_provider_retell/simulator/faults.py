@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_retell.simulator import answers
 from airflow_provider_retell.simulator.answers import Reply, Request
-from airflow_provider_retell.simulator.service import ENDPOINTS, endpoint_of
+from airflow_provider_retell.simulator.endpoints import ENDPOINTS, endpoint_of
 
 _REDIRECTS = range(300, 400)
 _STATUSES = range(200, 600)
@@ -88,7 +88,7 @@ class Fault:
 
     def strikes(self, request: Request) -> bool:
         """Tell whether the request is of the kind that meets the fault."""
-        target = endpoint_of(request)
+        target = endpoint_of(request.method, request.path)
         names = [request.path, f"{request.method} {request.path}", target[0].name if target else ""]
         return any(fnmatchcase(name, self.endpoint) for name in names)
 

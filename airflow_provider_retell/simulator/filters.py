@@ -24,9 +24,18 @@ _PLACES = {
 # Filters that come in lists of {key, ...}; the key is looked up in this part of the call object.
 _KEYED_PLACES = {
     "custom_analysis_data": ("call_analysis", "custom_analysis_data"),
+    "custom_fields": ("custom_fields",),
     "dynamic_variables": ("retell_llm_dynamic_variables",),
     "metadata": ("metadata",),
 }
+FIXED_BY_REQUEST = frozenset(
+    {
+        *("agent", "agent_tag", "call_id", "call_type", "data_storage_setting", "direction"),
+        *("dynamic_variables", "from_number", "metadata", "to_number"),
+    }
+)
+"""The filters that can be decided without knowing how far a call is."""
+
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,
     "ne": operator.ne,

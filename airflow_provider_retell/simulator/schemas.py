@@ -73,6 +73,24 @@ CREATE: Schema = {
 """https://docs.retellai.com/api-references/create-phone-call"""
 
 
+DATA_STORAGE_SETTINGS = ("everything", "everything_except_pii", "basic_attributes_only")
+"""From the least to the most restrictive."""
+
+UPDATE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "metadata": _OBJECT,
+        "data_storage_setting": {"type": "string", "enum": list(DATA_STORAGE_SETTINGS)},
+        "custom_attributes": {
+            "type": "object",
+            "additionalProperties": {"oneOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
+        },
+    },
+}
+"""https://docs.retellai.com/api-references/update-call"""
+
+
 def _filter(kind: str, operators: list[str], value: Schema | None) -> Schema:
     properties = {"type": {"enum": [kind]}, "op": {"type": "string", "enum": operators}}
     if value is None:
@@ -127,7 +145,7 @@ LIST: Schema = {
                 "call_type": _enum("web_call", "phone_call"),
                 "combined_cost": _QUANTITY,
                 "custom_analysis_data": _FIELDS,
-                "data_storage_setting": _enum("everything", "everything_except_pii", "basic_attributes_only"),
+                "data_storage_setting": _enum(*DATA_STORAGE_SETTINGS),
                 "direction": _enum("inbound", "outbound"),
                 "disconnection_reason": _enum(),
                 "duration_ms": _QUANTITY,
@@ -145,6 +163,31 @@ LIST: Schema = {
     },
 }
 """https://docs.retellai.com/api-references/list-calls"""
+
+
+LIST_CONTACTS: Schema = {
+    "type": "object",
+    "not": ["skip", "pagination_key"],
+    "properties": {
+        "limit": {"type": "number", "minimum": 1, "maximum": 1000},
+        "skip": {"type": "number", "minimum": 0},
+        "pagination_key": {"type": "string"},
+        "search_query": {"type": "string"},
+        "sort_order": {"type": "string", "enum": ["asc", "desc"]},
+        "excluded_contact_ids": {"type": "array", "maxItems": 1000, "items": {"type": "string"}},
+        "filter_criteria": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "contact_id": _STRING,
+                "custom_fields": _FIELDS,
+                "do_not_call": _BOOLEAN,
+                "phone_number": _STRING,
+            },
+        },
+    },
+}
+"""Where Retell gives no limit or default, those of list-calls: https://docs.retellai.com/api-references/list-contacts"""
 
 
 def complaints(schema: Schema, value: Any, path: str = "request/body") -> Iterator[str]:

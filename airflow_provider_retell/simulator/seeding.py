@@ -7,12 +7,12 @@ import random
 from collections.abc import Iterator
 
 from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.numbers import OWN_NUMBER
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
 
 _DAY = 86_400.0
 _NEWEST_SECONDS_AGO = 7200.0
 _AREAS = ("202", "212", "312", "415", "512", "617")
-_OWN_NUMBER = "+12025550199"
 _AGENTS = ("agent_reminders", "agent_reminders", "agent_surveys", "agent_reception")
 _CAMPAIGNS = ("spring", "summer", "autumn", "winter")
 _INBOUND = "agent_reception"
@@ -74,11 +74,11 @@ def _call(number: int, moment: float, scenario: Scenario, chance: random.Random)
     inbound = agent == _INBOUND
     return SimulatedCall(
         call_id=f"call_{number:06x}{chance.getrandbits(84):021x}",
-        endpoint="register-phone-call" if inbound else "create-phone-call",
+        endpoint="inbound" if inbound else "create-phone-call",
         request={
             "agent_id": agent,
-            "from_number": person if inbound else _OWN_NUMBER,
-            "to_number": _OWN_NUMBER if inbound else person,
+            "from_number": person if inbound else OWN_NUMBER,
+            "to_number": OWN_NUMBER if inbound else person,
             "direction": "inbound" if inbound else "outbound",
             "metadata": {"campaign": chance.choice(_CAMPAIGNS), "customer": number},
             "retell_llm_dynamic_variables": {"name": f"Customer {number}"},

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from airflow_provider_retell import __version__
-from airflow_provider_retell.simulator import answers, filters, numbers, recordings, schemas
+from airflow_provider_retell.simulator import answers, contacts, numbers, recordings, schemas
 from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.book import CallBook
-from airflow_provider_retell.simulator.schemas import Schema
-from airflow_provider_retell.simulator.timeline import Position, walk
+from airflow_provider_retell.simulator.endpoints import Endpoint, endpoint_of
+from airflow_provider_retell.simulator.listing import Listing
 
 IDENTITY = {"simulator": "airflow-provider-retell", "version": __version__}
 """The answer to `GET /`, for which no key is needed.
@@ -23,61 +21,45 @@ A client whose connection leads to another machine over plain HTTP, and says tha
 this first. It sends its key only if `simulator` is `airflow-provider-retell`. `version` is for people.
 """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Name one kind of request; `path` is a pattern whose first group, if any, is a call's or an agent's id."""
-
-    name: str
-    method: str
-    path: re.Pattern[str]
-    body: Schema | None = None
-    of_a_call: bool = False
-
-
-def _endpoint(name: str, method: str, path: str, body: Schema | None = None) -> Endpoint:
-    pattern = re.compile(re.sub(r"\{\w+\}", "([^/]+)", path))
-    return Endpoint(name=name, method=method, path=pattern, body=body, of_a_call="{call_id}" in path)
-
-
-ENDPOINTS = (
-    _endpoint("handshake", "GET", "/"),
-    _endpoint("register-phone-call", "POST", "/v2/register-phone-call", schemas.REGISTER),
-    _endpoint("create-phone-call", "POST", "/v2/create-phone-call", schemas.CREATE),
-    _endpoint("get-call", "GET", "/v2/get-call/{call_id}"),
-    _endpoint("list-calls", "POST", "/v3/list-calls", schemas.LIST),
-    _endpoint("stop-call", "POST", "/v2/stop-call/{call_id}"),
-    _endpoint("get-agent", "GET", "/get-agent/{agent_id}"),
-    _endpoint("get-concurrency", "GET", "/get-concurrency"),
-    _endpoint("get-api-key-info", "GET", "/get-api-key-info"),
-    Endpoint(name="recording", method="GET", path=recordings.PATH),
-)
-
-
-def endpoint_of(request: Request) -> tuple[Endpoint, str] | None:
-    """Find what is asked for, and the id in the path (empty if there is none)."""
-    for endpoint in ENDPOINTS:
-        if endpoint.method == request.method and (found := endpoint.path.fullmatch(request.path)):
-            return endpoint, found[1] if found.groups() else ""
-    return None
+_MAX_METADATA_BYTES = 50_000
 
 
 class Service:
-    """Answer requests from the book of calls."""
+    """Answer requests from the book of calls.
+
+    Args:
+        book: The calls.
+        api_key: The key that requests must carry.
+        list_registered: Whether list-calls shows calls that are still `registered`.
+        list_lag: For how many seconds list-calls does not show what has happened.
+        recording_link_seconds: How long links to recordings are valid; `None` if they lead nowhere.
+    """
 
     def __init__(
-        self, *, book: CallBook, api_key: str, list_registered: bool, recording_link_seconds: float | None
+        self,
+        *,
+        book: CallBook,
+        api_key: str,
+        list_registered: bool,
+        list_lag: float,
+        recording_link_seconds: float | None,
     ) -> None:
-        self._book = book
         self.recording_link_seconds = recording_link_seconds
+        self._book = book
         self._api_key = api_key
         self._list_registered = list_registered
+        self._list_lag = list_lag
         self._actions: Mapping[str, Callable[[str, Any], Reply]] = {
             "register-phone-call": self._register,
             "create-phone-call": self._create,
             "get-call": self._get,
             "list-calls": self._list,
             "stop-call": self._stop,
+            "update-call": self._update,
+            "delete-call": self._delete,
+            "rerun-call-analysis": self._rerun,
+            "list-contacts": self._list_contacts,
+            "get-contact-by-phone": self._contact,
             "get-agent": self._agent,
             "get-concurrency": self._concurrency,
             "get-api-key-info": self._api_key_info,
@@ -85,7 +67,7 @@ class Service:
 
     def respond(self, request: Request) -> Reply:
         """Answer one request."""
-        target = endpoint_of(request)
+        target = endpoint_of(request.method, request.path)
         if target is None:
             return answers.error(404)
         endpoint, named = target
@@ -144,58 +126,63 @@ class Service:
             return Reply(status=204)
         return answers.error(400, "Call is not ongoing.")
 
-    def _agent(self, agent_id: str, _: None) -> Reply:
-        """Answer who asks for an agent: there are those of the calls."""
-        for call in self._book.calls.values():
-            if call.agent_id == agent_id:
-                return answers.ok({"agent_id": agent_id, "agent_name": "Simulated agent", "version": 1})
-        return answers.error(422)
+    def _update(self, call_id: str, body: dict[str, Any]) -> Reply:
+        now = self._book.clock()
+        call = self._book.calls[call_id]
+        if not call.is_over(now):
+            return answers.error(400, "Call has not ended.")
+        if len(json.dumps(body.get("metadata", {})).encode()) > _MAX_METADATA_BYTES:
+            return answers.error(400, "metadata must not be larger than 50kB.")
+        stored = call.identity["data_storage_setting"]
+        settings = schemas.DATA_STORAGE_SETTINGS
+        if settings.index(body.get("data_storage_setting", stored)) < settings.index(stored):
+            return answers.error(400, "data_storage_setting cannot be downgraded to a less restrictive one.")
+        # Attributes would have to be defined in the dashboard first: all others are ignored.
+        kept = {name: value for name, value in body.items() if name != "custom_attributes"}
+        return answers.ok(self._book.update(call_id, kept).full(now))
+
+    def _delete(self, call_id: str, _: None) -> Reply:
+        self._book.delete(call_id)
+        return Reply(status=204)
+
+    def _rerun(self, call_id: str, _: None) -> Reply:
+        now = self._book.clock()
+        if not self._book.calls[call_id].is_over(now):
+            return answers.error(400, "Call has not ended.")
+        return answers.ok(self._book.analyze(call_id).full(now))
 
     def _list(self, _: str, body: dict[str, Any]) -> Reply:
-        limit = body.get("limit", 50)
-        last = None
-        if "pagination_key" in body:
-            try:
-                last = filters.decode_cursor(body["pagination_key"])
-            except ValueError:
-                return answers.error(400)
-        matching = self._matching(body, last)
-        page = list(islice(matching, body.get("skip", 0), body.get("skip", 0) + limit + 1))
-        answer: dict[str, Any] = {"items": [call for _, call in page[:limit]], "has_more": len(page) > limit}
-        if answer["has_more"]:
-            answer["pagination_key"] = filters.encode_cursor(page[limit - 1][0])
-        if body.get("include_total"):
-            answer["total"] = sum(1 for _ in self._matching(body, None))
-        return answers.ok(answer)
+        listing = Listing(
+            self._book.calls,
+            self._book.timeline,
+            now=self._book.clock() - self._list_lag,
+            registered=self._list_registered,
+        )
+        try:
+            return answers.ok(listing.page(body))
+        except ValueError:
+            return answers.error(400)
 
-    def _matching(
-        self, body: Mapping[str, Any], last: Position | None
-    ) -> Iterator[tuple[Position, dict[str, Any]]]:
-        now, calls = self._book.clock(), self._book.calls
-        criteria = body.get("filter_criteria", {})
-        wanted = criteria.get("call_id", {})
-        if wanted.get("type") == "enum":
-            # Pollers ask for their own ids: look these up instead of going through all calls.
-            ids = dict.fromkeys(call_id for call_id in wanted["value"] if call_id in calls)
-            positions = self._book.timeline.of(ids, now)
-            criteria = {name: value for name, value in criteria.items() if name != "call_id"}
-        else:
-            positions = self._book.timeline.positions(now)
-        descending = body.get("sort_order", "descending") == "descending"
-        started = criteria.get("start_timestamp")
-        for position in walk(positions, descending=descending, last=last, started=started):
-            call = calls[position[1]]
-            if call.status(now) == "registered" and not self._list_registered:
-                continue
-            item = call.listed(now)
-            if filters.matches(item, criteria):
-                yield position, item
+    def _list_contacts(self, _: str, body: dict[str, Any]) -> Reply:
+        try:
+            return answers.ok(contacts.listing(self._book.contacts.of(self._book.clock()), body))
+        except ValueError:
+            return answers.error(400)
+
+    def _contact(self, quoted: str, _: None) -> Reply:
+        contact = self._book.contacts.of(self._book.clock()).get(unquote(quoted))
+        return answers.error(422) if contact is None else answers.ok(contact.full())
+
+    def _agent(self, agent_id: str, _: None) -> Reply:
+        if any(call.agent_id == agent_id for call in self._book.calls.values()):
+            return answers.ok({"agent_id": agent_id, "agent_name": "Simulated agent", "version": 1})
+        return answers.error(422)
 
     def _concurrency(self, _: str, __: None) -> Reply:
-        limit = self._book.concurrency_limit
+        limit = self._book.lines.limit
         return answers.ok(
             {
-                "current_concurrency": self._book.concurrency(),
+                "current_concurrency": self._book.lines.busy(self._book.clock()),
                 "concurrency_limit": limit,
                 "base_concurrency": limit,
                 "purchased_concurrency": 0,
@@ -209,5 +196,9 @@ class Service:
 
     def _api_key_info(self, _: str, __: None) -> Reply:
         return answers.ok(
-            {"org_id": "org_simulated", "org_name": "Simulated organisation", "api_key_name": "Simulator"}
+            {
+                "org_id": contacts.ORGANISATION,
+                "org_name": "Simulated organisation",
+                "api_key_name": "Simulator",
+            }
         )

@@ -12,6 +12,7 @@ from typing import Final
 import airflow_provider_retell
 from fault_matrix.cells import Figures
 from fault_matrix.columns import COLUMNS, Column
+from fault_matrix.load import Load, describe
 from fault_matrix.measure import Results
 from fault_matrix.rows import Group, Row
 from fault_matrix.stage import HERE
@@ -26,14 +27,14 @@ TEMPLATE: Final = Template((HERE / "page.md").read_text())
 """All that is written by hand; a `$` names what is measured."""
 
 
-def page(rows: Sequence[Row], results: Results) -> str:
+def page(rows: Sequence[Row], results: Results, load: Load) -> str:
     """Return the page."""
     tables = {
         group.name.lower(): f"## {group.value}\n\n{group.goal}\n\n"
         + _table([row for row in rows if row.group is group], results)
         for group in Group
     }
-    return TEMPLATE.substitute(measured=_measured(), **tables)
+    return TEMPLATE.substitute(measured=_measured(), load=describe(load), **tables)
 
 
 def _measured() -> str:

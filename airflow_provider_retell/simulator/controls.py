@@ -1,0 +1,166 @@
+"""What a test does to the simulated world beside sending requests, and what it sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import RLock
+from typing import Any
+
+from airflow_provider_retell.simulator.book import CallBook
+from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.contacts import Contact
+from airflow_provider_retell.simulator.numbers import OWN_NUMBER, checked
+from airflow_provider_retell.simulator.scenarios import scenario_named
+from airflow_provider_retell.simulator.script import Play, Script
+
+
+class Controls:
+    """See and change the calls and contacts; many threads may do so at once.
+
+    Args:
+        book: The calls and contacts.
+        script: What the next calls play.
+    """
+
+    def __init__(self, *, book: CallBook, script: Script) -> None:
+        self.clock = book.clock
+        self._book = book
+        self._script = script
+        self._lock = RLock()
+
+    @property
+    def calls(self) -> dict[str, SimulatedCall]:
+        """Return every call by its id, in order of creation."""
+        with self._lock:
+            return dict(self._book.calls)
+
+    @property
+    def placed(self) -> list[SimulatedCall]:
+        """Return the calls that create-phone-call placed: each has rung a phone."""
+        return [call for call in self.calls.values() if call.endpoint == "create-phone-call"]
+
+    def call(self, call_id: str) -> dict[str, Any]:
+        """Return the call object as get-call would show it now.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        with self._lock:
+            return self._book.calls[call_id].full(self.clock())
+
+    def play(self, number: str, *scenarios: Play) -> None:
+        """Set what the next calls to a number play, in turn; the last scenario applies to all further calls.
+
+        Raises:
+            ValueError: The number is not in E.164 form (`+12025550177`), a scenario has an unknown name, or there
+                is none.
+        """
+        with self._lock:
+            self._script.play(number, scenarios)
+
+    def register(self, request: Mapping[str, Any]) -> str:
+        """Register a call as register-phone-call does, without a request that is checked or recorded.
+
+        Returns:
+            The call's id.
+        """
+        with self._lock:
+            return self._book.register(request).call_id
+
+    def ring_in(
+        self,
+        from_number: str,
+        *,
+        to_number: str = OWN_NUMBER,
+        agent_id: str = "agent_reception",
+        scenario: Play | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Let a call come in, as if a person had dialed one of the account's numbers. It is answered at once.
+
+        Args:
+            from_number: The person's number, in E.164 form.
+            to_number: The account's number.
+            agent_id: The agent that answers.
+            scenario: What happens; by default what calls to the person's number play.
+            metadata: The metadata of the call.
+
+        Returns:
+            The call's id.
+
+        Raises:
+            ValueError: A number is not in E.164 form, or no scenario has that name.
+        """
+        request = {
+            "agent_id": agent_id,
+            "from_number": checked(from_number),
+            "to_number": checked(to_number),
+            "direction": "inbound",
+            **({"metadata": metadata} if metadata is not None else {}),
+        }
+        with self._lock:
+            return self._book.ring_in(request, scenario_named(scenario) if scenario else None).call_id
+
+    def put_contact(
+        self,
+        phone_number: str,
+        *,
+        do_not_call: bool = False,
+        first_name: str | None = None,
+        last_name: str | None = None,
+        custom_fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a contact, or replace the one with that number, as is done in the dashboard.
+
+        Args:
+            phone_number: The person's number, in E.164 form.
+            do_not_call: Whether create-phone-call refuses the number if the request says `honor_internal_dnc`.
+            first_name: The person's first name.
+            last_name: The person's last name.
+            custom_fields: Further fields.
+
+        Raises:
+            ValueError: The number is not in E.164 form.
+        """
+        contact = Contact(
+            phone_number=checked(phone_number),
+            created_at=self.clock(),
+            do_not_call=do_not_call,
+            first_name=first_name,
+            last_name=last_name,
+            custom_fields=custom_fields or {},
+        )
+        with self._lock:
+            self._book.contacts.put(contact)
+
+    def dial(self, call_id: str) -> None:
+        """Dial a registered call now, as the user's telephony would.
+
+        Raises:
+            KeyError: There is no such call.
+            ValueError: It does not wait to be dialed.
+        """
+        with self._lock:
+            self._book.dial(call_id)
+
+    def seed(self, count: int, *, days: float = 2.0) -> None:
+        """Make up calls of the past days, all of them over: the same ones for the same count.
+
+        Args:
+            count: How many.
+            days: How far they reach back from now. The last ones began two hours ago.
+
+        Raises:
+            ValueError: The count is negative, or the days are too few for calls that began two hours ago.
+        """
+        with self._lock:
+            self._book.seed(count, days=days)
+
+    def delete(self, call_id: str) -> None:
+        """Delete a call, as somebody does in the dashboard.
+
+        Raises:
+            KeyError: There is no such call.
+        """
+        with self._lock:
+            self._book.delete(call_id)

@@ -1,0 +1,118 @@
+"""Calls that come in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator
+from airflow_provider_retell.simulator.__main__ import News, parse
+from airflow_provider_retell.simulator.callers import Callers
+
+PERSON = SCENARIOS["user_hangup"].number
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def simulator(clock: ManualClock) -> Simulator:
+    return Simulator(clock=clock)
+
+
+def _listed(simulator: Simulator, **criteria: Any) -> list[str]:
+    headers = {"authorization": f"Bearer {simulator.api_key}"}
+    with httpx.Client(transport=simulator, base_url="http://retell", headers=headers) as client:
+        answer = client.post("/v3/list-calls", json={"filter_criteria": criteria}).raise_for_status()
+        return [call["call_id"] for call in answer.json()["items"]]
+
+
+def test_inbound_call_is_answered_at_once(simulator: Simulator, clock: ManualClock) -> None:
+    """It is ongoing from the first moment, of that direction, and ends as calls to the person's number do."""
+    call_id = simulator.ring_in(PERSON, metadata={"k": "v"})
+    call = simulator.call(call_id)
+    assert (call["call_status"], call["direction"]) == ("ongoing", "inbound")
+    assert (call["from_number"], call["to_number"]) == (PERSON, "+12025550199")
+    assert (call["agent_id"], call["metadata"]) == ("agent_reception", {"k": "v"})
+    assert call["start_timestamp"] == round(clock() * 1000)
+    clock.advance(20)
+    assert simulator.call(call_id)["disconnection_reason"] == "user_hangup"
+    assert not simulator.placed
+    assert _listed(simulator, direction={"type": "enum", "op": "in", "value": ["inbound"]}) == [call_id]
+
+
+def test_inbound_call_can_be_scripted(simulator: Simulator, clock: ManualClock) -> None:
+    """By the script of the person's number, or by a scenario of its own, which has its own length."""
+    simulator.play(PERSON, "inactivity")
+    by_script = simulator.ring_in(PERSON, to_number="+14155550100", agent_id="agent_2")
+    own = simulator.ring_in(PERSON, scenario=replace(SCENARIOS["call_transfer"], talk_seconds=7))
+    named = simulator.ring_in(PERSON, scenario="user_requested_callback")
+    clock.advance(100)
+    calls = [simulator.call(call_id) for call_id in (by_script, own, named)]
+    assert [call["disconnection_reason"] for call in calls] == [
+        *("inactivity", "call_transfer", "user_requested_callback"),
+    ]
+    assert (calls[0]["to_number"], calls[0]["agent_id"]) == ("+14155550100", "agent_2")
+    assert calls[1]["duration_ms"] == 7000
+
+
+@pytest.mark.parametrize(
+    ("from_number", "to_number"), [("12025550101", PERSON), ("anonymous", PERSON), (PERSON, "2025550199")]
+)
+def test_inbound_call_needs_numbers_that_calls_have(
+    from_number: str, to_number: str, simulator: Simulator
+) -> None:
+    """A number without its plus would be found by no filter, and a scenario must exist."""
+    with pytest.raises(ValueError, match=r"not a phone number in E\.164 form"):
+        simulator.ring_in(from_number, to_number=to_number)
+    with pytest.raises(ValueError, match="No scenario is called 'hello'"):
+        simulator.ring_in(PERSON, scenario="hello")
+    assert not simulator.calls
+
+
+def test_callers_ring_in_at_intervals(simulator: Simulator, clock: ManualClock) -> None:
+    """One person for each interval that has passed, with the same calls each time, all of them inbound."""
+    callers = Callers(simulator, seconds=10)
+    callers.ring()
+    assert not simulator.calls
+    clock.advance(10)
+    callers.ring()
+    callers.ring()
+    assert len(simulator.calls) == 1
+    clock.advance(35)
+    callers.ring()
+    assert len(simulator.calls) == 4
+    again = Simulator(clock=clock)
+    more = Callers(again, seconds=10)
+    clock.advance(40)
+    more.ring()
+    assert [call.person for call in again.calls.values()] == [call.person for call in simulator.calls.values()]
+    clock.advance(100)
+    assert {simulator.call(call_id)["call_status"] for call_id in simulator.calls} == {"ended"}
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_callers_need_an_interval(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without time between two calls there would be no end to them."""
+    with pytest.raises(SystemExit):
+        parse(["--ring-in", seconds])
+    assert "intervals longer than 0 seconds" in capsys.readouterr().err
+
+
+def test_the_command_line_lets_people_ring_in() -> None:
+    """Their calls are reported with the last digits of the person's number."""
+    chosen, simulator = parse(["--ring-in", "1", "--speed", "1000"])
+    news = News(simulator)
+    assert chosen.callers
+    while not simulator.calls:
+        chosen.callers.ring()
+    begun, *_ = news.lines()
+    person = next(iter(simulator.calls.values())).person
+    assert person
+    assert begun.endswith(f" from ...{person[-4:]}: inbound")
+    assert parse([])[0].callers is None
