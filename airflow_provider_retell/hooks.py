@@ -19,13 +19,12 @@ from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.api.settings import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
-    SETTINGS,
     ConnectionSettings,
     SettingsError,
 )
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_fields
+from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_retell.provider.key_check import check_key
 from airflow_provider_retell.provider.version_compat import aget_connection
 
@@ -239,20 +238,7 @@ class RetellHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 (only where it is used)
-        from wtforms import IntegerField, StringField  # noqa: PLC0415
-        from wtforms.validators import Optional  # noqa: PLC0415
-
-        return {
-            name: (IntegerField if setting.whole else StringField)(
-                setting.label,
-                description=form_fields()[name]["description"],
-                default=int(setting.default) if setting.whole else f"{setting.default:g}",
-                validators=[Optional()],
-                widget=BS3TextFieldWidget(),
-            )
-            for name, setting in SETTINGS.items()
-        }
+        return form_widgets()
 
 
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
@@ -208,6 +208,64 @@ def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None
         RetellInputError, match=r"Connection 'retell_default': the field Host \(Base URL\) is not a"
     ):
         wire.send(GET, Script(200), base_url=host)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named", "hint"),
+    [
+        ({"NO_PROXY": "fe80::/10"}, "NO_PROXY", "(InvalidURL)."),
+        ({"HTTPS_PROXY": "http://proxy:3128", "no_proxy": "localhost,[fd00::]/8"}, "no_proxy or HTTPS_PROXY", ""),
+        ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY", "A SOCKS proxy needs the package httpx[socks]."),
+        ({"https_proxy": "foo://user:secret@proxy", "NO_PROXY": "localhost"}, "https_proxy", "(ValueError)"),
+        ({"HTTPS_PROXY": "http://user:secret@[::1"}, "HTTPS_PROXY", "(InvalidURL)"),
+        ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE", "(FileNotFoundError)"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_named(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str, hint: str
+) -> None:
+    """A client that cannot be made is a final error that names the variable, and quotes no password of a proxy."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RetellInputError, match=f"the environment variable {named} cannot be used") as refused:
+        wire.send(GET)
+    assert hint in str(refused.value)
+    assert "Nothing was sent." in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that never ends, and never pauses for long."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b" "
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_response_that_trickles_is_given_up(wire: Wire, status: int) -> None:
+    """Httpx only limits the gap between two chunks; both clients bound the complete response."""
+    endless = Script(lambda: httpx.Response(status, stream=Trickle()))
+    with pytest.raises(RetellConnectionError, match="the complete response took too long") as slow:
+        wire.send(REGISTER, endless, timeout=0.005)
+    assert (slow.value.timed_out, slow.value.may_have_arrived) == (True, True)
+
+
+@each({"register": {"agent_id": "agent_\ud800"}, "list": {}}, "body")
+def test_a_body_that_is_no_json_is_not_sent(wire: Wire, body: dict[str, Any]) -> None:
+    """Half of a character cannot be written: an error of this package, and nothing is sent."""
+    request = endpoints.register_phone_call(body) if body else endpoints.list_calls(agent_id="\ud800")
+    retell = Script(200)
+    with pytest.raises(RetellInputError, match="cannot be written as JSON"):
+        wire.send(request, retell)
+    assert not retell.requests
 
 
 # -- what is repeated ----------------------------------------------------------------------------------------
@@ -541,7 +599,7 @@ def test_an_unreadable_answer_is_shown(wire: Wire, answer: Callable[[], httpx.Re
 def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> None:
     """A body that cannot be unpacked has arrived nevertheless."""
     headers = {"content-encoding": "gzip"}
-    with pytest.raises(RetellResponseError, match="the answer is not encoded as it says"):
+    with pytest.raises(RetellResponseError, match="the response is not encoded as it says"):
         wire.send(REGISTER, Script(partial(httpx.Response, 200, headers=headers, stream=httpx.ByteStream(b"no"))))
 
 
@@ -786,7 +844,7 @@ def test_threads_share_one_client_for_links() -> None:
 
     def follow(client: RetellClient) -> httpx.Client:
         together.wait()
-        return client._links()
+        return client._follower()
 
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
     for _ in range(20):

@@ -371,6 +371,23 @@ def test_the_button_names_the_field_that_is_wrong(
     assert RetellHook("x7Kq").test_connection() == (False, sentence)
 
 
+def test_the_button_names_a_variable_that_is_wrong(vault: type[Vault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that httpx cannot use is a sentence too, and no traceback."""
+    vault.connections["retell_team"] = json.dumps({"conn_type": "retell", "password": "key_1"})
+    monkeypatch.setenv("NO_PROXY", "fe80::/10")
+    good, message = RetellHook("retell_team").test_connection()
+    assert not good
+    assert "the environment variable NO_PROXY cannot be used" in message
+
+
+def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
+    """Whoever looks why nothing is placed reads it here."""
+    connect(paused="true")
+    good, message = RetellHook().test_connection()
+    assert good
+    assert message.endswith("calls in use. The connection is paused (Extra): no call is placed.")
+
+
 def test_the_button_tells_a_host_that_httpx_cannot_read(vault: type[Vault]) -> None:
     """What passes the first check and is still no URL ends in a sentence too."""
     vault.connections["retell_team"] = json.dumps(
@@ -392,7 +409,7 @@ def test_what_should_be_mended_is_told(
         "The field Password (API key) has white space around the key, which is left out.",
         (
             "The field Extra has names that mean nothing here: 'time_out'. "
-            "Known are timeout, max_attempts, max_retry_delay."
+            "Known are timeout, max_attempts, max_retry_delay, paused, simulator."
         ),
     ]
     accepted = "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use."

@@ -12,12 +12,14 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 
 KEY = "key_0123456789abcdef"
+FLAGS = ("paused", "simulator")
 DEFAULTS: dict[str, Any] = {
     "api_key": KEY,
     "base_url": "https://api.retellai.com",
     "timeout": 30,
     "max_attempts": 4,
     "max_retry_delay": 60,
+    "paused": False,
     "conn_id": "retell_default",
 }
 
@@ -246,7 +248,7 @@ def test_a_number_may_be_text_or_left_out(given: Any, seconds: float) -> None:
     assert read(extra=json.dumps({"timeout": given})).timeout == seconds
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in FLAGS])
 @pytest.mark.parametrize(
     "given",
     ["soon", "30s", -1, True, False, [], {}, [5], "nan", "inf", float("inf"), pytest.param(10**400, id="huge")],
@@ -256,6 +258,43 @@ def test_rubbish_is_refused_by_name(name: str, given: Any) -> None:
     assert refusal(extra=json.dumps({name: given})).startswith(
         f"the field {name} of Extra ({SETTINGS[name].label}) must be a "
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "paused"),
+    [
+        *((word, True) for word in (True, 1, "true", "True", "TRUE", " t ", "1")),
+        *((word, False) for word in (False, 0, "false", "False", "f", "0", "", None)),
+    ],
+)
+def test_a_flag_is_read_as_airflow_reads_its_own(given: Any, paused: bool) -> None:
+    """In a URI every value is text, and the text "false" is not true."""
+    assert read(extra=json.dumps({"paused": given})).paused is paused
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("given", ["yes", "on", "maybe", 2, -1, 1.0, [], {}, [True]])
+def test_what_is_no_flag_is_refused(name: str, given: Any) -> None:
+    """A kill switch that is misspelt is an error, and neither on nor off."""
+    message = f"the field {name} of Extra ({SETTINGS[name].label}) must be true or false, not {given!r}"
+    assert refusal(extra=json.dumps({name: given})) == message
+
+
+@pytest.mark.parametrize("host", ["http://retell:8787", "http://host.docker.internal", "http://10.0.0.1"])
+def test_a_simulator_may_be_on_another_machine(host: str) -> None:
+    """Plain http:// is accepted if the extra says so, and then the server must say so too."""
+    fields = {"password": KEY, "host": host}
+    settings = ConnectionSettings.read(conn_id="c", **fields, extra='{"simulator": true}')
+    assert (settings.base_url, settings.needs_handshake) == (host, True)
+    with pytest.raises(SettingsError, match='put "simulator": true into the field Extra'):
+        ConnectionSettings.read(conn_id="c", **fields, extra='{"simulator": false}')
+
+
+@pytest.mark.parametrize("host", ["https://api.retellai.com", "http://127.0.0.1:8787", "http://localhost:1"])
+def test_no_handshake_is_needed_where_no_key_can_be_overheard(host: str) -> None:
+    """Whatever the extra says: the key stays on this machine, or is encrypted."""
+    settings = ConnectionSettings.read(conn_id="c", password=KEY, host=host, extra='{"simulator": true}')
+    assert not settings.needs_handshake
 
 
 @pytest.mark.parametrize(
@@ -326,7 +365,7 @@ def test_an_extra_may_be_empty(extra: str | None) -> None:
             {"extra": json.dumps({"retries": 5, "Timeout": 5, "timeout": 30})},
             (
                 "The field Extra has names that mean nothing here: 'Timeout', 'retries'. "
-                "Known are timeout, max_attempts, max_retry_delay."
+                "Known are timeout, max_attempts, max_retry_delay, paused, simulator."
             ),
         ),
     ],
@@ -346,7 +385,7 @@ def test_a_remark_quotes_little_of_a_misplaced_name() -> None:
     """What stands where a name should may be a secret, or a whole list of people."""
     (remark,) = read(extra=json.dumps({f"{place} {KEY * 4}": 1 for place in range(9)})).remarks
     assert KEY * 2 not in remark
-    assert remark.endswith(" and 6 more. Known are timeout, max_attempts, max_retry_delay.")
+    assert remark.endswith(" and 6 more. Known are timeout, max_attempts, max_retry_delay, paused, simulator.")
 
 
 def test_no_refusal_shows_the_key() -> None:

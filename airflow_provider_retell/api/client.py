@@ -1,13 +1,12 @@
 """The only sender of requests, blocking and asynchronous.
 
-What decides is pure and shared (``endpoints``, ``repeating``, ``answers``); each client adds only how to send, how
-to sleep and how to close.
+What is decided is pure and shared (``endpoints``, ``retries``, ``responses``, ``handshake``), and httpx is tamed
+in ``wire``; each client adds only how to send, how to sleep and how to close.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,49 +17,36 @@ from typing import Any, Final, Self, TypeVar, cast
 import httpx
 from tenacity import AsyncRetrying, Retrying
 
-from airflow_provider_retell import __version__
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
-from airflow_provider_retell.api.responses import Response, clean, read, status_error
-from airflow_provider_retell.api.retries import FirstFailure, retrying
-from airflow_provider_retell.api.settings import BASE_URL_FIELD, ConnectionSettings
-from airflow_provider_retell.errors import (
-    RetellConnectionError,
-    RetellError,
-    RetellInputError,
-    RetellResponseError,
+from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
+from airflow_provider_retell.api.responses import Response, read, status_error
+from airflow_provider_retell.api.retries import retrying
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.wire import (
+    DOWNLOAD_SECONDS,
+    Reading,
+    make_client,
+    quiet,
+    sent,
+    too_slow,
+    translated,
 )
-
-log = logging.getLogger(__name__)
+from airflow_provider_retell.errors import RetellConnectionError, RetellError, RetellInputError
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS: Final = 20
-"""Network connections that one client keeps open at most; a request beyond them waits for one."""
-
-_LONG_ANSWER: Final = 64_000
-"""Bytes from which on an answer is read in a thread of its own."""
-
-_TOO_SLOW: Final = "the whole answer took too long"
-
-_HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
-_NEVER_ARRIVED: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
+_LONG_RESPONSE: Final = 64_000
+"""Bytes from which on a response is read in a thread of its own."""
 
 
 class RetellClient:
-    """Send requests and wait for the answers.
+    """Send requests and wait for the responses.
 
     Args:
         settings: Where to, with which key, and how patiently.
         transport: What carries the requests; a simulator in tests.
-        sleep: What waits between two attempts, seconds.
+        sleep: Waits between two attempts, in seconds.
     """
 
     def __init__(
@@ -72,116 +58,116 @@ class RetellClient:
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.Client(**_http_options(settings), transport=transport)
         self._transport = transport
-        self._followed: httpx.Client | None = None
-        self._one_at_a_time = threading.Lock()
+        self._http = make_client(httpx.Client, settings, transport)
+        self._links: httpx.Client | None = None
+        self._lock = threading.Lock()
+        self._may_send_key = not settings.needs_handshake
 
-    def _links(self) -> httpx.Client:
-        """Return the client that follows links, the same in all threads."""
-        with self._one_at_a_time:
-            if self._followed is None:
-                self._followed = self._follow()
-            return self._followed
-
-    def _follow(self) -> httpx.Client:
-        # A link is a secret: no line of httpx's about one gets into the log, wherever it redirects to.
-        hooks = {"request": [lambda request: _QUIET_HOSTS.add(request.url.netloc)]}
-        options = {
-            **_http_options(self.settings),
-            "headers": {},
-            "follow_redirects": True,
-            "event_hooks": hooks,
-        }
-        return httpx.Client(**options, transport=self._transport)
-
-    def send(self, endpoint: Request[T]) -> T:
-        """Send one request, again where that is harmless, and return its answer.
+    def send(self, request: Request[T]) -> T:
+        """Send one request, again if that is harmless, and return its result.
 
         Raises:
-            RetellConnectionError: No answer.
-            RetellStatusError: An answer with an error status.
-            RetellResponseError: An answer nobody can read.
+            RetellConnectionError: No response.
+            RetellStatusError: A response with an error status.
+            RetellResponseError: An unreadable response.
         """
-        return self.repeat(endpoint, partial(self.send_once, endpoint))
+        return self.repeat(request, partial(self.send_once, request))
 
-    def repeat(self, endpoint: Request[Any], attempt: Callable[[], T], *, retry_rate_limits: bool = True) -> T:
-        """Make an attempt at a request, again if that is harmless, and return what it returns.
+    def repeat(self, request: Request[Any], attempt: Callable[[], T], *, retry_rate_limits: bool = True) -> T:
+        """Make an attempt at a request, again if that is harmless, and return its result.
 
         Args:
-            endpoint: The request.
+            request: The request.
             attempt: Sends it once.
             retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
         """
-        try:
-            return attempt()
-        except RetellError as error:
-            first = FirstFailure(error)
+        options = retrying(request, self.settings, retry_rate_limits=retry_rate_limits)
+        return Retrying(sleep=self._sleep, **options)(attempt)
 
-        def again() -> T:
-            first.tell()
-            return attempt()
+    def send_once(self, request: Request[T]) -> T:
+        """Send one request, whatever becomes of it, and return its result."""
+        self._shake_hands()
+        return read(request, self._exchange(request), self.settings)
 
-        options = retrying(endpoint, self.settings, retry_rate_limits=retry_rate_limits)
-        repeat = Retrying(sleep=self._sleep, **options)
-        return repeat(again)
+    def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
+        made = sent(self._http, request, key=key)
+        with translated(request, self.settings):
+            response = self._http.send(made, stream=True)
+            # From here on: waiting for a free connection is not waiting for Retell.
+            reading = Reading(self.settings.complete_response)
+            try:
+                for chunk in response.iter_bytes():
+                    reading.add(chunk)
+            finally:
+                response.close()
+        return reading.response(response)
 
-    def send_once(self, endpoint: Request[T]) -> T:
-        """Send one request, whatever becomes of it, and return its answer."""
-        with (
-            _translated(endpoint, self.settings),
-            self._http.stream(endpoint.method, endpoint.path, json=endpoint.body) as response,
-        ):
-            # From here on: whoever waits for a free connection is not waiting for Retell.
-            deadline = time.monotonic() + self.settings.whole_answer
-            pieces = []
-            for piece in response.iter_bytes():
-                pieces.append(piece)
-                # An answer that drips in for ever keeps to every time-out of the HTTP library.
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(_TOO_SLOW)
-        return read(endpoint, _response(response, b"".join(pieces)), self.settings)
+    def _shake_hands(self) -> None:
+        if self._may_send_key:
+            return
+        with self._lock:
+            if not self._may_send_key:
+                try:
+                    response = self._exchange(HANDSHAKE, key=False)
+                except RetellConnectionError as error:
+                    raise unanswered(error.reason, self.settings, timed_out=error.timed_out) from None
+                check_is_simulator(response, self.settings)
+                self._may_send_key = True
 
     @contextmanager
-    def download(self, endpoint: Request[None], link: str) -> Iterator[Iterator[bytes]]:
+    def download(self, request: Request[None], link: str) -> Iterator[Iterator[bytes]]:
         """Open a link that Retell gave out, as a stream of bytes: without the API key, the link is the permission.
 
         Args:
-            endpoint: What messages call it, since a link is a secret.
-            link: ``https://``, or ``http://`` where Retell's API itself is (a simulator on this machine).
+            request: What messages call it, since a link is a secret.
+            link: ``https://``, or ``http://`` where Retell's API itself is (a simulator).
         """
         if not link.startswith(("https://", f"{self.settings.base_url}/")):
             raise RetellInputError(
-                f"{endpoint}: the link that Retell gives is not an https:// link. It is not followed."
+                f"{request}: the link that Retell gives is not an https:// link. It is not followed."
             )
-        with _translated(endpoint, self.settings), self._links().stream("GET", link) as response:
+        with translated(request, self.settings), self._follower().stream("GET", link) as response:
+            reading = Reading(DOWNLOAD_SECONDS)
             if not response.is_success:
-                raise status_error(endpoint, _response(response, response.read()), self.settings)
-            yield self._pieces(endpoint, response)
+                reading.add(response.read())
+                raise status_error(request, reading.response(response), self.settings)
+            yield self._chunks(request, response, reading)
 
-    def _pieces(self, endpoint: Request[None], response: httpx.Response) -> Iterator[bytes]:
-        # Translated here: further out, an error of the network would pass for one of what is done with them.
-        with _translated(endpoint, self.settings):
-            yield from response.iter_bytes()
+    def _chunks(self, request: Request[None], response: httpx.Response, reading: Reading) -> Iterator[bytes]:
+        # Translated here: further out, an error of the network would pass for one of what is done with the bytes.
+        with translated(request, self.settings):
+            for chunk in response.iter_bytes():
+                reading.check()
+                yield chunk
+
+    def _follower(self) -> httpx.Client:
+        """Return the client that follows links, the same in all threads."""
+        with self._lock:
+            if self._links is None:
+                hooks = {"request": [quiet]}  # also for hosts to which a link redirects
+                options: dict[str, Any] = {"headers": {}, "follow_redirects": True, "event_hooks": hooks}
+                self._links = make_client(httpx.Client, self.settings, self._transport, **options)
+            return self._links
 
     def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""
         step: Callable[[], Request[Any]] = partial(next, flow)
         while True:
             try:
-                endpoint = step()
+                request = step()
             except StopIteration as end:
                 return cast("T", end.value)
             try:
-                step = partial(flow.send, self.send(endpoint))
+                step = partial(flow.send, self.send(request))
             except RetellError as error:
                 step = partial(flow.throw, error)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-        if self._followed is not None:
-            self._followed.close()
+        if self._links is not None:
+            self._links.close()
 
     def __enter__(self) -> Self:
         return self
@@ -202,57 +188,73 @@ class AsyncRetellClient:
     ) -> None:
         self.settings = settings
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**_http_options(settings), transport=transport)
+        self._http = make_client(httpx.AsyncClient, settings, transport)
+        self._lock = asyncio.Lock()
+        self._may_send_key = not settings.needs_handshake
 
-    async def send(self, endpoint: Request[T]) -> T:
-        """Send one request, again where that is harmless, and return its answer."""
-        try:
-            return await self.send_once(endpoint)
-        except RetellError as error:
-            first = FirstFailure(error)
+    async def send(self, request: Request[T]) -> T:
+        """Send one request, again if that is harmless, and return its result."""
+        repeat = AsyncRetrying(sleep=self._sleep, **retrying(request, self.settings))
+        return await repeat(self.send_once, request)
 
-        async def again() -> T:
-            first.tell()
-            return await self.send_once(endpoint)
+    async def send_once(self, request: Request[T]) -> T:
+        """Send one request, whatever becomes of it, and return its result."""
+        await self._shake_hands()
+        response = await self._exchange(request)
+        if len(response.content) < _LONG_RESPONSE:
+            return read(request, response, self.settings)
+        # In a thread: reading a thousand calls would hold up the event loop.
+        return await asyncio.to_thread(read, request, response, self.settings)
 
-        repeat = AsyncRetrying(sleep=self._sleep, **retrying(endpoint, self.settings))
-        return await repeat(again)
-
-    async def send_once(self, endpoint: Request[T]) -> T:
-        """Send one request, whatever becomes of it, and return its answer."""
-        with _translated(endpoint, self.settings):
-            response = await self._http.request(endpoint.method, endpoint.path, json=endpoint.body)
-        answer = _response(response, response.content)
-        if len(answer.content) < _LONG_ANSWER:
-            return read(endpoint, answer, self.settings)
-        # A thousand calls take longer to read than an event loop has to spare.
-        return await asyncio.to_thread(read, endpoint, answer, self.settings)
-
-    async def _send_in_time(self, endpoint: Request[T]) -> T:
-        # For who sends one request after the other, and so waits for no free connection.
-        with _translated(endpoint, self.settings):
+    async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
+        made = sent(self._http, request, key=key)
+        with translated(request, self.settings):
+            response = await self._http.send(made, stream=True)
+            reading = Reading(self.settings.complete_response)
             try:
-                async with asyncio.timeout(self.settings.whole_answer):
-                    return await self.send_once(endpoint)
+                async for chunk in response.aiter_bytes():
+                    reading.add(chunk)
+            finally:
+                await response.aclose()
+        return reading.response(response)
+
+    async def _shake_hands(self) -> None:
+        if self._may_send_key:
+            return
+        async with self._lock:
+            if not self._may_send_key:
+                try:
+                    response = await self._exchange(HANDSHAKE, key=False)
+                except RetellConnectionError as error:
+                    raise unanswered(error.reason, self.settings, timed_out=error.timed_out) from None
+                check_is_simulator(response, self.settings)
+                self._may_send_key = True
+
+    async def _send_in_time(self, request: Request[T]) -> T:
+        # For a sender of one request after the other, which waits for no free connection.
+        with translated(request, self.settings):
+            try:
+                async with asyncio.timeout(self.settings.complete_response):
+                    return await self.send_once(request)
             except TimeoutError:
-                raise httpx.ReadTimeout(_TOO_SLOW) from None
+                raise too_slow() from None
 
     async def run(self, flow: Flow[T], *, once: bool = False) -> T:
         """Send the requests of a flow, one after the other, and return its result.
 
         Args:
             flow: The requests.
-            once: Send each of them once, whatever becomes of it, and give up one whose answer drips in for ever.
+            once: Send each of them once, whatever becomes of it, and bound the time of each from its beginning.
         """
         send = self._send_in_time if once else self.send
         step: Callable[[], Request[Any]] = partial(next, flow)
         while True:
             try:
-                endpoint = step()
+                request = step()
             except StopIteration as end:
                 return cast("T", end.value)
             try:
-                step = partial(flow.send, await send(endpoint))
+                step = partial(flow.send, await send(request))
             except RetellError as error:
                 step = partial(flow.throw, error)
 
@@ -265,68 +267,3 @@ class AsyncRetellClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _http_options(settings: ConnectionSettings) -> dict[str, Any]:
-    try:
-        _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
-    except httpx.InvalidURL as error:
-        raise RetellInputError(
-            f"Connection {settings.conn_id!r}: the field {BASE_URL_FIELD} is not a URL ({error}). "
-            "Nothing was sent."
-        ) from None
-    return {
-        "base_url": settings.base_url,
-        "headers": {
-            "Authorization": f"Bearer {settings.api_key}",
-            "User-Agent": f"airflow-provider-retell/{__version__}",
-        },
-        # Whoever waits for a free connection is not waiting for Retell.
-        "timeout": httpx.Timeout(settings.timeout, pool=None),
-        "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-        "follow_redirects": False,
-        # A proxy of the environment is for the internet: a simulator on this machine is not behind it.
-        "trust_env": not settings.base_url.lower().startswith("http://"),
-    }
-
-
-_QUIET_HOSTS: set[bytes] = set()
-
-
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Drop httpx's line per request to Retell: a wait of three hours would fill the task's log with them."""
-    urls = [arg for arg in record.args or () if isinstance(arg, httpx.URL)]
-    return not any(url.netloc in _QUIET_HOSTS for url in urls)
-
-
-logging.getLogger("httpx").addFilter(_is_not_ours)
-
-
-@contextmanager
-def _translated(endpoint: Request[Any], settings: ConnectionSettings) -> Iterator[None]:
-    """Turn the HTTP library's errors into this package's, not chained: theirs may quote what must not be shown."""
-    try:
-        yield
-    except httpx.DecodingError as error:
-        raise RetellResponseError(
-            f"{endpoint}: the answer is not encoded as it says ({clean(error, endpoint, settings)}).",
-            status_code=200,
-        ) from None
-    except _HTTP_ERRORS as error:
-        arrived = not isinstance(error, _NEVER_ARRIVED)
-        meaning = "It may have been carried out nevertheless." if arrived else "It was not carried out."
-        reason = f"{type(error).__name__}: {clean(error, endpoint, settings) or 'no details'}"
-        raise RetellConnectionError(
-            f"{endpoint}: no answer from {settings.base_url} ({reason}). {meaning}",
-            may_have_arrived=arrived,
-            timed_out=isinstance(error, httpx.TimeoutException),
-            reason=reason,
-        ) from None
-
-
-def _response(response: httpx.Response, content: bytes) -> Response:
-    return Response(
-        status_code=response.status_code,
-        content=content,
-        retry_after=response.headers.get("Retry-After"),
-    )

@@ -1,4 +1,4 @@
-"""What Retell's answers mean. Pure: no I/O."""
+"""What Retell's responses mean. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST_ERROR: Final = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """An HTTP answer, as far as it says anything.
+    """An HTTP response, as far as it says anything.
 
     Attributes:
         status_code: The HTTP status.
@@ -55,60 +55,60 @@ class Response:
         return self.content.decode(errors="replace")
 
 
-def read(endpoint: Request[T], answer: Response, settings: ConnectionSettings) -> T:
-    """Return what an answer says, or raise what it means."""
-    if answer.status_code in _SUCCESSES:
+def read(request: Request[T], response: Response, settings: ConnectionSettings) -> T:
+    """Return what a response says, or raise what it means."""
+    if response.status_code in _SUCCESSES:
         try:
-            return endpoint.read(None if endpoint.empty else json.loads(answer.content))
+            return request.read(None if request.empty else json.loads(response.content))
         except (ValueError, RecursionError) as error:
             broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
             problem = "not JSON" if broken else str(error)
-            raise _unreadable(endpoint, answer, settings, problem) from None
-    if answer.status_code < _FIRST_ERROR:
-        raise _unreadable(endpoint, answer, settings, "a redirect, which is not followed")
-    if RetellStatusError.kind(answer.status_code).concerns is not Concerns.NOTHING and answer.is_page:
-        raise _unreadable(endpoint, answer, settings, "a page, and not Retell's JSON")
-    raise status_error(endpoint, answer, settings)
+            raise _unreadable(request, response, settings, problem) from None
+    if response.status_code < _FIRST_ERROR:
+        raise _unreadable(request, response, settings, "a redirect, which is not followed")
+    if RetellStatusError.kind(response.status_code).concerns is not Concerns.NOTHING and response.is_page:
+        raise _unreadable(request, response, settings, "a page, and not Retell's JSON")
+    raise status_error(request, response, settings)
 
 
-def status_error(endpoint: Request[Any], answer: Response, settings: ConnectionSettings) -> RetellStatusError:
+def status_error(request: Request[Any], response: Response, settings: ConnectionSettings) -> RetellStatusError:
     """Return the error for an error status, whatever the body is."""
-    kind = RetellStatusError.kind(answer.status_code)
-    message = clean(_message(answer), endpoint, settings)
+    kind = RetellStatusError.kind(response.status_code)
+    message = clean(_message(response), request, settings)
     return kind(
-        f"{endpoint}: {answer.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
-        status_code=answer.status_code,
+        f"{request}: {response.status_code} {message.rstrip('.')}. {_advice(kind, settings)}".rstrip(),
+        status_code=response.status_code,
         message=message,
-        retry_after=retry_after(answer.retry_after, now=time.time()),
+        retry_after=retry_after(response.retry_after, now=time.time()),
     )
 
 
 def _unreadable(
-    endpoint: Request[Any], answer: Response, settings: ConnectionSettings, problem: str
+    request: Request[Any], response: Response, settings: ConnectionSettings, problem: str
 ) -> RetellResponseError:
     return RetellResponseError(
-        f"{endpoint}: Retell's answer ({answer.status_code}) is {problem}. "
-        f"It begins: {clean(answer.text, endpoint, settings)!r}. "
+        f"{request}: Retell's answer ({response.status_code}) is {problem}. "
+        f"It begins: {clean(response.text, request, settings)!r}. "
         f"Check that the Host of connection {settings.conn_id!r} is Retell's API.",
-        status_code=answer.status_code,
+        status_code=response.status_code,
     )
 
 
-def _message(answer: Response) -> str:
+def _message(response: Response) -> str:
     """Return Retell's own words, in either of the two forms it uses."""
     try:
-        body = json.loads(answer.content)
+        body = json.loads(response.content)
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         for name in ("message", "error_message"):
             if isinstance(body.get(name), str) and body[name]:
                 return str(body[name])
-    return answer.text
+    return response.text
 
 
 def clean(text: object, request: Request[Any], settings: ConnectionSettings) -> str:
-    """Return what somebody else wrote as it may stand in a message: short, without key and phone numbers."""
+    """Return a text from outside as it may stand in a message: short, without key and phone numbers."""
     line = " ".join(str(text).replace(settings.api_key, "***").split())
     return Masker.of(request.body).text(line)[:_FIRST_CHARACTERS]
 
@@ -126,7 +126,7 @@ _ADVICE: Final[dict[type[RetellStatusError], str]] = {
 
 
 def retry_after(header: str | None, *, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None if it says nothing one can read.
+    """Return the seconds that a Retry-After header asks for, None if it cannot be read.
 
     >>> retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=50.0)
     10.0

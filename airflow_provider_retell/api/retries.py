@@ -19,12 +19,12 @@ _FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitt
 
 
 def retrying(
-    endpoint: Request[Any], settings: ConnectionSettings, *, retry_rate_limits: bool = True
+    request: Request[Any], settings: ConnectionSettings, *, retry_rate_limits: bool = True
 ) -> dict[str, Any]:
     """Return the options of tenacity that repeat a request if that is harmless.
 
     Args:
-        endpoint: The request.
+        request: The request.
         settings: How often, and with which pauses.
         retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
     """
@@ -32,12 +32,12 @@ def retrying(
 
     def again(error: BaseException) -> bool:
         nonlocal arrived
-        repeat = may_be_retried(error, endpoint)
+        repeat = may_be_retried(error, request)
         repeat = repeat and (retry_rate_limits or not isinstance(error, RetellRateLimitError))
         if isinstance(error, RetellRateLimitError):
             metrics.count("retell.rate_limited")
         if isinstance(error, RetellError):
-            # A lost answer stays lost, whatever the next attempt is told.
+            # A lost response stays lost, whatever the next attempt gets.
             arrived = error.may_have_arrived = arrived or error.may_have_arrived
         return repeat
 
@@ -65,27 +65,11 @@ def retrying(
     }
 
 
-class FirstFailure:
-    """The failure of the attempt that was made before tenacity was asked, which is raised in its place.
-
-    Most requests succeed, and then tenacity's part would cost more than all else that is done here.
-    """
-
-    def __init__(self, error: RetellError) -> None:
-        self._error: RetellError | None = error
-
-    def tell(self) -> None:
-        """Raise it, the first time."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def may_be_retried(error: BaseException, endpoint: Request[Any]) -> bool:
+def may_be_retried(error: BaseException, request: Request[Any]) -> bool:
     """Return whether a failed request is sent again in place.
 
     ===================================  ========================================
@@ -98,4 +82,4 @@ def may_be_retried(error: BaseException, endpoint: Request[Any]) -> bool:
     """
     if not isinstance(error, RetellError) or error.concerns is not Concerns.NOTHING:
         return False
-    return endpoint.idempotent or not error.may_have_arrived
+    return request.idempotent or not error.may_have_arrived

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 CONN_TYPE: Final = "retell"
@@ -55,7 +55,7 @@ class NumericSetting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting(NumericSetting):
+class NumberInExtra(NumericSetting):
     """A number in the connection's extra.
 
     Attributes:
@@ -65,22 +65,60 @@ class Setting(NumericSetting):
     label: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class FlagInExtra:
+    """A switch in the connection's extra, off by default.
+
+    Attributes:
+        label: What the form calls it.
+        help: What people are told about it.
+    """
+
+    label: str
+    help: str
+    default: bool = False
+
+    def read(self, given: Any) -> bool:
+        """Return the flag that was given, as Airflow reads its own booleans; the default for None and empty text.
+
+        Raises:
+            ValueError: It is no flag; the message goes on after the name of the field.
+        """
+        if given is None or given == "":
+            return self.default
+        word = str(given).strip().lower() if isinstance(given, bool | int | str) else ""
+        if word not in _FLAGS:
+            raise ValueError(f"must be true or false, not {given!r}")
+        return _FLAGS[word]
+
+
+_FLAGS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+Setting: TypeAlias = NumberInExtra | FlagInExtra
+
 SETTINGS: Final[Mapping[str, Setting]] = {
-    "timeout": Setting(
+    "timeout": NumberInExtra(
         label="Time-out", help="Seconds to wait for one answer from Retell.", default=30, minimum=0.1
     ),
-    "max_attempts": Setting(
+    "max_attempts": NumberInExtra(
         label="Attempts",
         help="Maximum number of times a request is sent, where repeating it is harmless.",
         default=4,
         minimum=1,
         whole=True,
     ),
-    "max_retry_delay": Setting(
+    "max_retry_delay": NumberInExtra(
         label="Longest pause",
         help="Maximum seconds between two attempts, even if Retell asks for more.",
         default=60,
         minimum=0,
+    ),
+    "paused": FlagInExtra(
+        label="Paused", help="The kill switch: no call is placed by anything that uses this connection."
+    ),
+    "simulator": FlagInExtra(
+        label="Simulator",
+        help="A simulator is at the Base URL, which may then be http:// on another machine.",
     ),
 }
 
@@ -104,8 +142,9 @@ class ConnectionSettings:
         timeout: Seconds to wait for one answer.
         max_attempts: Maximum number of times a request is sent.
         max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
+        paused: Whether no call is to be placed: the kill switch.
         conn_id: The connection these came from, for messages.
-        remarks: What a person should mend although it can be used, a sentence each.
+        remarks: What a person should know or mend although it can be used, a sentence each.
     """
 
     api_key: str = field(repr=False)
@@ -113,13 +152,24 @@ class ConnectionSettings:
     timeout: float = SETTINGS["timeout"].default
     max_attempts: int = int(SETTINGS["max_attempts"].default)
     max_retry_delay: float = SETTINGS["max_retry_delay"].default
+    paused: bool = False
     conn_id: str = DEFAULT_CONN_ID
     remarks: tuple[str, ...] = ()
 
     @property
-    def whole_answer(self) -> float:
-        """Seconds to wait for the end of an answer, which the time-out between two of its parts does not bound."""
+    def complete_response(self) -> float:
+        """Seconds to wait for the end of a response, which the time-out between two chunks does not bound."""
         return 2 * self.timeout
+
+    @property
+    def is_plain_http(self) -> bool:
+        """Whether the base URL is a simulator's on this machine or, if it says that it is one, on another."""
+        return self.base_url.lower().startswith("http://")
+
+    @property
+    def needs_handshake(self) -> bool:
+        """Whether the server has to say that it is a simulator, before the key is sent to it unencrypted."""
+        return self.is_plain_http and not _is_loopback(urlsplit(self.base_url).hostname or "")
 
     @classmethod
     def read(
@@ -138,19 +188,22 @@ class ConnectionSettings:
             SettingsError: A field holds something that cannot be used.
         """
         own = _extra(extra)
-        numbers = {name: _number(name, own.get(name)) for name in SETTINGS}
+        given = {name: _setting(name, own.get(name)) for name in SETTINGS}
         return cls(
             conn_id=conn_id,
             api_key=_api_key(password),
-            base_url=_base_url(host, schema, port),
-            timeout=numbers["timeout"],
-            max_attempts=int(numbers["max_attempts"]),
-            max_retry_delay=numbers["max_retry_delay"],
-            remarks=tuple(_remarks(password or "", host or "", own)),
+            base_url=_base_url(host, schema, port, simulator=bool(given["simulator"])),
+            timeout=given["timeout"],
+            max_attempts=int(given["max_attempts"]),
+            max_retry_delay=given["max_retry_delay"],
+            paused=bool(given["paused"]),
+            remarks=tuple(_remarks(password or "", host or "", own, paused=bool(given["paused"]))),
         )
 
 
-def _remarks(password: str, host: str, extra: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(password: str, host: str, extra: Mapping[str, Any], *, paused: bool) -> Iterator[str]:
+    if paused:
+        yield "The connection is paused (Extra): no call is placed."
     if password != password.strip():
         yield f"The field {API_KEY_FIELD} has white space around the key, which is left out."
     if host.strip() and host != host.strip():
@@ -174,7 +227,7 @@ def _api_key(password: str | None) -> str:
     return key
 
 
-def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
+def _base_url(host: str | None, schema: str | None, port: int | None, *, simulator: bool) -> str:
     text = (host or "").strip() or DEFAULT_BASE_URL
     if "://" not in text:
         text = f"{(schema or '').strip() or 'https'}://{text}"
@@ -192,10 +245,11 @@ def _base_url(host: str | None, schema: str | None, port: int | None) -> str:
         raise SettingsError(f"{example}, not {text!r}")
     if url.path or url.query or url.fragment:
         raise SettingsError(f"{example}, without a path, not {text!r}")
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not _is_loopback(url.hostname) and not simulator:
         raise SettingsError(
             f"the field {BASE_URL_FIELD} is {text!r}, but http:// is for a simulator on this machine (127.0.0.1, "
-            "localhost) only: an API key must not cross a network unencrypted. Use https://"
+            "localhost) only: an API key must not cross a network unencrypted. Use https:// or, if a simulator is "
+            'there, put "simulator": true into the field Extra'
         )
     return text if own_port or port in {None, 0, _PORTS[url.scheme]} else f"{text}:{port}"
 
@@ -224,7 +278,7 @@ def _extra(extra: str | None) -> dict[str, Any]:
     return saved | {name.removeprefix(_TYPED): value for name, value in typed.items()}
 
 
-def _number(name: str, given: Any) -> float:
+def _setting(name: str, given: Any) -> float:
     setting = SETTINGS[name]
     try:
         return setting.read(given)

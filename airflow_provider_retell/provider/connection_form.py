@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from airflow_provider_retell.api.settings import DEFAULT_BASE_URL, SETTINGS
+from airflow_provider_retell.api.settings import DEFAULT_BASE_URL, SETTINGS, FlagInExtra, Setting
 
 FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
     # Port stays: Airflow 3.3.1 and 3.3.2 test no connection that has none (apache/airflow pull request 73298).
@@ -19,14 +19,37 @@ FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
 def form_fields() -> dict[str, Any]:
     """Return the form's own fields, as a provider's ``conn-fields``."""
     return {
-        name: {
-            "label": setting.label,
-            "description": f"{setting.help} Default: {setting.default:g}.",
-            "schema": {
-                "type": ["integer" if setting.whole else "number", "null"],
-                "minimum": setting.minimum,
-                "default": setting.default,
-            },
-        }
+        name: {"label": setting.label, "description": _description(setting), "schema": _schema(setting)}
         for name, setting in SETTINGS.items()
     }
+
+
+def _description(setting: Setting) -> str:
+    return setting.help if isinstance(setting, FlagInExtra) else f"{setting.help} Default: {setting.default:g}."
+
+
+def _schema(setting: Setting) -> dict[str, Any]:
+    if isinstance(setting, FlagInExtra):
+        return {"type": ["boolean", "null"], "default": setting.default}
+    kind = "integer" if setting.whole else "number"
+    return {"type": [kind, "null"], "minimum": setting.minimum, "default": setting.default}
+
+
+def form_widgets() -> dict[str, Any]:
+    """Return the form's own fields as wtforms draws them, where Airflow asks the hook for them (2.11 to 3.1)."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 (only such an Airflow has it)
+    from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415
+    from wtforms.validators import Optional  # noqa: PLC0415
+
+    def widget(setting: Setting) -> Any:
+        if isinstance(setting, FlagInExtra):
+            return BooleanField(setting.label, description=_description(setting), default=setting.default)
+        return (IntegerField if setting.whole else StringField)(
+            setting.label,
+            description=_description(setting),
+            default=int(setting.default) if setting.whole else f"{setting.default:g}",
+            validators=[Optional()],
+            widget=BS3TextFieldWidget(),
+        )
+
+    return {name: widget(setting) for name, setting in SETTINGS.items()}

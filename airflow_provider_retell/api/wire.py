@@ -1,0 +1,221 @@
+"""All that is about httpx: make its clients, bound its responses, and let none of its errors out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from airflow_provider_retell import __version__
+from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.responses import Response, clean
+from airflow_provider_retell.api.settings import BASE_URL_FIELD, ConnectionSettings
+from airflow_provider_retell.errors import RetellConnectionError, RetellInputError, RetellResponseError
+
+C = TypeVar("C", httpx.Client, httpx.AsyncClient)
+
+MAX_CONNECTIONS: Final = 20
+"""Network connections that one client keeps open at most; a request beyond them waits for one."""
+
+DOWNLOAD_SECONDS: Final = 3600.0
+"""How long a download may take: a call of two hours has a recording of some 250 MB."""
+
+_PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
+_NEVER_ARRIVED: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+
+# -- clients ---------------------------------------------------------------------------------------------------
+
+
+def make_client(kind: type[C], settings: ConnectionSettings, transport: Any, **options: Any) -> C:
+    """Return a client of httpx for a connection.
+
+    Args:
+        kind: ``httpx.Client`` or ``httpx.AsyncClient``.
+        settings: The connection.
+        transport: What carries the requests, None for the network.
+        **options: Further options of httpx, which go before those of the connection.
+
+    Raises:
+        RetellInputError: The base URL, or a proxy or certificate of the environment, cannot be used.
+    """
+    try:
+        _QUIET_HOSTS.add(httpx.URL(settings.base_url).netloc)
+    except httpx.InvalidURL as error:
+        raise RetellInputError(
+            f"Connection {settings.conn_id!r}: the field {BASE_URL_FIELD} is not a URL ({error}). "
+            "Nothing was sent."
+        ) from None
+    try:
+        return kind(**{**_options(settings), **options}, transport=transport)
+    except Exception as error:  # noqa: BLE001 (httpx raises what it finds in the environment as it is)
+        raise RetellInputError(_environment_problem(error, settings)) from None
+
+
+def _options(settings: ConnectionSettings) -> dict[str, Any]:
+    return {
+        "base_url": settings.base_url,
+        "headers": {
+            "Authorization": f"Bearer {settings.api_key}",
+            "User-Agent": f"airflow-provider-retell/{__version__}",
+        },
+        # Waiting for a free connection is not waiting for Retell.
+        "timeout": httpx.Timeout(settings.timeout, pool=None),
+        "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+        "follow_redirects": False,
+        # A proxy of the environment is for the internet, and a simulator is not there.
+        "trust_env": not settings.is_plain_http,
+    }
+
+
+def _environment_problem(error: Exception, settings: ConnectionSettings) -> str:
+    if isinstance(error, OSError):
+        names, problem = _set(_CERTIFICATES), "certificates"
+    else:
+        names, problem = [name for name in _set(_PROXIES) if not _is_proxy(os.environ[name])], "proxy"
+        names = names or _set(("NO_PROXY", *_PROXIES))
+    which = " or ".join(names) or "of this process"
+    hint = " A SOCKS proxy needs the package httpx[socks]." if isinstance(error, ImportError) else ""
+    # The error itself is not quoted: it may hold the proxy's password.
+    return (
+        f"Connection {settings.conn_id!r}: the {problem} in the environment variable {which} cannot be used "
+        f"({type(error).__name__}).{hint} Nothing was sent."
+    )
+
+
+def _set(names: tuple[str, ...]) -> list[str]:
+    return [spelt for name in names for spelt in (name.lower(), name) if os.environ.get(spelt)]
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        # The way httpx itself reads these variables.
+        httpx.HTTPTransport(proxy=url if "://" in url else f"http://{url}").close()
+    except Exception:  # noqa: BLE001 (whatever is wrong with it)
+        return False
+    return True
+
+
+# -- responses -------------------------------------------------------------------------------------------------
+
+
+class Reading:
+    """The body of a response, put together within a time.
+
+    httpx only limits the gap between two chunks: a response that trickles in never times out.
+
+    Args:
+        seconds: How long it may take from now on.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._chunks: list[bytes] = []
+
+    def add(self, chunk: bytes) -> None:
+        """Take in a chunk; raises ``httpx.ReadTimeout`` if it comes too late."""
+        self.check()
+        self._chunks.append(chunk)
+
+    def check(self) -> None:
+        """Raise ``httpx.ReadTimeout`` if the time is over."""
+        if time.monotonic() > self._deadline:
+            raise too_slow()
+
+    def response(self, response: httpx.Response) -> Response:
+        """Return the response with the chunks so far as its body."""
+        return Response(
+            status_code=response.status_code,
+            content=b"".join(self._chunks),
+            retry_after=response.headers.get("Retry-After"),
+        )
+
+
+def too_slow() -> httpx.ReadTimeout:
+    """Return the error of a response that is not complete in time."""
+    return httpx.ReadTimeout("the complete response took too long")
+
+
+# -- errors ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def translated(request: Request[Any], settings: ConnectionSettings) -> Iterator[None]:
+    """Turn httpx's errors into this package's, not chained: httpx's may quote what must not be shown."""
+    try:
+        yield
+    except httpx.DecodingError as error:
+        raise RetellResponseError(
+            f"{request}: the response is not encoded as it says ({clean(error, request, settings)}).",
+            status_code=200,
+        ) from None
+    except _ERRORS as error:
+        arrived = not isinstance(error, _NEVER_ARRIVED)
+        meaning = "It may have been carried out nevertheless." if arrived else "It was not carried out."
+        reason = f"{type(error).__name__}: {clean(error, request, settings) or 'no details'}"
+        raise RetellConnectionError(
+            f"{request}: no answer from {settings.base_url} ({reason}). {meaning}",
+            may_have_arrived=arrived,
+            timed_out=isinstance(error, httpx.TimeoutException),
+            reason=reason,
+        ) from None
+
+
+def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key: bool = True) -> httpx.Request:
+    """Return httpx's form of a request.
+
+    Args:
+        client: The client that is to send it.
+        request: The request.
+        key: Whether the API key goes with it.
+
+    Raises:
+        RetellInputError: Its body is not JSON.
+    """
+    try:
+        made = client.build_request(request.method, request.path, json=request.body)
+    except (TypeError, ValueError) as error:
+        raise RetellInputError(
+            f"{request}: the request cannot be written as JSON ({type(error).__name__}). Nothing was sent."
+        ) from None
+    if not key:
+        del made.headers["Authorization"]
+    return made
+
+
+# -- logs ------------------------------------------------------------------------------------------------------
+
+_QUIET_HOSTS: set[bytes] = set()
+
+
+def quiet(request: httpx.Request) -> None:
+    """Keep a host out of httpx's log: the links to its files are secrets."""
+    _QUIET_HOSTS.add(request.url.netloc)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    """Drop httpx's line per request to Retell: a wait of three hours would fill the task's log with them."""
+    urls = [arg for arg in _args(record) if isinstance(arg, httpx.URL)]
+    return not any(url.netloc in _QUIET_HOSTS for url in urls)
+
+
+def _args(record: logging.LogRecord) -> tuple[object, ...]:
+    args = record.args or ()
+    return tuple(args.values()) if isinstance(args, Mapping) else args
+
+
+logging.getLogger("httpx").addFilter(_is_not_ours)
