@@ -59,7 +59,7 @@ class Options:
     """
 
     shortest_poll_interval: float = 0.5
-    shortest_deferral: float = 10
+    shortest_deferral: float = 20
     namespace: str = ""
 
     @classmethod
