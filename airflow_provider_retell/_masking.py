@@ -67,7 +67,7 @@ _HEX: Final = "[0-9a-fA-F]"
 _BYTE: Final = rf"{_HEX}%[89ABab]"
 _ESCAPE: Final = re.compile(
     rf"\\+(?:u(?P<u>{_HEX}{{4}})|x(?P<x>{_HEX}{{2}})|U(?P<U>00(?:0{_HEX}|10){_HEX}{{4}})|[nrtbfv])"
-    rf"|%(?:[Ff]{_BYTE * 3}|[Ee]{_BYTE * 2}|[CDcd]{_BYTE}|{_HEX}){_HEX}"
+    rf"|%(?:[Ee]{_BYTE * 2}|[CDcd]{_BYTE}|{_HEX}){_HEX}"
 )
 
 _Reading: TypeAlias = tuple[str, Sequence[int]]  # without escapes; the places of its characters and its end

@@ -31,6 +31,7 @@ ALWAYS = {
         "+1\u00a0415\u00a0555\u00a00100",
         "+1\u2011415\u2011555\u20110100",
         "+1.4155550100",
+        "+1\u200b415\u200b5550100",
         "+2907777",
         "\uff0b\uff11\uff14\uff11\uff15\uff15\uff15\uff15\uff10\uff11\uff10\uff10",
         "+1415555010012345",
@@ -363,6 +364,17 @@ def test_masking_twice_is_masking_once(text: str, guess: bool) -> None:
     masker = Masker((NUMBER,), guess=guess)
     once = masker.text(text)
     assert masker.text(once) == once
+
+
+def test_a_decimal_zero_belongs_to_its_number_alone() -> None:
+    """The zero of a float is no trunk zero of the next number."""
+    assert OWN.text("14155550100.0 14155550100, 4155550100.0 4155550100") == "…0100 …0100, …0100 …0100"
+
+
+@pytest.mark.parametrize("text", ["…0100 12345 678", "(…0100) 555-0100", "…0100-415-555"])
+def test_what_is_masked_stays_as_it_is(text: str) -> None:
+    """Four digits that are left of a number do not begin another one."""
+    assert mask_numbers(text) == text
 
 
 def test_a_time_of_the_call_stays_an_integer() -> None:
