@@ -76,6 +76,14 @@ def test_person_who_asks_not_to_be_called_becomes_such_a_contact(
     assert _create(client, ASKING, honor_internal_dnc=True).status_code == 201
 
 
+def test_contact_that_is_put_later_counts(simulator: Simulator, client: httpx.Client, clock: ManualClock) -> None:
+    """What was asked for on a call before is replaced, even if no request has looked at the contact since."""
+    _create(client, ASKING)
+    clock.advance(100)
+    simulator.put_contact(ASKING)
+    assert _create(client, ASKING, honor_internal_dnc=True).status_code == 201
+
+
 def test_call_that_was_stopped_or_deleted_makes_no_contact(
     simulator: Simulator, client: httpx.Client, clock: ManualClock
 ) -> None:

@@ -271,9 +271,10 @@ def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_
     assert cost(1000) == pytest.approx(cost(10), rel=0.05)
 
 
-def test_list_can_lag_behind(clock: ManualClock) -> None:
+@pytest.mark.parametrize("list_registered", [False, True])
+def test_list_can_lag_behind(list_registered: bool, clock: ManualClock) -> None:
     """With a lag the list shows calls as they were, and none that came later; get-call shows them as they are."""
-    simulator = Simulator(clock=clock, list_lag=5)
+    simulator = Simulator(clock=clock, list_lag=5, list_registered=list_registered)
     client = _client(simulator)
     call_id = simulator.ring_in(ANSWERED)
     named = {"call_id": _enum(call_id)}
