@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +17,9 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     TaskDeferred,
 )
-from conftest import CREATE, FROM, REGISTER, SteppingClock, TaskInstance, TickingTime, fire, place, run_task
+from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, TickingTime, fire, place, run_task
 
-from airflow_provider_retell.calls.placing import TAG
+from airflow_provider_retell.calls.intent import STORE_KEY, TAG
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallError,
@@ -32,6 +34,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.provider.deferral import DISAGREEMENT_PAUSE
+from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -181,8 +184,7 @@ class TestWaiting:
 
     def test_a_kill_hangs_up(self, endpoint: str, simulator: Simulator, time: ManualClock) -> None:
         """on_kill stops a live call, with a request of its own."""
-        operator = _killed_while_waiting(endpoint, "talks_forever", time)
-        operator.on_kill()
+        kill(_killed_while_waiting(endpoint, "talks_forever", time))
         (call,) = simulator.calls
         assert simulator.call(call)["disconnection_reason"] == "manual_stopped"
 
@@ -192,11 +194,20 @@ class TestWaiting:
         """With cancel_on_kill=False a kill asks Retell for nothing."""
         operator = _killed_while_waiting(endpoint, "talks_forever", time, cancel_on_kill=False)
         asked = len(simulator.requests)
-        operator.on_kill()
+        kill(operator)
         assert len(simulator.requests) == asked
 
 
-def _killed_while_waiting(endpoint: str, scenario: str, time: ManualClock, **arguments: Any) -> BaseOperator:
+def kill(operator: Any) -> None:
+    """Kill a task as Airflow does, and let it come to its end: the call is stopped in a thread."""
+    operator.on_kill()
+    with suppress(RetellCallError):
+        operator._kill.check()
+
+
+def _killed_while_waiting(
+    endpoint: str, scenario: str, time: ManualClock, *, store: Store | None = None, **arguments: Any
+) -> BaseOperator:
     """Return an operator whose wait was broken off, as by a signal."""
 
     class Signal(BaseException):
@@ -209,14 +220,15 @@ def _killed_while_waiting(endpoint: str, scenario: str, time: ManualClock, **arg
 
     operator = place(endpoint, scenario, wait_for="ended", **arguments)
     operator._clock = KilledClock(time)
+    context = {} if store is None else {"task_state_store": store}
     with pytest.raises(Signal):
-        operator.execute(TaskInstance().context())
+        operator.execute(TaskInstance().context(**context))
     return operator
 
 
 def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialed(time: ManualClock, simulator: Simulator) -> None:
     """A registered call rings nobody until it is dialed, and times out by itself."""
-    _killed_while_waiting(REGISTER, "registered_call_timeout", time).on_kill()
+    kill(_killed_while_waiting(REGISTER, "registered_call_timeout", time))
     assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
 
 
@@ -240,11 +252,28 @@ def test_a_kill_while_the_request_is_on_its_way_hangs_up(simulator: Simulator) -
     """The signal finds no call yet; the call that the answer brings is not left alone."""
     operator: Any = place(CREATE, "talks_forever", wait_for="ended")
     operator._check_may_place = operator.on_kill
-    operator._check_alive = lambda: None  # the signal comes after the last look
-    operator.deferrable = True
-    with pytest.raises(TaskDeferred):
+    with pytest.raises(RetellCallError, match="The task was killed"):
         operator.execute(TaskInstance().context())
     assert [request.endpoint for request in simulator.requests].count("stop-call") == 1
+
+
+@pytest.mark.skipif(not TASKS_ASK_A_SUPERVISOR, reason="Airflow 2 does not say whose a task is")
+def test_a_process_that_lost_its_task_leaves_the_call_to_the_next_try(
+    simulator: Simulator, time: ManualClock
+) -> None:
+    """A worker that froze wakes up when a retry has adopted its call: its own end must not end that call."""
+
+    class Lost(Store):
+        def set(self, key: str, value: Any) -> None:
+            if key != STORE_KEY:
+                error = RuntimeError("no such try")
+                error.error = SimpleNamespace(detail={"status_code": 404})  # type: ignore[attr-defined]
+                raise error
+            super().set(key, value)
+
+    kill(_killed_while_waiting(CREATE, "talks_forever", time, store=Lost()))
+    (call,) = simulator.calls
+    assert simulator.call(call)["call_status"] == "ongoing"
 
 
 def test_a_kill_before_the_call_asks_for_nothing(endpoint: str, simulator: Simulator) -> None:
@@ -300,7 +329,7 @@ def test_a_signal_to_a_task_that_is_done_hangs_up_on_nobody(
         event = {"wake": "failed", "deadline": time() + 1000, "message": "no idea", "calls": {call: None}}
         with pytest.raises(RetellError, match="no idea"):
             operator.execute_complete(TaskInstance().context(), event)
-    operator.on_kill()
+    kill(operator)
     assert simulator.call(call)["call_status"] == "ongoing"
 
 

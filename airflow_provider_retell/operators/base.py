@@ -17,17 +17,17 @@ from airflow_provider_retell._arguments import flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.identifiers import check_e164
-from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellError, RetellInputError
+from airflow_provider_retell.errors import RetellCallTimeoutError, RetellError, RetellInputError
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.outcomes import check_endings, matches
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
 """What an XComArg becomes inside a text."""
-
-_LAST_WORDS: Final = 2.0
-"""Seconds for one response while the task is being killed: Airflow grants five for all."""
 
 _LONGEST_MARGIN: Final = 60.0
 _MARGIN: Final = 0.1
@@ -86,6 +83,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         "agent_override": FieldKind.VERBATIM,
     }
     hidden_fields = ("custom_sip_headers",)
+    _kill: StopOnKill
     ui_color = "#e8f4ea"
     operator_extra_links = (RetellCallLink(),)
 
@@ -127,8 +125,6 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         self.validate_e164 = flag("validate_e164", validate_e164)
         self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
         self._clock: Clock = SYSTEM_CLOCK
-        self._live: tuple[str, ConnectionSettings] | None = None
-        self._killed = False
         self._try = _Try(began=0.0)
 
     # -- what the two operators differ in ------------------------------------------------------------------
@@ -151,40 +147,31 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         request = self._request()
         if self._dry_run:
             return self._would_send(request)
-        self._try = _Try(began=self._clock.now())
+        self._begin(context, _Try(began=self._clock.now()))
         with RetellHook(self.retell_conn_id) as hook:
             return self._call(hook, request, context)
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue where the wait ended: read the call again, whatever the event says about it."""
         (call_id,) = event.calls or (_handed_on_id(context),)
-        self._try = _Try.read(event.memo, now=self._clock.now())
+        self._begin(context, _Try.read(event.memo, now=self._clock.now()))
         with RetellHook(self.retell_conn_id) as hook, self._stopped_by_a_kill(hook, call_id):
             wait = self._wait(hook, call_id, event.deadline)
             over = wait.poll()
-            self._check_alive()
+            self._kill.check()
             if over:
                 return self._finish(wait, hook, context)
             return self._wait_on(wait, hook, context)
 
     def on_kill(self) -> None:
-        """Stop the call, if wanted: one look, one request, in the few seconds that Airflow grants.
+        """Stop the call, if wanted. This runs in a signal handler."""
+        if kill := vars(self).get("_kill"):  # not before the task runs
+            kill.order()
 
-        With a client of its own, because the task's may be in the middle of a request: this runs in a signal
-        handler.
-        """
-        self._killed = True
-        if self._live is None or not self.cancel_on_kill:
-            return
-        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (see hooks.get_conn)
-
-        call_id, settings = self._live
-        try:
-            with RetellClient(replace(settings, timeout=_LAST_WORDS, max_attempts=1)) as client:
-                result = client.run(stop(call_id, leave_registered=not self._retell_dials))
-                self.log.info("The task is killed: %s.", result.told)
-        except RetellError as error:
-            self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
+    def _begin(self, context: Context, this_try: _Try) -> None:
+        self._try = this_try
+        # Not in the constructor: Airflow copies operators, and this holds a thread.
+        self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
 
     # -- the request ---------------------------------------------------------------------------------------
 
@@ -228,9 +215,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             self._try, placed_at=placement.placed_at, number=placement.number, waited=placement.line.waited
         )
         with self._stopped_by_a_kill(hook, call.call_id):
-            if self._killed:
-                self.on_kill()  # the signal came while the request was on its way, and there was no call to stop
-            self._check_alive()
+            self._kill.check()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
             wait = self._wait(hook, call.call_id, min(placement.placed_at + self.timeout, self._ends_at()))
@@ -260,16 +245,11 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited, clock=self._clock)
 
     def _check_may_place(self) -> None:
-        self._check_alive()
+        self._kill.check()
         if self._clock.now() >= self._ends_at():
             raise RetellCallTimeoutError(
                 "Not called: execution_timeout is almost over, and the call would be stopped at once."
             )
-
-    def _check_alive(self) -> None:
-        # Airflow goes on with a killed task for some seconds: long enough to place a call, or to see one end.
-        if self._killed:
-            raise RetellCallError("The task was killed.", call_ids=(self._live[0],) if self._live else ())
 
     def _ends_at(self) -> float:
         """Return until when a call may be placed and may go on: shortly before ``execution_timeout`` ends.
@@ -308,7 +288,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                 # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
                 from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
-                self._live = None  # from here on it is the trigger that stops the call
+                self._kill.release()  # from here on it is the trigger that stops the call
                 self._defer_to(
                     RetellCallTrigger(
                         retell_conn_id=self.retell_conn_id,
@@ -320,7 +300,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                 )
             wait.sleep()
             over = wait.poll()
-            self._check_alive()
+            self._kill.check()
             if over:
                 return self._finish(wait, hook, context)
         (call_id,) = wait.watch.call_ids
@@ -329,7 +309,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     def _finish(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
         """Report the call; one that found no line, and would fail the task, is placed again if there is time."""
         (call,) = wait.watch.calls.values()
-        self._live = None
+        self._kill.release()
         if self.wait_for and found_no_line(call) and matches(call, self.fail_on):
             line = self._line_wait()
             if line.pause():
@@ -347,16 +327,13 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
 
         Not after an error: a retry adopts the call.
         """
-        self._live = (call_id, hook.get_conn().settings)
         try:
-            yield
+            with self._kill.watching(call_id, hook.get_conn().settings):
+                yield
         except AirflowTaskTimeout:
             # Airflow interrupts once, and then lets the task finish.
             self.log.warning("execution_timeout is over. %s", self._give_up(hook, call_id))
-            self._live = None
-            raise
-        except Exception:
-            self._live = None
+            self._kill.release()
             raise
 
     def _give_up(self, hook: RetellHook, call_id: str) -> str:

@@ -20,6 +20,7 @@ except ImportError:  # before 3.3
 
 __all__ = [
     "HAS_RETRY_POLICIES",
+    "TASKS_ASK_A_SUPERVISOR",
     "TRIGGERS_ARE_TOLD_OF_KILLS",
     "RetryDecision",
     "RetryPolicy",
@@ -35,6 +36,9 @@ HAS_RETRY_POLICIES: Final = RetryPolicy is not object
 
 TRIGGERS_ARE_TOLD_OF_KILLS: Final = HAS_RETRY_POLICIES
 """Since 3.3, as the policies. Before, a trigger is cancelled for whatever reason."""
+
+TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
+"""Since 3.0. Before, a task knows no more of itself than the metadata database does."""
 
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_ARE_TOLD_OF_KILLS else 5.0
 """Seconds. Before 3.3 this is asked of triggerers that end too: nobody answers, and they are killed after ten."""

@@ -1,0 +1,105 @@
+"""Stop the live call of a task when the task is killed, in the few seconds that Airflow grants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from airflow_provider_retell.api.flows import stop
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.errors import RetellCallError, RetellError
+from airflow_provider_retell.provider.ownership import KillThread, owns_task
+from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+
+log = logging.getLogger(__name__)
+
+_ONE_RESPONSE: Final = 2.0
+"""Seconds for one response: Airflow grants a killed task five for everything."""
+
+_LAST_SECONDS: Final = 4.0
+"""Maximum seconds for which a killed task waits until its call is stopped."""
+
+
+class StopOnKill:
+    """Stop the call that is live at the moment, if its task is killed.
+
+    The signal handler only gives the order: a thread finds out whether the task is still this process's, and stops
+    the call. On Airflow 2, where that cannot be found out, the handler stops it itself.
+
+    Args:
+        context: Airflow's. A process that lost its task to a retry must not stop the retry's call.
+        wanted: Whether to stop calls at all.
+        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
+
+    Attributes:
+        killed: Whether the task was killed.
+    """
+
+    def __init__(self, context: Mapping[str, Any], *, wanted: bool, leave_registered: bool) -> None:
+        self.killed = False
+        self._wanted = wanted
+        self._leave_registered = leave_registered
+        self._live: tuple[str, ConnectionSettings] | None = None
+        self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
+        self._thread = KillThread(self._stop)
+
+    @contextmanager
+    def watching(self, call_id: str, settings: ConnectionSettings) -> Iterator[None]:
+        """Stop the call if the task is killed inside the block. Not after an error: a retry adopts the call."""
+        self._live = (call_id, settings)
+        if self._wanted and TASKS_ASK_A_SUPERVISOR:
+            self._thread.start()
+        try:
+            if self.killed:
+                self.order()  # the signal came while the request was on its way, and there was no call to stop
+            yield
+        except Exception:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Leave the call alone from now on."""
+        self._live = None
+
+    def order(self) -> None:
+        """Note that the task is killed, and have its call stopped. Safe in a signal handler."""
+        self.killed = True
+        if self._live is None or not self._wanted:
+            return
+        if TASKS_ASK_A_SUPERVISOR:
+            self._thread.order()
+        else:
+            self._stop()
+
+    def check(self) -> None:
+        """Raise if the task was killed, after its call was stopped.
+
+        Airflow goes on with a killed task for some seconds: long enough to place a call, or to see one end.
+        """
+        if self.killed:
+            call_ids = () if self._live is None else (self._live[0],)
+            if call_ids and self._wanted:
+                self._thread.wait(_LAST_SECONDS)
+            raise RetellCallError("The task was killed.", call_ids=call_ids)
+
+    def _stop(self) -> None:
+        # Here, not above: every process that parses a DAG imports this module, and few tasks are killed.
+        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
+
+        if (live := self._live) is None:
+            return
+        call_id, settings = live
+        if self._owns() is False:
+            log.info("The task is killed, and another try runs it by now: %s goes on.", call_id)
+            return
+        try:
+            # A client of its own: the task's may be in the middle of a request.
+            with RetellClient(replace(settings, timeout=_ONE_RESPONSE, max_attempts=1)) as client:
+                result = client.run(stop(call_id, leave_registered=self._leave_registered))
+                log.info("The task is killed: %s.", result.told)
+        except RetellError as error:
+            log.warning("The task is killed, and %s may go on: %s", call_id, error)
