@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import local
 from typing import Any
 
 from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
+
+try:
+    from airflow.sdk.io import attach
+except ImportError:  # before 3.0
+    from airflow.io.store import attach
+
+__all__ = ["Failures", "KilledError", "attach", "failing"]
 
 
 class KilledError(BaseException):
@@ -18,6 +26,7 @@ class Failures:
     """Let the n-th operation of a storage fail, before or after it takes effect; after a kill, all that follow."""
 
     def __init__(self) -> None:
+        self.thread = local()
         self.operations = 0
         self._at: int | None = None
         self._kill = self._after = False
@@ -66,21 +75,22 @@ def failing(kind: type, failures: Failures) -> type:
             result = getattr(super(made, self), name)(*args, **kwargs)
             if isinstance(result, AbstractBufferedFile):  # what was written is uploaded when it is closed
                 result.close = partial(close, result, result.close)
-                self.opened = result
+                failures.thread.opened = result
             return result
 
         def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if self.inside:
+            here = failures.thread
+            if getattr(here, "inside", False):
                 return operation(self, *args, **kwargs)
-            self.inside = True  # what an operation is made of is no operation more
+            here.inside, here.opened = True, None  # what an operation is made of is no operation more
             try:
                 return failures.run(lambda: operation(self, *args, **kwargs))
             except (OSError, KilledError):
-                if self.opened is not None:
-                    self.opened.closed = True
+                if here.opened is not None:
+                    here.opened.closed = True
                 raise
             finally:
-                self.inside = False
+                here.inside = False
 
         return method
 
@@ -89,6 +99,6 @@ def failing(kind: type, failures: Failures) -> type:
     made = type(
         f"Failing{kind.__name__}",
         (kind,),
-        {"inside": False, "opened": None, "cachable": False, **{n: wrap(n) for n in own}},
+        {"cachable": False, **{n: wrap(n) for n in own}},
     )
     return made

@@ -17,14 +17,9 @@ from airflow_provider_retell.errors import RetellExportError, RetellExportOverta
 from airflow_provider_retell.files.destination import UNFINISHED, Destination
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 
-try:
-    from airflow.sdk.io import attach
-except ImportError:  # before 3.0
-    from airflow.io.store import attach
-
 s3fs = pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
-from failing_storage import Failures, KilledError, failing  # noqa: E402 (comes with what is looked for above)
+from failing_storage import Failures, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
 

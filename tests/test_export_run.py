@@ -1,4 +1,4 @@
-"""An export of any length takes the same memory."""
+"""Exports of lists that the simulator does not have: very long ones, and some whose pages overlap."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gc
 import json
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.export.listing import Selection
+from airflow_provider_retell.export.progress import Progress
 from airflow_provider_retell.export.run import Export
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, open_format
@@ -71,3 +73,44 @@ def test_memory_does_not_grow_with_the_number_of_calls(file_format: FileFormat, 
     few, many = (peak(pages, file_format, tmp_path) for pages in (20, 200))
     bytes_a_page, bytes_a_call = (many - few) / (200 - 20), 600
     assert bytes_a_page < ON_A_PAGE * bytes_a_call / 10  # Parquet remembers where each part of a file begins
+
+
+class OverlappingPages(httpx.BaseTransport):
+    """A Retell with five pages, of which each begins with the last call of the page before."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        number = int(json.loads(request.read()).get("pagination_key", 0))
+        calls = [
+            {"call_id": f"call_{position}", "start_timestamp": position} for position in range(number, number + 2)
+        ]
+        more = {"has_more": number < 4} | ({"pagination_key": str(number + 1)} if number < 4 else {})
+        return httpx.Response(200, json={"items": calls, **more})
+
+
+@pytest.mark.parametrize("saves", range(5))
+def test_a_retry_after_an_overlapping_page_writes_each_call_once(tmp_path: Path, saves: int) -> None:
+    """Wherever the first try dies, before or after it wrote down how far it was."""
+    written: list[str] = []
+
+    class DiedError(Exception):
+        pass
+
+    def save(progress: Progress) -> None:
+        if len(written) == saves:
+            raise DiedError
+        written.append(json.dumps(progress.to_json()))
+
+    def export(client: RetellClient, progress: Progress | None) -> dict[str, Any]:
+        destination = Destination(str(tmp_path), token="run", holds="calls")
+        destination.claim(keeping=None if progress is None else progress.names())
+        selection = Selection(start=0, end=10**9, filters={})
+        given = {"progress": progress or Progress(), "save": save if progress is None else lambda _: None}
+        return Export(client, selection, destination, open_format("jsonl", None), **given).run()
+
+    with RetellClient(ConnectionSettings(api_key="key_1"), transport=OverlappingPages()) as client:
+        with pytest.raises(DiedError):
+            export(client, None)
+        summary = export(client, Progress.from_json(json.loads(written[-1])) if written else Progress())
+    rows = [json.loads(line)["call_id"] for line in (tmp_path / "calls-00000.jsonl").read_text().splitlines()]
+    assert rows == [f"call_{position}" for position in range(6)]
+    assert summary["calls"] == 6

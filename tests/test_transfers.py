@@ -8,12 +8,16 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SteppingClock, Store, TaskInstance, run_task
+from failing_storage import Failures, KilledError, attach, failing
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -26,7 +30,8 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
-from airflow_provider_retell.simulator import Fault, Simulator
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -207,6 +212,8 @@ def test_calls_without_a_start_are_written_if_wanted(
     assert {call["call_id"]: call for call in undated} == by_id
     assert summary["undated"] == len(undated)
     assert summary["calls"] == SEEDED
+    assert summary["cannot_contain"] == ["calls that are still registered"]
+    assert export()["cannot_contain"] == ["calls without a start", "calls that are still registered"]
 
 
 def test_an_empty_interval_is_an_empty_file(export: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -447,6 +454,39 @@ def test_only_the_edge_of_the_interval_is_looked_at(
     assert (low, high) == (int(clock.now() - 7200) * 1000, int(clock.now()) * 1000 - 1)
 
 
+class LateList(Simulator):
+    """A Retell whose list shows calls as ongoing that get-call shows as over."""
+
+    def respond(self, request: Request, wait: Any) -> Reply | None:
+        reply = super().respond(request, wait)
+        if reply is None or request.path != "/v3/list-calls":
+            return reply
+        body = json.loads(reply.body)
+        for call in body["items"]:
+            call["call_status"] = "ongoing"
+        return replace(reply, body=json.dumps(body).encode())
+
+
+def test_two_endpoints_that_disagree_do_not_make_a_task_defer_without_a_pause(
+    time: ManualClock, clock: SteppingClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each deferral after the first lasts half a minute at least, until the window is over."""
+    simulator = LateList(clock=time)
+    _create(simulator, {"from_number": "+12025550199", "to_number": "+14155550100"})
+    time.advance(300)
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        now = datetime.fromtimestamp(int(clock.now()), UTC)
+        times = {"start": now - timedelta(days=1), "end": now, "late_arrivals": 600}
+        export = partial(
+            RetellCallsToObjectStorageOperator, task_id="export", path=str(tmp_path), deferrable=True, **times
+        )
+        summary = run_task(export, clock=clock)
+    assert summary["unfinished"] == 1
+    assert clock.now() >= now.timestamp() + 600
+    assert 2 < sum(request.endpoint == "get-call" for request in simulator.requests) <= 600 / 30 + 2
+
+
 def test_nothing_is_asked_about_late_arrivals_of_long_ago(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:
@@ -550,6 +590,43 @@ def test_a_recording_that_breaks_off_is_fetched_again(
     assert len(sizes) == 1
 
 
+@pytest.mark.parametrize("kill", [False, True], ids=["error", "kill"])
+def test_whichever_operation_of_the_storage_fails_the_retry_makes_it_whole(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, kill: bool
+) -> None:
+    """With recordings: nothing is lost, and the files are those of a run that nothing happened to."""
+    simulator.recording_link_seconds = 600
+    simulator.seed(60)
+    export(path=f"{tmp_path}/undisturbed", recordings=True)
+    wanted = everything(tmp_path / "undisturbed")
+    assert sum(name.startswith("recordings/") for name in wanted) > 10
+    failures = Failures()
+    attach("file", conn_id=tmp_path.name, fs=failing(LocalFileSystem, failures)())
+    at, step, failed = 1, 13, 0
+    while True:
+        folder = tmp_path / str(at)
+        arguments = {"path": f"file://{tmp_path.name}@{folder}", "recordings": True}
+        export(**arguments, max_file_bytes=1)
+        (folder / "recordings" / "mine.wav").write_bytes(b"mine")
+        store = Store()
+        failures.arm(at, kill=kill)
+        try:
+            export(TaskInstance(try_number=1, max_tries=1), store, **arguments)
+        except (KilledError, RetellExportError):
+            failures.arm(None)
+            failed += 1
+            assert everything(folder)["recordings/mine.wav"] == b"mine"
+            assert {name for name in wanted if name.startswith("recordings/")} <= everything(folder).keys()
+            export(TaskInstance(try_number=2, max_tries=1), store, **arguments)
+        reached = failures.operations >= at
+        failures.arm(None)
+        assert everything(folder) == wanted | {"recordings/mine.wav": b"mine"}
+        if not reached:
+            break
+        at += step
+    assert failed > 5
+
+
 # -- bad input -------------------------------------------------------------------------------------------------
 
 NOW = datetime.now(UTC)
@@ -577,6 +654,36 @@ def test_bad_input_is_refused_before_anything_is_sent(
 ) -> None:
     """An interval that cannot be, and what else cannot be meant, fails for good, without a request or a file."""
     with pytest.raises(RetellInputError, match=complaint):
+        export(**given)
+    assert not simulator.requests
+    assert not everything(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"agent_id": ""},
+        {"agent_id": "None"},
+        {"agent_id": " "},
+        {"direction": ""},
+        {"batch_call_id": ""},
+        {"call_status": []},
+        {"call_status": ""},
+        {"call_status": [""]},
+        {"metadata": {}},
+        {"metadata": {"customer": ""}},
+        {"metadata": {"": "7"}},
+        {"metadata": ""},
+        {"metadata": "customer"},
+    ],
+)
+def test_an_empty_filter_does_not_pass_for_none(
+    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    """What a template leaves that renders to nothing must not put all calls of the account in one agent's file."""
+    with pytest.raises(
+        RetellInputError, match=rf"{next(iter(given))} (is empty|must be a mapping).*Nothing was sent"
+    ):
         export(**given)
     assert not simulator.requests
     assert not everything(tmp_path)
