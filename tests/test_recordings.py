@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from conftest import TickingTime
 
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.errors import RetellInputError, RetellPermissionError
+from airflow_provider_retell.errors import RetellConnectionError, RetellInputError, RetellPermissionError
 from airflow_provider_retell.export.listing import Selection
 from airflow_provider_retell.export.recordings import save_recording
 from airflow_provider_retell.files.contents import Contents
@@ -57,6 +58,24 @@ def test_an_error_does_not_quote_the_link(simulator: Simulator, client: RetellCl
         pass
     assert "the recording: 403" in str(raised.value)
     assert "storage.invalid" not in str(raised.value)
+
+
+class DeadStorage(httpx.BaseTransport):
+    """A network in which no storage answers."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("timed out", request=request)
+
+
+def test_a_storage_that_does_not_answer_is_not_taken_for_retell() -> None:
+    """The message blames the storage, and does not quote the link."""
+    settings = ConnectionSettings(api_key="key_1", max_attempts=1)
+    with RetellClient(settings, transport=DeadStorage()) as client:
+        link = "https://storage.invalid/call_1.wav"
+        with pytest.raises(RetellConnectionError) as raised, client.download(LINK, link):
+            pass
+    message = "no answer from the storage to which Retell's link leads (ConnectTimeout: timed out)."
+    assert str(raised.value) == f"GET the recording: {message}"
 
 
 @pytest.mark.parametrize("link", ["http://storage.invalid/a.wav", "file:///etc/passwd", "https:/a.wav", ""])

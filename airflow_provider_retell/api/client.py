@@ -39,6 +39,8 @@ T = TypeVar("T")
 _LONG_RESPONSE: Final = 64_000
 """Bytes from which on a response is read in a thread of its own."""
 
+_STORAGE: Final = "the storage to which Retell's link leads"
+
 
 class RetellClient:
     """Send requests and wait for the responses.
@@ -127,7 +129,7 @@ class RetellClient:
             raise RetellInputError(
                 f"{request}: the link that Retell gives is not an https:// link. It is not followed."
             )
-        with translated(request, self.settings), self._follower().stream("GET", link) as response:
+        with translated(request, self.settings, server=_STORAGE), self._follower().stream("GET", link) as response:
             reading = Reading(DOWNLOAD_SECONDS)
             if not response.is_success:
                 reading.add(response.read())
@@ -136,7 +138,7 @@ class RetellClient:
 
     def _chunks(self, request: Request[None], response: httpx.Response, reading: Reading) -> Iterator[bytes]:
         # Translated here: further out, an error of the network would pass for one of what is done with the bytes.
-        with translated(request, self.settings):
+        with translated(request, self.settings, server=_STORAGE):
             for chunk in response.iter_bytes():
                 reading.check()
                 yield chunk

@@ -154,8 +154,16 @@ def too_slow() -> httpx.ReadTimeout:
 
 
 @contextmanager
-def translated(request: Request[Any], settings: ConnectionSettings) -> Iterator[None]:
-    """Turn httpx's errors into this package's, not chained: httpx's may quote what must not be shown."""
+def translated(
+    request: Request[Any], settings: ConnectionSettings, *, server: str | None = None
+) -> Iterator[None]:
+    """Turn httpx's errors into this package's, not chained: httpx's may quote what must not be shown.
+
+    Args:
+        request: What was sent.
+        settings: What it was sent with.
+        server: The server in words, if it is not Retell.
+    """
     try:
         yield
     except httpx.DecodingError as error:
@@ -165,10 +173,11 @@ def translated(request: Request[Any], settings: ConnectionSettings) -> Iterator[
         ) from None
     except _ERRORS as error:
         arrived = not isinstance(error, _NEVER_ARRIVED)
-        meaning = "It may have been carried out nevertheless." if arrived else "It was not carried out."
+        meaning = " It may have been carried out nevertheless." if arrived else " It was not carried out."
+        meaning = "" if server else meaning  # a download carries nothing out
         reason = f"{type(error).__name__}: {clean(error, request, settings) or 'no details'}"
         raise RetellConnectionError(
-            f"{request}: no answer from {settings.base_url} ({reason}). {meaning}",
+            f"{request}: no answer from {server or settings.base_url} ({reason}).{meaning}",
             may_have_arrived=arrived,
             timed_out=isinstance(error, httpx.TimeoutException),
             reason=reason,
