@@ -1,4 +1,4 @@
-"""The sensor: wait until one call is over, or many."""
+"""The sensor: wait until one call is over, or many calls are."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         wait_for: ``ended``, or ``analyzed``: wait for ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis after the end of each call; not at all for calls that
             never connected.
-        fail_on: Statuses, outcomes and disconnection reasons of which one among the calls fails the task, for
-            good: the call cannot change any more.
+        fail_on: Statuses, outcomes and disconnection reasons: a call that ends so fails the task, without a
+            retry, because the call cannot change any more.
         skip_on: The same, to skip it. Failing wins.
         include: Heavy fields to put into the rows, such as ``transcript``.
         deferrable: Wait in the triggerer, without a worker.
@@ -125,7 +125,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Read the calls once; hand over to the trigger if that is wanted and they are not over."""
+        """Read the calls once; if they are not over, defer or let Airflow poke again."""
         wait = self._wait
         if wait is None:
             wait = self._wait = self._first_wait(context)
@@ -141,7 +141,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
             # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
             from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
-            # Out of the middle of Airflow's own loop, so that soft_fail and the like mean the same in every mode.
+            # From inside Airflow's own loop, so that soft_fail and the like mean the same in every mode.
             self._defer_to(RetellCallTrigger(retell_conn_id=self.retell_conn_id, **wait.trigger_arguments()))
         return PokeReturnValue(is_done=False)
 
@@ -165,7 +165,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
 
 
 def call_ids(given: Any) -> list[str]:
-    """Return the call ids in what a sensor is given, else raise ``RetellInputError``."""
+    """Return the call ids of a sensor's ``call_id``; raise ``RetellInputError`` if there is no id in it."""
     if isinstance(given, str | Mapping):
         return [_call_id(given)]
     if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):

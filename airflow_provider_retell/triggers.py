@@ -1,11 +1,11 @@
-"""The trigger: wait on the triggerer's event loop, without a worker."""
+"""The trigger: wait for calls on the triggerer's event loop, without a worker."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -18,33 +18,37 @@ from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
-from airflow_provider_retell.provider.version_compat import TRIGGERS_ARE_TOLD_OF_KILLS, is_deferred
+from airflow_provider_retell.provider.version_compat import TRIGGERS_LEARN_OF_KILLS, is_deferred
 
-_hanging_up: set[asyncio.Task[None]] = set()
-"""What is under way after kills: an event loop alone does not keep a task alive."""
+_stopping: set[asyncio.Task[None]] = set()
+"""Calls being stopped after kills: an event loop alone does not keep a task alive."""
 
 
 class RetellCallTrigger(BaseTrigger):
     """Fire once every call has reached the goal, or at the deadline.
 
-    Trouble on the way (no answer, 429, 5xx) is waited out: it says nothing about the calls. The event holds
-    why it fires (``wake``: ``over``, ``timeout``, ``failed``) and the status of each call by id; no numbers, no
-    transcripts. The task reads the calls itself when it wakes.
+    Failures that say nothing about the calls (no response, 429, 5xx) are waited out. The event is a ``WakeEvent``:
+    why the task continues, and the status of each call by its id; no phone numbers, no transcripts. The task reads
+    the calls itself when it continues.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/deferring.html
 
     Args:
         call_ids: The calls.
         retell_conn_id: A connection of type ``retell``; its key is read where the trigger runs.
-        deadline: When to give up, in seconds since the epoch. The calls are read at least once before that is
-            said, because they may have ended while no triggerer ran.
+        deadline: When to give up, in seconds since the epoch. The calls are read at least once before, because
+            they may have ended while no triggerer ran.
         poll_interval: Seconds between two polls.
-        wait_for: ``ended`` or ``analyzed``.
+        wait_for: ``ended``: until every call is over; ``analyzed``: until it has its ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
-        cancel_on_kill: Hang up if the task is killed while it waits.
-        leave_registered: But leave calls alone that were not dialed yet.
+        cancel_on_kill: Whether to stop the calls if the task is killed while it waits.
+        leave_registered: Whether a kill leaves calls alone that were not dialed yet.
         not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
             that the process that deferred has ended. Each deferral sets it.
         memo: Numbers that the task wants back with the event.
     """
+
+    _learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
 
     def __init__(
         self,
@@ -75,7 +79,7 @@ class RetellCallTrigger(BaseTrigger):
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments that Airflow stores."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -93,12 +97,12 @@ class RetellCallTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll until there is something to say, then say it once."""
+        """Poll until the wait has ended, then fire once."""
         watch = Watch(self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout))
         try:
             event = await self._event(watch)
         except asyncio.CancelledError:
-            if not TRIGGERS_ARE_TOLD_OF_KILLS and self._concerns_a_task():
+            if not self._learns_of_kills and self._is_for_a_task():
                 await self.on_kill()
             raise
         self._fired = True
@@ -147,24 +151,25 @@ class RetellCallTrigger(BaseTrigger):
         return shared_poller(self.retell_conn_id, look_up, clock=self._clock)
 
     async def on_kill(self) -> None:
-        """Hang up, if wanted, when somebody kills the task while it is deferred.
+        """Stop the calls, if wanted, because the deferred task was marked, cleared or timed out.
 
-        Nobody is hung up on while the task is still deferred: a triggerer restarts, or hands its triggers over.
-        Airflow up to 3.3.2 calls this then too (apache/airflow 73454); before 3.3 ``run`` calls it.
+        Calls of a task that is still deferred are left alone: its triggerer restarts, or hands its triggers over.
+        Airflow up to 3.3.2 calls this in that case too (apache/airflow 73454); before 3.3 ``run`` calls it.
         """
         if not self.cancel_on_kill or self._fired:
             return
         # In a task of its own, shielded: a triggerer cancels the trigger again while this is under way.
-        hanging_up = asyncio.create_task(self._hang_up())
-        _hanging_up.add(hanging_up)
-        hanging_up.add_done_callback(_hanging_up.discard)
-        await asyncio.shield(hanging_up)
+        stopping = asyncio.create_task(self._stop_calls())
+        _stopping.add(stopping)
+        stopping.add_done_callback(_stopping.discard)
+        await asyncio.shield(stopping)
 
-    async def _hang_up(self) -> None:
+    async def _stop_calls(self) -> None:
         still_deferred = await self._still_deferred()
         if still_deferred is None:
             self.log.info(
-                "Cancelled, by a kill or because the triggerer is ending, which cannot be told apart: %s goes on.",
+                "Cancelled, either by a kill or because the triggerer is ending; Airflow does not say which: "
+                "%s goes on.",
                 ", ".join(self.call_ids),
             )
         if still_deferred is not False:
@@ -172,17 +177,17 @@ class RetellCallTrigger(BaseTrigger):
         async with self._poller() as poller:
             for call_id in self.call_ids:
                 try:
-                    became = await astop_until_over(
+                    result = await astop_until_over(
                         poller, call_id, leave_registered=self.leave_registered, clock=self._clock
                     )
                 except RetellError as error:
                     self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
                 else:
-                    self.log.info("The task is killed: %s.", became.told)
+                    self.log.info("The task is killed: %s.", result.told)
 
     async def _still_deferred(self) -> bool | None:
         return await is_deferred(self.task_instance) if self.task_instance is not None else False
 
-    def _concerns_a_task(self) -> bool:
-        # `dag.test()` tells of none; and once the deadline has passed, the task hangs up by itself.
+    def _is_for_a_task(self) -> bool:
+        # `dag.test()` names none; and once the deadline has passed, the task stops the calls by itself.
         return self.task_instance is not None and self._clock.now() < self.deadline

@@ -93,7 +93,7 @@ def test_a_row_is_taken_for_its_call(wait: Callable[..., Any], register: Callabl
 
 
 def test_an_empty_sequence_succeeds_without_a_request(wait: Callable[..., Any], simulator: Simulator) -> None:
-    """Nobody to wait for is no reason to fail, or to ask Retell."""
+    """Without calls there is no reason to fail, or to ask Retell."""
     assert wait([]) == []
     assert simulator.requests == []
 
@@ -115,7 +115,7 @@ def test_an_analysis_that_never_comes_is_waited_for_until_the_bound(
     assert "call_analysis" not in wait(register("never_analyzed"), wait_for="analyzed", analysis_timeout=0)
 
 
-def test_a_call_whose_end_cannot_be_told_is_bounded_too(
+def test_a_call_whose_end_is_not_known_is_bounded_too(
     wait: Callable[..., Any], register: Callable[..., str], time: ManualClock
 ) -> None:
     """Where end_timestamp is of no use the bound runs from when the call was first seen over, in every mode."""
@@ -285,7 +285,7 @@ def test_a_refused_key_fails_at_once(wait: Callable[..., Any], simulator: Simula
     ids=["html", "no call_id", "redirect"],
 )
 @pytest.mark.parametrize("mode", ["poke", "deferrable"])
-def test_an_answer_nobody_can_read_fails(
+def test_unreadable_responses_fail_in_the_end(
     register: Callable[..., str], simulator: Simulator, clock: SteppingClock, mode: str, fault: Fault
 ) -> None:
     """A wrong host is an error with the first characters of its page, and is not polled for three hours.
@@ -342,7 +342,7 @@ def test_templated_fields_are_left_alone_until_they_are_rendered() -> None:
     ],
 )
 def test_rendered_fields_show_call_ids(given: Any, shown: Any) -> None:
-    """Airflow's UI shows which calls are waited for, and not whole rows with their numbers; one stays one."""
+    """Airflow's UI shows which calls are waited for, and not rows with phone numbers; one stays one."""
     sensor = RetellCallSensor(task_id="wait", call_id=given)
     sensor.render_template_fields({})
     assert sensor.call_id == shown
@@ -408,7 +408,7 @@ def test_the_deadline_counts_from_the_first_look(simulator: Simulator) -> None:
 def test_a_wait_that_airflow_ended_looks_once_more(
     register: Callable[..., str], time: ManualClock, reason: str, error: type[Exception]
 ) -> None:
-    """Calls that ended while no triggerer ran are over; for the others Airflow's reason is told."""
+    """Calls that ended while no triggerer ran are over; for the others the error has Airflow's reason."""
     ended, ringing = register("user_hangup"), register("rings_forever")
     time.advance(600)
 
@@ -422,7 +422,7 @@ def test_a_wait_that_airflow_ended_looks_once_more(
 
 
 def test_a_trigger_that_cannot_go_on_wakes_the_sensor_with_its_reason(register: Callable[..., str]) -> None:
-    """What stopped the trigger is told by the task, if the worker does not see the same."""
+    """The task's error has what stopped the trigger, if the worker does not see the same."""
     sensor = RetellCallSensor(task_id="wait", call_id=register("rings_forever"), deferrable=True)
     event = {
         "wake": "failed",
@@ -458,25 +458,25 @@ def test_the_last_look_leaves_no_call_out(register: Callable[..., str], simulato
 def test_the_log_tells_of_each_call_at_the_end(
     register: Callable[..., str], clock: SteppingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A person on call reads outcome, duration and cost of each call, and how many went how; no whole number."""
+    """The log has outcome, duration and cost of each call, and the count of each outcome; no complete number."""
     ids = [register("user_hangup"), register("dial_busy")]
     clock.time.advance(3600)
     with caplog.at_level("INFO"):
         run_task(lambda: RetellCallSensor(task_id="wait", call_id=ids), clock=clock)
-    told = [
+    lines = [
         record.getMessage()
         for record in caplog.records
         if record.name == "airflow_provider_retell.calls.task_wait"
     ]
-    assert f"{ids[0]} to …0101: answered (ended, user_hangup), 20 s, 4.40 cents" in told
-    assert f"{ids[1]} to …0121: busy (not_connected, dial_busy)" in told
-    assert told[-1] == "2 calls: 1 answered, 1 busy"
+    assert f"{ids[0]} to …0101: answered (ended, user_hangup), 20 s, 4.40 cents" in lines
+    assert f"{ids[1]} to …0121: busy (not_connected, dial_busy)" in lines
+    assert lines[-1] == "2 calls: 1 answered, 1 busy"
 
 
 def test_trouble_while_the_details_are_read_is_waited_out(
     register: Callable[..., str], time: TickingTime, clock: SteppingClock, simulator: Simulator
 ) -> None:
-    """Nobody waits for hours to fail on one answer at the end."""
+    """A wait of hours does not fail because of one response at its end."""
     ids = [register("user_hangup"), register("user_hangup")]
     clock.time.advance(3600)
     simulator.fail(Fault(endpoint="get-call", answer=500, times=1))

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
-from airflow_provider_retell import triggers
 from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
@@ -25,7 +24,7 @@ def trigger(*call_ids: str, deadline: float = 1e12, **arguments: Any) -> RetellC
 
 
 def test_what_is_stored_makes_the_same_trigger_again(simulator: Simulator) -> None:
-    """A triggerer restart loses nothing: the stored kwargs are the whole trigger, and JSON."""
+    """A triggerer restart loses nothing: the stored kwargs are JSON, and all there is of the trigger."""
     first = trigger("call_1", "call_2", deadline=5.0, poll_interval=3, wait_for="analyzed", analysis_timeout=9)
     path, kwargs = json.loads(json.dumps(first.serialize()))
     assert path == "airflow_provider_retell.triggers.RetellCallTrigger"
@@ -97,7 +96,7 @@ def test_a_few_unreadable_answers_are_waited_out(
     assert fire(trigger(call_id), clock)["wake"] == "over"
 
 
-def test_trouble_that_goes_on_is_told_once(
+def test_trouble_that_goes_on_is_logged_once(
     register: Callable[..., str],
     simulator: Simulator,
     clock: SteppingClock,
@@ -109,8 +108,8 @@ def test_trouble_that_goes_on_is_told_once(
     simulator.fail(Fault(endpoint="get-call", answer=500, times=9))
     fire(trigger(call_id), clock)
     # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
-    told = capsys.readouterr().out if not AIRFLOW_2 else caplog.text
-    assert told.count("Reading the calls failed") == 1
+    logged = capsys.readouterr().out if not AIRFLOW_2 else caplog.text
+    assert logged.count("Reading the calls failed") == 1
 
 
 def test_an_unknown_connection_wakes_the_task(clock: SteppingClock) -> None:
@@ -158,7 +157,7 @@ class TestKill:
 
     @pytest.fixture
     def live(self, register: Callable[..., str], time: ManualClock) -> str:
-        """A call that goes on until somebody stops it."""
+        """A call that goes on until it is stopped."""
         call_id = register("talks_forever")
         time.advance(60)
         return call_id
@@ -181,7 +180,7 @@ class TestKill:
             while not [request for request in simulator.requests if request.endpoint == "get-call"]:
                 await asyncio.sleep(0.01)
                 killing.cancel()
-            while simulator.call(live)["call_status"] == "ongoing":  # noqa: ASYNC110 (the simulator tells nobody)
+            while simulator.call(live)["call_status"] == "ongoing":  # noqa: ASYNC110 (the simulator sends no events)
                 await asyncio.sleep(0.01)
 
         asyncio.run(asyncio.wait_for(kill_twice(), timeout=10))
@@ -199,7 +198,7 @@ class TestKill:
     def test_a_call_that_cannot_be_stopped_is_given_up(
         self, live: str, simulator: Simulator, clock: SteppingClock
     ) -> None:
-        """Nobody's phone rings for longer than five minutes: after that there is nothing to stop."""
+        """No phone rings for longer than five minutes: after that there is nothing to stop."""
         simulator.fail(Fault(endpoint="stop-call", answer=400, times=None))
         began = clock.now()
         stubborn = trigger(live, cancel_on_kill=True)
@@ -208,7 +207,7 @@ class TestKill:
         assert LONGEST_RINGING <= clock.now() - began < LONGEST_RINGING + STOP_INTERVAL
 
     def test_a_sensors_calls_are_left_alone(self, live: str, simulator: Simulator) -> None:
-        """Without cancel_on_kill nobody is hung up on: a sensor's calls are not its own."""
+        """Without cancel_on_kill no call is stopped: a sensor's calls are not its own."""
         self.kill(trigger(live))
         assert simulator.call(live)["call_status"] == "ongoing"
 
@@ -219,14 +218,14 @@ class TestKill:
         self.kill(late)
         assert simulator.call(live)["call_status"] == "ongoing"
 
-    def test_a_call_nobody_has_dialed_is_left_alone(
+    def test_a_call_that_was_not_dialed_is_left_alone(
         self, register: Callable[..., str], simulator: Simulator
     ) -> None:
         """A registered call that is not dialed times out by itself."""
         self.kill(trigger(register("rings_forever"), cancel_on_kill=True, leave_registered=True))
         assert not [request for request in simulator.requests if request.endpoint == "stop-call"]
 
-    def test_trouble_is_told_and_goes_no_further(
+    def test_trouble_is_logged_and_goes_no_further(
         self,
         live: str,
         simulator: Simulator,
@@ -243,7 +242,7 @@ class TestKill:
         # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
         assert f"{live} may go on" in caplog.text + capsys.readouterr().out
 
-    def test_a_handed_over_trigger_hangs_up_on_nobody(self, live: str, simulator: Simulator) -> None:
+    def test_a_handed_over_trigger_stops_no_call(self, live: str, simulator: Simulator) -> None:
         """While Airflow still calls the task deferred, it is being handed over, not killed."""
 
         class HandedOver(RetellCallTrigger):
@@ -258,7 +257,7 @@ class TestKill:
         [
             pytest.param(False, True, 5, "ended", id="killed"),
             pytest.param(True, True, 5, "ongoing", id="handed over"),
-            pytest.param(None, True, 5, "ongoing", id="nobody can say"),
+            pytest.param(None, True, 5, "ongoing", id="not known"),
             pytest.param(False, False, 5, "ongoing", id="not wanted"),
             pytest.param(False, True, 0, "ongoing", id="left to the task"),
         ],
@@ -268,15 +267,13 @@ class TestKill:
         live: str,
         simulator: Simulator,
         time: ManualClock,
-        monkeypatch: pytest.MonkeyPatch,
         *,
         still_deferred: bool | None,
         cancel_on_kill: bool,
         left: float,
         becomes: str,
     ) -> None:
-        """Where Airflow only cancels the wait, the task's state tells a kill; in doubt nobody is hung up on."""
-        monkeypatch.setattr(triggers, "TRIGGERS_ARE_TOLD_OF_KILLS", False)  # as before Airflow 3.3
+        """If Airflow only cancels the wait, the task's state shows a kill; in doubt no call is stopped."""
         asleep = asyncio.Event()
 
         class Sleeper(SteppingClock):
@@ -285,6 +282,8 @@ class TestKill:
                 await asyncio.Event().wait()
 
         class Cancelled(RetellCallTrigger):
+            _learns_of_kills = False  # as before Airflow 3.3
+
             async def _still_deferred(self) -> bool | None:
                 return still_deferred
 

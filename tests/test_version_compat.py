@@ -10,7 +10,7 @@ from conftest import TaskInstance
 from airflow_provider_retell.provider.version_compat import first_look, is_deferred
 
 
-def test_where_nobody_can_be_asked_nothing_is_known() -> None:
+def test_without_an_answer_nothing_is_known() -> None:
     """Outside a triggerer, in one that ends, and in Airflow 2, a task is neither deferred nor killed."""
     assert asyncio.run(is_deferred(TaskInstance())) is None
 

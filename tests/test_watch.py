@@ -33,7 +33,7 @@ def by_id(*calls: Call) -> dict[str, Call]:
 @pytest.mark.parametrize("call_status", ["registered", "ongoing", "archived", None])
 @pytest.mark.parametrize("goal", [Goal(), ANALYZED], ids=["ended", "analyzed"])
 def test_a_call_that_is_not_over_is_waited_for(goal: Goal, call_status: str | None) -> None:
-    """Neither time nor an analysis ends the wait for a call that is live, or in a status nobody knows."""
+    """Neither time nor an analysis ends the wait for a call that is live, or in an unknown status."""
     assert not goal.reached(call(call_status, call_analysis=ANALYSIS), now=1e12, seen_over=0)
 
 
@@ -72,7 +72,7 @@ def test_an_analysis_is_waited_for_so_long(at: float | None, seen_over: float, u
 
 
 @pytest.mark.parametrize("end_timestamp", [None, "2026-01-01T00:00:00Z", 1.5])
-def test_an_end_nobody_can_read_counts_from_when_it_was_seen(end_timestamp: Any) -> None:
+def test_an_unreadable_end_counts_from_when_it_was_seen(end_timestamp: Any) -> None:
     """A timestamp of another type does not break the bound."""
     over = call("ended", end_timestamp=end_timestamp)
     assert not ANALYZED.reached(over, now=1604, seen_over=1005)
@@ -128,7 +128,7 @@ def test_when_an_end_was_seen_first_is_remembered() -> None:
 
 
 def test_a_first_look_in_another_process_counts() -> None:
-    """A rescheduled sensor does not begin its wait anew each time it looks at a call that hides its end."""
+    """A rescheduled sensor does not restart its wait with each look at a call without an ``end_timestamp``."""
     watch = Watch(["call_1"], ANALYZED, since=1005)
     watch.update(by_id(ended()), now=1604)
     assert not watch.reached
@@ -221,7 +221,7 @@ def test_an_unknown_status_is_noted_once(caplog: pytest.LogCaptureFixture) -> No
             watch = Watch(["call_1", "call_2", "call_3"], Goal())
             watch.update(by_id(call("parked", "call_1"), call("parked", "call_2"), call(None, "call_3")), now=0)
     assert [record.getMessage() for record in caplog.records] == [
-        "Retell shows a call_status this package does not know, 'parked': taken for not over."
+        "Retell shows a call_status this package does not know, 'parked': treated as not over."
     ]
 
 
@@ -229,7 +229,7 @@ def test_an_unknown_status_is_noted_once(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_wait_for_takes_its_words() -> None:
-    """An operator may be told not to wait; a sensor is there to wait."""
+    """An operator may be set not to wait; a sensor is there to wait."""
     for word in ("ended", "analyzed"):
         check_wait_for(word, required=True)
         check_wait_for(word, required=False)

@@ -1,4 +1,4 @@
-"""Is it over? The decision that operator, sensor and trigger share. Pure: no I/O, no clock of its own."""
+"""Decide whether calls are over, for operator, sensor and trigger alike. Pure: no I/O, no clock of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Goal:
     Attributes:
         wait_for: ``ended``: the call is over, however it went; ``analyzed``: it has ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis, counted from the end of each call. A call that
-            never connected is not waited for: nothing was said that could be analysed.
+            never connected is not waited for: there is nothing to analyze.
     """
 
     wait_for: WaitFor = "ended"
@@ -43,7 +43,7 @@ class Goal:
         return Goal(wait_for="ended") if wake is Wake.OVER else self
 
     def reached(self, call: Call, *, now: float, seen_over: float) -> bool:
-        """Say whether nothing more is to be waited for.
+        """Return whether there is nothing more to wait for.
 
         Args:
             call: The call as read.
@@ -63,10 +63,10 @@ class Watch:
     """The calls one task waits for, and what is known of them.
 
     Args:
-        call_ids: The calls, in the order given; one id may stand there twice.
+        call_ids: The calls, in the order given; an id may occur twice.
         goal: What is waited for.
         since: When the first look was, if another process had it (a rescheduled sensor), in seconds since the
-            epoch: a call that is over without saying since when counts as over since then.
+            epoch: a call that is over without an ``end_timestamp`` counts as over since then.
     """
 
     def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
@@ -90,7 +90,7 @@ class Watch:
         return not self._waiting
 
     def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:
-        """Take in what was read, and return the line to log if anything changed.
+        """Note what was read, and return the line to log if anything changed.
 
         Args:
             reading: The calls by id, or why one of them could not be read: ``check`` raises it.
@@ -113,15 +113,15 @@ class Watch:
         return progress if changed else None
 
     def check(self) -> None:
-        """Raise why one of the calls could not be read the last time; what will not heal comes first."""
+        """Raise the error of a call that could not be read; one that waiting does not cure comes first."""
         for error in sorted(self._errors, key=lambda error: error.concerns is Concerns.NOTHING):
             raise error
 
     def _first_seen_over(self, call: Call, now: float) -> float:
-        # An end that lies ahead tells nothing; clocks that differ a little are no reason to doubt it.
+        # An end in the future is not believed; clocks that differ a little are no reason to doubt it.
         end = call.end_timestamp
-        told = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
-        return now if told or self._since is None else self._since
+        believed = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
+        return now if believed or self._since is None else self._since
 
     def progress(self) -> str:
         """Return one line: "37 of 100 calls over (3 ongoing)"."""
@@ -143,12 +143,12 @@ def _note_unknown(call: Call) -> None:
     if status is not None and not isinstance(status, CallStatus) and status not in _noted:
         _noted.add(status)
         log.warning(
-            "Retell shows a call_status this package does not know, %s: taken for not over.", shown(status)
+            "Retell shows a call_status this package does not know, %s: treated as not over.", shown(status)
         )
 
 
 def check_wait_for(wait_for: str | None, *, required: bool) -> None:
-    """Raise ``RetellInputError`` unless a ``wait_for`` is one of the words it takes."""
+    """Raise ``RetellInputError`` unless ``wait_for`` is one of the allowed words."""
     allowed: tuple[str | None, ...] = ("ended", "analyzed") if required else (None, "ended", "analyzed")
     if wait_for not in allowed:
         raise RetellInputError(f"wait_for takes {', '.join(map(repr, allowed))}, not {wait_for!r}.")

@@ -1,4 +1,4 @@
-"""What differs between the versions of Airflow. All other modules are written for the newest."""
+"""Differences between the versions of Airflow. All other modules are written for the newest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, TaskInstanceState
 
 try:
-    # Not from common-compat, whose older releases do not hand them on.
+    # Not from common-compat, whose older releases do not have them.
     from airflow.sdk import RetryDecision, RetryPolicy
 except ImportError:  # before 3.3
     if not TYPE_CHECKING:
@@ -21,7 +21,7 @@ except ImportError:  # before 3.3
 __all__ = [
     "HAS_RETRY_POLICIES",
     "TASKS_ASK_A_SUPERVISOR",
-    "TRIGGERS_ARE_TOLD_OF_KILLS",
+    "TRIGGERS_LEARN_OF_KILLS",
     "RetryDecision",
     "RetryPolicy",
     "aget_connection",
@@ -32,16 +32,16 @@ __all__ = [
 ]
 
 HAS_RETRY_POLICIES: Final = RetryPolicy is not object
-"""Since 3.3. Before, the classes of the errors decide alone on retries."""
+"""True since 3.3. Before, the classes of the errors alone decide about retries."""
 
-TRIGGERS_ARE_TOLD_OF_KILLS: Final = HAS_RETRY_POLICIES
-"""Since 3.3, as the policies. Before, a trigger is cancelled for whatever reason."""
+TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
+"""True since 3.3, as the policies. Before, a trigger is cancelled for every reason alike."""
 
 TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
-"""Since 3.0. Before, a task knows no more of itself than the metadata database does."""
+"""True since 3.0. Before, a task knows no more of itself than the metadata database does."""
 
-_ANSWER_WITHIN: Final = 60.0 if TRIGGERS_ARE_TOLD_OF_KILLS else 5.0
-"""Seconds. Before 3.3 this is asked of triggerers that end too: nobody answers, and they are killed after ten."""
+_ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
+"""Seconds. Before 3.3 a triggerer that ends asks too: it gets no answer, and is killed after ten."""
 
 
 async def aget_connection(conn_id: str) -> Connection:
@@ -88,8 +88,8 @@ def task_state(ti: Any) -> str | None:
 
 def first_look(context: Mapping[str, Any]) -> float | None:
     """Return when a rescheduled sensor looked first, in seconds since the epoch; Airflow 2 does not say."""
-    tell = getattr(context["ti"], "get_first_reschedule_date", None)
-    first = tell(context) if tell else None
+    first_date = getattr(context["ti"], "get_first_reschedule_date", None)
+    first = first_date(context) if first_date else None
     return first.timestamp() if first else None
 
 
