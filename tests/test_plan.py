@@ -15,12 +15,14 @@ from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, 
 from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
 from airflow_provider_retell.campaign.ledger import KnownCall
+from airflow_provider_retell.campaign.listing import LIST_TRUSTED, LONGEST_GAP
 from airflow_provider_retell.campaign.pacing import Moment, Pace
 from airflow_provider_retell.campaign.person import Person, Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.campaign.watching import LONGEST_RINGING
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -133,35 +135,35 @@ def answered() -> None:
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
-def lost_and_young() -> None:
-    campaign = Campaign()
-    order = campaign.order()
-    campaign.state.lost(order, campaign.now)
-    campaign.wait(5)
-    again = campaign.order()
-    assert (again.person, again.attempt) == (order.person, order.attempt)
-
-
-def lost_and_old() -> None:
-    for found in True, False:
+def answer_lost() -> None:
+    for seconds in 5, 4000:
         campaign = Campaign()
         order = campaign.order()
         campaign.state.lost(order, campaign.now)
-        campaign.seconds += plan_module.KEY_TRUSTED
+        campaign.seconds += seconds
+        again = campaign.order()
+        assert (again.person, again.attempt) == (order.person, order.attempt)
+    listed = Campaign()
+    order = listed.order()
+    listed.state.lost(order, listed.now)
+    listed.seconds += 4000  # its key is old by now, and the list is read before anything is placed
+    listed.listed.append(listed.call(order))
+    assert isinstance(listed.next(), Look)
+    assert listed.slot().live
+
+
+def answer_lost_for_good() -> None:
+    for found in True, False:
+        campaign = Campaign(checks={"ends_at": MONDAY + 60})
+        order = campaign.order()
+        campaign.state.lost(order, campaign.now)
+        campaign.seconds += 60
+        campaign.wait(269)
+        assert campaign.slot().await_list
         if found:
-            campaign.listed.append(campaign.call(order))
-            assert isinstance(campaign.next(), Look)
-            assert campaign.slot().live
-        else:
-            again = campaign.order()
-            assert again.attempt == order.attempt
-            assert campaign.slot().sent_at is None  # it is a request of its own: the first one was not placed
-    until = Campaign(checks={"ends_at": MONDAY + 60})
-    until.state.lost(until.order(), until.now)
-    until.seconds += 60
-    until.wait(270)
-    assert until.slot().await_list
-    assert (until.next(), until.fate()) == (Finish(), Fate.NOT_CALLED)
+            campaign.listed.append(over(campaign.call(order), MONDAY))
+        campaign.seconds += 1
+        assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE if found else Fate.NOT_CALLED)
 
 
 def limited() -> None:
@@ -317,13 +319,13 @@ def still_to_be_called() -> None:
 TABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "was never called": ("is called, in the order given, if the checks allow it", never_called),
     "is called, and the answer comes": ("is watched until the call is over", answered),
-    "the same, but the answer is lost; the key is young": (
+    "the same, but the answer is lost": (
         "is called again with the same key: Retell places it once",
-        lost_and_young,
+        answer_lost,
     ),
-    "the same, but the key is old, or nothing may be placed any more": (
+    "the same, but no call may be placed any more": (
         "waits for a list read 330 s after the last request: if the call is in it, it was placed, else it was not",
-        lost_and_old,
+        answer_lost_for_good,
     ),
     "meets a 429, or an unreachable Retell": (
         "is called again later, as the same attempt; the pace slows",
@@ -366,7 +368,7 @@ def rows_of(doc: str) -> list[tuple[str, str]]:
     lines = [(line[:width].strip(), line[width:].strip()) for line in body.strip("\n").splitlines()]
     rows: list[tuple[str, str]] = []
     for left, right in lines:
-        starts = left and right and not left.startswith(("placed any more", "trouble of"))
+        starts = left and right and not left.startswith("trouble of")
         if starts or not rows:
             rows.append((left, right))
         else:
@@ -451,6 +453,11 @@ def test_the_list_is_read_again_after_a_reconnect_or_half_an_hour() -> None:
     campaign.state.listing.distrust()
     campaign.wait(2000)
     assert campaign.plan.next_action(campaign.now) == ReadList()
+
+
+def test_a_list_is_trusted_well_within_the_life_of_a_key() -> None:
+    """A call that the list could not show yet is found by its key, whenever it is asked for."""
+    assert LIST_TRUSTED + LONGEST_RINGING + LONGEST_GAP < 3600 - 300
 
 
 def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None:

@@ -8,9 +8,9 @@ a person                                              what happens
 ====================================================  ========================================================
 was never called                                      is called, in the order given, if the checks allow it
 is called, and the answer comes                       is watched until the call is over
-the same, but the answer is lost; the key is young    is called again with the same key: Retell places it once
-the same, but the key is old, or nothing may be       waits for a list read 330 s after the last request: if the
-placed any more                                       call is in it, it was placed, else it was not
+the same, but the answer is lost                      is called again with the same key: Retell places it once
+the same, but no call may be placed any more          waits for a list read 330 s after the last request: if the
+                                                      call is in it, it was placed, else it was not
 meets a 429, or an unreachable Retell                 is called again later, as the same attempt; the pace slows
 is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
 has a call that is not listed, younger than 330 s     it rings
@@ -44,9 +44,6 @@ from airflow_provider_retell.campaign.pacing import Moment
 from airflow_provider_retell.campaign.person import Refusal
 from airflow_provider_retell.campaign.roster import Fate, Slot, Turn
 from airflow_provider_retell.campaign.state import CampaignState
-
-KEY_TRUSTED: Final = 3600.0 - 300
-"""Seconds for which a key is trusted: Retell's hour, less five minutes."""
 
 CHECKS_PER_ACTION: Final = 500
 """People who are passed over in one go, so that live calls are not forgotten meanwhile."""
@@ -121,8 +118,7 @@ class Plan:
             if not state.listing.fresh(now.steady):
                 return ReadList()
             state.queue.discard(slot)
-            key_is_old = slot.sent_at is not None and now.steady - slot.sent_at >= KEY_TRUSTED
-            verdict = Left() if key_is_old else state.checks.verdict(slot.person, slot.dialed, now.wall)
+            verdict = state.checks.verdict(slot.person, slot.dialed, now.wall)
             if isinstance(verdict, Dial):
                 self._eligible_answered += 1
                 state.pace.take(now.steady)
