@@ -475,10 +475,14 @@ def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None
     assert not campaign.plan.may_send(order, campaign.now)
     campaign.state.not_sent(order, campaign.now)
     assert isinstance(campaign.next(), Wait)
-    frozen = Campaign()
-    order = frozen.order()
-    frozen.seconds += 61
-    assert not frozen.plan.may_send(order, frozen.now)
+    for at_work in True, False:  # the thread that sends may be frozen alone, and the list be read meanwhile
+        frozen = Campaign()
+        order = frozen.order()
+        if at_work:
+            frozen.wait(61)
+        else:
+            frozen.seconds += 61
+        assert not frozen.plan.may_send(order, frozen.now)
 
 
 def test_paused_places_nothing_and_goes_on_looking() -> None:
