@@ -30,7 +30,7 @@ from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEve
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
-from airflow_provider_retell.provider.templates import TemplatedOperator
+from airflow_provider_retell.provider.templates import TemplatedOperator, check_pushed
 from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry
 
@@ -82,6 +82,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
             poke_interval=seconds("poke_interval", poke_interval), timeout=seconds("timeout", timeout), **kwargs
         )
         check_wait_for(wait_for, required=True)
+        check_pushed("call_id", call_id)
         self.call_id = call_id
         self.wait_for = wait_for
         self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)

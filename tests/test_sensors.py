@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    DAG,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
@@ -27,6 +28,7 @@ from airflow_provider_retell.errors import (
     RetellInvalidRequestError,
     RetellNotFoundError,
 )
+from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
@@ -324,6 +326,35 @@ def test_a_bad_argument_fails_when_the_dag_is_parsed(arguments: dict[str, Any], 
     """The constructor refuses words and numbers that cannot be meant, and lists what is allowed."""
     with pytest.raises(ValueError, match=allowed):
         RetellCallSensor(task_id="wait", call_id="call_1", **arguments)
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["one call", "mapped"])
+@pytest.mark.parametrize("place_of", ["argument", "default"])
+def test_nothing_is_waited_for_that_does_not_arrive(place_of: str, *, mapped: bool) -> None:
+    """A task with do_xcom_push=False hands on no rows: the sensor would succeed while its calls go on."""
+    silent = {"do_xcom_push": False}
+    with DAG("dag", schedule=None, default_args=silent if place_of == "default" else {}):
+        arguments: Any = {"task_id": "call", "agent_id": "agent_1", **(silent if place_of == "argument" else {})}
+        if mapped:
+            call: Any = RetellRegisterPhoneCallOperator.partial(**arguments).expand(to_number=["+14155550100"])
+        else:
+            call = RetellRegisterPhoneCallOperator(**arguments)
+        for task_id, given in (("wait_one", call.output), ("wait_some", [call.output, "call_2"])):
+            with pytest.raises(RetellInputError, match=r"^call_id is the output of the task 'call'.*do_xcom_push"):
+                RetellCallSensor(task_id=task_id, call_id=given)
+        sensor = RetellCallSensor(task_id="wait", call_id=call.output["call_id"])
+        assert sensor.upstream_task_ids == {"call"}
+
+
+def test_the_output_of_other_tasks_is_waited_for() -> None:
+    """A task that pushes its result, as by default, may be waited for, mapped or not."""
+    with DAG("dag", schedule=None):
+        one = RetellRegisterPhoneCallOperator(task_id="one", agent_id="agent_1")
+        many = RetellRegisterPhoneCallOperator.partial(task_id="many", agent_id="agent_1").expand(
+            to_number=["+14155550100"]
+        )
+        for task_id, given in (("wait_one", one.output), ("wait_many", many.output)):
+            assert RetellCallSensor(task_id=task_id, call_id=given).call_id is given
 
 
 def test_templated_fields_are_left_alone_until_they_are_rendered() -> None:

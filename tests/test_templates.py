@@ -238,6 +238,10 @@ def test_rendered_fields_show_no_numbers(run: Callable[..., SimpleNamespace]) ->
     RetellCallSensor.partial(task_id="each", wait_for="ended", poke_interval=0).expand(call_id=called.output)
     dry = Call(task_id="dry", from_number=FROM, to_number=TO, dry_run=True)
     RetellCallSensor(task_id="dry_wait", call_id=dry.output)
+    quiet = Call.partial(task_id="quiet", from_number=FROM, metadata={"case": 2}, do_xcom_push=False).expand(
+        to_number=[TO]
+    )
+    RetellCallSensor(task_id="quiet_wait", call_id=quiet.output["call_id"], poke_interval=0)
 """,
         params={},
     )
@@ -251,5 +255,6 @@ def test_rendered_fields_show_no_numbers(run: Callable[..., SimpleNamespace]) ->
     assert call["retell_llm_dynamic_variables"] == {"name": "Ada", "callback": "***0142"}
     assert str(sensor["call_id"]).startswith("call_")
     assert done.shown["dry_wait", -1]["call_id"] == "a dry run: no call to wait for"
+    assert len(done.shown["quiet_wait", -1]["call_id"]) == 1
     assert done.sent[1][0]["to_number"] == "+14155550100"
     assert done.sent[1][0]["custom_sip_headers"] == {"X-Auth": "s3cr3t-value"}

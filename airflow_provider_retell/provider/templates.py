@@ -32,8 +32,9 @@ from enum import Enum, auto
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, Context, XComArg
 
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.version_compat import mask_secret
 
 if TYPE_CHECKING:
@@ -143,6 +144,28 @@ class TemplatedOperator(BaseOperator):
                     masked = secret if field in self.hidden_fields else secret[:-_SHOWN_DIGITS]
                     if len(masked) >= _SHORTEST_SECRET:
                         mask_secret(masked)
+
+
+def check_pushed(argument: str, value: Any) -> None:
+    """Refuse the output of a task with ``do_xcom_push=False``: nothing arrives, and nobody would notice.
+
+    Raises:
+        RetellInputError: Names the task, and what to hand on instead.
+    """
+    for operator, key in XComArg.iter_xcom_references(value):
+        given = getattr(operator, "partial_kwargs", None)
+        pushed = getattr(operator, "do_xcom_push", True) if given is None else _pushes(operator, given)
+        if key == XCOM_RETURN_KEY and not pushed:
+            raise RetellInputError(
+                f"{argument} is the output of the task {operator.task_id!r}, which has do_xcom_push=False: "
+                "nothing would arrive. Let the task push its result, or hand on its "
+                'output["call_id"], which the operators of this package push in any case.'
+            )
+
+
+def _pushes(mapped: Any, given: Mapping[str, Any]) -> bool:
+    defaults = mapped.dag.default_args if mapped.has_dag() else {}
+    return bool(given.get("do_xcom_push", defaults.get("do_xcom_push", True)))
 
 
 def _listed(expanded: Any, map_index: Any) -> list[Any] | None:
