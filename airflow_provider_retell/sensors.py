@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -17,7 +17,6 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
-from airflow_provider_retell._kwargs import SensorArguments
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
@@ -69,14 +68,14 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         call_id: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | XComArg] | XComArg,
         wait_for: WaitFor = "ended",
         analysis_timeout: float | timedelta = 600,
-        fail_on: Sequence[str] = (),
-        skip_on: Sequence[str] = (),
-        include: Sequence[str] = (),
+        fail_on: str | Sequence[str] = (),
+        skip_on: str | Sequence[str] = (),
+        include: str | Sequence[str] = (),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        retell_conn_id: str = DEFAULT_CONN_ID,
+        retell_conn_id: str | XComArg = DEFAULT_CONN_ID,
         poke_interval: float | timedelta = 30,
         timeout: float | timedelta = 10800,
-        **kwargs: Unpack[SensorArguments],
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             poke_interval=seconds("poke_interval", poke_interval), timeout=seconds("timeout", timeout), **kwargs
@@ -90,7 +89,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         self.skip_on = check_endings("skip_on", skip_on)
         self.include = check_include(include)
         self.deferrable = flag("deferrable", deferrable)
-        self.retell_conn_id = retell_conn_id
+        self.retell_conn_id: Any = retell_conn_id
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None
         self._hook: RetellHook

@@ -79,10 +79,11 @@ create = RetellCreatePhoneCallOperator(
     timeout=3600,
     durable=True,
     limit_timeout=0,
-    dry_run=False,
+    dry_run="{{ params.dry_run }}",
     cancel_on_kill=True,
     validate_e164=True,
     retry_policy=None,
+    priority_weight=2,
 )
 wait = RetellCallSensor(
     task_id="wait",
@@ -101,12 +102,11 @@ wait = RetellCallSensor(
 )
 
 RetellCallSensor(task_id="wait", call_id="call_1", wait_for="analysed")  # type: ignore[arg-type]
-RetellCallSensor(task_id="wait", call_id="call_1", wait_fro="ended")  # type: ignore[call-arg]
 RetellCallSensor(task_id="wait", call_id=7)  # type: ignore[arg-type]
-RetellCallSensor(call_id="call_1")  # type: ignore[call-arg]
 RetellCreatePhoneCallOperator(task_id="call", to_number="+14155550100")  # type: ignore[call-arg]
 RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", wait_for="end")  # type: ignore[arg-type]
-RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to="+14155550100")  # type: ignore[call-arg]
+RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", deferrable="False")  # type: ignore[arg-type]
+RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", argument_of_tomorrows_airflow=1)
 RetellRegisterPhoneCallOperator(
     task_id="call",
     agent_id="agent_1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from abc import abstractmethod
@@ -18,7 +19,6 @@ from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.identifiers import check_e164
-from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.placing import Placement
@@ -34,7 +34,6 @@ from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
-from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import Row, check_include, dry_row
 
 if TYPE_CHECKING:
@@ -48,30 +47,15 @@ _MARGIN: Final = 0.1
 """The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
 
-class PhoneCallOperator(TemplatedOperator, DeferringOperator):
-    """Place a call; a subclass says which request that is.
+DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
+"""Airflow's setting.
 
-    Args:
-        retell_conn_id: A connection of type ``retell``.
-        wait_for: None: return as soon as Retell has the call. ``ended``: when it is over, whatever the status.
-            ``analyzed``: when it also has its ``call_analysis``.
-        analysis_timeout: Seconds to wait for the analysis after the end; not at all if it never connected.
-        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try is spent:
-            after a 429, and after a call that found no free line where ``fail_on`` names that ending. 0: not at
-            all.
-        fail_on: Statuses, outcomes and disconnection reasons that fail the task. Airflow's ``retries`` then
-            place a new call.
-        skip_on: The same, to skip it.
-        include: Heavy fields to put into the row, such as ``transcript``.
-        deferrable: Wait in the triggerer, without a worker.
-        poll_interval: Seconds between two polls, or a timedelta.
-        timeout: Seconds to wait for the end of the call, or a timedelta.
-        retry_policy: Airflow's; ``RetellRetryPolicy`` unless given (Airflow 3.3 and later).
-        durable: Make a retry go on with the call of an earlier try instead of placing a second one.
-        cancel_on_kill: Hang up when the task is killed or times out while the call is live.
-        validate_e164: Refuse numbers that are not in E.164 form.
-        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
-    """
+See https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#default-deferrable
+"""
+
+
+class PhoneCallOperator(TemplatedOperator, DeferringOperator):
+    """Place a call; a subclass says which request that is."""
 
     request_fields: ClassVar[tuple[str, ...]]
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
@@ -90,27 +74,27 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     def __init__(
         self,
         *,
-        retell_conn_id: str = DEFAULT_CONN_ID,
-        wait_for: WaitFor | None = None,
-        analysis_timeout: float | timedelta = 600,
-        limit_timeout: float | timedelta = 600,
-        fail_on: Sequence[str] = (),
-        skip_on: Sequence[str] = (),
-        include: Sequence[str] = (),
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float | timedelta = 30,
-        timeout: float | timedelta = 10800,
-        durable: bool = True,
-        cancel_on_kill: bool = True,
-        validate_e164: bool = True,
-        dry_run: bool | str | XComArg = False,
-        retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
+        retell_conn_id: str | XComArg,
+        wait_for: WaitFor | None,
+        analysis_timeout: float | timedelta,
+        limit_timeout: float | timedelta,
+        fail_on: str | Sequence[str],
+        skip_on: str | Sequence[str],
+        include: str | Sequence[str],
+        deferrable: bool,
+        poll_interval: float | timedelta,
+        timeout: float | timedelta,
+        durable: bool,
+        cancel_on_kill: bool,
+        validate_e164: bool,
+        dry_run: bool | str | XComArg,
+        retry_policy: Any,
         **kwargs: Any,
     ) -> None:
         # Airflow before 3.3 does not know the argument.
         super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
         check_wait_for(wait_for, required=False)
-        self.retell_conn_id = retell_conn_id
+        self.retell_conn_id: Any = retell_conn_id
         self.wait_for = wait_for
         self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)
         self.limit_timeout = seconds("limit_timeout", limit_timeout)
@@ -385,3 +369,19 @@ def _handed_on_id(context: Context) -> str:
     """Return the id that this try handed on: an event of Airflow's own names no call."""
     ti = context["ti"]
     return str(ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index))
+
+
+_SHARED: Final = frozenset(
+    name
+    for name, parameter in inspect.signature(PhoneCallOperator.__init__).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+
+
+def shared_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the base class takes of the arguments of an operator: the shared ones, and Airflow's.
+
+    Args:
+        given: The operator's ``locals()``, at the beginning of its constructor.
+    """
+    return {name: value for name, value in given.items() if name in _SHARED} | dict(given["kwargs"])

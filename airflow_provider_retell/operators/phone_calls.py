@@ -1,16 +1,23 @@
-"""The operators: register a call, or have Retell dial it."""
+"""The operators: register a call, or have Retell dial it.
+
+Both signatures repeat the arguments that the operators share, because type checkers and editors read nothing else:
+Python cannot yet say "these, typed, and whatever else Airflow takes" (PEP 728). A test compares them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import XComArg
 
-from airflow_provider_retell._kwargs import PhoneCallArguments
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.operators.base import PhoneCallOperator
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.watch import WaitFor
+from airflow_provider_retell.operators.base import DEFAULT_DEFERRABLE, PhoneCallOperator, shared_arguments
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
@@ -81,9 +88,24 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
         agent_version: int | str | XComArg | None = None,
         agent_override: Mapping[str, Any] | XComArg | None = None,
-        **kwargs: Unpack[PhoneCallArguments],
+        retell_conn_id: str | XComArg = DEFAULT_CONN_ID,
+        wait_for: WaitFor | None = None,
+        analysis_timeout: float | timedelta = 600,
+        limit_timeout: float | timedelta = 600,
+        fail_on: str | Sequence[str] = (),
+        skip_on: str | Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        poll_interval: float | timedelta = 30,
+        timeout: float | timedelta = 10800,
+        durable: bool = True,
+        cancel_on_kill: bool = True,
+        validate_e164: bool = True,
+        dry_run: bool | str | XComArg = False,
+        retry_policy: Any = DEFAULT_RETRY_POLICY,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**shared_arguments(locals()))
         self.agent_id = agent_id
         self.from_number = from_number
         self.to_number = to_number
@@ -172,9 +194,24 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         custom_sip_headers: Mapping[str, str | XComArg] | XComArg | None = None,
         ignore_e164_validation: bool | XComArg | None = None,
         honor_internal_dnc: bool | XComArg | None = None,
-        **kwargs: Unpack[PhoneCallArguments],
+        retell_conn_id: str | XComArg = DEFAULT_CONN_ID,
+        wait_for: WaitFor | None = None,
+        analysis_timeout: float | timedelta = 600,
+        limit_timeout: float | timedelta = 600,
+        fail_on: str | Sequence[str] = (),
+        skip_on: str | Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        poll_interval: float | timedelta = 30,
+        timeout: float | timedelta = 10800,
+        durable: bool = True,
+        cancel_on_kill: bool = True,
+        validate_e164: bool = True,
+        dry_run: bool | str | XComArg = False,
+        retry_policy: Any = DEFAULT_RETRY_POLICY,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**shared_arguments(locals()))
         self.from_number = from_number
         self.to_number = to_number
         self.override_agent_id = override_agent_id
