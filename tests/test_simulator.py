@@ -25,7 +25,7 @@ TRANSCRIPTS = (
 
 
 class World:
-    """A simulator with its clock, and the requests a client would send."""
+    """A simulator with its clock, and the requests that a client sends."""
 
     def __init__(self, **options: Any) -> None:
         self.clock = ManualClock()
@@ -82,7 +82,7 @@ def test_call_goes_from_registered_to_ongoing_to_ended_to_analyzed(world: World)
 
 
 def test_fields_appear_with_their_stage(world: World) -> None:
-    """No field is there before the stage that Retell documents for it; times are in milliseconds."""
+    """Each field appears at the stage that Retell documents for it; times are in milliseconds."""
     placed_at = world.clock()
     call_id = world.create().json()["call_id"]
     after_start = {"start_timestamp", "telephony_identifier"}
@@ -105,7 +105,7 @@ def test_fields_appear_with_their_stage(world: World) -> None:
 
 
 def test_content_is_consistent(world: World) -> None:
-    """The words fit into the call, the costs add up, and every look shows the same."""
+    """The words fit into the call, the costs add up, and each read shows the same."""
     call_id = world.create().json()["call_id"]
     world.clock.advance(100)
     call = world.get(call_id)
@@ -137,7 +137,7 @@ def test_request_is_echoed(world: World) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_number_chooses_the_scenario(scenario: Scenario, world: World) -> None:
-    """Each fictional number ends, in any area code, as its line in the table says."""
+    """A call to a fictional number, in any area code, ends as its line in the table says."""
     call_id = world.create(scenario.number.replace("202", "415")).json()["call_id"]
     world.clock.advance(3600 + 400)
     call = world.get(call_id)
@@ -168,7 +168,7 @@ def test_voicemail_is_said_to_be_one(world: World) -> None:
 
 
 def test_transfer_names_its_destination(world: World) -> None:
-    """A transferred call says where to and when it ended."""
+    """A transferred call shows its destination and when the transfer ended."""
     call_id = world.create(SCENARIOS["call_transfer"].number).json()["call_id"]
     world.clock.advance(100)
     call = world.get(call_id)
@@ -177,7 +177,7 @@ def test_transfer_names_its_destination(world: World) -> None:
 
 
 def test_every_reason_is_played() -> None:
-    """Every disconnection reason that Retell's SDK knows has a number; so have the four it has dropped."""
+    """Every disconnection reason that Retell's SDK knows has a number, and so do the four that it has dropped."""
     hint = PhoneCallResponse.model_fields["disconnection_reason"].annotation
     reasons = next(get_args(each) for each in get_args(hint) if get_args(each))
     dropped = {
@@ -192,7 +192,7 @@ def test_every_reason_is_played() -> None:
 
 
 def test_registered_call_is_dialed_by_itself(world: World) -> None:
-    """The simulator plays the user's telephony: it dials a second after the registration."""
+    """The simulator dials a second after the registration, in place of the user's telephony."""
     call_id = world.register()["call_id"]
     world.clock.advance(4.9)
     assert world.get(call_id)["call_status"] == "registered"
@@ -200,8 +200,8 @@ def test_registered_call_is_dialed_by_itself(world: World) -> None:
     assert world.get(call_id)["call_status"] == "ongoing"
 
 
-def test_call_nobody_dials_times_out_after_five_minutes() -> None:
-    """Without a dial the registration lasts 300 seconds, and dialing afterwards is too late."""
+def test_call_that_is_not_dialed_times_out_after_five_minutes() -> None:
+    """A call that is not dialed within 300 seconds fails, and cannot be dialed afterwards."""
     world = World(auto_dial=False)
     call_id = world.register()["call_id"]
     world.clock.advance(299.9)
@@ -215,7 +215,7 @@ def test_call_nobody_dials_times_out_after_five_minutes() -> None:
     assert "call_analysis" not in world.get(call_id)
 
 
-def test_number_that_nobody_dials(world: World) -> None:
+def test_number_that_is_never_dialed(world: World) -> None:
     """One number is never dialed, though the simulator dials all others."""
     call_id = world.register(SCENARIOS["registered_call_timeout"].number)["call_id"]
     world.clock.advance(299)
@@ -239,7 +239,7 @@ def test_dial_starts_the_call() -> None:
 
 
 def test_dialing_after_five_minutes_is_too_late() -> None:
-    """A dial delay beyond the five minutes ends in the same timeout."""
+    """A dial delay of more than five minutes leads to the same timeout."""
     world = World(dial_delay=301)
     call_id = world.register()["call_id"]
     world.clock.advance(302)
@@ -250,7 +250,7 @@ def test_dialing_after_five_minutes_is_too_late() -> None:
 
 
 def test_stop_ends_an_ongoing_call(world: World) -> None:
-    """Stopping answers 204 without a body; the call ends at once, as `manual_stopped`, and is analyzed."""
+    """Stopping returns 204 without a body; the call ends at once, as `manual_stopped`, and is analyzed."""
     call_id = world.create(SCENARIOS["talks_forever"].number).json()["call_id"]
     world.clock.advance(1000)
     answer = world.stop(call_id)
@@ -263,7 +263,7 @@ def test_stop_ends_an_ongoing_call(world: World) -> None:
 
 
 def test_stop_refuses_a_call_that_is_not_ongoing(world: World) -> None:
-    """Stopping a call that rings or is over is answered 400 and changes nothing but the count of stops."""
+    """Stopping a call that rings or is over returns 400 and changes only the count of stops."""
     call_id = world.create().json()["call_id"]
     assert world.stop(call_id).status_code == 400
     world.clock.advance(100)
@@ -278,7 +278,7 @@ def test_stop_refuses_a_call_that_is_not_ongoing(world: World) -> None:
 
 
 def test_idempotency_key_stands_for_one_call_for_an_hour(world: World) -> None:
-    """Within the hour the same key returns the same call as it is by then; afterwards it makes a new one."""
+    """For an hour the same key returns the same call, as it is by then; afterwards it makes a new one."""
     first = world.create(idempotency_key="k").json()
     world.clock.advance(3599.9)
     again = world.create(idempotency_key="k")
@@ -304,7 +304,7 @@ def test_other_key_or_none_makes_another_call(world: World) -> None:
 
 
 def test_create_over_the_limit_is_refused() -> None:
-    """As many calls as the limit may be on; one more is answered 429 and places nothing until one is over."""
+    """With as many calls as the limit, one more is refused with 429, until one of them is over."""
     world = World(concurrency_limit=2)
     for _ in range(2):
         assert world.create().status_code == 201
@@ -315,7 +315,7 @@ def test_create_over_the_limit_is_refused() -> None:
 
 
 def test_create_over_the_limit_can_fail_as_a_call() -> None:
-    """By the other reading of Retell's documentation the call is accepted and fails, using no capacity."""
+    """With `over_limit="call"` the call is created and fails, without occupying a line."""
     world = World(concurrency_limit=1, over_limit="call")
     world.create()
     call_id = world.create().json()["call_id"]
@@ -341,7 +341,7 @@ def test_concurrency_counts_calls_from_dialing_to_the_end(world: World) -> None:
 
 
 def test_do_not_call_is_honored_on_request(world: World) -> None:
-    """Somebody who asked never to be called again is not, if the request says so."""
+    """A person who asked never to be called again is not called if the request says so."""
     number = SCENARIOS["user_requested_dnc"].number
     for _ in range(2):
         assert world.create(number, honor_internal_dnc=True).status_code == 201
@@ -412,14 +412,14 @@ def test_do_not_call_is_honored_on_request(world: World) -> None:
     ],
 )
 def test_schema_failure_is_answered_in_retells_words(path: str, body: Any, complaint: str, world: World) -> None:
-    """A body that breaks the schema is answered 400 with `error_message`, and nothing is placed."""
+    """A body that breaks the schema is refused with 400 and `error_message`, and no call is placed."""
     answer = world.client.post(path, json=body)
     assert (answer.status_code, answer.json()) == (400, {"error_message": complaint})
     assert not world.simulator.calls
 
 
 def test_errors_have_the_documented_shape(world: World) -> None:
-    """Everything but a schema failure is answered with `status` and `message`."""
+    """All errors but those of a schema have `status` and `message`."""
 
     def error(response: httpx.Response) -> tuple[int, str]:
         assert response.json()["status"] == "error"
@@ -453,7 +453,7 @@ def test_durations_are_options() -> None:
 
 
 def test_scenario_is_chosen_by_mapping_then_digits_then_default() -> None:
-    """A mapped number plays what it is mapped to, a fictional one its digits, every other the default."""
+    """A scripted number plays its script, a fictional one what its digits say, any other the default."""
     survey = replace(SCENARIOS["user_hangup"], talk_seconds=90, custom_analysis_data={"score": 7})
     world = World(scenario="dial_busy", numbers={"+4930123456": survey, ANSWERED: "user_declined"})
 
@@ -491,7 +491,7 @@ def test_scenario_is_chosen_by_mapping_then_digits_then_default() -> None:
     ],
 )
 def test_number_that_no_call_can_have_is_refused(number: str, shown: str) -> None:
-    """A number that is not written as calls have it would never be found: the error says how, and masks it."""
+    """A number in another form would never match a call: the error says how to write it, and masks it."""
     message = re.escape(f"'{shown}' is not a phone number in E.164 form. Write a plus, the country code and")
     simulator = Simulator()
     with pytest.raises(ValueError, match=message):
@@ -501,7 +501,7 @@ def test_number_that_no_call_can_have_is_refused(number: str, shown: str) -> Non
 
 
 def test_number_of_another_type_is_refused() -> None:
-    """A number that a table holds as an integer has lost its plus."""
+    """A number that was read from a table as an integer has lost its plus."""
     with pytest.raises(ValueError, match=r"'\*{7}0177' is not a phone number"):
         Simulator().play(12025550177, "dial_busy")  # type: ignore[arg-type]
 
@@ -534,13 +534,13 @@ def test_calls_to_a_number_play_its_scenarios_in_turn(world: World) -> None:
     ],
 )
 def test_option_that_makes_no_sense_is_refused(options: dict[str, Any], complaint: str) -> None:
-    """An option that would be ignored, or do something else than it says, is an error."""
+    """An option that would be ignored, or would do something other than it says, is an error."""
     with pytest.raises(ValueError, match=complaint):
         Simulator(**options)
 
 
 def test_clocks() -> None:
-    """A manual clock moves only when told, and forward; a real one as fast as told; any callable will do."""
+    """A manual clock moves only forward and only when advanced, a real one at its speed; any callable will do."""
     clock = ManualClock(100)
     clock.advance(5)
     assert clock() == 105
@@ -574,8 +574,8 @@ def test_requests_are_recorded_without_the_key(world: World) -> None:
     assert world.simulator.api_key not in repr(world.simulator.requests)
 
 
-def test_calls_tell_what_happened(world: World) -> None:
-    """`calls` has them all in order, `placed` those that rang a phone, `call` the object of now."""
+def test_calls_show_what_happened(world: World) -> None:
+    """`calls` has all of them in order, `placed` those that were created, `call` the object as it is now."""
     registered, created = world.register()["call_id"], world.create().json()["call_id"]
     assert list(world.simulator.calls) == [registered, created]
     assert [call.call_id for call in world.simulator.placed] == [created]
@@ -586,15 +586,15 @@ def test_calls_tell_what_happened(world: World) -> None:
 
 
 def test_call_can_be_registered_without_a_request(world: World) -> None:
-    """A call that the test itself registers is like one that was asked for, and leaves no record of a request."""
+    """A call that the test itself registers is like one that a request registered, but no request is recorded."""
     asked_for = world.register()
     by_hand = world.get(world.simulator.register({"agent_id": "agent_1", "to_number": ANSWERED}))
     assert {**by_hand, "call_id": ""} == {**asked_for, "call_id": ""}
-    assert len(world.simulator.requests) == 2  # the registration, and the look at the other call
+    assert len(world.simulator.requests) == 2  # the other registration, and one get-call
 
 
 def test_threads_share_a_simulator() -> None:
-    """Calls placed at once from many threads are all there, each under its own id."""
+    """Calls placed at the same time from many threads are all there, each with its own id."""
     world = World(concurrency_limit=1000)
     threads = [threading.Thread(target=lambda: [world.create() for _ in range(20)]) for _ in range(8)]
     for thread in threads:
@@ -605,7 +605,7 @@ def test_threads_share_a_simulator() -> None:
 
 
 def test_async_transport_never_blocks_the_loop() -> None:
-    """An asynchronous client gets the same answers, and the event loop is never held up."""
+    """An asynchronous client gets the same responses, and the event loop is never blocked."""
 
     async def run() -> dict[str, Any]:
         simulator = Simulator(clock=ManualClock())

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, RealClock, Simulator
-from airflow_provider_retell.simulator.__main__ import News, parse
+from airflow_provider_retell.simulator.__main__ import CallReporter, parse
 
 ANSWERED = SCENARIOS["agent_hangup"].number
 
@@ -55,8 +55,8 @@ def _connection(line: str) -> Any:
     return json.loads(value)
 
 
-def test_program_serves_until_it_is_told_to_end() -> None:
-    """The program prints the connection, answers, tells of calls without whole numbers, and ends on SIGTERM."""
+def test_program_serves_until_it_is_terminated() -> None:
+    """The program prints the connection and its calls without complete numbers, and ends on SIGTERM."""
     with _program("--port", "0", "--speed", "10000") as program:
         connection = _connection(program.stdout.readline())
         assert connection.keys() == {"conn_type", "host", "password"}
@@ -74,7 +74,7 @@ def test_program_serves_until_it_is_told_to_end() -> None:
         assert program.stderr.read() == ""
 
 
-def test_quiet_program_ends_on_interrupt_and_says_so_when_the_port_is_taken() -> None:
+def test_quiet_program_ends_on_interrupt_and_reports_a_taken_port() -> None:
     """With `--quiet` only the connection is printed; a port in use is an error that says what to do."""
     with _program("--port", "0", "--quiet") as program:
         line = program.stdout.readline()
@@ -102,7 +102,7 @@ def test_quiet_program_ends_on_interrupt_and_says_so_when_the_port_is_taken() ->
     ],
 )
 def test_connection_for_another_machine(options: list[str], name: str) -> None:
-    """Its host is a name that others know, and it says that a simulator is there; all addresses are answered."""
+    """Its host is a name that others know, and its extra says that a simulator is there."""
     with _program("--port", "0", *options) as program:
         connection = _connection(program.stdout.readline())
         url = urlsplit(connection["host"])
@@ -121,7 +121,7 @@ def _has_ipv6() -> bool:
 
 @pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
 def test_connection_for_this_machine_by_ipv6() -> None:
-    """An IPv6 address stands in brackets; of the loopback address nothing more need be said."""
+    """An IPv6 address is in brackets; the connection to a loopback address has no extra."""
     with _program("--port", "0", "--host", "::1") as program:
         connection = _connection(program.stdout.readline())
         assert connection["host"].startswith("http://[::1]:")
@@ -137,7 +137,7 @@ def test_address_that_cannot_be_listened_on() -> None:
 
 
 def test_defaults_are_those_of_the_simulator() -> None:
-    """Without options the program and `Simulator()` play the same."""
+    """Without options, the program is the same as `Simulator()`."""
     chosen, simulator = parse([])
     here = replace(_register(simulator), call_id="", created_at=0, dialed_at=None)
     there = replace(_register(Simulator()), call_id="", created_at=0, dialed_at=None)
@@ -147,7 +147,7 @@ def test_defaults_are_those_of_the_simulator() -> None:
 
 
 def test_options_reach_the_simulator() -> None:
-    """Each option changes what it says."""
+    """Each option of the command line has the effect of its counterpart in Python."""
 
     def with_options(*words: str) -> Simulator:
         return parse(words)[1]
@@ -227,26 +227,26 @@ def test_options_reach_the_simulator() -> None:
 def test_wrong_option_is_explained(
     words: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What cannot be understood ends the program with a sentence that says what is wrong."""
+    """A wrong option ends the program with a sentence that says what is wrong."""
     with pytest.raises(SystemExit) as ended:
         parse(words)
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
 
 
-def test_news_tells_each_change_once() -> None:
-    """Every call is told of when it is new and when it is over, and never again."""
+def test_each_change_is_reported_once() -> None:
+    """A call is reported when it is new and when it is over, and never again."""
     clock = ManualClock()
     simulator = Simulator(clock=clock)
-    news = News(simulator)
+    reporter = CallReporter(simulator)
     busy = _create(simulator, SCENARIOS["dial_busy"].number).json()["call_id"]
     registered = _register(simulator).call_id
-    assert list(news.lines()) == [f"{busy} to ...0121: created", f"{registered} to ...0100: registered"]
+    assert list(reporter.lines()) == [f"{busy} to ...0121: created", f"{registered} to ...0100: registered"]
     clock.advance(10)
-    assert list(news.lines()) == [f"{busy} to ...0121: not_connected, dial_busy"]
+    assert list(reporter.lines()) == [f"{busy} to ...0121: not_connected, dial_busy"]
     clock.advance(100)
-    assert list(news.lines()) == [f"{registered} to ...0100: ended, agent_hangup"]
-    assert list(news.lines()) == []
+    assert list(reporter.lines()) == [f"{registered} to ...0100: ended, agent_hangup"]
+    assert list(reporter.lines()) == []
     _create(simulator, SCENARIOS["error_without_reason"].number)
     clock.advance(100)
-    assert [line.partition(": ")[2] for line in news.lines()] == ["created", "error"]
+    assert [line.partition(": ")[2] for line in reporter.lines()] == ["created", "error"]

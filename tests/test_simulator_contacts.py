@@ -1,4 +1,4 @@
-"""Contacts, and what is done to calls afterwards: updated, analyzed again, deleted."""
+"""Test contacts, and that calls can be updated, analyzed again and deleted."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_contact_that_must_not_be_called_is_not_if_the_request_says_so(
 def test_person_who_asks_not_to_be_called_becomes_such_a_contact(
     simulator: Simulator, client: httpx.Client, clock: ManualClock
 ) -> None:
-    """Once the call is over, whoever called whom; names that are known stay, and the contact can be put back."""
+    """The wish counts once the call is over, in both directions; names stay, and the contact can be reset."""
     simulator.put_contact(ASKING, first_name="Ada")
     _create(client, ASKING)
     caller = ASKING.replace("202", "415")
@@ -77,7 +77,7 @@ def test_person_who_asks_not_to_be_called_becomes_such_a_contact(
 
 
 def test_contact_that_is_put_later_counts(simulator: Simulator, client: httpx.Client, clock: ManualClock) -> None:
-    """What was asked for on a call before is replaced, even if no request has looked at the contact since."""
+    """A contact that is put after the call replaces the wish, even if no request has read it in between."""
     _create(client, ASKING)
     clock.advance(100)
     simulator.put_contact(ASKING)
@@ -87,7 +87,7 @@ def test_contact_that_is_put_later_counts(simulator: Simulator, client: httpx.Cl
 def test_call_that_was_stopped_or_deleted_makes_no_contact(
     simulator: Simulator, client: httpx.Client, clock: ManualClock
 ) -> None:
-    """The person did not get to ask, or nothing is known of it any more."""
+    """The person could not ask any more, or the call and its data are gone."""
     stopped, deleted = (_create(client, ASKING).json()["call_id"] for _ in range(2))
     clock.advance(10)
     client.post(f"/v2/stop-call/{stopped}")
@@ -99,7 +99,7 @@ def test_call_that_was_stopped_or_deleted_makes_no_contact(
 def test_contact_is_found_by_its_number_in_every_spelling_of_a_path(
     simulator: Simulator, client: httpx.Client
 ) -> None:
-    """The plus may be percent-encoded; an unknown number is answered 422."""
+    """The plus may be percent-encoded; for an unknown number the status is 422."""
     simulator.put_contact(ANSWERED, first_name="Ada", last_name="Byron", custom_fields={"plan": "gold"})
     plain = client.get(f"/get-contact-by-phone/{ANSWERED}").json()
     assert client.get(f"/get-contact-by-phone/{ANSWERED.replace('+', '%2B')}").json() == plain
@@ -120,7 +120,7 @@ def test_contact_is_found_by_its_number_in_every_spelling_of_a_path(
 
 
 def test_contacts_are_listed_page_by_page(simulator: Simulator, client: httpx.Client, clock: ManualClock) -> None:
-    """Each contact once, the newest first unless asked otherwise, with the number of all that match."""
+    """Each contact is listed once, the newest first by default, with the number of all that match."""
     numbers = [f"+1{area}5550100" for area in range(201, 208)]
     for number in numbers:
         simulator.put_contact(number)
@@ -140,7 +140,7 @@ def test_contacts_are_listed_page_by_page(simulator: Simulator, client: httpx.Cl
 
 
 def test_contacts_are_filtered_and_searched(simulator: Simulator, client: httpx.Client) -> None:
-    """By every filter that is simulated; one that is not is answered 400 and not passed over."""
+    """Each simulated filter works; one that is not simulated is refused with 400 and not ignored."""
     simulator.put_contact("+12015550100", do_not_call=True, first_name="Ada")
     simulator.put_contact("+12025550100", custom_fields={"plan": "gold"})
     ada, grace = "+12015550100", "+12025550100"
@@ -162,13 +162,13 @@ def test_contacts_are_filtered_and_searched(simulator: Simulator, client: httpx.
         assert client.post("/list-contacts", json=body).status_code == 400, body
 
 
-# --- what is done to calls afterwards ---
+# --- calls that are over ---
 
 
 def test_update_replaces_fields_of_a_call_that_is_over(
     simulator: Simulator, client: httpx.Client, clock: ManualClock
 ) -> None:
-    """The metadata given replaces the old, filters see it, and unknown attributes are ignored."""
+    """The new metadata replaces the old, filters match it, and attributes that are not defined are ignored."""
     call_id = _create(client, metadata={"a": "1"}).json()["call_id"]
     assert client.patch(f"/v2/update-call/{call_id}", json={"metadata": {"b": "2"}}).status_code == 400
     clock.advance(100)
@@ -199,7 +199,7 @@ def test_update_replaces_fields_of_a_call_that_is_over(
 def test_update_that_is_not_allowed_changes_nothing(
     body: dict[str, Any], complaint: str, client: httpx.Client, clock: ManualClock
 ) -> None:
-    """It is answered 400 with the reason."""
+    """The status is 400, with the reason."""
     call_id = _create(client, metadata={"a": 1}).json()["call_id"]
     clock.advance(100)
     restricted = {"data_storage_setting": "basic_attributes_only"}
@@ -211,7 +211,7 @@ def test_update_that_is_not_allowed_changes_nothing(
 
 
 def test_analysis_can_be_made_again(simulator: Simulator, client: httpx.Client, clock: ManualClock) -> None:
-    """An analysis that is late is there at once; before the end there is nothing to analyze."""
+    """A late analysis is there at once; before the end of a call there is nothing to analyze."""
     late, never = (
         _create(client, SCENARIOS[name].number).json()["call_id"] for name in ("analyzed_late", "never_analyzed")
     )
@@ -226,7 +226,7 @@ def test_analysis_can_be_made_again(simulator: Simulator, client: httpx.Client, 
 
 
 def test_deleted_call_is_gone(simulator: Simulator, client: httpx.Client, clock: ManualClock) -> None:
-    """It is answered 204 without a body; nothing finds the call any more."""
+    """The status is 204, without a body; the call is in no list any more."""
     call_id, other = (_create(client).json()["call_id"] for _ in range(2))
     clock.advance(100)
     answer = client.delete(f"/v2/delete-call/{call_id}")
@@ -245,6 +245,6 @@ def test_deleted_call_is_gone(simulator: Simulator, client: httpx.Client, clock:
     ],
 )
 def test_call_that_does_not_exist(method: str, path: str, client: httpx.Client) -> None:
-    """Every request about it is answered 422."""
+    """The status is 422, whatever is to be done with the call."""
     answer = client.request(method, f"{path}call_unknown")
     assert (answer.status_code, answer.json()["message"]) == (422, UNKNOWN)

@@ -60,7 +60,7 @@ def test_documented_faults_can_be_had() -> None:
 
 
 def test_compose_file_fits_the_program() -> None:
-    """The compose file in docs/simulator.md starts the simulator, knows when it is up, and Airflow where it is."""
+    """The compose file in docs/simulator.md starts the simulator, waits for it, and has its connection."""
     (block,) = re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL)
     services = yaml.safe_load(block)["services"]
     retell, airflow = services["retell"], services["airflow"]

@@ -25,7 +25,7 @@ def client(request: pytest.FixtureRequest, simulator: Simulator) -> Iterator[htt
     if request.param == "transport":
         yield httpx.Client(transport=simulator, base_url="http://retell", headers=key)
         return
-    # Without TLS to set up, a client is made in no time.
+    # Setting up TLS takes longer than most of these tests.
     direct = httpx.HTTPTransport(verify=False)
     with (
         simulator.serve() as url,
@@ -56,7 +56,7 @@ def _create(client: httpx.Client) -> httpx.Response:
 def test_status_comes_with_its_documented_body(
     status: int, message: str, simulator: Simulator, client: httpx.Client
 ) -> None:
-    """A status is answered with Retell's body for it; that request places no call, the next one does."""
+    """A status is sent with the body that Retell documents; that request places no call, the next one does."""
     simulator.fail(Fault(endpoint=CREATE, answer=status))
     answer = _create(client)
     assert (answer.status_code, answer.json()) == (status, {"status": "error", "message": message})
@@ -65,14 +65,14 @@ def test_status_comes_with_its_documented_body(
 
 
 def test_status_without_a_body_leaves_the_connection_usable(simulator: Simulator, client: httpx.Client) -> None:
-    """A 204 has no body that could be taken for the next answer."""
+    """A 204 has no body that could be mistaken for the next response."""
     simulator.fail(Fault(endpoint=CREATE, answer=204))
     assert _create(client).status_code == 204
     assert _create(client).status_code == 201
 
 
 def test_request_takes_effect_before_a_fault_after(simulator: Simulator, client: httpx.Client) -> None:
-    """With `after` the call is placed, and the caller is not told."""
+    """With `after` the call is placed, but the caller gets an error."""
     simulator.fail(Fault(endpoint=CREATE, answer=503, after=True))
     assert _create(client).status_code == 503
     assert len(simulator.placed) == 1
@@ -83,7 +83,7 @@ def test_request_takes_effect_before_a_fault_after(simulator: Simulator, client:
 def test_connection_is_closed_without_an_answer(
     answer: str, error: type[Exception], after: bool, simulator: Simulator, client: httpx.Client
 ) -> None:
-    """`drop` and `reset` are the two ways a connection dies; the call is placed only with `after`."""
+    """A connection ends by `drop` or by `reset`; the call is placed only with `after`."""
     simulator.fail(parse_fault(f"{CREATE}:{answer}{',after' if after else ''}"))
     with pytest.raises(error):
         _create(client)
@@ -92,7 +92,7 @@ def test_connection_is_closed_without_an_answer(
 
 
 def test_answer_breaks_off_half_way(simulator: Simulator, client: httpx.Client) -> None:
-    """`truncate` sends half of the right answer: the call is placed, its id is not readable."""
+    """`truncate` sends half of the right response: the call is placed, but its id cannot be read."""
     simulator.fail(Fault(endpoint=CREATE, answer="truncate"))
     with pytest.raises(
         httpx.RemoteProtocolError, match="peer closed connection without sending complete message body"
@@ -102,7 +102,7 @@ def test_answer_breaks_off_half_way(simulator: Simulator, client: httpx.Client) 
 
 
 def test_answer_is_empty(simulator: Simulator, client: httpx.Client) -> None:
-    """`empty` answers the right status and JSON without a call id."""
+    """`empty` sends the right status and JSON without a call id."""
     simulator.fail(Fault(endpoint=CREATE, answer="empty"))
     answer = _create(client)
     assert (answer.status_code, answer.json()) == (201, {})
@@ -111,7 +111,7 @@ def test_answer_is_empty(simulator: Simulator, client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("status", [200, 502])
 def test_answer_is_a_page(status: int, simulator: Simulator, client: httpx.Client) -> None:
-    """With `html` a gateway's page comes in place of JSON, as an error or as if all were well."""
+    """With `html` a gateway's page is sent instead of JSON, with a status of an error or of success."""
     simulator.fail(Fault(endpoint=CREATE, answer=status, html=True))
     answer = _create(client)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
@@ -129,13 +129,13 @@ def test_redirect_leads_to_another_host(simulator: Simulator, client: httpx.Clie
 
 
 def test_message_replaces_the_documented_one(simulator: Simulator, client: httpx.Client) -> None:
-    """Messages that Retell does not document can be had."""
+    """An error can have a message that Retell does not document."""
     simulator.fail(Fault(endpoint=CREATE, answer=404, message="Item not found"))
     assert _create(client).json() == {"status": "error", "message": "Item not found"}
 
 
 def test_retry_after_is_seconds_or_a_date(simulator: Simulator, client: httpx.Client) -> None:
-    """`Retry-After` comes in both forms HTTP knows; the date follows the caller's clock."""
+    """`Retry-After` has one of the two forms of HTTP; the date follows the caller's clock."""
     simulator.fail(
         Fault(endpoint=CREATE, answer=429, retry_after=7),
         Fault(endpoint=CREATE, answer=429, retry_after=60, as_date=True),
@@ -158,7 +158,7 @@ def test_delay_beyond_patience_is_a_timeout(after: bool, simulator: Simulator, c
 
 
 def _wait_for_requests(simulator: Simulator, count: int) -> None:
-    # The server notices that a caller has gone only when it has an answer for it.
+    # The server notices that a caller has gone only when it sends the response.
     deadline = datetime.now(UTC) + timedelta(seconds=5)
     while len(simulator.requests) < count:
         assert datetime.now(UTC) < deadline
@@ -168,7 +168,7 @@ def _wait_for_requests(simulator: Simulator, count: int) -> None:
 def test_delay_within_patience_is_waited_out(
     answer: int | None, simulator: Simulator, client: httpx.Client
 ) -> None:
-    """A shorter delay brings the answer: the right one, or the fault's."""
+    """After a shorter delay the response is sent: the right one, or that of the fault."""
     simulator.fail(Fault(endpoint=CREATE, delay=0.02, answer=answer))
     assert _create(client).status_code == (answer or 201)
     assert len(simulator.placed) == (answer is None)
@@ -197,7 +197,7 @@ def test_times_and_skip_choose_the_requests(simulator: Simulator, client: httpx.
 
 
 def test_fault_lasts_until_recovery(simulator: Simulator, client: httpx.Client) -> None:
-    """Without a number of times a fault lasts until the simulator recovers."""
+    """With `times=None`, a fault lasts until the simulator recovers."""
     simulator.fail(Fault(endpoint="*", answer=500, times=None))
     assert {_create(client).status_code for _ in range(3)} == {500}
     simulator.recover()
@@ -205,7 +205,7 @@ def test_fault_lasts_until_recovery(simulator: Simulator, client: httpx.Client) 
 
 
 def test_first_fault_strikes_first(simulator: Simulator, client: httpx.Client) -> None:
-    """Of several faults that fit, the first one added strikes, and the next one once that is used up."""
+    """Of several faults that match, the one added first applies, then the next."""
     simulator.fail(Fault(endpoint=CREATE, answer=500), Fault(endpoint="*", answer=429, times=2))
     assert [_create(client).status_code for _ in range(4)] == [500, 429, 429, 201]
 
@@ -223,7 +223,7 @@ def test_first_fault_strikes_first(simulator: Simulator, client: httpx.Client) -
 def test_endpoint_is_a_name_or_a_pattern(
     endpoint: str, struck: set[str], simulator: Simulator, client: httpx.Client
 ) -> None:
-    """A fault fits requests by endpoint name, by path, or by method and path."""
+    """A fault matches requests by endpoint name, by path, or by method and path."""
     simulator.fail(Fault(endpoint=endpoint, answer=418, times=None))
     paths = ["/get-concurrency", "/get-api-key-info", "/v2/get-call/call_1", "/nothing"]
     assert {path for path in paths if client.get(path).status_code == 418} == struck
@@ -246,7 +246,7 @@ def test_endpoint_is_a_name_or_a_pattern(
     ],
 )
 def test_fault_on_the_command_line(text: str, fault: Fault) -> None:
-    """The compact form says the same as the arguments."""
+    """The form of the command line means the same as the arguments."""
     assert parse_fault(text) == fault
 
 
@@ -273,19 +273,19 @@ def test_fault_on_the_command_line(text: str, fault: Fault) -> None:
     ],
 )
 def test_unreadable_fault_is_refused(text: str, complaint: str) -> None:
-    """A fault that would never strike, do nothing, or ignore part of what was asked for is an error at once."""
+    """A fault that would never be met, do nothing, or ignore one of its options is an error."""
     with pytest.raises(ValueError, match=complaint):
         parse_fault(text)
 
 
 def test_unknown_answer_is_refused() -> None:
-    """From Python too, an answer that does not exist is an error and not a fault that does nothing."""
+    """In Python, too, an unknown answer is an error and not a fault that does nothing."""
     with pytest.raises(ValueError, match=r"one of drop, reset, truncate, empty, not 'explode'"):
         Fault(endpoint="get-call", answer="explode")  # type: ignore[arg-type]
 
 
 def test_async_client_meets_the_same_faults(simulator: Simulator) -> None:
-    """Every way to lose an answer is the same exception for an asynchronous client."""
+    """Each way to lose a response is the same exception for an asynchronous client."""
     lost = {
         "drop": httpx.RemoteProtocolError,
         "reset": httpx.ReadError,

@@ -1,4 +1,4 @@
-"""Calls that come in."""
+"""Test calls that come in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator
-from airflow_provider_retell.simulator.__main__ import News, parse
+from airflow_provider_retell.simulator.__main__ import CallReporter, parse
 from airflow_provider_retell.simulator.callers import Callers
 
 PERSON = SCENARIOS["user_hangup"].number
@@ -33,7 +33,7 @@ def _listed(simulator: Simulator, **criteria: Any) -> list[str]:
 
 
 def test_inbound_call_is_answered_at_once(simulator: Simulator, clock: ManualClock) -> None:
-    """It is ongoing from the first moment, of that direction, and ends as calls to the person's number do."""
+    """The call is ongoing from the first moment, inbound, and plays what calls to the person's number play."""
     call_id = simulator.ring_in(PERSON, metadata={"k": "v"})
     call = simulator.call(call_id)
     assert (call["call_status"], call["direction"]) == ("ongoing", "inbound")
@@ -47,7 +47,7 @@ def test_inbound_call_is_answered_at_once(simulator: Simulator, clock: ManualClo
 
 
 def test_inbound_call_can_be_scripted(simulator: Simulator, clock: ManualClock) -> None:
-    """By the script of the person's number, or by a scenario of its own, which has its own length."""
+    """The call plays the script of the person's number, or a scenario of its own, with its own length."""
     simulator.play(PERSON, "inactivity")
     by_script = simulator.ring_in(PERSON, to_number="+14155550100", agent_id="agent_2")
     own = simulator.ring_in(PERSON, scenario=replace(SCENARIOS["call_transfer"], talk_seconds=7))
@@ -67,7 +67,7 @@ def test_inbound_call_can_be_scripted(simulator: Simulator, clock: ManualClock) 
 def test_inbound_call_needs_numbers_that_calls_have(
     from_number: str, to_number: str, simulator: Simulator
 ) -> None:
-    """A number without its plus would be found by no filter, and a scenario must exist."""
+    """A number without its plus is refused, because no filter would match it; so is an unknown scenario."""
     with pytest.raises(ValueError, match=r"not a phone number in E\.164 form"):
         simulator.ring_in(from_number, to_number=to_number)
     with pytest.raises(ValueError, match="No scenario is called 'hello'"):
@@ -76,7 +76,7 @@ def test_inbound_call_needs_numbers_that_calls_have(
 
 
 def test_callers_ring_in_at_intervals(simulator: Simulator, clock: ManualClock) -> None:
-    """One person for each interval that has passed, with the same calls each time, all of them inbound."""
+    """One call comes in for each interval that has passed; the callers are the same each time."""
     callers = Callers(simulator, seconds=10)
     callers.ring()
     assert not simulator.calls
@@ -98,20 +98,20 @@ def test_callers_ring_in_at_intervals(simulator: Simulator, clock: ManualClock) 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
 def test_callers_need_an_interval(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without time between two calls there would be no end to them."""
+    """The interval is finite and greater than 0: otherwise calls would never, or without end, come in."""
     with pytest.raises(SystemExit):
         parse(["--ring-in", seconds])
     assert "intervals longer than 0 seconds" in capsys.readouterr().err
 
 
 def test_the_command_line_lets_people_ring_in() -> None:
-    """Their calls are reported with the last digits of the person's number."""
+    """`--ring-in` lets calls come in, and the program reports them with the last digits of the person's number."""
     chosen, simulator = parse(["--ring-in", "1", "--speed", "1000"])
-    news = News(simulator)
+    reporter = CallReporter(simulator)
     assert chosen.callers
     while not simulator.calls:
         chosen.callers.ring()
-    begun, *_ = news.lines()
+    begun, *_ = reporter.lines()
     person = next(iter(simulator.calls.values())).person
     assert person
     assert begun.endswith(f" from ...{person[-4:]}: inbound")

@@ -1,4 +1,4 @@
-"""The limits of an account: lines, and calls per second."""
+"""Test the limits of an account: lines, and calls per second."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Account:
 
 
 def test_calls_per_second_over_the_limit_are_refused() -> None:
-    """Within any second no more calls are placed than the limit; what is refused does not count."""
+    """Within any second no more calls are placed than the limit allows; refused ones do not count."""
     account = Account(calls_per_second=2)
     assert [account.create().status_code for _ in range(4)] == [201, 201, 429, 429]
     account.clock.advance(0.5)
@@ -51,7 +51,7 @@ def test_calls_per_second_over_the_limit_are_refused() -> None:
 
 
 def test_calls_per_second_over_the_limit_can_fail_as_calls() -> None:
-    """By the other reading of Retell's documentation the call is accepted, fails, and rings no phone."""
+    """With `over_limit="call"` the call is created and fails, without connecting or occupying a line."""
     account = Account(calls_per_second=1, over_limit="call")
     first, second = (account.create().json()["call_id"] for _ in range(2))
     assert account.busy() == 1
@@ -62,7 +62,7 @@ def test_calls_per_second_over_the_limit_can_fail_as_calls() -> None:
 
 
 def test_call_over_a_limit_uses_up_no_scenario() -> None:
-    """What is refused, or fails for want of a line, is no attempt of the number's script."""
+    """A call that a limit refuses, or lets fail, plays none of the scenarios of its number."""
     for over_limit in ("429", "call"):
         account = Account(calls_per_second=1, over_limit=over_limit)
         account.simulator.play(ANSWERED, "dial_no_answer", "dial_busy")
@@ -76,7 +76,7 @@ def test_call_over_a_limit_uses_up_no_scenario() -> None:
 
 
 def test_same_idempotency_key_is_never_over_a_limit() -> None:
-    """A request that is sent again finds its call, however many were placed in that second."""
+    """A request that is sent again returns its call, even at the limit."""
     account = Account(calls_per_second=1, concurrency_limit=1)
     answers = [account.create(idempotency_key="k") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 201]
@@ -94,14 +94,14 @@ def test_registered_and_inbound_calls_have_no_pace() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_that_allows_nothing_is_refused(limit: int) -> None:
-    """No call could ever be placed."""
+    """With such a limit no call could ever be placed."""
     with pytest.raises(ValueError, match=f"calls_per_second is {limit}: it cannot be less than 1"):
         Simulator(calls_per_second=limit)
 
 
 @given(acts=ACTS, auto_dial=st.booleans())
 def test_busy_lines_are_the_calls_between_dialing_and_end(acts: list[str], auto_dial: bool) -> None:
-    """Whatever happened to calls, a line is busy exactly for those that are dialed and not over."""
+    """Whatever happens to calls, exactly those occupy a line that are dialed and not over."""
     account = Account(auto_dial=auto_dial, concurrency_limit=100)
     simulator = account.simulator
     for act in acts:
@@ -135,7 +135,7 @@ def _live(account: Account) -> Iterator[str]:
 
 
 def test_counting_lines_does_not_go_through_all_calls(functions_run: Any) -> None:
-    """To create a call costs the same, however many others go on."""
+    """Creating a call costs the same however many other calls are in progress."""
 
     def cost(calls: int) -> int:
         account = Account(concurrency_limit=10_000)

@@ -106,7 +106,7 @@ def test_pages_do_not_shift_when_calls_are_added(client: httpx.Client, clock: Ma
 
 
 def test_order_and_skip(client: httpx.Client, clock: ManualClock) -> None:
-    """Ascending order pages from the first start on; `skip` passes over the first calls of either order."""
+    """In ascending order the pages begin with the earliest start; `skip` leaves out the first calls."""
     ids = []
     for _ in range(7):
         ids.append(_register(client))
@@ -119,8 +119,8 @@ def test_order_and_skip(client: httpx.Client, clock: ManualClock) -> None:
     assert "total" not in rest
 
 
-def test_fifty_unless_told(client: httpx.Client, clock: ManualClock) -> None:
-    """The default limit is 50, however many ids the filter names."""
+def test_fifty_by_default(client: httpx.Client, clock: ManualClock) -> None:
+    """The default limit is 50, even if a filter names more ids."""
     ids = [_register(client) for _ in range(51)]
     clock.advance(100)
     assert len(_found(client, call_id=_enum(*ids))) == 50
@@ -133,7 +133,7 @@ def test_body_is_optional(client: httpx.Client) -> None:
 
 
 def test_items_are_calls_without_transcripts(client: httpx.Client, clock: ManualClock) -> None:
-    """An item is what get-call returns, less the transcripts."""
+    """An item is what get-call returns, without the transcripts."""
     call_id = _register(client)
     clock.advance(100)
     (item,) = _list(client)["items"]
@@ -143,8 +143,8 @@ def test_items_are_calls_without_transcripts(client: httpx.Client, clock: Manual
 
 
 @pytest.mark.parametrize("list_registered", [False, True])
-def test_registered_calls_are_listed_only_if_told(list_registered: bool, clock: ManualClock) -> None:
-    """Retell does not say whether it lists registered calls: both worlds can be had."""
+def test_registered_calls_are_listed_only_on_request(list_registered: bool, clock: ManualClock) -> None:
+    """Retell does not say whether it lists registered calls, so an option decides."""
     client = _client(Simulator(clock=clock, list_registered=list_registered))
     call_id = _register(client)
     named = _enum(call_id, "call_unknown", call_id)
@@ -154,7 +154,7 @@ def test_registered_calls_are_listed_only_if_told(list_registered: bool, clock: 
 
 
 def test_registered_calls_are_not_listed_by_default(client: httpx.Client) -> None:
-    """The default is the harder world."""
+    """By default, as the harder case, registered calls are not listed."""
     _register(client)
     assert _found(client) == []
 
@@ -198,7 +198,7 @@ def test_metadata_filter(
 
 
 def test_filters_are_connected_by_and(client: httpx.Client, clock: ManualClock) -> None:
-    """A call is listed if every filter fits, those on metadata included."""
+    """A call is listed if all filters match, including those of its metadata."""
     one = _register(client, metadata={"a": "1", "b": "1"})
     _register(client, metadata={"a": "1"})
     clock.advance(100)
@@ -259,7 +259,7 @@ def test_every_filter_finds_its_call(client: httpx.Client, clock: ManualClock) -
 
 
 def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_run: Any) -> None:
-    """A poller that names its ids costs what these cost, however many calls there are."""
+    """A poll that names its ids costs the same however many other calls there are."""
 
     def cost(calls: int) -> int:
         simulator = Simulator(clock=clock)
@@ -273,7 +273,7 @@ def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_
 
 @pytest.mark.parametrize("list_registered", [False, True])
 def test_list_can_lag_behind(list_registered: bool, clock: ManualClock) -> None:
-    """With a lag the list shows calls as they were, and none that came later; get-call shows them as they are."""
+    """With a lag, the list shows calls as they were, and no later ones; get-call shows them as they are."""
     simulator = Simulator(clock=clock, list_lag=5, list_registered=list_registered)
     client = _client(simulator)
     call_id = simulator.ring_in(ANSWERED)
@@ -293,7 +293,7 @@ def test_list_can_lag_behind(list_registered: bool, clock: ManualClock) -> None:
 
 
 def test_looking_for_few_of_many_calls_costs_little(clock: ManualClock, functions_run: Any) -> None:
-    """A filter of the metadata is decided before a call object is made, which costs ten times as much."""
+    """A filter of the metadata is applied before the call object is made, which costs ten times as much."""
     simulator = Simulator(clock=clock)
     for number in range(1000):
         simulator.register({"agent_id": "agent_1", "metadata": {"airflow_call": f"run1person{number:04}"}})

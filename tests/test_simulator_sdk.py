@@ -17,7 +17,7 @@ ANSWERED = SCENARIOS["agent_hangup"].number
 
 
 class Caller:
-    """Retell's own client, whichever of its two forms, behind one face."""
+    """Retell's own client, synchronous or asynchronous, with one interface."""
 
     def __init__(self, simulator: Simulator, clock: ManualClock, ask: Callable[[Any], Any]) -> None:
         self.simulator = simulator
@@ -87,7 +87,7 @@ def test_create_with_an_idempotency_key(caller: Caller) -> None:
 
 
 def test_stop(caller: Caller) -> None:
-    """The SDK stops an ongoing call; of one that is over it says bad request."""
+    """The SDK stops an ongoing call, and raises bad request for one that is over."""
     call_id = _create(caller, SCENARIOS["talks_forever"].number).call_id
     caller.clock.advance(60)
     assert caller.ask(lambda api: api.call.stop(call_id)) is None
@@ -98,7 +98,7 @@ def test_stop(caller: Caller) -> None:
 
 
 def test_update(caller: Caller) -> None:
-    """The SDK updates a call that is over, and says bad request of one that is not."""
+    """The SDK updates a call that is over, and raises bad request for one that is not."""
     call_id = _create(caller, metadata={"a": 1}).call_id
     with pytest.raises(retell.BadRequestError):
         caller.ask(lambda api: api.call.update(call_id, metadata={}))
@@ -117,7 +117,7 @@ def test_update(caller: Caller) -> None:
 
 
 def test_rerun_analysis(caller: Caller) -> None:
-    """The SDK has a call analyzed again and reads the call."""
+    """The SDK lets a call be analyzed again, and reads the call."""
     call_id = _create(caller, SCENARIOS["analyzed_late"].number).call_id
     caller.clock.advance(60)
     call = caller.ask(lambda api: api.call.rerun_analysis(call_id))
@@ -126,7 +126,7 @@ def test_rerun_analysis(caller: Caller) -> None:
 
 
 def test_delete(caller: Caller) -> None:
-    """The SDK deletes a call; afterwards there is none."""
+    """The SDK deletes a call, and raises unprocessable entity for it afterwards."""
     call_id = _create(caller).call_id
     assert caller.ask(lambda api: api.call.delete(call_id)) is None
     for question in (lambda api: api.call.retrieve(call_id), lambda api: api.call.delete(call_id)):
@@ -147,7 +147,7 @@ def test_inbound(caller: Caller) -> None:
 
 
 def test_list_by_the_beginning_of_a_tag(caller: Caller) -> None:
-    """The SDK finds calls by how a value of their metadata begins, and by one of several values."""
+    """The SDK finds calls by the beginning of a value in their metadata, and by one of several values."""
     ids = [_create(caller, metadata={"tag": tag}).call_id for tag in ("aa1", "aa2", "ab1")]
     caller.clock.advance(60)
     for condition, found in (
@@ -180,7 +180,7 @@ def test_contacts(caller: Caller) -> None:
 
 
 def test_contact_that_must_not_be_called(caller: Caller) -> None:
-    """With `honor_internal_dnc` the SDK says bad request, and no call is placed."""
+    """With `honor_internal_dnc` the SDK raises bad request, and no call is placed."""
     caller.simulator.put_contact(ANSWERED, do_not_call=True)
     with pytest.raises(retell.BadRequestError, match="do_not_call"):
         _create(caller, honor_internal_dnc=True)
@@ -208,7 +208,7 @@ def test_pages(caller: Caller) -> None:
 
 
 def test_errors(caller: Caller) -> None:
-    """The SDK raises the class that belongs to each status, and reads the simulator's bodies."""
+    """The SDK raises the right class for each status, and reads the body."""
     with pytest.raises(retell.UnprocessableEntityError, match="Cannot find requested asset"):
         caller.ask(lambda api: api.call.retrieve("call_unknown"))
     with pytest.raises(retell.AuthenticationError):
@@ -225,7 +225,7 @@ def test_errors(caller: Caller) -> None:
 
 
 def test_values_unknown_to_the_sdk_are_mistaken_for_a_web_call(caller: Caller) -> None:
-    """A reason or status of the future does not fail in the SDK: it is read as a web call, data kept."""
+    """A call with a new reason or status does not fail in the SDK: it is read as a web call, with all its data."""
     for name in ("unknown_reason", "unknown_status", "machine_detected"):
         call_id = _create(caller, SCENARIOS[name].number).call_id
         caller.clock.advance(60)

@@ -1,4 +1,4 @@
-"""Calls of the past, and what of the simulator exists for exports."""
+"""Test calls of the past, recordings and agents, which exports need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
-from airflow_provider_retell.simulator.__main__ import News, parse
+from airflow_provider_retell.simulator.__main__ import CallReporter, parse
 
 NOW = 1_767_312_000.0  # 2026-01-02, midnight
 HEADERS = {"authorization": "Bearer key_simulator"}
@@ -18,7 +18,7 @@ HEADERS = {"authorization": "Bearer key_simulator"}
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """A Retell with a thousand calls of the past."""
+    """A simulator with a thousand calls of the past."""
     simulator = Simulator(clock=ManualClock(NOW), recording_link_seconds=600)
     simulator.seed(1000)
     return simulator
@@ -26,7 +26,7 @@ def simulator() -> Simulator:
 
 @pytest.fixture
 def client(simulator: Simulator) -> Iterator[httpx.Client]:
-    """Somebody who asks."""
+    """A client of it."""
     with httpx.Client(transport=simulator, base_url="http://simulator", headers=HEADERS) as client:
         yield client
 
@@ -42,7 +42,7 @@ def pages(client: httpx.Client, **body: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_the_same_seed_makes_the_same_calls(simulator: Simulator) -> None:
-    """Two simulators of one time hold the same; another count is another set of calls."""
+    """The same count gives the same calls at the same time; another count gives other calls."""
     again, more = Simulator(clock=ManualClock(NOW)), Simulator(clock=ManualClock(NOW))
     again.seed(1000)
     more.seed(1001)
@@ -53,7 +53,7 @@ def test_the_same_seed_makes_the_same_calls(simulator: Simulator) -> None:
 
 
 def test_seeded_calls_are_over_and_of_many_kinds(simulator: Simulator) -> None:
-    """All ended within the days asked for; inbound and outbound, answered and not, of three agents."""
+    """All calls ended within the given days: inbound and outbound, answered and not, of three agents."""
     calls = [simulator.call(call_id) for call_id in simulator.calls]
     assert {call["call_status"] for call in calls} == {"ended", "error", "not_connected"}
     assert len({call.get("disconnection_reason") for call in calls}) > 20
@@ -73,7 +73,7 @@ def test_seeded_calls_are_over_and_of_many_kinds(simulator: Simulator) -> None:
 def test_pages_make_up_the_whole(
     simulator: Simulator, client: httpx.Client, order: str, criteria: dict[str, Any]
 ) -> None:
-    """Every call is on one page, in the order asked for, also from the middle of the list to its end."""
+    """Each call is on exactly one page, in the requested order, also with a filter of the start."""
     if criteria:
         middle = sorted(call.connected_at for call in simulator.calls.values())[400]
         criteria["start_timestamp"]["value"] = [round(middle * 1000), round(NOW * 1000)]
@@ -92,7 +92,7 @@ def test_pages_make_up_the_whole(
 
 
 def test_new_calls_join_the_list(simulator: Simulator, client: httpx.Client) -> None:
-    """Calls that are placed, end, and are deleted after the first look are seen in the next."""
+    """A list shows the calls that were placed, ended or deleted since the last one."""
     assert sum(map(len, pages(client, limit=1000))) == 1000
     body = {"from_number": "+12025550199", "to_number": "+12025550100"}
     call_id = client.post("/v2/create-phone-call", json=body).json()["call_id"]
@@ -113,7 +113,7 @@ def test_agents_are_those_of_the_calls(client: httpx.Client) -> None:
 
 
 def test_links_to_recordings_expire(simulator: Simulator, client: httpx.Client) -> None:
-    """A link is good without a key, for as long as said; then a new look at the call gives a new one."""
+    """A link is valid without a key, for the given time; then another read of the call gives a new one."""
     call_id = next(call["call_id"] for call in next(pages(client, limit=50)) if "recording_url" in call)
     with httpx.Client(transport=simulator) as stranger:
         old = client.get(f"/v2/get-call/{call_id}").json()["recording_url"]
@@ -143,8 +143,8 @@ def test_life_of_links_can_be_changed(simulator: Simulator, client: httpx.Client
 
 
 def test_the_command_line_seeds() -> None:
-    """The calls are there from the start, as far back as said, and nobody is told of them."""
+    """The calls are there from the start, go back as far as the option says, and are not reported."""
     _, simulator = parse(["--seed", "50", "--seed-days", "0.5", "--recording-link-seconds", "60"])
     assert len(simulator.calls) == 50
     assert min(call.created_at for call in simulator.calls.values()) > simulator.clock() - 43_300
-    assert not list(News(simulator).lines())
+    assert not list(CallReporter(simulator).lines())

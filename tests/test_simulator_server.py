@@ -27,7 +27,7 @@ def _key(simulator: Simulator) -> dict[str, str]:
 
 
 def test_many_connections_at_once(simulator: Simulator) -> None:
-    """Three hundred callers that connect at the same moment, and stay, are all answered."""
+    """Three hundred clients that connect at the same time, and stay connected, all get a response."""
 
     async def call(port: int) -> tuple[asyncio.StreamWriter, bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -45,7 +45,7 @@ def test_many_connections_at_once(simulator: Simulator) -> None:
 
 
 def test_answers_are_not_held_back(simulator: Simulator) -> None:
-    """On one connection, answers do not wait the 40 ms that a split answer would."""
+    """On one connection, no response is delayed by the 40 ms that a split one would take."""
     with simulator.serve() as url, httpx.Client(base_url=url, headers=_key(simulator)) as client:
         times = []
         for _ in range(21):
@@ -56,7 +56,7 @@ def test_answers_are_not_held_back(simulator: Simulator) -> None:
 
 
 def test_connection_is_kept_alive(simulator: Simulator) -> None:
-    """Answers of every kind leave the connection open for the next request."""
+    """Responses of all kinds leave the connection open for the next request."""
     with simulator.serve() as url, httpx.Client(base_url=url, headers=_key(simulator)) as client:
         paths = ("/get-concurrency", "/nothing?x=1", "/v2/get-call/a%2Fb")
         sockets = set()
@@ -72,7 +72,7 @@ def test_connection_is_kept_alive(simulator: Simulator) -> None:
 
 
 def test_server_leaves_nothing_behind(simulator: Simulator) -> None:
-    """Leaving the block ends idle connections, delayed answers, all threads and the socket, at once."""
+    """The end of the block closes idle connections and the socket, and ends delayed responses and all threads."""
     before = threading.active_count()
     simulator.fail(Fault(endpoint="get-concurrency", delay=60))
     with httpx.Client(headers=_key(simulator)) as client:
@@ -80,7 +80,7 @@ def test_server_leaves_nothing_behind(simulator: Simulator) -> None:
             client.get(f"{url}/get-api-key-info")
             waiting = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
             waiting.sendall(b"GET /get-concurrency HTTP/1.1\r\nHost: x\r\n\r\n")
-            while threading.active_count() < before + 3:  # the server's, and one for each connection
+            while threading.active_count() < before + 3:  # the server's thread, and one for each connection
                 time.sleep(0.001)
             start = time.perf_counter()
         assert time.perf_counter() - start < 2
@@ -92,7 +92,7 @@ def test_server_leaves_nothing_behind(simulator: Simulator) -> None:
 
 
 def test_port_can_be_chosen_and_taken_again(simulator: Simulator) -> None:
-    """The simulator can come back on the port it had, its calls still there."""
+    """The simulator can serve again on the port it had, with its calls."""
     with httpx.Client(headers=_key(simulator)) as client:
         with simulator.serve() as url:
             call_id = client.post(f"{url}/v2/register-phone-call", json=REGISTER).json()["call_id"]
@@ -102,7 +102,7 @@ def test_port_can_be_chosen_and_taken_again(simulator: Simulator) -> None:
 
 
 def test_simulator_says_that_it_is_one(simulator: Simulator) -> None:
-    """Anyone may ask a server whether it is a simulator before sending it a key; the question is recorded."""
+    """Without a key, a client can ask a server whether it is a simulator; the request is recorded."""
     with simulator.serve() as url:
         answer = httpx.get(url)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
@@ -110,8 +110,8 @@ def test_simulator_says_that_it_is_one(simulator: Simulator) -> None:
     assert [(request.endpoint, request.status) for request in simulator.requests] == [("handshake", 200)]
 
 
-def test_the_question_can_meet_faults(simulator: Simulator) -> None:
-    """A server that does not say that it is a simulator, or does not answer, can be had."""
+def test_handshake_can_meet_faults(simulator: Simulator) -> None:
+    """A server that does not say that it is a simulator, or does not respond, can be simulated."""
     simulator.fail(Fault(endpoint="handshake", answer=404), Fault(endpoint="*", answer="drop"))
     with httpx.Client(transport=simulator, base_url="http://retell:8787") as client:
         assert client.get("/").status_code == 404
@@ -120,7 +120,7 @@ def test_the_question_can_meet_faults(simulator: Simulator) -> None:
 
 
 def test_other_machines_reach_it_if_wanted(simulator: Simulator) -> None:
-    """On 0.0.0.0 every address of this machine is answered; without it only the loopback address is."""
+    """With 0.0.0.0 the server responds on all addresses of the machine; by default, on one only."""
     with simulator.serve(host="0.0.0.0") as url:  # noqa: S104 - that is the point
         port = httpx.URL(url).port
         assert url == f"http://127.0.0.1:{port}"
@@ -144,14 +144,14 @@ def test_other_machines_reach_it_if_wanted(simulator: Simulator) -> None:
 def test_connection_says_that_a_simulator_is_there(
     url: str, extra: dict[str, Any] | None, simulator: Simulator
 ) -> None:
-    """Plain HTTP to another machine is refused unless the connection says so; to this one it needs no word."""
+    """The connection to another machine says that a simulator is there; that to this one need not."""
     fields = json.loads(simulator.connection(url))
     assert fields.pop("extra", None) == extra
     assert fields == {"conn_type": "retell", "host": url, "password": simulator.api_key}
 
 
 def test_caller_that_hangs_up_is_no_error(simulator: Simulator, capfd: pytest.CaptureFixture[str]) -> None:
-    """A caller that resets its connection leaves no traceback, and others are still answered."""
+    """A client that resets its connection causes no traceback, and others still get responses."""
     with simulator.serve() as url:
         port = httpx.URL(url).port
         rude = socket.create_connection(("127.0.0.1", port))

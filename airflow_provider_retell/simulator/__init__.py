@@ -1,10 +1,13 @@
-"""A stand-in for the Retell AI calls API, to develop and test against without a phone ringing.
+"""Stand in for the Retell AI calls API, to develop and test without phones ringing.
 
 >>> from airflow_provider_retell.simulator import ManualClock, Simulator
 >>> simulator = Simulator(clock=ManualClock())
 
-It is an httpx transport, and a server: `with simulator.serve() as url: ...` or
+A simulator is an httpx transport. It can also serve on a socket: `with simulator.serve() as url: ...`, or
 `python -m airflow_provider_retell.simulator`.
+
+A server says what it is: `GET /` returns `{"simulator": "airflow-provider-retell", "version": ...}` without a key.
+A client asks for that before it sends its key over plain HTTP to another machine.
 """
 
 from airflow_provider_retell.simulator.call import SimulatedCall

@@ -44,7 +44,7 @@ scenarios, chosen by the last two digits of +1 (any area code) 555-01..:
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, Simulator]:
-    """Read the command line into a simulator."""
+    """Return the options on the command line, and the simulator that they describe."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_retell.simulator",
         description="Stand in for the Retell AI calls API. No phone rings.",
@@ -190,19 +190,19 @@ def _scenario(name: str) -> str:
 _BEGINNINGS = {"create-phone-call": "created", "register-phone-call": "registered", "inbound": "inbound"}
 
 
-class News:
-    """Report which calls are new or over since the last report."""
+class CallReporter:
+    """Report the calls that are new or over since the last report."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
-        self._told = len(simulator.calls)
+        self._reported = len(simulator.calls)
         self._open: list[str] = []
 
     def lines(self) -> Iterator[str]:
         """Return a line for each new call and for each call that is over."""
         calls, now = self._simulator.calls, self._simulator.clock()
-        placed = list(calls)[self._told :]
-        self._told += len(placed)
+        placed = list(calls)[self._reported :]
+        self._reported += len(placed)
         for call_id in placed:
             yield f"{_name(calls[call_id])} {_BEGINNINGS[calls[call_id].endpoint]}"
         over = [call_id for call_id in (*self._open, *placed) if calls[call_id].is_over(now)]
@@ -231,11 +231,11 @@ def main() -> None:
         if name := chosen.advertise or (chosen.host in ALL_ADDRESSES and socket.gethostname()):
             url = base_url(name, urlsplit(url).port or chosen.port)
         _say(f"export AIRFLOW_CONN_RETELL_DEFAULT={shlex.quote(simulator.connection(url))}")
-        news = News(simulator)
+        reporter = CallReporter(simulator)
         while not stop.wait(_TICK):
             if chosen.callers:
                 chosen.callers.ring()
-            for line in news.lines() if not chosen.quiet else ():
+            for line in reporter.lines() if not chosen.quiet else ():
                 _say(line)
 
 

@@ -1,4 +1,4 @@
-"""The book of calls: places, dials, finds and stops them. Knows the clock, knows nothing of HTTP."""
+"""Place, dial, stop and delete calls. This module knows the clock and nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_provider_retell.simulator.seeding import seeded
 from airflow_provider_retell.simulator.timeline import Timeline
 
 IDEMPOTENCY_SECONDS = 3600.0
-"""How long an idempotency key stands for the call it made."""
+"""Seconds for which a request with the same idempotency key returns the same call."""
 
 _OVER_LIMIT = "concurrency_limit_reached"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:
-    """Hold how long the stages of a call take, in seconds, if its scenario does not say.
+    """Hold the seconds that each stage of a call takes, unless its scenario says otherwise.
 
     Attributes:
         dial_delay: From registration to dialing; `None` if registered calls are not dialed.
@@ -40,15 +40,15 @@ class Durations:
 
 
 class CallBook:
-    """Keep every call.
+    """Keep every call and every contact.
 
     Args:
-        clock: Seconds since the epoch.
-        script: The scenario of each call.
-        durations: How long its stages take if the scenario does not say.
-        concurrency_limit: How many calls may occupy a line when one more is created.
-        calls_per_second: How many calls may be created within any second, `None` for any number.
-        refuse_over_limit: Whether one more is refused, or accepted to fail.
+        clock: Returns the seconds since the epoch.
+        script: Chooses the scenario of each call.
+        durations: The seconds that the stages of a call take, unless its scenario says otherwise.
+        concurrency_limit: The number of lines: with so many busy, no more calls are created.
+        calls_per_second: The number of calls that may be created within any second; `None`: no limit.
+        refuse_over_limit: True: a call over a limit is refused. False: it is created and fails.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class CallBook:
         self._keys: dict[str, str] = {}
 
     def seed(self, count: int, *, days: float) -> None:
-        """Enter calls of the past, which are over."""
+        """Add calls of the past, which are over."""
         for call in seeded(count, days=days, now=self.clock()):
             self.calls[call.call_id] = call
             self.contacts.add_call(call)
 
     def delete(self, call_id: str) -> None:
-        """Forget a call.
+        """Delete a call.
 
         Raises:
             KeyError: There is no such call.
@@ -89,7 +89,7 @@ class CallBook:
         self.timeline = Timeline(self.calls)
 
     def register(self, request: Mapping[str, Any]) -> SimulatedCall:
-        """Enter a call that is dialed elsewhere."""
+        """Add a call that the user's telephony dials."""
         delay = self._durations.dial_delay
         scenario = self._script.next_for(request.get("to_number", ""))
         now = self.clock()
@@ -99,7 +99,7 @@ class CallBook:
         return call
 
     def ring_in(self, request: Mapping[str, Any], scenario: Scenario | None) -> SimulatedCall:
-        """Enter a call that comes in: it is answered at once, and occupies a line even if none is free."""
+        """Add an inbound call. It is answered at once, and is never refused for want of a line."""
         scenario = scenario or self._script.next_for(request["from_number"])
         now = self.clock()
         call = self._enter("inbound", request, scenario, now, dialed_at=now, ring_seconds=0.0)
@@ -107,10 +107,10 @@ class CallBook:
         return call
 
     def create(self, request: Mapping[str, Any]) -> SimulatedCall | None:
-        """Enter a call and dial it, or find the one this idempotency key stands for.
+        """Add a call and dial it, or return the call that was made with the same idempotency key.
 
         Returns:
-            The call, or `None` if there are too many already.
+            The call, or `None` if a limit refuses it.
         """
         now = self.clock()
         key = request.get("idempotency_key")
@@ -136,17 +136,17 @@ class CallBook:
 
         Raises:
             KeyError: There is no such call.
-            ValueError: It does not wait to be dialed.
+            ValueError: The call has been dialed already, or is over.
         """
         call, now = self.calls[call_id], self.clock()
         if call.is_over(now) or (call.dialed_at is not None and call.dialed_at <= now):
-            raise ValueError(f"{call_id} does not wait to be dialed: it is {call.status(now)}.")
+            raise ValueError(f"{call_id} does not wait to be dialed: its status is {call.status(now)}.")
         dialed = self._change(call, dialed_at=now)
         self.lines.add(dialed)
         return dialed
 
     def stop(self, call_id: str) -> bool:
-        """Hang up, and return whether the call was ongoing.
+        """Stop a call, and return whether it was ongoing.
 
         Raises:
             KeyError: There is no such call.
@@ -167,7 +167,7 @@ class CallBook:
         return self._change(call, updates={**call.updates, **fields})
 
     def analyze(self, call_id: str) -> SimulatedCall:
-        """Analyze a call that is over once more.
+        """Let the analysis of a call that is over be there now.
 
         Raises:
             KeyError: There is no such call.

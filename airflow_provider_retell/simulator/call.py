@@ -1,4 +1,4 @@
-"""One simulated call: what has happened to it, and from that, what it looks like at any moment."""
+"""Derive what a call looks like at any moment from what has happened to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_retell.simulator.scenarios import Scenario
 Origin: TypeAlias = Literal["create-phone-call", "register-phone-call", "inbound"]
 
 REGISTRATION_SECONDS = 300.0
-"""How long a registered call waits to be dialed."""
+"""Seconds for which a registered call waits to be dialed."""
 
 _ECHOED = (
     "from_number",
@@ -28,19 +28,26 @@ _ECHOED = (
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedCall:
-    """Hold what happened to a call; its status follows from that and the clock, so nothing has to tick.
+    """Hold what has happened to a call. Its status follows from that and the time, so no timer is needed.
 
-    A change (dialed, stopped, asked for again) makes a new value. Times are seconds since the epoch.
+    A change makes a new value. Times are seconds since the epoch.
 
     Attributes:
-        endpoint: How it came about: `create-phone-call`, `register-phone-call` or `inbound`.
-        request: The body of the request that made it.
-        dialed_at: When its number is dialed; may lie ahead; `None` while nobody intends to.
-        creates: How many requests it answered: more than one when an idempotency key came again.
-        stops: How many stop-call requests named it.
-        reruns: How many rerun-call-analysis requests named it.
+        call_id: The id, beginning with `call_`.
+        endpoint: The request that made the call (`create-phone-call`, `register-phone-call`), or `inbound`.
+        request: The body of that request.
+        scenario: What happens on the call.
+        ring_seconds: Seconds from dialing to connection, or to failure.
+        talk_seconds: Seconds from connection to the end.
+        analysis_delay: Seconds from the end to `call_analysis`.
+        created_at: When the call was made.
+        dialed_at: When the number is dialed, possibly in the future; `None`: it will not be dialed.
+        stopped_at: When stop-call ended the call.
+        creates: The number of requests that made the call: more than 1 if an idempotency key was reused.
+        stops: The number of stop-call requests for the call.
+        reruns: The number of rerun-call-analysis requests for the call.
         updates: The fields that update-call has replaced.
-        analyzed_by: When its analysis is there at the latest.
+        analyzed_by: When the analysis is there at the latest.
     """
 
     call_id: str
@@ -61,34 +68,34 @@ class SimulatedCall:
 
     @property
     def person(self) -> str | None:
-        """Return the number of the person: the one that is called, or that calls; `None` if unknown."""
+        """Return the person's number, whichever side dialed; `None` if the call has none."""
         is_inbound = self.request.get("direction") == "inbound"
         return self.request.get("from_number" if is_inbound else "to_number")
 
     @property
     def to_number(self) -> str | None:
-        """Return the number that is called, `None` if the registration did not say."""
+        """Return the number that is called; `None` for a call that was registered without one."""
         return self.request.get("to_number")
 
     @cached_property
     def expires_at(self) -> float:
-        """Return when the call fails for want of a dial, infinity if it does not."""
+        """Return when the call fails because it was not dialed; infinity if that does not happen."""
         deadline = self.created_at + REGISTRATION_SECONDS
-        nobody_dials = self.scenario.reason == "registered_call_timeout"
-        if nobody_dials or self.dialed_at is None or self.dialed_at >= deadline:
+        never_dialed = self.scenario.reason == "registered_call_timeout"
+        if never_dialed or self.dialed_at is None or self.dialed_at >= deadline:
             return deadline
         return math.inf
 
     @cached_property
     def connected_at(self) -> float:
-        """Return when the call becomes `ongoing`, infinity if it never does."""
+        """Return when the call becomes `ongoing`; infinity if it never does."""
         if self.dialed_at is None or self.expires_at < math.inf or not self.scenario.connects:
             return math.inf
         return self.dialed_at + self.ring_seconds
 
     @cached_property
     def ended_at(self) -> float:
-        """Return when the call is over, infinity if it never is."""
+        """Return when the call is over; infinity if it never is."""
         if self.stopped_at is not None:
             return self.stopped_at
         if self.dialed_at is None or self.expires_at < math.inf:
@@ -98,7 +105,7 @@ class SimulatedCall:
 
     @cached_property
     def ending(self) -> tuple[str, str | None]:
-        """Return the status and the disconnection reason the call has once it is over."""
+        """Return the status and the disconnection reason that the call has once it is over."""
         if self.stopped_at is not None:
             return "ended", "manual_stopped"
         if self.expires_at < math.inf:
@@ -107,28 +114,28 @@ class SimulatedCall:
 
     @property
     def agent_id(self) -> str:
-        """Return who speaks."""
+        """Return the agent that speaks on the call."""
         return self.request.get("agent_id") or self.request.get("override_agent_id") or "agent_simulated"
 
     @property
     def analyzed_at(self) -> float:
-        """Return when `call_analysis` appears, infinity if it never does."""
+        """Return when `call_analysis` appears; infinity if it never does."""
         if self.scenario.analysis == "none" or self.expires_at < math.inf:
             return math.inf
         return min(self.ended_at + self.analysis_delay, self.analyzed_by)
 
     def status(self, now: float) -> str:
-        """Return `call_status` at that moment."""
+        """Return `call_status` at a moment."""
         if now >= self.ended_at:
             return self.ending[0]
         return "ongoing" if now >= self.connected_at else "registered"
 
     def is_over(self, now: float) -> bool:
-        """Tell whether nothing but the analysis is still to come."""
+        """Return whether the call has ended or failed by a moment."""
         return now >= self.ended_at
 
     def listed(self, now: float) -> dict[str, Any]:
-        """Return the call object as list-calls shows it: without transcripts.
+        """Return the call object as list-calls shows it, without transcripts.
 
         https://docs.retellai.com/api-references/list-calls
         """
@@ -152,9 +159,9 @@ class SimulatedCall:
             body |= content.transcripts(self.scenario, self.ended_at - self.connected_at)
         return body
 
-    @property  # not kept: of a hundred thousand calls it would be most of the memory
+    @property  # not cached: with a hundred thousand calls it would take most of the memory
     def identity(self) -> dict[str, Any]:
-        """Return those fields of the call object that do not depend on how far the call is."""
+        """Return the fields of the call object that are the same at every stage of the call."""
         request = self.request
         version = request.get("agent_version", request.get("override_agent_version"))
         identity: dict[str, Any] = {

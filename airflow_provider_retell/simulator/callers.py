@@ -1,4 +1,4 @@
-"""People who call the account, one after the other."""
+"""Let people call the account at regular intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_retell.simulator.scenarios import SCENARIOS
 from airflow_provider_retell.simulator.simulator import Simulator
 
 _AREAS = ("202", "212", "312", "415", "512", "617")
-# How often callers play a scenario.
+# The weights with which scenarios are drawn.
 _OFTEN = {"user_hangup": 60, "agent_hangup": 30, "call_transfer": 6, "user_requested_callback": 3, "inactivity": 1}
 
 
@@ -17,11 +17,11 @@ class Callers:
     """Let a person ring in at regular intervals of the simulator's clock.
 
     Args:
-        simulator: Whom they call.
-        seconds: From one call to the next.
+        simulator: The account they call.
+        seconds: The seconds from one call to the next.
 
     Raises:
-        ValueError: There is no time between two calls.
+        ValueError: `seconds` is not a finite number greater than 0.
     """
 
     def __init__(self, simulator: Simulator, *, seconds: float) -> None:
@@ -33,7 +33,7 @@ class Callers:
         self._chance = random.Random(1)  # noqa: S311 (not for secrets: for the same callers each time)
 
     def ring(self) -> None:
-        """Let all ring in whose time has come."""
+        """Let all calls come in that are due."""
         while self._next <= self._simulator.clock():
             self._next += self._seconds
             (name,) = self._chance.choices(list(_OFTEN), list(_OFTEN.values()))

@@ -1,4 +1,4 @@
-"""Clocks the simulator can live by: any callable that returns seconds since the epoch."""
+"""Clocks for a simulator: any callable that returns seconds since the epoch will do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Clock: TypeAlias = Callable[[], float]
 
 
 class ManualClock:
-    """Stand still until told to move: the clock for tests.
+    """Stand still until moved by `advance`, as tests need it.
 
     Args:
-        start: Seconds since the epoch; the present by default, so that code under test which reads the
-            machine's own clock sees plausible timestamps.
+        start: Seconds since the epoch; by default the present, so that timestamps look plausible to code that
+            reads the machine's own clock.
     """
 
     def __init__(self, start: float | None = None) -> None:
@@ -28,15 +28,23 @@ class ManualClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward."""
+        """Move the clock forward by a number of seconds.
+
+        Raises:
+            ValueError: The number is negative.
+        """
         if seconds < 0:
-            raise ValueError("A call cannot be un-placed: the clock only moves forward.")
+            raise ValueError("The clock only moves forward: what has happened cannot be undone.")
         with self._lock:
             self._now += seconds
 
 
 class RealClock:
-    """Run from the present, `speed` times as fast as time itself."""
+    """Start at the present and run `speed` times as fast as the machine's clock.
+
+    Args:
+        speed: A finite number greater than 0.
+    """
 
     def __init__(self, speed: float = 1.0) -> None:
         if not 0 < speed < math.inf:

@@ -1,4 +1,4 @@
-"""The Airflow connection that leads to a simulator."""
+"""Write the Airflow connection that leads to a simulator."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 def airflow_connection(url: str, api_key: str) -> str:
     """Return a connection as JSON, as `AIRFLOW_CONN_RETELL_DEFAULT` holds it.
 
-    If the URL leads to another machine, the connection says that a simulator is there: without that, plain HTTP to
-    another machine is refused.
+    If the URL leads to another machine, the extra of the connection says `simulator: true`. Without that, the
+    provider refuses plain HTTP to another machine.
     """
     fields: dict[str, Any] = {"conn_type": "retell", "host": url, "password": api_key}
     if not _is_loopback(urlsplit(url).hostname):

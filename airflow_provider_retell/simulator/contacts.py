@@ -1,4 +1,4 @@
-"""Contacts: people the account knows by their number, some of whom must not be called."""
+"""Keep contacts: people known by their number, some of whom must not be called."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DO_NOT_CALL = "user_requested_dnc"
 
 @dataclass(frozen=True, kw_only=True)
 class Contact:
-    """Hold one contact; there is at most one for a number.
+    """Hold a contact. Each number has at most one.
 
     https://docs.retellai.com/api-references/get-contact-by-phone
 
@@ -48,10 +48,10 @@ class Contact:
 
 
 class ContactBook:
-    """Keep the contacts: those that were set, and the people who asked on a call not to be called again.
+    """Keep the contacts: those that were put, and people who asked on a call not to be called again.
 
     Args:
-        calls: Every call by its id, kept up to date elsewhere.
+        calls: Every call by its id; other code keeps it up to date.
     """
 
     def __init__(self, calls: Mapping[str, SimulatedCall]) -> None:
@@ -60,7 +60,7 @@ class ContactBook:
         self._asking: list[str] = []
 
     def add_call(self, call: SimulatedCall) -> None:
-        """Remember a call on which somebody is going to ask not to be called again, if it is one."""
+        """Note a call if the person is going to ask not to be called again."""
         if call.scenario.reason == DO_NOT_CALL:
             self._asking.append(call.call_id)
 
@@ -70,7 +70,7 @@ class ContactBook:
         self._contacts[contact.phone_number] = contact
 
     def of(self, now: float) -> Mapping[str, Contact]:
-        """Return all contacts by number."""
+        """Return all contacts by number, with the wishes of people whose calls are over by now."""
         over = [each for each in self._asking if each not in self._calls or self._calls[each].is_over(now)]
         for call_id in over:
             self._asking.remove(call_id)
@@ -82,10 +82,10 @@ class ContactBook:
 
 
 def listing(contacts: Mapping[str, Contact], body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a page of contacts, the newest first unless the body says otherwise.
+    """Return the page of contacts that the body of a list-contacts request asks for.
 
     Raises:
-        ValueError: The pagination key is not one of ours.
+        ValueError: The pagination key was not made here.
     """
     criteria, excluded = body.get("filter_criteria", {}), set(body.get("excluded_contact_ids", ()))
     descending = body.get("sort_order", "desc") == "desc"
@@ -102,14 +102,14 @@ def listing(contacts: Mapping[str, Contact], body: Mapping[str, Any]) -> dict[st
         places = [place for place in places if (place < last if descending else place > last)]
     places = places[int(body.get("skip", 0)) :]
     page = places[: int(body.get("limit", 50))]
-    answer: dict[str, Any] = {
+    response: dict[str, Any] = {
         "items": [matching[place] for place in page],
         "has_more": len(page) < len(places),
         "total": len(matching),
     }
-    if answer["has_more"]:
-        answer["pagination_key"] = filters.encode_cursor(page[-1])
-    return answer
+    if response["has_more"]:
+        response["pagination_key"] = filters.encode_cursor(page[-1])
+    return response
 
 
 def _searched(contact: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a call leaves behind: transcript, latency, cost, analysis. Made up, yet the same at every look."""
+"""Make up the transcript, latency, cost and analysis of a call, the same each time they are read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from airflow_provider_retell.simulator.scenarios import Scenario
 
 # Cents per second.
 _PRICES = {"elevenlabs_tts": 0.12, "gpt_4_1": 0.08, "us_telephony": 0.02}
-# What part of the end-to-end latency each stage takes.
+# The share of the end-to-end latency that each stage takes.
 _STAGES = {"e2e": 1.0, "asr": 0.1, "llm": 0.6, "tts": 0.25}
 _TOOL_CALL = "tool_call_simulated"
 
 
 def transcripts(scenario: Scenario, seconds: float) -> dict[str, Any]:
-    """Return the four transcript fields, the words spread evenly over the call."""
+    """Return the four transcript fields. The words are spread evenly over the call."""
     slot = seconds / len(scenario.lines)
     spoken = [_utterance(role, text, i * slot, slot) for i, (role, text) in enumerate(scenario.lines)]
     woven: list[dict[str, Any]] = [
@@ -53,7 +53,7 @@ def measurements(call_id: str, scenario: Scenario, seconds: float) -> dict[str, 
         {"product": product, "unit_price": price, "cost": round(price * seconds, 4)}
         for product, price in _PRICES.items()
     ]
-    # `.invalid` can never be resolved: nobody downloads a recording that does not exist.
+    # Names under `.invalid` never resolve, so a client cannot download a recording that does not exist.
     files = f"https://files.retell.invalid/{call_id}"
     return {
         "recording_url": f"{files}/recording.wav",

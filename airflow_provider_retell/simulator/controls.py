@@ -1,4 +1,4 @@
-"""What a test does to the simulated world beside sending requests, and what it sees of it."""
+"""Let a test look at the simulated calls, and change them without sending requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_retell.simulator.script import Play, Script
 
 
 class Controls:
-    """See and change the calls and contacts; many threads may do so at once.
+    """Read and change calls and contacts. Several threads may do so at once.
 
     Args:
         book: The calls and contacts.
-        script: What the next calls play.
+        script: Chooses the scenario of each call.
     """
 
     def __init__(self, *, book: CallBook, script: Script) -> None:
@@ -30,17 +30,17 @@ class Controls:
 
     @property
     def calls(self) -> dict[str, SimulatedCall]:
-        """Return every call by its id, in order of creation."""
+        """Return every call by its id, in the order in which they were made."""
         with self._lock:
             return dict(self._book.calls)
 
     @property
     def placed(self) -> list[SimulatedCall]:
-        """Return the calls that create-phone-call placed: each has rung a phone."""
+        """Return the calls that create-phone-call placed: with Retell, each would have rung a phone."""
         return [call for call in self.calls.values() if call.endpoint == "create-phone-call"]
 
     def call(self, call_id: str) -> dict[str, Any]:
-        """Return the call object as get-call would show it now.
+        """Return the call object as get-call shows it now.
 
         Raises:
             KeyError: There is no such call.
@@ -59,7 +59,10 @@ class Controls:
             self._script.play(number, scenarios)
 
     def register(self, request: Mapping[str, Any]) -> str:
-        """Register a call as register-phone-call does, without a request that is checked or recorded.
+        """Register a call as register-phone-call does, but without checking or recording a request.
+
+        Args:
+            request: The body of the request, such as `{"agent_id": "agent_1", "to_number": "+12025550100"}`.
 
         Returns:
             The call's id.
@@ -76,13 +79,13 @@ class Controls:
         scenario: Play | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> str:
-        """Let a call come in, as if a person had dialed one of the account's numbers. It is answered at once.
+        """Let a person call one of the account's numbers. The call is answered at once.
 
         Args:
             from_number: The person's number, in E.164 form.
             to_number: The account's number.
             agent_id: The agent that answers.
-            scenario: What happens; by default what calls to the person's number play.
+            scenario: What happens on the call; by default, what calls to the person's number play.
             metadata: The metadata of the call.
 
         Returns:
@@ -110,11 +113,11 @@ class Controls:
         last_name: str | None = None,
         custom_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a contact, or replace the one with that number, as is done in the dashboard.
+        """Add a contact, or replace the one with the same number, as in Retell's dashboard.
 
         Args:
             phone_number: The person's number, in E.164 form.
-            do_not_call: Whether create-phone-call refuses the number if the request says `honor_internal_dnc`.
+            do_not_call: True: create-phone-call refuses the number if the request sets `honor_internal_dnc`.
             first_name: The person's first name.
             last_name: The person's last name.
             custom_fields: Further fields.
@@ -138,17 +141,17 @@ class Controls:
 
         Raises:
             KeyError: There is no such call.
-            ValueError: It does not wait to be dialed.
+            ValueError: The call has been dialed already, or is over.
         """
         with self._lock:
             self._book.dial(call_id)
 
     def seed(self, count: int, *, days: float = 2.0) -> None:
-        """Make up calls of the past days, all of them over: the same ones for the same count.
+        """Add calls of the past days, all of them over. The same count gives the same calls.
 
         Args:
-            count: How many.
-            days: How far they reach back from now. The last ones began two hours ago.
+            count: The number of calls.
+            days: The days that they go back. The latest began two hours ago.
 
         Raises:
             ValueError: The count is negative, or the days are too few for calls that began two hours ago.
@@ -157,7 +160,7 @@ class Controls:
             self._book.seed(count, days=days)
 
     def delete(self, call_id: str) -> None:
-        """Delete a call, as somebody does in the dashboard.
+        """Delete a call, as delete-call does.
 
         Raises:
             KeyError: There is no such call.

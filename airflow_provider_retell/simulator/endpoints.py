@@ -1,4 +1,4 @@
-"""The kinds of requests that the simulator answers."""
+"""Name the requests that the simulator answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from airflow_provider_retell.simulator.schemas import Schema
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Name one kind of request.
+    """Describe one kind of request.
 
     Attributes:
         name: The last word of the path.
         path: A pattern whose first group, if any, is the id of a call or of an agent, or a phone number.
         body: What a body must look like; `None` if there is none.
-        of_a_call: Whether the id must be that of a call.
+        of_a_call: True: the id must be that of a call.
     """
 
     name: str
@@ -59,7 +59,7 @@ ENDPOINTS = (
 
 @lru_cache(maxsize=4096)
 def endpoint_of(method: str, path: str) -> tuple[Endpoint, str] | None:
-    """Return what a request asks for, and the id in its path (empty if there is none)."""
+    """Return the endpoint of a request and the id in its path (empty if there is none), `None` if none fits."""
     for endpoint in ENDPOINTS:
         if endpoint.method == method and (found := endpoint.path.fullmatch(path)):
             return endpoint, found[1] if found.groups() else ""

@@ -1,4 +1,4 @@
-"""Faults on demand: which requests meet one, and what it does to them."""
+"""Make requests fail on demand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from email.utils import formatdate
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
-from airflow_provider_retell.simulator import answers
-from airflow_provider_retell.simulator.answers import Reply, Request
+from airflow_provider_retell.simulator import responses
 from airflow_provider_retell.simulator.endpoints import ENDPOINTS, endpoint_of
+from airflow_provider_retell.simulator.responses import Request, Response
 
 _REDIRECTS = range(300, 400)
 _STATUSES = range(200, 600)
@@ -22,24 +22,26 @@ Damage = Literal["drop", "reset", "truncate", "empty"]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Describe something that goes wrong, and for which requests.
+    """Describe what goes wrong, and for which requests.
 
     Attributes:
-        endpoint: A name from the path (`create-phone-call`, `get-call`, ...), or a pattern with `*` for a
-            path or a method and a path: `/v2/*`, `GET *`.
-        answer: An HTTP status, with Retell's documented body; `drop` or `reset`: the connection is closed
-            without an answer, politely or not; `truncate`: half of the right answer; `empty`: the right
-            status with `{}` for a body; `None`: the right answer (for a `delay`).
-        after: Whether the request takes effect all the same, and only its answer is replaced. What spoils or
-            delays the right answer (`truncate`, `empty`, `None`) always lets the request take effect, unless
-            the caller gives up during the delay.
-        html: Answer with an HTML page in place of JSON.
-        message: The error message, in place of the documented one.
-        retry_after: Seconds for the `Retry-After` header.
-        as_date: Write `Retry-After` as an HTTP date.
-        delay: Seconds the answer takes.
-        times: How many requests meet the fault; `None` for all.
-        skip: How many matching requests pass before.
+        endpoint: A name from the path (`create-phone-call`, `get-call`, ...), or a pattern with `*` for a path or
+            for a method and a path: `/v2/*`, `GET *`.
+        answer: An HTTP status, sent with the body that Retell documents; `drop`: the connection is closed without
+            a response; `reset`: it is reset; `truncate`: half of the right response is sent; `empty`: the right
+            status is sent with the body `{}`; `None`: the right response is sent, after a `delay`.
+        after: True: the request takes effect, and only the response is replaced. With `truncate`, `empty` and
+            `None`, requests always take effect, unless the caller gives up during the delay.
+        html: True: the response is an HTML page instead of JSON.
+        message: The error message; by default the documented one.
+        retry_after: The seconds in the header `Retry-After`.
+        as_date: True: `Retry-After` is written as an HTTP date.
+        delay: The seconds until the response is sent.
+        times: The number of requests that meet the fault; `None`: all.
+        skip: The number of matching requests that succeed before.
+
+    Raises:
+        ValueError: The fault would never be met, would do nothing, or would ignore one of its attributes.
     """
 
     endpoint: str
@@ -78,25 +80,25 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """Return what the log of requests calls it."""
+        """Return the name that the record of a request gives for the fault."""
         return f"delay {self.delay:g}" if self.answer is None else str(self.answer)
 
     @property
     def lets_through(self) -> bool:
-        """Tell whether the request takes effect."""
+        """Return whether the request takes effect before the response is spoiled."""
         return self.after or self.answer in (None, "truncate", "empty")
 
     def strikes(self, request: Request) -> bool:
-        """Tell whether the request is of the kind that meets the fault."""
+        """Return whether the fault is meant for a request."""
         target = endpoint_of(request.method, request.path)
         names = [request.path, f"{request.method} {request.path}", target[0].name if target else ""]
         return any(fnmatchcase(name, self.endpoint) for name in names)
 
-    def spoil(self, request: Request, reply: Reply) -> Reply:
-        """Return what is sent in place of the right answer."""
+    def spoil(self, request: Request, response: Response) -> Response:
+        """Return the response that is sent in place of the right one."""
         match self.answer:
             case int(status):
-                sent = answers.page(status) if self.html else answers.error(status, self.message)
+                sent = responses.page(status) if self.html else responses.error(status, self.message)
                 headers = dict(sent.headers)
                 if status in _REDIRECTS:
                     headers["location"] = f"https://elsewhere.invalid{request.path}"
@@ -104,35 +106,35 @@ class Fault:
                     headers["retry-after"] = self._retry_after(self.retry_after)
                 return replace(sent, headers=headers)
             case "empty":
-                return answers.ok({}, reply.status)
+                return responses.ok({}, response.status)
             case "drop" | "reset" | "truncate":
-                return replace(reply, cut=self.answer)
+                return replace(response, cut=self.answer)
             case None:
-                return reply
+                return response
 
     def _retry_after(self, seconds: float) -> str:
-        # A date is compared with the caller's own clock, so it follows the wall clock, not the simulator's.
+        # The caller compares the date with its own clock, so it follows the wall clock, not the simulator's.
         return formatdate(time.time() + seconds, usegmt=True) if self.as_date else f"{seconds:g}"
 
 
 class FaultPlan:
-    """Decide which request meets which fault: the first one added that matches."""
+    """Decide which fault each request meets: of several that match, the one added first."""
 
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
         self._faults: list[Fault] = []
 
     def add(self, *faults: Fault) -> None:
-        """Put faults behind those already planned."""
+        """Add faults after those that are planned already."""
         self._faults.extend(faults)
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Remove all faults."""
         self._faults.clear()
         self._seen.clear()
 
     def strike(self, request: Request) -> Fault | None:
-        """Return the fault this request meets, and count it."""
+        """Return the fault that a request meets, if any, and count the request."""
         for i, fault in enumerate(self._faults):
             if not fault.strikes(request):
                 continue
@@ -149,13 +151,13 @@ _FLAGS = ("after", "html", "as-date")
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault as the command line writes it.
+    """Read a fault that is written as on the command line.
 
     For example `create-phone-call:503,after,times=2`, `list-calls:429,retry-after=10`, `get-call:delay=40`,
     `*:drop,times=all`.
 
     Raises:
-        ValueError: It cannot be read.
+        ValueError: The text is not a fault.
     """
     endpoint, _, rest = text.partition(":")
     options: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 _CallObject: TypeAlias = Mapping[str, Any]
 
-# Where in the call object a filter looks.
+# The place in the call object that a filter looks at.
 _PLACES = {
     "call_successful": ("call_analysis", "call_successful"),
     "combined_cost": ("call_cost", "combined_cost"),
@@ -21,7 +21,7 @@ _PLACES = {
     "in_voicemail": ("call_analysis", "in_voicemail"),
     "user_sentiment": ("call_analysis", "user_sentiment"),
 }
-# Filters that come in lists of {key, ...}; the key is looked up in this part of the call object.
+# Filters that are lists of {key, ...}, with the part of the object in which the key is looked up.
 _KEYED_PLACES = {
     "custom_analysis_data": ("call_analysis", "custom_analysis_data"),
     "custom_fields": ("custom_fields",),
@@ -34,7 +34,7 @@ FIXED_BY_REQUEST = frozenset(
         *("dynamic_variables", "from_number", "metadata", "to_number"),
     }
 )
-"""The filters that can be decided without knowing how far a call is."""
+"""The filters that are decided by fields that are the same at every stage of a call."""
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,
@@ -49,7 +49,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "in": lambda actual, values: actual in values,
     "bt": lambda actual, bounds: bounds[0] <= actual <= bounds[1],
 }
-# Exact types: to Python, `True` is a number as well.
+# Exact types, because in Python `True` is a number as well.
 _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "enum": (str,),
@@ -60,7 +60,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def matches(call: _CallObject, criteria: Mapping[str, Any]) -> bool:
-    """Tell whether a call meets every criterion."""
+    """Return whether a call or a contact meets every criterion."""
     return all(_meets(call, name, wanted) for name, wanted in criteria.items())
 
 
@@ -87,19 +87,19 @@ def _find(call: _CallObject, place: Iterable[str]) -> Any:
 def _passes(actual: Any, wanted: Mapping[str, Any]) -> bool:
     if wanted["type"] == "present":
         return (actual is not None) is (wanted["op"] == "pr")
-    # A value that is missing, or of another type than the filter's, passes no test, not even `ne`.
+    # A value that is missing, or of another type than the filter's, never passes, not even `ne`.
     if type(actual) not in _TYPES[wanted["type"]]:
         return False
     return _COMPARISONS[wanted["op"]](actual, wanted["value"])
 
 
 def encode_cursor(position: tuple[int, str]) -> str:
-    """Write where a page ended as an opaque key."""
+    """Encode the position at which a page ended as an opaque key."""
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
 def decode_cursor(key: str) -> tuple[int, str]:
-    """Read where a page ended.
+    """Decode the position at which a page ended.
 
     Raises:
         ValueError: The key was not made by `encode_cursor`.

@@ -1,4 +1,4 @@
-"""The lines of the account: how many calls occupy one, and how many were placed in the last second."""
+"""Count the busy lines of the account, and the calls placed in the last second."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Lines:
     """Count the calls that occupy a line, from dialing to the end, without going through all of them.
 
     Args:
-        calls: Every call by its id, kept up to date elsewhere.
-        limit: How many lines there are.
+        calls: Every call by its id; other code keeps it up to date.
+        limit: The number of lines.
     """
 
     def __init__(self, calls: Mapping[str, SimulatedCall], *, limit: int) -> None:
@@ -25,16 +25,16 @@ class Lines:
         self._busy: set[str] = set()
 
     def add(self, call: SimulatedCall) -> None:
-        """Let a call occupy a line from its dialing, which may lie ahead, or never be."""
+        """Let a call occupy a line from the moment it is dialed, if it ever is."""
         if call.dialed_at is not None:
             heappush(self._dials, (call.dialed_at, call.call_id))
 
     def end(self, call: SimulatedCall) -> None:
-        """Let the line of a call go at an end that has changed."""
+        """Free the line of a call at its end, which may have changed."""
         heappush(self._ends, (call.ended_at, call.call_id))
 
     def busy(self, now: float) -> int:
-        """Return how many calls occupy a line."""
+        """Return the number of busy lines."""
         while self._dials and self._dials[0][0] <= now:
             call = self._calls.get(heappop(self._dials)[1])
             if call is not None and not call.is_over(now):
@@ -47,7 +47,7 @@ class Lines:
         return len(self._busy)
 
     def forget(self, call_id: str) -> None:
-        """Let the line of a deleted call go."""
+        """Free the line of a deleted call."""
         self._busy.discard(call_id)
 
 
@@ -55,7 +55,7 @@ class Pace:
     """Remember the calls of the last second.
 
     Args:
-        limit: How many calls may be placed within any second, `None` for any number.
+        limit: The number of calls that may be placed within any second; `None`: no limit.
     """
 
     def __init__(self, limit: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Pages of calls, as list-calls shows them."""
+"""Make the pages of calls that list-calls returns."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Listing:
 
     Args:
         calls: Every call by its id.
-        timeline: Their order.
-        now: That moment, in seconds since the epoch; later calls are not listed.
-        registered: Whether calls are listed that are still `registered`.
+        timeline: The order of the calls.
+        now: The moment, in seconds since the epoch. Calls made later are not listed.
+        registered: True: calls that are still `registered` are listed, too.
     """
 
     def __init__(
@@ -35,29 +35,29 @@ class Listing:
         """Return the page that the body of a request asks for.
 
         Raises:
-            ValueError: The pagination key is not one of ours.
+            ValueError: The pagination key was not made here.
         """
         limit, skip = body.get("limit", 50), body.get("skip", 0)
         last = filters.decode_cursor(body["pagination_key"]) if "pagination_key" in body else None
         found = list(islice(self._matching(body, last), skip, skip + limit + 1))
-        answer: dict[str, Any] = {"items": [call for _, call in found[:limit]], "has_more": len(found) > limit}
-        if answer["has_more"]:
-            answer["pagination_key"] = filters.encode_cursor(found[limit - 1][0])
+        page: dict[str, Any] = {"items": [call for _, call in found[:limit]], "has_more": len(found) > limit}
+        if page["has_more"]:
+            page["pagination_key"] = filters.encode_cursor(found[limit - 1][0])
         if body.get("include_total"):
-            answer["total"] = sum(1 for _ in self._matching(body, None))
-        return answer
+            page["total"] = sum(1 for _ in self._matching(body, None))
+        return page
 
     def _matching(
         self, body: Mapping[str, Any], last: Position | None
     ) -> Iterator[tuple[Position, dict[str, Any]]]:
         now, criteria = self._now, dict(body.get("filter_criteria", {}))
         if criteria.get("call_id", {}).get("type") == "enum":
-            # Pollers ask for their own ids: look these up instead of going through all calls.
+            # Polls name their ids: look these up instead of going through all calls.
             ids = dict.fromkeys(call_id for call_id in criteria.pop("call_id")["value"] if call_id in self._calls)
             positions = self._timeline.of(ids, now)
         else:
             positions = self._timeline.positions(now)
-        # First what needs no look at the course of the call: making all of a call object takes ten times as long.
+        # Making a complete call object takes ten times as long: first compare what needs only the request.
         fixed = {name: criteria.pop(name) for name in filters.FIXED_BY_REQUEST & criteria.keys()}
         started = criteria.get("start_timestamp")
         descending = body.get("sort_order", "descending") == "descending"

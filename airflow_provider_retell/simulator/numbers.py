@@ -1,4 +1,4 @@
-"""Phone numbers as calls have them: in E.164 form, a plus and digits."""
+"""Check phone numbers: in E.164 form, they are a plus and digits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def is_e164(number: object) -> bool:
 
 
 def checked(number: str) -> str:
-    """Return a phone number unchanged, if a call can have it.
+    """Return a phone number unchanged if it is in E.164 form.
 
     Raises:
-        ValueError: It is not in E.164 form, so no call would ever be to it. The message masks the digits.
+        ValueError: It is not, so no call could match it. The message shows only the last four digits.
     """
     if not is_e164(number):
         shown = _ALL_BUT_THE_LAST_FOUR.sub("*", str(number))

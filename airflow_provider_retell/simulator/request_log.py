@@ -1,4 +1,4 @@
-"""What is kept of each request, for tests to look at."""
+"""Record requests, for tests to look at."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_retell.simulator.answers import Reply, Request
 from airflow_provider_retell.simulator.endpoints import endpoint_of
+from airflow_provider_retell.simulator.responses import Request, Response
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRequest:
-    """Hold a request the simulator has dealt with, and what came of it.
+    """Hold a request that the simulator has dealt with, and its outcome.
 
     Attributes:
         time: Seconds since the epoch by the machine's clock.
@@ -22,8 +22,8 @@ class RecordedRequest:
         endpoint: The last word of the path, empty for an unknown path.
         headers: With lower-case names; the API key is masked.
         json: The body, `None` if there was none or it was not JSON.
-        status: The HTTP status answered, `None` if there was no answer.
-        fault: The name of the fault it met.
+        status: The HTTP status of the response, `None` if there was none.
+        fault: The name of the fault that the request met.
     """
 
     time: float
@@ -37,13 +37,13 @@ class RecordedRequest:
     fault: str | None
 
 
-def record(request: Request, reply: Reply | None, *, fault: str | None, now: float) -> RecordedRequest:
-    """Return what is kept of a request.
+def record(request: Request, response: Response | None, *, fault: str | None, now: float) -> RecordedRequest:
+    """Return the record of a request.
 
     Args:
         request: The request.
-        reply: How it was answered; `None` if its caller gave up.
-        fault: The name of the fault it met.
+        response: The response; `None` if the caller gave up.
+        fault: The name of the fault that the request met.
         now: Seconds since the epoch by the simulator's clock.
     """
     target = endpoint_of(request.method, request.path)
@@ -62,6 +62,6 @@ def record(request: Request, reply: Reply | None, *, fault: str | None, now: flo
         endpoint=target[0].name if target else "",
         headers=headers,
         json=body,
-        status=reply.status if reply and reply.cut is None else None,
+        status=response.status if response and response.cut is None else None,
         fault=fault,
     )

@@ -1,4 +1,4 @@
-"""What becomes of a call: the table of scenarios, and which phone number plays which."""
+"""List the scenarios that a call can play, and the phone numbers that choose them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal
 
-# The numbers North America keeps for fiction: (any area code) 555-0100 to 555-0199.
+# The numbers that North America reserves for fiction: any area code, then 555-0100 to 555-0199.
 _FICTIONAL = re.compile(r"\+1[2-9]\d{2}55501(?P<digits>\d\d)")
 
 _CONVERSATION = (
@@ -29,21 +29,21 @@ _CUT_SHORT = (("agent", "Hello, this is the clinic."),)
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Script the course of a call.
+    """Describe what happens on a call.
 
     Attributes:
-        name: How options and the command line refer to it; the disconnection reason where there is one.
-        digits: The last two digits of the fictional numbers that play it.
+        name: The name for options and the command line: the disconnection reason, if there is one.
+        digits: The last two digits of the fictional numbers that play the scenario.
         status: `call_status` when the call is over.
         reason: `disconnection_reason` when the call is over.
         story: One sentence for the documentation.
-        connects: Whether the call is `ongoing` for a while; one that does not has no times, no transcript.
-        analysis: `full`, `basic` (without `custom_analysis_data`) or `none` (never any `call_analysis`).
-        ring_seconds: From dialing to connection (or to failure); the simulator's default when `None`.
-        talk_seconds: From connection to the end; the simulator's default when `None`.
-        analysis_delay: Seconds from the end to `call_analysis`; the simulator's default when `None`.
-        lines: Who says what: (`agent` or `user`, text).
-        custom_analysis_data: What the agent's post-call analysis extracts.
+        connects: True: the call becomes `ongoing`. False: it has no times and no transcript.
+        analysis: `full`, `basic` (without `custom_analysis_data`) or `none` (`call_analysis` never appears).
+        ring_seconds: Seconds from dialing to connection, or to failure; `None`: the simulator's default.
+        talk_seconds: Seconds from connection to the end; `None`: the simulator's default.
+        analysis_delay: Seconds from the end to `call_analysis`; `None`: the simulator's default.
+        lines: The conversation: pairs of a speaker (`agent` or `user`) and a text.
+        custom_analysis_data: The fields that the agent's post-call analysis extracts.
     """
 
     name: str
@@ -108,8 +108,8 @@ _TABLE = (
     _ended("04", "user_requested_callback", "Answered; wants to be called at another time."),
     _ended("05", "user_requested_dnc", "Answered; wants never to be called again."),
     _ended("06", "call_take_over", "Answered; a colleague takes over from the agent."),
-    _ended("07", "manual_stopped", "Answered; stopped from the dashboard."),
-    _ended("08", "no_concurrency_fallback", "Sent to the fallback number for want of capacity."),
+    _ended("07", "manual_stopped", "Answered; stopped in the dashboard."),
+    _ended("08", "no_concurrency_fallback", "Sent to the fallback number because no line was free."),
     # Answered by something else, or handed on
     _ended("10", "voicemail_reached", "Voicemail.", analysis="basic", lines=_VOICEMAIL),
     _ended("11", "ivr_reached", "A telephone menu.", analysis="basic", lines=_MENU),
@@ -122,8 +122,8 @@ _TABLE = (
     _not_connected("21", "dial_busy", "The line is busy."),
     _not_connected("22", "user_declined", "The person declines the call."),
     _not_connected("23", "invalid_destination", "There is no such number."),
-    _not_connected("24", "dial_failed", "The dial fails for a reason nobody gives."),
-    _not_connected("25", "marked_as_spam", "The carrier takes the caller for spam."),
+    _not_connected("24", "dial_failed", "The dial fails without a reason."),
+    _not_connected("25", "marked_as_spam", "The carrier marks the call as spam."),
     _not_connected("26", "network_blocked", "The network blocks the call."),
     _not_connected("27", "telephony_provider_permission_denied", "The SIP trunk rejects the credentials."),
     _not_connected("28", "telephony_provider_unavailable", "The telephony provider is down."),
@@ -133,22 +133,24 @@ _TABLE = (
     _refused("31", "no_valid_payment", "No valid payment method."),
     _refused("32", "credit_exhausted", "The credit is used up."),
     _refused("33", "budget_reached", "The budget is used up."),
-    _refused("34", "scam_detected", "The agent is taken for a scam."),
-    _refused("35", "registered_call_timeout", "Nobody dials: fails five minutes after it was registered."),
-    _refused("36", "error_user_not_joined", "Nobody joins the call."),
+    _refused("34", "scam_detected", "The agent is suspected of a scam."),
+    _refused("35", "registered_call_timeout", "Is never dialed: fails five minutes after it was registered."),
+    _refused("36", "error_user_not_joined", "The person does not join the call."),
     # Something breaks
     _broken("40", "error_llm_websocket_open", "The custom LLM's websocket does not open."),
     _broken("41", "error_llm_websocket_lost_connection", "The custom LLM's websocket is lost."),
     _broken("42", "error_llm_websocket_runtime", "The custom LLM fails."),
-    _broken("43", "error_llm_websocket_corrupt_payload", "The custom LLM sends rubbish."),
+    _broken("43", "error_llm_websocket_corrupt_payload", "The custom LLM sends data that cannot be read."),
     _broken("44", "error_no_audio_received", "No audio arrives."),
     _broken("45", "error_asr", "Speech recognition fails."),
-    _broken("46", "error_retell", "Retell fails."),
-    _broken("47", "error_unknown", "Something fails."),
-    _broken("48", "error_twilio", "Twilio fails; an old reason."),
-    _broken("49", "error_frontend_corrupted_payload", "The browser sends rubbish; an old reason."),
+    _broken("46", "error_retell", "Something fails at Retell."),
+    _broken("47", "error_unknown", "Something unknown fails."),
+    _broken("48", "error_twilio", "Something fails at Twilio; an old reason."),
+    _broken(
+        "49", "error_frontend_corrupted_payload", "The browser sends data that cannot be read; an old reason."
+    ),
     _broken("50", "error_inbound_webhook", "The inbound webhook fails; an old reason."),
-    # Hard cases for whoever waits
+    # Hard cases for code that waits
     Scenario(
         name="rings_forever",
         digits="90",
@@ -164,7 +166,7 @@ _TABLE = (
         digits="91",
         status="ongoing",
         reason=None,
-        story="Stays `ongoing` until somebody stops it.",
+        story="Stays `ongoing` until it is stopped.",
         talk_seconds=float("inf"),
     ),
     Scenario(
@@ -188,7 +190,7 @@ _TABLE = (
         digits="94",
         status="not_connected",
         reason="dial_no_answer",
-        story="Nobody picks up, and there is a `call_analysis` nevertheless.",
+        story="Nobody picks up, but there is a `call_analysis`.",
         connects=False,
         analysis="basic",
     ),
@@ -206,14 +208,14 @@ _TABLE = (
         digits="96",
         status="ended",
         reason="abducted_by_aliens",
-        story="Ends for a reason that Retell has yet to invent.",
+        story="Ends for a reason that Retell does not have yet.",
     ),
     Scenario(
         name="unknown_status",
         digits="97",
         status="archived",
         reason=None,
-        story="Reaches a status that Retell has yet to invent, and stays there.",
+        story="Reaches a status that Retell does not have yet, and stays there.",
     ),
 )
 
@@ -224,16 +226,16 @@ _BY_DIGITS = {scenario.digits: scenario for scenario in _TABLE}
 
 
 def scenario_of(number: str) -> Scenario | None:
-    """Return what a fictional number plays, `None` for every other number."""
+    """Return the scenario of a fictional number; `None` for any other number."""
     fictional = _FICTIONAL.fullmatch(number)
     return _BY_DIGITS.get(fictional["digits"]) if fictional else None
 
 
 def scenario_named(plays: str | Scenario) -> Scenario:
-    """Return the scenario of a name; a scenario stands for itself.
+    """Return the scenario with a name. A scenario is returned as it is.
 
     Raises:
-        ValueError: No scenario is called that.
+        ValueError: No scenario has that name.
     """
     if isinstance(plays, Scenario):
         return plays

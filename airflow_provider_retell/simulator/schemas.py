@@ -1,4 +1,4 @@
-"""What request bodies must look like, and Retell's way of saying that one does not."""
+"""Check the bodies of requests, and complain about them as Retell does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 Schema: TypeAlias = Mapping[str, Any]
-"""The handful of JSON Schema keywords that Retell's API description uses for calls."""
+"""A JSON Schema, of the few keywords that Retell's API description uses for calls."""
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
@@ -133,7 +133,7 @@ LIST: Schema = {
         "include_total": _FLAG,
         "filter_criteria": {
             "type": "object",
-            # A filter that is passed over returns the wrong calls: refuse what is not simulated.
+            # To ignore a filter would return the wrong calls: refuse those that are not simulated.
             "additionalProperties": False,
             "properties": {
                 "agent": {"type": "array", "items": _AGENT},
@@ -187,11 +187,11 @@ LIST_CONTACTS: Schema = {
         },
     },
 }
-"""Where Retell gives no limit or default, those of list-calls: https://docs.retellai.com/api-references/list-contacts"""
+"""https://docs.retellai.com/api-references/list-contacts, with the limits of list-calls, as Retell gives none."""
 
 
 def complaints(schema: Schema, value: Any, path: str = "request/body") -> Iterator[str]:
-    """Say what is wrong with a value, in the words of Retell's validator."""
+    """Yield what is wrong with a value, in the words of Retell's validator."""
     kind = schema.get("type")
     if isinstance(kind, str) and not _is(kind, value):
         yield f"{path} must be {kind}"
@@ -215,7 +215,7 @@ def complaints(schema: Schema, value: Any, path: str = "request/body") -> Iterat
 
 def _is(kind: str, value: Any) -> bool:
     if isinstance(value, bool):
-        return kind == "boolean"  # Python counts True among the integers, JSON does not
+        return kind == "boolean"  # in Python True is an integer, in JSON it is not
     return isinstance(value, _TYPES[kind])
 
 

@@ -1,4 +1,4 @@
-"""Which scenario the next call to a number plays."""
+"""Choose the scenario of the next call to a number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Play: TypeAlias = str | Scenario
 
 
 class Script:
-    """Choose the scenario of each call: as scripted for its number, else as its digits say, else the default.
+    """Choose the scenario of each call: that of its number, else that of its last two digits, else the default.
 
     Args:
-        default: What numbers play that have no scenario.
-        plays: What calls to given numbers play: one scenario, or several in turn, of which the last applies to
-            all further calls.
+        default: The scenario of numbers that have none of their own.
+        plays: The scenarios of given numbers: one, or several in turn, of which the last applies to all further
+            calls.
 
     Raises:
         ValueError: A number is not in E.164 form, a scenario has an unknown name, or a number has no scenario.

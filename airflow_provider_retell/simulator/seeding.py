@@ -1,4 +1,4 @@
-"""Calls of the past, made up: the same ones each time but for the moment from which they count back."""
+"""Make up calls of the past: the same ones each time, at the same distance from the present."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _AREAS = ("202", "212", "312", "415", "512", "617")
 _AGENTS = ("agent_reminders", "agent_reminders", "agent_surveys", "agent_reception")
 _CAMPAIGNS = ("spring", "summer", "autumn", "winter")
 _INBOUND = "agent_reception"
-# How often each hour of the day is called at: not at night, and less at noon.
+# The weight of each hour of the day: no calls at night, fewer at noon.
 _HOURS = (0, 0, 0, 0, 0, 1, 2, 4, 8, 12, 13, 11, 6, 9, 12, 13, 12, 9, 7, 4, 2, 1, 0, 0)
-# How often a scenario is played; the others that end are played now and then.
+# The weights of common scenarios; each other scenario that ends has the weight 1.
 _OFTEN = {
     "agent_hangup": 300,
     "user_hangup": 250,
@@ -43,12 +43,12 @@ def seeded(count: int, *, days: float, now: float) -> Iterator[SimulatedCall]:
     """Make up calls that are over, in the order in which they were placed.
 
     Args:
-        count: How many.
-        days: How far they reach back.
-        now: Seconds since the epoch; the last ones are over and analyzed by then.
+        count: The number of calls.
+        days: The days that they go back.
+        now: The present, in seconds since the epoch. All calls are over and analyzed by then.
 
     Raises:
-        ValueError: The count is negative, or the days hold no time before the last calls.
+        ValueError: The count is negative, or the days are too few for calls that began two hours ago.
     """
     if count < 0:
         raise ValueError(f"The number of past calls is {count}: it cannot be less than 0.")
@@ -60,7 +60,7 @@ def seeded(count: int, *, days: float, now: float) -> Iterator[SimulatedCall]:
     moments: list[float] = []
     while len(moments) < count:
         moment = chance.uniform(first, last)
-        # By day, unless the span is too short to have one.
+        # More by day than by night, unless the span is too short to have both.
         if days < 1 or chance.random() * max(_HOURS) < _HOURS[int(moment % _DAY // 3600)]:
             moments.append(moment)
     scenarios = chance.choices(_ENDING, _WEIGHTS, k=count)

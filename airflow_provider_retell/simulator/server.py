@@ -1,4 +1,4 @@
-"""The simulator on a real socket."""
+"""Serve requests on a real socket."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Any, TypeAlias
 
-from airflow_provider_retell.simulator.answers import Patience, Reply, Request, phrase
+from airflow_provider_retell.simulator.responses import Patience, Request, Response, phrase
 
-Handle: TypeAlias = Callable[[Request, Patience], Reply | None]
-"""Answer a request; `None` when the caller has gone."""
+Handle: TypeAlias = Callable[[Request, Patience], Response | None]
+"""Answers a request; `None` if the caller has gone."""
 
 LOOPBACK = "127.0.0.1"
 ALL_ADDRESSES = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 (listening there is what a user asks for)
-"""The addresses that stand for all of this machine, with the one by which it reaches itself."""
+"""The addresses that mean all addresses of this machine, each with one by which the machine reaches itself."""
 
-# Linger for no time at all: closing the socket then sends a reset.
+# To linger for 0 seconds: closing the socket then sends a reset.
 _RESET = struct.pack("ii", 1, 0)
-# Statuses after which HTTP allows no body.
+# The statuses with which HTTP allows no body.
 _BODILESS = (204, 304)
 
 
@@ -38,34 +38,34 @@ class _Handler(BaseHTTPRequestHandler):
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(length),
         )
-        reply = self.server.handle(request, self._wait)
-        if reply is None or reply.cut in ("drop", "reset"):
+        response = self.server.handle(request, self._wait)
+        if response is None or response.cut in ("drop", "reset"):
             self.close_connection = True
-            if reply and reply.cut == "reset":
+            if response and response.cut == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                # At once and by hand: the server would say a polite goodbye first.
+                # Close it here: the server itself would shut the connection down in good order first.
                 socket.close(self.connection.detach())
             return
-        self._send(reply)
+        self._send(response)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names http.server calls
 
-    def _send(self, reply: Reply) -> None:
-        body = b"" if reply.status in _BODILESS else reply.body
-        head = [f"HTTP/1.1 {reply.status} {phrase(reply.status)}"]
-        head += [f"{name}: {value}" for name, value in reply.headers.items()]
-        if reply.status not in _BODILESS:
+    def _send(self, response: Response) -> None:
+        body = b"" if response.status in _BODILESS else response.body
+        head = [f"HTTP/1.1 {response.status} {phrase(response.status)}"]
+        head += [f"{name}: {value}" for name, value in response.headers.items()]
+        if response.status not in _BODILESS:
             head.append(f"content-length: {len(body)}")
-        if reply.cut == "truncate":
+        if response.cut == "truncate":
             self.close_connection = True
             body = body[: len(body) // 2]
-        # In one write: in two, the second would wait 40 ms until the caller has acknowledged the first.
+        # In one write: the second of two would wait up to 40 ms for the acknowledgement of the first.
         self.wfile.write("\r\n".join([*head, "", ""]).encode("latin-1") + body)
 
     def _wait(self, seconds: float) -> bool:
         if seconds > 0 and self.server.stopping.wait(seconds):
             return False
-        # A caller that has given up has closed its end: there is something to read, and it is nothing.
+        # If the caller has closed its end, reading returns no data at once. If it waits, reading would block.
         try:
             return bool(self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -74,11 +74,11 @@ class _Handler(BaseHTTPRequestHandler):
             return False
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: the simulator keeps its own log of requests."""
+        """Log nothing: the simulator keeps its own record of requests."""
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for the threads
+    daemon_threads = False  # closing waits for the threads
     request_queue_size = 1024
 
     def __init__(self, host: str, port: int, handle: Handle) -> None:
@@ -97,36 +97,36 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a caller that hangs up is no error
+        if not isinstance(sys.exception(), OSError):  # a caller that closes its connection is no error
             super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
-        """End every connection, idle or waiting."""
+        """End all connections, whether idle or waiting for a response."""
         self.stopping.set()
         for connection in self._connections.copy():
-            with suppress(OSError):  # its caller was faster
+            with suppress(OSError):  # the caller closed it first
                 connection.shutdown(socket.SHUT_RD)
 
 
 def base_url(host: str, port: int) -> str:
-    """Return the URL of a server; an IPv6 address stands in brackets."""
+    """Return the URL of a server, with an IPv6 address in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
 def serving(handle: Handle, port: int, host: str = LOOPBACK) -> Iterator[str]:
-    """Answer requests on a socket of this machine until the block ends.
+    """Serve requests on a socket of this machine until the block ends.
 
     Args:
         handle: Answers one request.
-        port: 0 for a free one.
+        port: The port; 0: a free one.
         host: The address or name to listen on.
 
     Yields:
-        The base URL by which this machine reaches it.
+        The base URL by which this machine reaches the server.
 
     Raises:
-        OSError: It cannot listen there.
+        OSError: The server cannot listen there.
     """
     server = _Server(host, port, handle)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="retell-simulator")

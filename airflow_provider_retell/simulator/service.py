@@ -1,4 +1,4 @@
-"""Retell's calls API without a network: a request in, an answer out."""
+"""Answer requests as Retell's API does, without a network."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_provider_retell import __version__
-from airflow_provider_retell.simulator import answers, contacts, numbers, recordings, schemas
-from airflow_provider_retell.simulator.answers import Reply, Request
+from airflow_provider_retell.simulator import contacts, numbers, recordings, responses, schemas
 from airflow_provider_retell.simulator.book import CallBook
 from airflow_provider_retell.simulator.endpoints import Endpoint, endpoint_of
 from airflow_provider_retell.simulator.listing import Listing
+from airflow_provider_retell.simulator.responses import Request, Response
 
 IDENTITY = {"simulator": "airflow-provider-retell", "version": __version__}
-"""The answer to `GET /`, for which no key is needed.
+"""The body of the response to `GET /`, for which no key is needed.
 
-A client whose connection leads to another machine over plain HTTP, and says that a simulator is there, asks for
-this first. It sends its key only if `simulator` is `airflow-provider-retell`. `version` is for people.
+A client whose connection leads to another machine by plain HTTP sends this request first. It sends its key only if
+`simulator` is `airflow-provider-retell`. `version` is for people to read.
 """
 
 _MAX_METADATA_BYTES = 50_000
@@ -30,9 +30,9 @@ class Service:
     Args:
         book: The calls.
         api_key: The key that requests must carry.
-        list_registered: Whether list-calls shows calls that are still `registered`.
-        list_lag: For how many seconds list-calls does not show what has happened.
-        recording_link_seconds: How long links to recordings are valid; `None` if they lead nowhere.
+        list_registered: True: list-calls shows calls that are still `registered`.
+        list_lag: The seconds by which list-calls lags behind.
+        recording_link_seconds: The seconds for which links to recordings are valid; `None`: they lead nowhere.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Service:
         self._api_key = api_key
         self._list_registered = list_registered
         self._list_lag = list_lag
-        self._actions: Mapping[str, Callable[[str, Any], Reply]] = {
+        self._actions: Mapping[str, Callable[[str, Any], Response]] = {
             "register-phone-call": self._register,
             "create-phone-call": self._create,
             "get-call": self._get,
@@ -65,93 +65,93 @@ class Service:
             "get-api-key-info": self._api_key_info,
         }
 
-    def respond(self, request: Request) -> Reply:
+    def respond(self, request: Request) -> Response:
         """Answer one request."""
         target = endpoint_of(request.method, request.path)
         if target is None:
-            return answers.error(404)
+            return responses.error(404)
         endpoint, named = target
         if endpoint.name == "handshake":
-            return answers.ok(IDENTITY)
+            return responses.ok(IDENTITY)
         if endpoint.name == "recording":
             return recordings.respond(request.path, self._book.calls, self._book.clock())
-        return self._linked(self._answer(endpoint, named, request), request)
+        return self._linked(self._checked(endpoint, named, request), request)
 
-    def _answer(self, endpoint: Endpoint, named: str, request: Request) -> Reply:
+    def _checked(self, endpoint: Endpoint, named: str, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {self._api_key}":
-            return answers.error(401)
+            return responses.error(401)
         if endpoint.of_a_call and named not in self._book.calls:
-            return answers.error(422)
+            return responses.error(422)
         body = None
         if endpoint.body is not None:
             try:
                 body = json.loads(request.body or b"{}")
             except ValueError:
-                return answers.error(400)
+                return responses.error(400)
             if wrong := ", ".join(schemas.complaints(endpoint.body, body)):
-                return answers.invalid(wrong)
+                return responses.invalid(wrong)
         return self._actions[endpoint.name](named, body)
 
-    def _linked(self, reply: Reply, request: Request) -> Reply:
-        """Put links to recordings into an answer, if there are to be any."""
-        if self.recording_link_seconds is None or reply.status != 200:  # noqa: PLR2004
-            return reply
+    def _linked(self, response: Response, request: Request) -> Response:
+        """Put links to recordings into a response, unless they lead nowhere."""
+        if self.recording_link_seconds is None or response.status != 200:  # noqa: PLR2004
+            return response
         expires_at = self._book.clock() + self.recording_link_seconds
-        answer = json.loads(reply.body)
+        content = json.loads(response.body)
         linked = [
-            recordings.with_link(call, request, expires_at=expires_at) for call in answer.get("items", [answer])
+            recordings.with_link(call, request, expires_at=expires_at) for call in content.get("items", [content])
         ]
-        return answers.ok({**answer, "items": linked} if "items" in answer else linked[0])
+        return responses.ok({**content, "items": linked} if "items" in content else linked[0])
 
-    def _register(self, _: str, body: dict[str, Any]) -> Reply:
-        return answers.ok(self._book.register(body).full(self._book.clock()), 201)
+    def _register(self, _: str, body: dict[str, Any]) -> Response:
+        return responses.ok(self._book.register(body).full(self._book.clock()), 201)
 
-    def _create(self, _: str, body: dict[str, Any]) -> Reply:
+    def _create(self, _: str, body: dict[str, Any]) -> Response:
         checked = ["to_number"] if body.get("ignore_e164_validation") else ["from_number", "to_number"]
         for name in checked:
             if not numbers.is_e164(body[name]):
-                return answers.error(400, f"{name} must be in E.164 format.")
+                return responses.error(400, f"{name} must be in E.164 format.")
         if body.get("honor_internal_dnc") and self._book.do_not_call(body["to_number"]):
-            return answers.error(400, "The contact for to_number is marked do_not_call.")
+            return responses.error(400, "The contact for to_number is marked do_not_call.")
         call = self._book.create(body)
         if call is None:
-            return answers.error(429)
-        return answers.ok(call.full(self._book.clock()), 201)
+            return responses.error(429)
+        return responses.ok(call.full(self._book.clock()), 201)
 
-    def _get(self, call_id: str, _: None) -> Reply:
-        return answers.ok(self._book.calls[call_id].full(self._book.clock()))
+    def _get(self, call_id: str, _: None) -> Response:
+        return responses.ok(self._book.calls[call_id].full(self._book.clock()))
 
-    def _stop(self, call_id: str, _: None) -> Reply:
+    def _stop(self, call_id: str, _: None) -> Response:
         if self._book.stop(call_id):
-            return Reply(status=204)
-        return answers.error(400, "Call is not ongoing.")
+            return Response(status=204)
+        return responses.error(400, "Call is not ongoing.")
 
-    def _update(self, call_id: str, body: dict[str, Any]) -> Reply:
+    def _update(self, call_id: str, body: dict[str, Any]) -> Response:
         now = self._book.clock()
         call = self._book.calls[call_id]
         if not call.is_over(now):
-            return answers.error(400, "Call has not ended.")
+            return responses.error(400, "Call has not ended.")
         if len(json.dumps(body.get("metadata", {})).encode()) > _MAX_METADATA_BYTES:
-            return answers.error(400, "metadata must not be larger than 50kB.")
+            return responses.error(400, "metadata must not be larger than 50kB.")
         stored = call.identity["data_storage_setting"]
         settings = schemas.DATA_STORAGE_SETTINGS
         if settings.index(body.get("data_storage_setting", stored)) < settings.index(stored):
-            return answers.error(400, "data_storage_setting cannot be downgraded to a less restrictive one.")
-        # Attributes would have to be defined in the dashboard first: all others are ignored.
+            return responses.error(400, "data_storage_setting cannot be downgraded to a less restrictive one.")
+        # Retell ignores attributes that are not defined in the dashboard, and here none is.
         kept = {name: value for name, value in body.items() if name != "custom_attributes"}
-        return answers.ok(self._book.update(call_id, kept).full(now))
+        return responses.ok(self._book.update(call_id, kept).full(now))
 
-    def _delete(self, call_id: str, _: None) -> Reply:
+    def _delete(self, call_id: str, _: None) -> Response:
         self._book.delete(call_id)
-        return Reply(status=204)
+        return Response(status=204)
 
-    def _rerun(self, call_id: str, _: None) -> Reply:
+    def _rerun(self, call_id: str, _: None) -> Response:
         now = self._book.clock()
         if not self._book.calls[call_id].is_over(now):
-            return answers.error(400, "Call has not ended.")
-        return answers.ok(self._book.analyze(call_id).full(now))
+            return responses.error(400, "Call has not ended.")
+        return responses.ok(self._book.analyze(call_id).full(now))
 
-    def _list(self, _: str, body: dict[str, Any]) -> Reply:
+    def _list(self, _: str, body: dict[str, Any]) -> Response:
         listing = Listing(
             self._book.calls,
             self._book.timeline,
@@ -159,28 +159,28 @@ class Service:
             registered=self._list_registered,
         )
         try:
-            return answers.ok(listing.page(body))
+            return responses.ok(listing.page(body))
         except ValueError:
-            return answers.error(400)
+            return responses.error(400)
 
-    def _list_contacts(self, _: str, body: dict[str, Any]) -> Reply:
+    def _list_contacts(self, _: str, body: dict[str, Any]) -> Response:
         try:
-            return answers.ok(contacts.listing(self._book.contacts.of(self._book.clock()), body))
+            return responses.ok(contacts.listing(self._book.contacts.of(self._book.clock()), body))
         except ValueError:
-            return answers.error(400)
+            return responses.error(400)
 
-    def _contact(self, quoted: str, _: None) -> Reply:
+    def _contact(self, quoted: str, _: None) -> Response:
         contact = self._book.contacts.of(self._book.clock()).get(unquote(quoted))
-        return answers.error(422) if contact is None else answers.ok(contact.full())
+        return responses.error(422) if contact is None else responses.ok(contact.full())
 
-    def _agent(self, agent_id: str, _: None) -> Reply:
+    def _agent(self, agent_id: str, _: None) -> Response:
         if any(call.agent_id == agent_id for call in self._book.calls.values()):
-            return answers.ok({"agent_id": agent_id, "agent_name": "Simulated agent", "version": 1})
-        return answers.error(422)
+            return responses.ok({"agent_id": agent_id, "agent_name": "Simulated agent", "version": 1})
+        return responses.error(422)
 
-    def _concurrency(self, _: str, __: None) -> Reply:
+    def _concurrency(self, _: str, __: None) -> Response:
         limit = self._book.lines.limit
-        return answers.ok(
+        return responses.ok(
             {
                 "current_concurrency": self._book.lines.busy(self._book.clock()),
                 "concurrency_limit": limit,
@@ -194,8 +194,8 @@ class Service:
             }
         )
 
-    def _api_key_info(self, _: str, __: None) -> Reply:
-        return answers.ok(
+    def _api_key_info(self, _: str, __: None) -> Response:
+        return responses.ok(
             {
                 "org_id": contacts.ORGANISATION,
                 "org_name": "Simulated organisation",

@@ -1,4 +1,4 @@
-"""The simulator as one object: an httpx transport, a server, and a record of all that happened."""
+"""Put the parts of the simulator together: a transport of httpx, a server, and a record of all requests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, TypeAlias, get_args
 
-from airflow_provider_retell.simulator.answers import Patience, Reply, Request
 from airflow_provider_retell.simulator.book import CallBook, Durations
 from airflow_provider_retell.simulator.clock import Clock, RealClock
 from airflow_provider_retell.simulator.connection import airflow_connection
 from airflow_provider_retell.simulator.controls import Controls
 from airflow_provider_retell.simulator.faults import Fault, FaultPlan
 from airflow_provider_retell.simulator.request_log import RecordedRequest, record
+from airflow_provider_retell.simulator.responses import Patience, Request, Response
 from airflow_provider_retell.simulator.script import Play, Script
 from airflow_provider_retell.simulator.server import LOOPBACK, serving
 from airflow_provider_retell.simulator.service import Service
@@ -24,28 +24,31 @@ OverLimit: TypeAlias = Literal["429", "call"]
 class Simulator(Controls, Transport):
     """Stand in for the Retell calls API.
 
-    Hand it to a client (`httpx.Client(transport=simulator)`, `httpx.AsyncClient(transport=simulator)`) or let
-    it `serve` on a socket. It may be used by many threads and clients at once.
+    Pass it to a client (`httpx.Client(transport=simulator)`, `httpx.AsyncClient(transport=simulator)`), or let it
+    `serve` on a socket. Several threads and clients may use it at once.
 
     Args:
-        clock: Seconds since the epoch; a `RealClock` by default.
+        clock: Returns the seconds since the epoch; by default a `RealClock`.
         api_key: The key that requests must carry.
-        scenario: What numbers play that neither `numbers` nor the table of scenarios mentions.
-        numbers: What calls to given numbers (in E.164 form) play: a scenario or the name of one, or several in
-            turn, of which the last applies to all further calls.
-        auto_dial: Whether registered calls are dialed, as the user's telephony would.
+        scenario: The scenario, or its name, of numbers that are neither in `numbers` nor in the table.
+        numbers: The scenarios of given numbers, which are in E.164 form: a scenario, its name, or several in turn,
+            of which the last applies to all further calls.
+        auto_dial: True: registered calls are dialed, as the user's telephony would do.
         dial_delay: Seconds from the registration of a call to its dialing.
-        ring_seconds: From dialing to connection, or to failure.
-        talk_seconds: From connection to the end.
+        ring_seconds: Seconds from dialing to connection, or to failure.
+        talk_seconds: Seconds from connection to the end.
         analysis_delay: Seconds from the end to `call_analysis`.
-        list_registered: Whether list-calls shows `registered` calls; Retell does not say.
-        list_lag: For how many seconds list-calls does not show what has happened; get-call always does.
-        concurrency_limit: How many calls may be dialed or ongoing when one more is created.
-        calls_per_second: How many calls may be created within any second; `None` for any number.
-        over_limit: `429`: creating one more call than either limit allows is refused; `call`: the call is accepted
-            and fails with `concurrency_limit_reached`. Retell does not say which it is.
-        recording_link_seconds: How long a link to a recording is good for; such links lead to the simulator.
-            `None`: links lead nowhere.
+        list_registered: True: list-calls shows `registered` calls. Retell does not say whether it does.
+        list_lag: Seconds by which list-calls lags behind; get-call never does.
+        concurrency_limit: The number of lines: with so many calls dialed or ongoing, no more are created.
+        calls_per_second: The number of calls that may be created within any second; `None`: no limit.
+        over_limit: `429`: a call over one of these limits is refused. `call`: it is created, and fails with
+            `concurrency_limit_reached`. Retell does not say which it does.
+        recording_link_seconds: Seconds for which links to recordings are valid, which then lead to the simulator.
+            `None`: they lead nowhere.
+
+    Raises:
+        ValueError: An option makes no sense.
     """
 
     def __init__(
@@ -110,13 +113,13 @@ class Simulator(Controls, Transport):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Return every request, in the order in which they were dealt with."""
+        """Return all requests, in the order in which they were dealt with."""
         with self._lock:
             return list(self._requests)
 
     @property
     def recording_link_seconds(self) -> float | None:
-        """Return how many seconds links to recordings are valid, `None` if they lead nowhere; may be set."""
+        """Return the seconds for which links to recordings are valid; `None`: they lead nowhere. Can be set."""
         return self._service.recording_link_seconds
 
     @recording_link_seconds.setter
@@ -125,58 +128,58 @@ class Simulator(Controls, Transport):
         self._service.recording_link_seconds = seconds
 
     def fail(self, *faults: Fault) -> None:
-        """Make requests fail; of several faults that fit a request, the first one added strikes."""
+        """Make requests fail. Of several faults that match a request, the one added first applies."""
         with self._lock:
             self._faults.add(*faults)
 
     def recover(self) -> None:
-        """Forget every fault."""
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
 
     def serve(self, port: int = 0, *, host: str = LOOPBACK) -> AbstractContextManager[str]:
-        """Answer in background threads until the `with` block ends; it yields the base URL.
+        """Serve requests in background threads until the `with` block ends, which yields the base URL.
 
         Args:
-            port: 0 for a free one.
-            host: The address or name to listen on: `0.0.0.0` to be reached from other machines too.
+            port: The port; 0: a free one.
+            host: The address or name to listen on; `0.0.0.0`: other machines reach the server, too.
 
         Raises:
-            OSError: It cannot listen there.
+            OSError: The server cannot listen there.
         """
         return serving(self.respond, port, host)
 
     def connection(self, url: str) -> str:
         """Return the Airflow connection to the simulator at that URL, for `AIRFLOW_CONN_RETELL_DEFAULT`.
 
-        For a URL of another machine it says that a simulator is there: plain HTTP is refused otherwise.
+        If the URL leads to another machine, the extra says `simulator: true`, without which plain HTTP is refused.
         """
         return airflow_connection(url, self.api_key)
 
-    def respond(self, request: Request, wait: Patience) -> Reply | None:
-        """Answer a request of any kind of server or client; `None` if its caller gave up during a delay.
+    def respond(self, request: Request, wait: Patience) -> Response | None:
+        """Answer a request that arrived in any way; `None` if the caller gave up during a delay.
 
         Args:
             request: The request.
-            wait: Called with the seconds that a fault delays the answer.
+            wait: Called with the seconds by which a fault delays the response; returns whether the caller waits.
         """
         with self._lock:
             fault = self._faults.strike(request)
-        # Wait without the lock: one slow answer must not hold up the others.
+        # Wait without the lock: one slow response must not hold up the others.
         if fault and not fault.after and not wait(fault.delay):
             return self._recorded(request, None, fault)
         with self._lock:
             takes_effect = fault is None or fault.lets_through
-            reply = self._service.respond(request) if takes_effect else Reply(status=500)
+            response = self._service.respond(request) if takes_effect else Response(status=500)
         if fault and fault.after and not wait(fault.delay):
             return self._recorded(request, None, fault)
         with self._lock:
-            return self._recorded(request, fault.spoil(request, reply) if fault else reply, fault)
+            return self._recorded(request, fault.spoil(request, response) if fault else response, fault)
 
-    def _recorded(self, request: Request, reply: Reply | None, fault: Fault | None) -> Reply | None:
+    def _recorded(self, request: Request, response: Response | None, fault: Fault | None) -> Response | None:
         with self._lock:
-            self._requests.append(record(request, reply, fault=fault.name if fault else None, now=self.clock()))
-        return reply
+            self._requests.append(record(request, response, fault=fault.name if fault else None, now=self.clock()))
+        return response
 
 
 def _check_not_negative(**options: float | None) -> None:

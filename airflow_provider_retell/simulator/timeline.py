@@ -1,4 +1,4 @@
-"""All calls in the order in which list-calls shows them, without going through all of them for each page."""
+"""Keep calls in the order of list-calls, so that a page does not cost a look at all of them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _BEHIND_ALL_IDS = "\U0010ffff"
 
 
 def position(call: SimulatedCall, now: float) -> Position:
-    """Return where a call stands: when it started, and before that when it was placed."""
+    """Return the position of a call in the list: by its start, or before that by when it was made."""
     return round(1000 * (call.connected_at if now >= call.connected_at else call.created_at)), call.call_id
 
 
 class Timeline:
-    """Keep the positions of calls; those of calls that are over do not change any more.
+    """Keep the positions of calls. Those of calls that are over no longer change.
 
     Args:
-        calls: Every call by its id, which somebody else changes.
+        calls: Every call by its id; other code keeps it up to date.
     """
 
     def __init__(self, calls: Mapping[str, SimulatedCall]) -> None:
@@ -55,13 +55,13 @@ class Timeline:
 def walk(
     positions: list[Position], *, descending: bool, last: Position | None, started: Mapping[str, Any] | None
 ) -> Iterator[Position]:
-    """Go through positions from one end, or from where a page ended, as far as a filter of the start can match.
+    """Iterate over the positions of a page and those behind it that a filter of the start may match.
 
     Args:
-        positions: The earliest first.
-        descending: Whether the latest come first.
-        last: Where the page before ended.
-        started: The filter `start_timestamp`.
+        positions: All positions, the earliest first.
+        descending: True: the latest come first.
+        last: The position at which the page before ended; `None`: there is none.
+        started: The filter `start_timestamp`, if there is one.
     """
     earliest, latest = _bounds(started)
     low = 0 if earliest is None else bisect_left(positions, (earliest, ""))

@@ -1,4 +1,4 @@
-"""The simulator as a transport of httpx, without a socket."""
+"""Connect clients of httpx to the simulator without a socket."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 
-from airflow_provider_retell.simulator.answers import Patience, Reply, Request
+from airflow_provider_retell.simulator.responses import Patience, Request, Response
 
 
 class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Answer the requests of a client by `respond`.
+    """Answer the requests of a client with `respond`.
 
     https://www.python-httpx.org/advanced/transports/
     """
 
-    def respond(self, request: Request, wait: Patience) -> Reply | None:
-        """Answer one request; `None` if its caller gave up during a delay."""
+    def respond(self, request: Request, wait: Patience) -> Response | None:
+        """Answer one request; `None` if the caller gave up during a delay."""
         raise NotImplementedError
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -35,23 +35,23 @@ class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             headers=dict(sent.headers),
             body=body,
         )
-        # Nothing sleeps here: either the caller would have waited that long, or its time is up.
-        reply = self.respond(request, lambda seconds: read_timeout is None or seconds <= read_timeout)
-        if reply is None:
+        # Nothing sleeps here: the delay is compared with the caller's own timeout.
+        response = self.respond(request, lambda seconds: read_timeout is None or seconds <= read_timeout)
+        if response is None:
             raise httpx.ReadTimeout("The read operation timed out", request=sent)
-        match reply.cut:
+        match response.cut:
             case "drop":
                 raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=sent)
             case "reset":
                 raise httpx.ReadError("Connection reset by peer", request=sent)
             case "truncate":
-                return httpx.Response(reply.status, headers=reply.headers, stream=_HalfStream(reply.body))
+                return httpx.Response(response.status, headers=response.headers, stream=_HalfStream(response.body))
             case None:
-                return httpx.Response(reply.status, headers=reply.headers, content=reply.body)
+                return httpx.Response(response.status, headers=response.headers, content=response.body)
 
 
 class _HalfStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Break off half-way."""
+    """Break off in the middle of a body."""
 
     def __init__(self, body: bytes) -> None:
         self._half = body[: len(body) // 2]

@@ -10,8 +10,8 @@ from typing import Any, Final
 from processes import LOOPBACK
 
 from airflow_provider_retell.simulator import Simulator
-from airflow_provider_retell.simulator.answers import Patience, Reply, Request, error
 from airflow_provider_retell.simulator.call import SimulatedCall
+from airflow_provider_retell.simulator.responses import Patience, Request, Response, error
 from airflow_provider_retell.simulator.server import serving
 
 TALK: Final = 1200.0
@@ -47,7 +47,7 @@ class Line:
         self.arrived: list[str] = []
         self._marked = 0
 
-    def handle(self, request: Request, wait: Patience) -> Reply | None:
+    def handle(self, request: Request, wait: Patience) -> Response | None:
         self.arrived.append(request.path)
         return self.simulator.respond(request, wait)
 
@@ -106,7 +106,7 @@ class Switchboard:
         self.lines[f"Bearer {line.simulator.api_key}"] = line
         return line
 
-    def handle(self, request: Request, wait: Patience) -> Reply | None:
+    def handle(self, request: Request, wait: Patience) -> Response | None:
         line = self.lines.get(request.headers.get("authorization", ""))
         return line.handle(request, wait) if line else error(401)
 

@@ -1,11 +1,11 @@
-"""Requests and answers as values, and the errors Retell documents."""
+"""Requests and responses as values, and the errors that Retell documents."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.client import responses
+from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
 
 MESSAGES = {
@@ -23,7 +23,7 @@ MESSAGES = {
 """The messages in Retell's API description, by status."""
 
 Patience: TypeAlias = Callable[[float], bool]
-"""Wait so many seconds; return whether the caller is still there."""
+"""Waits for a number of seconds and returns whether the caller is still connected."""
 
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _HTML = {"content-type": "text/html; charset=utf-8"}
@@ -31,7 +31,7 @@ _HTML = {"content-type": "text/html; charset=utf-8"}
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Hold a request as it arrived: the path without query and still percent-encoded."""
+    """Hold a request as it arrived. The path has no query and is still percent-encoded."""
 
     method: str
     path: str
@@ -40,12 +40,12 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
-    """Hold an answer, and how the connection fails while it is delivered.
+class Response:
+    """Hold a response, and how the connection fails while it is sent.
 
     Attributes:
-        cut: `drop` closes the connection without an answer, `reset` does so rudely, `truncate` closes it
-            half-way through the body.
+        cut: `drop` closes the connection without a response, `reset` resets it, `truncate` closes it in the middle
+            of the body. `None`: the response is sent.
     """
 
     status: int
@@ -55,27 +55,30 @@ class Reply:
 
 
 def phrase(status: int) -> str:
-    """Return what HTTP calls a status; gateways also answer with numbers HTTP has no name for."""
-    return responses.get(status, "Unknown")
+    """Return the reason phrase of a status, `Unknown` for numbers that HTTP does not define but gateways send."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
 
 
-def ok(body: Any, status: int = 200) -> Reply:
-    """Answer with JSON."""
-    return Reply(status=status, headers=_JSON, body=json.dumps(body, separators=(",", ":")).encode())
+def ok(body: Any, status: int = 200) -> Response:
+    """Return a response with a JSON body."""
+    return Response(status=status, headers=_JSON, body=json.dumps(body, separators=(",", ":")).encode())
 
 
-def error(status: int, message: str | None = None) -> Reply:
-    """Answer with an error in the documented shape, in the documented words unless told otherwise."""
+def error(status: int, message: str | None = None) -> Response:
+    """Return an error in the shape that Retell documents, by default with the documented message."""
     return ok({"status": "error", "message": message or MESSAGES.get(status) or phrase(status)}, status)
 
 
-def invalid(complaint: str) -> Reply:
-    """Answer a body that breaks the schema: a shape Retell uses but does not document."""
+def invalid(complaint: str) -> Response:
+    """Return the error for a body that breaks the schema, in a shape that Retell uses but does not document."""
     return ok({"error_message": complaint}, 400)
 
 
-def page(status: int) -> Reply:
-    """Answer with HTML, as a gateway in front of the API does."""
+def page(status: int) -> Response:
+    """Return an HTML page, as a gateway in front of the API does."""
     title = f"{status} {phrase(status)}"
     text = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
-    return Reply(status=status, headers=_HTML, body=text.encode())
+    return Response(status=status, headers=_HTML, body=text.encode())
