@@ -30,8 +30,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
-from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
-from airflow_provider_retell.simulator.answers import Reply, Request
+from airflow_provider_retell.simulator import Fault, ManualClock, Request, Response, Simulator
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -457,7 +456,7 @@ def test_only_the_edge_of_the_interval_is_looked_at(
 class LateList(Simulator):
     """A Retell whose list shows calls as ongoing that get-call shows as over."""
 
-    def respond(self, request: Request, wait: Any) -> Reply | None:
+    def respond(self, request: Request, wait: Any) -> Response | None:
         reply = super().respond(request, wait)
         if reply is None or request.path != "/v3/list-calls":
             return reply

@@ -14,6 +14,7 @@ from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.clock import Clock, ManualClock, RealClock
 from airflow_provider_retell.simulator.faults import Fault
 from airflow_provider_retell.simulator.request_log import RecordedRequest
+from airflow_provider_retell.simulator.responses import Request, Response
 from airflow_provider_retell.simulator.scenarios import SCENARIOS, Scenario
 from airflow_provider_retell.simulator.simulator import Simulator
 
@@ -24,6 +25,8 @@ __all__ = [
     "ManualClock",
     "RealClock",
     "RecordedRequest",
+    "Request",
+    "Response",
     "Scenario",
     "SimulatedCall",
     "Simulator",
