@@ -21,7 +21,10 @@ STORE_KEY: Final = "retell_call"
 """The key of the task state store under which a task writes down what it sends."""
 
 _COUNTS: Final = re.compile(r"[0-9a-f.]+\.(\d{4,})\.(\d{4,})")
-_NO_PERSON: Final = "0" * 16
+PERSON_DIGITS: Final = 24
+"""Hexadecimal digits that stand for a person in a tag."""
+
+_NO_PERSON: Final = "0" * PERSON_DIGITS
 
 
 class StateStore(Protocol):
@@ -36,7 +39,7 @@ class StateStore(Protocol):
 
 def run_prefix(*, namespace: str, dag_id: str, run_id: str) -> str:
     """Return how the tags of all calls of a DAG run begin."""
-    return f"{_digest(namespace, dag_id, run_id, length=16)}."
+    return f"{digest(namespace, dag_id, run_id, length=16)}."
 
 
 def task_prefix(*, namespace: str, dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> str:
@@ -46,21 +49,32 @@ def task_prefix(*, namespace: str, dag_id: str, run_id: str, task_id: str, map_i
     '2bd8b8b9d9f9ad6e.26d25f5a.000008.'
     """
     run = run_prefix(namespace=namespace, dag_id=dag_id, run_id=run_id)
-    task = f"{run}{_digest(task_id, length=8)}."
+    task = f"{run}{digest(task_id, length=8)}."
     return task if map_index is None else f"{task}{map_index + 1:06x}."
 
 
-def person_prefix(task: str, person_id: str | None) -> str:
-    """Return how the tags of all calls to a person begin; a task that places one call has no person."""
-    return f"{task}{_NO_PERSON if person_id is None else _digest(person_id, length=16)}."
+def person_prefix(task: str, person: str = _NO_PERSON) -> str:
+    """Return how the tags of all calls to a person begin.
+
+    Args:
+        task: How those of the map index begin, as ``task_prefix`` returns it.
+        person: The person in ``PERSON_DIGITS`` digits; a task that places one call has none.
+    """
+    return f"{task}{person}."
+
+
+def numbered(prefix: str, *, generation: int, number: int) -> str:
+    """Return the tag of one call: its prefix, generation and number."""
+    return f"{prefix}{generation:04}.{number:04}"
 
 
 def named_prefix(call_key: str) -> str:
     """Return how the tags of a call begin that has a name of its own, for the whole account."""
-    return f"{_digest('call_key', call_key, length=32)}."
+    return f"{digest('call_key', call_key, length=32)}."
 
 
-def _digest(*parts: str, length: int) -> str:
+def digest(*parts: str, length: int) -> str:
+    """Return so many hexadecimal digits that stand for some texts."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
 
 
@@ -95,15 +109,15 @@ class Intent:
         )
         # A clear rewrites max_tries to the tries so far plus the task's retries; a retry leaves it.
         generation = ti.max_tries
-        return cls(prefix=person_prefix(task, None), generation=generation, cleared=generation != retries)
+        return cls(prefix=person_prefix(task), generation=generation, cleared=generation != retries)
 
     @property
     def tag(self) -> str:
         """The value of the metadata tag: fixed widths from left to right, so that each beginning can be listed.
 
-        Run (16 hexadecimal digits), task (8), map index (6), person (16), then generation and number (4 each).
+        Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and number (4 each).
         """
-        return f"{self.prefix}{self.generation:04}.{self.number:04}"
+        return numbered(self.prefix, generation=self.generation, number=self.number)
 
     @property
     def key(self) -> str:

@@ -6,29 +6,26 @@ person even if Retell stores no numbers.
 
 .. code-block:: text
 
-    tag   run  task  map index  number  id  .0.  attempt      12 hex digits each, then two numbers
-    key   airflow.  run  task  map index  number  .  attempt
+    tag   run.task.map index.number id.0000.attempt      (12 hex digits for the number, 12 for the id)
+    key   airflow.run.task.map index.number.attempt
 
-Neither a time nor a machine enters them: what a killed process sent, the next process asks for by the same key.
+Tags of one call and tags of a campaign are built by the same functions, in ``calls.intent``. Neither a time nor a
+machine enters them: what a killed process sent, the next process asks for by the same key.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-DIGITS: Final = 12
+from airflow_provider_retell.calls.intent import PERSON_DIGITS, digest, numbered, person_prefix, task_prefix
+
+DIGITS: Final = PERSON_DIGITS // 2
 """Hexadecimal digits of a digest: among 100,000 people, two share one with a probability of 2 in 100,000."""
 
-_TAG: Final = re.compile(rf"([0-9a-f]{{{5 * DIGITS}}})\.\d+\.(\d+)")
-
-
-def digest(*parts: str | int) -> str:
-    """Return a fixed-width digest of some values."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:DIGITS]
+_REST: Final = re.compile(rf"([0-9a-f]{{6}}\.)([0-9a-f]{{{DIGITS}}})([0-9a-f]{{{DIGITS}}})\.\d{{4,}}\.(\d{{4,}})")
+"""What follows the beginning: map index, number, id, generation, attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,47 +64,46 @@ class CampaignIdentity:
     """One mapped instance of a campaign's task, in one run.
 
     Attributes:
-        run: A digest of the namespace, the DAG and the run.
-        task: A digest of the task.
-        map_index: A digest of the map index.
+        beginning: How the tags of all calls of this task begin, over all its map indexes.
+        prefix: How those of this map index begin.
     """
 
-    run: str
-    task: str
-    map_index: str
+    beginning: str
+    prefix: str
 
     @classmethod
     def of(cls, *, dag_id: str, run_id: str, task_id: str, map_index: int, namespace: str = "") -> Self:
         """Return the identity of a task instance. The number of the try is no part of it."""
-        return cls(run=digest(namespace, dag_id, run_id), task=digest(task_id), map_index=digest(map_index))
-
-    @property
-    def beginning(self) -> str:
-        """How the tags of all calls of this task begin, over all its map indexes."""
-        return f"{self.run}{self.task}"
+        beginning = task_prefix(namespace=namespace, dag_id=dag_id, run_id=run_id, task_id=task_id)
+        prefix = task_prefix(
+            namespace=namespace, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index
+        )
+        return cls(beginning=beginning, prefix=prefix)
 
     def person(self, *, to_number: str, person_id: str) -> PersonKey:
-        """Return a person's digests. Those of different runs have nothing in common."""
-        return PersonKey(
-            number=int(digest(self.run, "number", to_number), 16), id=int(digest(self.run, "id", person_id), 16)
-        )
+        """Return a person's digests. Those of different tasks have nothing in common."""
+        return PersonKey(number=self._digest("number", to_number), id=self._digest("id", person_id))
+
+    def _digest(self, kind: str, value: str) -> int:
+        return int(digest(self.beginning, kind, value, length=DIGITS), 16)
 
     def tag(self, person: PersonKey, attempt: int) -> str:
         """Return the metadata tag of an attempt. A clear continues a campaign, so there is one generation only."""
-        return f"{self.beginning}{self.map_index}{person}.0.{attempt}"
+        return numbered(person_prefix(self.prefix, str(person)), generation=0, number=attempt)
 
     def key(self, person: PersonKey, attempt: int) -> str:
         """Return the idempotency key of an attempt."""
-        return f"airflow.{self.beginning}{self.map_index}{person.number:0{DIGITS}x}.{attempt}"
+        return f"airflow.{self.prefix}{person.number:0{DIGITS}x}.{attempt}"
 
     def read(self, tag: object) -> TaggedAttempt | None:
         """Return what a tag says, None if no campaign task of this name and run wrote it."""
-        match = _TAG.fullmatch(tag) if isinstance(tag, str) else None
-        if match is None or not match[1].startswith(self.beginning):
+        if not isinstance(tag, str) or not tag.startswith(self.beginning):
             return None
-        parts = [match[1][start : start + DIGITS] for start in range(0, 5 * DIGITS, DIGITS)]
+        if (match := _REST.fullmatch(tag, len(self.beginning))) is None:
+            return None
+        map_index, number, person_id, attempt = match.groups()
         return TaggedAttempt(
-            person=PersonKey(number=int(parts[3], 16), id=int(parts[4], 16)),
-            attempt=int(match[2]),
-            same_map_index=parts[2] == self.map_index,
+            person=PersonKey(number=int(number, 16), id=int(person_id, 16)),
+            attempt=int(attempt),
+            same_map_index=f"{self.beginning}{map_index}" == self.prefix,
         )
