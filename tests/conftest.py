@@ -15,6 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,6 +117,7 @@ class TaskInstance:
         self.try_number, self.max_tries = try_number, max_tries
         self.xcoms: dict[str, Any] = {}
         self.rescheduled: datetime | None = None
+        self.run_began = datetime.now(UTC)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
@@ -127,7 +129,7 @@ class TaskInstance:
         return self.rescheduled
 
     def context(self, **more: Any) -> dict[str, Any]:
-        return {"ti": self, **more}
+        return {"ti": self, "dag_run": SimpleNamespace(start_date=self.run_began), **more}
 
 
 class Store(dict[str, Any]):

@@ -151,7 +151,7 @@ def test_every_fault_places_one_call(
     kept = {"task_state_store": store()} if store else {}
     rows: list[Any] = []
     for try_number in range(1, 5):
-        operator = place(endpoint, to_number="+14155550100", limit_timeout=0)
+        operator = place(endpoint, to_number="+14155550100", limit_timeout=0, retries=3)
         try:
             rows.append(operator.execute(TaskInstance(try_number=try_number, max_tries=3).context(**kept)))
         except RetellError as error:
