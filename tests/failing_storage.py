@@ -19,11 +19,11 @@ __all__ = ["Failures", "KilledError", "attach", "failing"]
 
 
 class KilledError(BaseException):
-    """What a process that is killed raises here: no handler for ``Exception`` sees it."""
+    """Stands for a kill: no handler for ``Exception`` catches it."""
 
 
 class Failures:
-    """Let the n-th operation of a storage fail, before or after it takes effect; after a kill, all that follow."""
+    """Let the n-th operation of a storage fail, before or after its effect; after a kill, all later ones too."""
 
     def __init__(self) -> None:
         self.thread = local()
@@ -60,20 +60,20 @@ OPERATIONS = (
 
 
 def failing(kind: type, failures: Failures) -> type:
-    """Return a filesystem whose operations fail when they are to."""
+    """Return a subclass of a filesystem whose operations can be made to fail."""
 
     def close(file: Any, really: Callable[[], None]) -> None:
         try:
             failures.run(really)
         finally:
-            file.closed = True  # the collector of garbage would try again
+            file.closed = True  # or the garbage collector would upload it again
 
     def wrap(name: str) -> Callable[..., Any]:
         def operation(self: Any, *args: Any, **kwargs: Any) -> Any:
             if kind.async_impl and hasattr(kind, f"_{name}") and name != "open":
                 return sync(self.loop, getattr(self, f"_{name}"), *args, **kwargs)
             result = getattr(super(made, self), name)(*args, **kwargs)
-            if isinstance(result, AbstractBufferedFile):  # what was written is uploaded when it is closed
+            if isinstance(result, AbstractBufferedFile):  # uploaded when it is closed
                 result.close = partial(close, result, result.close)
                 failures.thread.opened = result
             return result
@@ -82,7 +82,7 @@ def failing(kind: type, failures: Failures) -> type:
             here = failures.thread
             if getattr(here, "inside", False):
                 return operation(self, *args, **kwargs)
-            here.inside, here.opened = True, None  # what an operation is made of is no operation more
+            here.inside, here.opened = True, None  # the steps of an operation do not count
             try:
                 return failures.run(lambda: operation(self, *args, **kwargs))
             except (OSError, KilledError):
@@ -94,7 +94,7 @@ def failing(kind: type, failures: Failures) -> type:
 
         return method
 
-    # ``mv`` stays inherited if it is: whether a filesystem has one of its own means something.
+    # Whether a filesystem has an ``mv`` of its own makes a difference, so an inherited one stays inherited.
     own = [name for name in OPERATIONS if name != "mv" or "mv" in vars(kind)]
     made = type(
         f"Failing{kind.__name__}",

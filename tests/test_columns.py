@@ -10,7 +10,7 @@ from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION, Kind,
 
 
 def test_the_schema_is_the_one_that_was_promised() -> None:
-    """Names, types and order are what tables were made of: a change of them is a new version of the schema."""
+    """Tables were made with these names, types and order: changing them needs a new version of the schema."""
     assert SCHEMA_VERSION == 1
     assert [f"{column.name} {column.kind}" for column in COLUMNS] == [
         "call_id text",
@@ -67,7 +67,7 @@ def test_the_schema_is_the_one_that_was_promised() -> None:
 
 
 def test_every_field_of_a_call_today_has_a_column() -> None:
-    """What Retell documents today is found by name; the forms it has given up are among the other fields."""
+    """Each field that Retell documents today has a column; deprecated ones are among the other fields."""
     older = {
         "opt_out_sensitive_data_storage",
         "e2e_latency",
@@ -79,7 +79,7 @@ def test_every_field_of_a_call_today_has_a_column() -> None:
 
 
 def test_a_row_has_a_value_for_every_column() -> None:
-    """Whatever a call has, and has not, its row has the same columns in the same order."""
+    """Every row has the same columns in the same order, whatever fields the call has."""
     assert list(line({"call_id": "call_1"})) == [column.name for column in COLUMNS]
 
 
@@ -103,7 +103,7 @@ def test_a_row_has_a_value_for_every_column() -> None:
     ],
 )
 def test_what_fits_in_no_column_is_not_lost(row: dict[str, Any], other: dict[str, Any] | None) -> None:
-    """A new field, and a value of another type than documented, are in ``other_fields``, and in no column."""
+    """New fields, and values of another type than documented, are in ``other_fields`` and in no column."""
     values = line({"call_id": "call_1", **row})
     assert (None if values["other_fields"] is None else json.loads(values["other_fields"])) == other
     for name in (other or {}).keys() & values.keys() - {"other_fields"}:
@@ -111,7 +111,7 @@ def test_what_fits_in_no_column_is_not_lost(row: dict[str, Any], other: dict[str
 
 
 def test_values_are_where_they_belong() -> None:
-    """Analysis is flat, objects are JSON, a float without a fraction is whole, cents are whole too."""
+    """The analysis is flattened, objects are JSON, cents and floats without a fraction are integers."""
     values = line(
         {
             "call_id": "call_1",
@@ -135,10 +135,10 @@ def test_values_are_where_they_belong() -> None:
     [(0.4, 0), (0.5, 1), (2.5, 3), (7, 7), (-1.5, -2), (None, None), ("7", None), (True, None), (1e30, None)],
 )
 def test_cents_are_rounded_half_up(cost: Any, cents: int | None) -> None:
-    """As on an invoice; what is no cost has none."""
+    """Cents are rounded half up, as on an invoice; a value that is no number has no cents."""
     assert whole_cents(cost) == cents
 
 
 def test_each_kind_is_used() -> None:
-    """A kind that no column has would be a type that nobody tests."""
+    """Each kind is the type of a column: a kind without one would be untested."""
     assert {column.kind for column in COLUMNS} == set(Kind)

@@ -1,4 +1,4 @@
-"""Destinations on a disk, in memory and on S3: what appears, when, and what stays, whatever fails."""
+"""Destinations on a disk, in memory and on S3: which files appear and which stay, whatever fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOLDS = "the calls of a day"
 
 
 class Store:
-    """A folder on a storage, and a look at it from outside."""
+    """A folder on a storage, read without the code under test."""
 
     def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
         self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
@@ -42,7 +42,7 @@ class Store:
         self._outside.pipe_file(path, content)
 
     def content(self) -> dict[str, bytes]:
-        """Return all files by name, but for what is unfinished."""
+        """Return all files by name, except unfinished ones."""
         self._outside.invalidate_cache()
         start = self.folder.strip("/") + "/"
         paths = [str(path) for path in self._outside.find(self.folder)]
@@ -50,7 +50,7 @@ class Store:
         return {n: self._outside.cat_file(p) for n, p in names.items() if not n.startswith(UNFINISHED)}
 
     def files(self) -> dict[str, bytes]:
-        """Return the files that are no manifest."""
+        """Return all files except the manifest."""
         return {name: content for name, content in self.content().items() if name != MANIFEST}
 
     def manifest(self) -> Manifest:
@@ -63,7 +63,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """An S3 of this machine's own."""
+    """A local S3."""
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
@@ -73,9 +73,9 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
-    """Return a way to get a folder on a kind of storage."""
+    """Return a function that opens a folder on a kind of storage."""
     failures = Failures()
-    conn_id = tmp_path.name  # Airflow keeps a filesystem by the id of its connection
+    conn_id = tmp_path.name  # Airflow caches filesystems by connection id
 
     def open_store(kind: str, folder: str = "calls") -> Store:
         if kind == "disk":
@@ -111,7 +111,7 @@ def store(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> S
 
 
 def claimed(store: Store | Path, run: str = "run", **given: Any) -> Destination:
-    """Return a destination that a run has taken."""
+    """Return a destination that a run has claimed."""
     url = store.url if isinstance(store, Store) else str(store)
     destination = Destination(url, token=run, holds=given.pop("holds", HOLDS))
     destination.claim(**given)
@@ -125,7 +125,7 @@ def write(destination: Destination, name: str, content: bytes) -> None:
 
 
 def publish(store: Store, run: str = "run", **files: bytes) -> None:
-    """Publish files as one run does."""
+    """Publish files, as a run does."""
     destination = claimed(store, run)
     for name, content in files.items():
         write(destination, name, content)
@@ -139,7 +139,7 @@ FOREIGN = {"notes.txt": b"mine", "recordings/mine.wav": b"mine", "calls-00007.js
 
 
 def test_files_appear_when_they_are_published(store: Store) -> None:
-    """Nothing is there before; afterwards there are the files and the manifest that names them."""
+    """Before, no file is there; afterwards, the files and the manifest that names them are."""
     destination = claimed(store)
     for name, content in NEW.items():
         write(destination, name, content)
@@ -152,7 +152,7 @@ def test_files_appear_when_they_are_published(store: Store) -> None:
 
 
 def test_a_run_replaces_and_removes_only_what_runs_before_it_published(store: Store) -> None:
-    """Files of others stay, in the folder of recordings too, and under names like an export's own."""
+    """Other files stay, also in the folder of recordings and under names like those of an export."""
     publish(store, **OLD)
     for name, content in FOREIGN.items():
         store.put(name, content)
@@ -162,7 +162,7 @@ def test_a_run_replaces_and_removes_only_what_runs_before_it_published(store: St
 
 @pytest.mark.parametrize("name", ["calls-00000.jsonl", "recordings/a.wav"])
 def test_a_file_of_somebody_else_is_not_replaced(store: Store, name: str) -> None:
-    """A name that is taken, by a file that is in no manifest, is an error, and nothing is published."""
+    """If a file that is not in the manifest has one of the names, nothing is published."""
     publish(store, **{"calls-00001.jsonl": b"old"})
     store.put(name, b"mine")
     before = store.content()
@@ -177,7 +177,7 @@ def test_a_file_of_somebody_else_is_not_replaced(store: Store, name: str) -> Non
 
 
 def test_a_folder_with_other_files_is_refused(store: Store) -> None:
-    """The manifest says what the files are: those of another interval, or campaign, are not replaced."""
+    """The files of another interval or campaign are not replaced: the manifest says what they are."""
     publish(store, **OLD)
     with pytest.raises(RetellInputError, match=r"holds the calls of a day, and this task writes a campaign\."):
         claimed(store, "other", holds="a campaign")
@@ -188,7 +188,7 @@ def test_a_folder_with_other_files_is_refused(store: Store) -> None:
 def test_other_calls_of_the_interval_are_replaced_with_a_warning(
     open_store: Callable[..., Store], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two tasks with one path, each for an agent, replace each other's files: the log says so."""
+    """Two tasks with the same path, each for an agent, replace each other's files: the log warns of it."""
     store = open_store("memory")
     for details in ("agent_id 'a'", "agent_id 'a'", "agent_id 'b'"):
         assert not caplog.messages
@@ -211,7 +211,7 @@ def test_other_calls_of_the_interval_are_replaced_with_a_warning(
 def test_a_manifest_that_cannot_be_read_is_an_error(
     open_store: Callable[..., Store], content: bytes, complaint: str
 ) -> None:
-    """Without it, nobody knows which files may be replaced."""
+    """Without the manifest it is unknown which files may be replaced."""
     store = open_store("memory")
     store.put(MANIFEST, content)
     with pytest.raises(RetellInputError, match=complaint):
@@ -219,7 +219,7 @@ def test_a_manifest_that_cannot_be_read_is_an_error(
 
 
 def test_files_can_be_published_one_after_the_other(store: Store) -> None:
-    """What has appeared need not be written again, and stays as long as it is named."""
+    """A file that was published need not be written again, and stays as long as it is named."""
     destination = claimed(store)
     write(destination, "part-0", b"0")
     destination.publish(["part-0"])
@@ -232,7 +232,7 @@ def test_files_can_be_published_one_after_the_other(store: Store) -> None:
 
 
 def test_a_file_that_was_never_written_is_an_error(store: Store) -> None:
-    """A name without a file is not published as if it were there."""
+    """A file that is neither written nor published before cannot be published."""
     destination = claimed(store)
     with pytest.raises(RetellExportError, match=r"calls-00000\.jsonl of this run cannot be found any more"):
         destination.publish(["calls-00000.jsonl"])
@@ -243,7 +243,7 @@ def test_a_file_that_was_never_written_is_an_error(store: Store) -> None:
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    """While files are replaced again and again, a reader never reads a part of one, and never finds none."""
+    """While a file is replaced many times, a reader always finds it, and always all of it."""
     sizes, stop = set(), threading.Event()
     path = tmp_path / "calls-00000.jsonl"
 
@@ -268,7 +268,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tokens", [("earlier", "later"), ("run", "run")], ids=["another run", "a later try"])
 def test_whichever_claims_last_has_the_destination(store: Store, tokens: tuple[str, str]) -> None:
-    """The earlier one may not put aside, nor publish, nor remove anything, then and later."""
+    """The earlier run cannot put aside, publish or remove anything, neither then nor later."""
     earlier = claimed(store, tokens[0])
     write(earlier, "calls-00000.jsonl", b"earlier")
     earlier.keep("rows", b"earlier")
@@ -294,7 +294,7 @@ def test_whichever_claims_last_has_the_destination(store: Store, tokens: tuple[s
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(store: Store) -> None:
-    """It takes room, and holds calls."""
+    """Unfinished files take space and hold personal data."""
     claimed(store, "killed").keep("calls-000000", b"half")
     claimed(store, "next").clean_up()
     assert store.content() == {}
@@ -302,7 +302,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(store: Store) -> None:
 
 
 def test_a_try_keeps_what_an_earlier_one_put_aside_or_begins_again(store: Store) -> None:
-    """All of it, or nothing: a part of what the earlier one read is not what it read."""
+    """A try continues only if all that the earlier one put aside is there."""
     claimed(store).keep("page-0", b"0")
     again = Destination(store.url, token="run", holds=HOLDS)
     assert again.claim(keeping=["page-0"])
@@ -329,7 +329,7 @@ def test_a_file_that_fails_half_way_does_not_pass_for_a_complete_one(store: Stor
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 @pytest.mark.parametrize("name", ["calls-000000", "complete/calls-00000.jsonl"])
 def test_a_full_disk_leaves_the_files_as_they_were(tmp_path: Path, name: str) -> None:
-    """No space left: the error says so, the files of the run before stay, and nothing is beside them."""
+    """The error says that no space is left; the files of the run before stay, and no others are there."""
     before = claimed(tmp_path, "before")
     write(before, "calls-00000.jsonl", b"before")
     before.publish(["calls-00000.jsonl"])
@@ -349,7 +349,7 @@ def test_a_full_disk_leaves_the_files_as_they_were(tmp_path: Path, name: str) ->
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """It shows when the destination is claimed, with the reason."""
+    """Claiming the destination fails, with the reason."""
     (tmp_path / "calls").write_text("no folder")
     with pytest.raises(RetellExportError, match=r"calls cannot be written \((NotADirectory|FileExists)Error"):
         claimed(tmp_path / "calls")
@@ -365,7 +365,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_each_character_of_a_path_is_taken_as_it_is(
     open_store: Callable[..., Store], kind: str, folder: str
 ) -> None:
-    """Folders that fsspec would take for the same keep their files, and the files are where the URL says."""
+    """Folders that match the path as a pattern keep their files, and the files are where the URL says."""
     others = [open_store(kind, name) for name in ("a", "ab", "ac", "abc", "a/b")]
     for other in others:
         other.put("calls-00000.jsonl", b"other")
@@ -386,7 +386,7 @@ def test_each_character_of_a_path_is_taken_as_it_is(
 
 @pytest.mark.parametrize("path", ["/tmp/a\n", "/tmp/a\tb", " /tmp/a", "/tmp/a "])  # noqa: S108 (not written)
 def test_what_airflow_would_drop_from_a_path_is_refused(path: str) -> None:
-    """The files would be in another folder than the summary says."""
+    """Otherwise the files would be in another folder than the summary says."""
     with pytest.raises(RetellInputError, match="path must not have line breaks"):
         claimed(Path(path))
 
@@ -394,7 +394,7 @@ def test_what_airflow_would_drop_from_a_path_is_refused(path: str) -> None:
 def test_a_relative_path_and_one_with_dots_are_folders_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They mean what they mean to a shell."""
+    """They mean the same folders as in a shell."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for path in ("one", "./two", "one/../three", "~/four"):
@@ -408,7 +408,7 @@ def test_a_relative_path_and_one_with_dots_are_folders_of_the_disk(
 
 
 def run(store: Store, token: str, *, again: bool) -> None:
-    """Write and publish the new files as an export does, which reads each recording once."""
+    """Write and publish the new files as an export does: each recording is read once, by one of the tries."""
     destination = Destination(store.url, token=token, holds=HOLDS)
     keeping = ["rows", "names"] if again else None
     if not destination.claim(keeping=keeping, names=["calls-00000.jsonl"]):
@@ -423,7 +423,7 @@ def run(store: Store, token: str, *, again: bool) -> None:
 
 
 STEP = {"disk": 1, "memory": 1, "s3": 17}
-"""Every operation is tried; on S3, where one takes long, some, and others for each way to fail."""
+"""Every operation fails once; on S3, where an operation takes long, only some, different ones per way to fail."""
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ STEP = {"disk": 1, "memory": 1, "s3": 17}
 def test_whichever_operation_fails_the_next_try_makes_it_whole(
     open_store: Callable[..., Store], kind: str, kill: bool, after: bool, again: bool
 ) -> None:
-    """Nothing is lost, and a retry, or a rerun that knows nothing, comes to the same as an undisturbed run.
+    """Nothing is lost, and a retry, or a rerun without its knowledge, ends like an undisturbed run.
 
     For each n, the n-th operation of the storage fails, or the process dies with it.
     """
@@ -462,7 +462,7 @@ def test_whichever_operation_fails_the_next_try_makes_it_whole(
 
 
 def check_nothing_is_lost(store: Store, error: BaseException) -> None:
-    """Assert what holds at every moment: no file of others is touched, and no file that both runs have is away."""
+    """Assert what always holds: other files are untouched, and files that both runs have are there."""
     seen = store.files()
     assert {name: seen.pop(name) for name in FOREIGN} == FOREIGN
     assert all(seen[name] in {OLD[name], NEW[name]} for name in OLD.keys() & NEW.keys())

@@ -23,13 +23,13 @@ ON_A_PAGE = 100
 
 
 class Pages(httpx.BaseTransport):
-    """A Retell with so many pages of calls, of which it keeps none."""
+    """A Retell that makes up a number of pages and keeps none in memory."""
 
     def __init__(self, count: int) -> None:
         self.count = count
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        gc.collect()  # httpx's answers go in cycles: what counts is what is kept, not what lies about
+        gc.collect()  # httpx's responses are in reference cycles; only memory that stays in use counts
         number = int(json.loads(request.read()).get("pagination_key", 0))
         calls = [
             {
@@ -48,13 +48,13 @@ class Pages(httpx.BaseTransport):
 
 
 def peak(pages: int, file_format: FileFormat, folder: Path) -> int:
-    """Return the bytes that Python has at most while it exports so many pages."""
+    """Return the most bytes that Python has allocated while it exports this many pages."""
     destination = Destination(str(folder), token=f"run{pages}", holds="calls")
     destination.claim()
     with RetellClient(ConnectionSettings(api_key="key_1"), transport=Pages(pages)) as client:
         selection = Selection(start=0, end=10**9, filters={})
         export = Export(client, selection, destination, open_format(file_format, None))
-        gc.freeze()  # all that Airflow has loaded: the collector need not look at it after each page
+        gc.freeze()  # the collector need not look at all of Airflow after each page
         tracemalloc.start()
         summary = export.run()
         _, most = tracemalloc.get_traced_memory()
@@ -66,13 +66,13 @@ def peak(pages: int, file_format: FileFormat, folder: Path) -> int:
 
 @pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
 def test_memory_does_not_grow_with_the_number_of_calls(file_format: FileFormat, tmp_path: Path) -> None:
-    """Of ten times the calls no call is kept: what grows is a cursor and a file name a page, some kilobytes."""
+    """Ten times the calls need only a few kilobytes more: a cursor and a file name per page."""
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
-    peak(2, file_format, tmp_path)  # what is imported and compiled at first
+    peak(2, file_format, tmp_path)  # imports and compiles what the first export needs
     few, many = (peak(pages, file_format, tmp_path) for pages in (20, 200))
     bytes_a_page, bytes_a_call = (many - few) / (200 - 20), 600
-    assert bytes_a_page < ON_A_PAGE * bytes_a_call / 10  # Parquet remembers where each part of a file begins
+    assert bytes_a_page < ON_A_PAGE * bytes_a_call / 10  # Parquet remembers the offset of each row group
 
 
 class OverlappingPages(httpx.BaseTransport):
@@ -89,7 +89,7 @@ class OverlappingPages(httpx.BaseTransport):
 
 @pytest.mark.parametrize("saves", range(5))
 def test_a_retry_after_an_overlapping_page_writes_each_call_once(tmp_path: Path, saves: int) -> None:
-    """Wherever the first try dies, before or after it wrote down how far it was."""
+    """Each call is one row, whether the first try dies before or after it wrote down its progress."""
     written: list[str] = []
 
     class DiedError(Exception):

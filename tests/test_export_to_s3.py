@@ -1,4 +1,4 @@
-"""Exports of ten thousand calls over a bad network: row for row what the simulator holds, on disk and on S3."""
+"""Exports of ten thousand calls over a bad network, to disk and S3, have each row that the simulator has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALLS = 10_000
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """An S3 of this machine's own."""
+    """A local S3."""
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()
@@ -56,7 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class Store:
-    """Where an export is written, seen by somebody else's eyes."""
+    """The folder of an export, read without the code under test."""
 
     def __init__(self, url: str, folder: str, files: Any) -> None:
         self.url, self._folder, self._files = url, folder, files
@@ -72,7 +72,7 @@ class Store:
         return sorted(names - {MANIFEST})
 
     def download(self, folder: Path) -> list[Path]:
-        """Return all files as files of this disk."""
+        """Copy all files to a local folder, and return their paths."""
         paths = []
         for name in self.names():
             path = folder / name
@@ -102,7 +102,7 @@ def export(connect: Callable[..., None], clock: SteppingClock, store: Store) -> 
 
 
 def bad_network(simulator: Simulator) -> None:
-    """Let requests of every kind fail in every way, now and then."""
+    """Let some requests of each kind fail, in each way."""
     for endpoint, between in (("list-calls", 3), ("get-call", 700)):
         for number, damage in enumerate((503, "drop", "truncate", "reset", 429, "empty", 502)):
             simulator.fail(Fault(endpoint=endpoint, answer=damage, skip=between * (number + 1)))
@@ -110,17 +110,17 @@ def bad_network(simulator: Simulator) -> None:
 
 
 def faults_met(simulator: Simulator) -> set[tuple[str, str]]:
-    """Return which faults struck which kind of request."""
+    """Return the kinds of requests that met a fault, each with the fault."""
     return {(request.endpoint, request.fault) for request in simulator.requests if request.fault}
 
 
 def held(simulator: Simulator) -> dict[str, dict[str, Any]]:
-    """Return every call that the simulator holds, as get-call shows it."""
+    """Return every call of the simulator, as get-call shows it."""
     return {call_id: simulator.call(call_id) for call_id in simulator.calls}
 
 
 def rebuilt(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the call that a row of columns was made of."""
+    """Return the call from which a row of columns was made."""
     call = {name: value for name, value in values.items() if value is not None}
     for name in ("outcome", "cost_cents"):
         call.pop(name, None)
@@ -140,7 +140,7 @@ def rebuilt(values: dict[str, Any]) -> dict[str, Any]:
 def test_lines_are_what_retell_holds(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store, tmp_path: Path
 ) -> None:
-    """Ten thousand calls, every kind of fault: each call is one line in one of the files, and nothing is lost."""
+    """After faults of every kind, each of ten thousand calls is one line in one of the files."""
     simulator.seed(CALLS)
     bad_network(simulator)
     summary = export(undated=True, max_file_bytes=4_000_000)
@@ -158,7 +158,7 @@ def test_lines_are_what_retell_holds(
 def test_a_table_is_what_retell_holds(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store, tmp_path: Path
 ) -> None:
-    """With transcripts, as Parquet: read by pyarrow and by DuckDB, each row is the call that Retell holds."""
+    """With transcripts, as Parquet: pyarrow and DuckDB read in each row the call as Retell has it."""
     simulator.seed(CALLS)
     bad_network(simulator)
     summary = export(
@@ -182,7 +182,7 @@ def test_a_table_is_what_retell_holds(
 def test_a_rerun_leaves_no_file_of_before(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
 ) -> None:
-    """Fewer files, another format, a recording less, a bad network: what was there before is gone."""
+    """A rerun with fewer files, another format and one recording fewer removes the earlier files."""
     simulator.recording_link_seconds = 600
     simulator.seed(40)
     for skip, damage in enumerate((503, "drop", "truncate", "reset", 429, 502, 403)):
@@ -201,7 +201,7 @@ def test_a_rerun_leaves_no_file_of_before(
 def test_a_failure_leaves_nothing_half_written(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store
 ) -> None:
-    """A run that fails half-way leaves the files of the run before, and nothing beside."""
+    """A run that fails half-way leaves the files of the run before, and no others."""
     simulator.seed(100)
     export(calls_per_page=20)
     before = store.names()

@@ -27,7 +27,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def written(file_format: str, compression: str | None, chunks: int) -> bytes:
-    """Return the rows as a file, put together of so many chunks."""
+    """Return the rows as a file made of this many chunks."""
     fmt = open_format(file_format, compression)  # type: ignore[arg-type]
     size = -(-len(ROWS) // chunks) if chunks else len(ROWS)
     parts = [fmt.chunk(ROWS[first : first + size]) for first in range(0, len(ROWS), size)] if chunks else []
@@ -39,7 +39,7 @@ def written(file_format: str, compression: str | None, chunks: int) -> bytes:
 @pytest.mark.parametrize("compression", COMPRESSIONS["jsonl"])
 @pytest.mark.parametrize("chunks", [1, 7])
 def test_lines_are_the_rows(compression: str | None, chunks: int) -> None:
-    """One row a line, as it is, however many chunks there were."""
+    """Each row is a line, whatever the number of chunks."""
     content = written("jsonl", compression, chunks)
     text = gzip.decompress(content) if compression else content
     assert [json.loads(line) for line in text.decode().splitlines()] == ROWS
@@ -47,7 +47,7 @@ def test_lines_are_the_rows(compression: str | None, chunks: int) -> None:
 
 
 def test_half_of_a_surrogate_pair_can_be_written() -> None:
-    """Retell's JSON may hold what no encoding can: it is written as JSON writes it, and read back the same."""
+    """Half of a surrogate pair, which cannot be encoded, is written as an escape and read back the same."""
     row = {"call_id": "call_1", "agent_name": "\ud83d"}
     assert json.loads(open_format("jsonl", None).chunk([row])) == row
 
@@ -75,7 +75,7 @@ def test_a_table_has_the_promised_types(compression: str | None) -> None:
 
 
 def test_duckdb_reads_the_types(tmp_path: Path) -> None:
-    """A second opinion: the columns are what another reader takes them for."""
+    """DuckDB reads the same columns and types as pyarrow."""
     pytest.importorskip("pyarrow")
     duckdb = pytest.importorskip("duckdb")
     path = tmp_path / "calls.parquet"
@@ -91,7 +91,7 @@ def test_duckdb_reads_the_types(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
 def test_a_file_of_no_rows_can_be_read(file_format: str) -> None:
-    """An empty interval is an empty file, which in Parquet has all columns."""
+    """An interval without calls is an empty file, in Parquet with all columns."""
     if file_format == "jsonl":
         assert written("jsonl", None, 0) == b""
         return
@@ -101,7 +101,7 @@ def test_a_file_of_no_rows_can_be_read(file_format: str) -> None:
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The extra is optional: who lacks it learns its name, before anything is sent."""
+    """Without pyarrow, the error names the extra, before anything is sent."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(RetellInputError, match=r"airflow-provider-retell\[export\]"):
         open_format("parquet", None)

@@ -26,7 +26,7 @@ OF_THE_RUN = {"data_interval_start": FIRST, "data_interval_end": SECOND}
     ],
 )
 def test_an_interval_is_read(start: Any, end: Any, context: dict[str, Any]) -> None:
-    """Datetimes and text, with a time zone or in UTC; what is not given is the run's."""
+    """Datetimes and text are read, in UTC without a zone; the run's interval is the default."""
     assert read_interval(start, end, context, now=NOW) == (1_767_225_600_000, 1_767_312_000_000)
 
 
@@ -46,6 +46,6 @@ def test_an_interval_is_read(start: Any, end: Any, context: dict[str, Any]) -> N
     ],
 )
 def test_what_is_no_interval_is_refused(start: Any, end: Any, context: dict[str, Any], complaint: str) -> None:
-    """Each with a message that says what to write instead."""
+    """The message says what to write instead."""
     with pytest.raises(RetellInputError, match=complaint):
         read_interval(start, end, context, now=NOW)

@@ -26,7 +26,7 @@ RAW: dict[str, Any] = {
 
 
 def test_scrubbed_forms_take_the_place_of_the_others() -> None:
-    """Every field says what Retell's scrubbed form of it says; what is said is taken from the scrubbed turns."""
+    """Each field has Retell's scrubbed form of it; the transcript is made of the scrubbed turns."""
     row = scrub(
         {
             **RAW,
@@ -45,12 +45,12 @@ def test_scrubbed_forms_take_the_place_of_the_others() -> None:
 
 
 def test_without_a_scrubbed_form_there_is_nothing() -> None:
-    """A call that Retell has not scrubbed says nothing, rather than everything."""
+    """A call that Retell has not scrubbed has no transcript, rather than the original one."""
     assert scrub(RAW) == {"call_id": "call_1"}
 
 
 def test_every_transcript_is_scrubbed() -> None:
-    """A transcript field that nobody thought of here would be written as it was said."""
+    """Every transcript field is listed: one that is not would be written unscrubbed."""
     assert {name for name in TRANSCRIPT_FIELDS if not name.startswith("scrubbed_")} <= set(UNSCRUBBED)
 
 

@@ -1,4 +1,4 @@
-"""Links to recordings: followed without the key, not named in any log, asked for again when they have expired."""
+"""Links to recordings: followed without the key, in no log line, requested again when they have expired."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINK = Request(method="GET", path="the recording", read=lambda _: None, idempote
 
 @pytest.fixture
 def simulator() -> Simulator:
-    """A Retell whose time goes on by a second each time it is looked at, with links good for a few."""
+    """A Retell whose clock advances by a second at each look, with links that are valid for a few seconds."""
     simulator = Simulator(clock=TickingTime(), recording_link_seconds=8)
     simulator.seed(20)
     return simulator
@@ -40,7 +40,7 @@ def client(simulator: Simulator) -> Iterator[RetellClient]:
 def test_a_link_is_followed_without_the_key_and_without_a_word(
     simulator: Simulator, client: RetellClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The link is the permission, and so a secret: httpx's line about it is dropped, whatever host it leads to."""
+    """A link is a permission, and so a secret: httpx's log line about it is dropped, whatever its host."""
     caplog.set_level(logging.INFO, logger="httpx")
     call_id = next(iter(simulator.calls))
     link = f"https://storage.invalid/recordings/{call_id}/99999999999999/recording.wav"
@@ -51,7 +51,7 @@ def test_a_link_is_followed_without_the_key_and_without_a_word(
 
 
 def test_an_error_does_not_quote_the_link(simulator: Simulator, client: RetellClient) -> None:
-    """What went wrong is said of "the recording"."""
+    """Messages say "the recording" in place of the link."""
     call_id = next(iter(simulator.calls))
     link = f"https://storage.invalid/recordings/{call_id}/1/recording.wav"
     with pytest.raises(RetellPermissionError) as raised, client.download(LINK, link):
@@ -80,14 +80,14 @@ def test_a_storage_that_does_not_answer_is_not_taken_for_retell() -> None:
 
 @pytest.mark.parametrize("link", ["http://storage.invalid/a.wav", "file:///etc/passwd", "https:/a.wav", ""])
 def test_a_link_that_is_none_is_not_followed(simulator: Simulator, client: RetellClient, link: str) -> None:
-    """Only encrypted links, or such as lead to the API itself."""
+    """Only https links are followed, and links to the API itself."""
     with pytest.raises(RetellInputError, match=r"not an https:// link"), client.download(LINK, link):
         pass
     assert not simulator.requests
 
 
 def test_an_expired_link_is_asked_for_again(simulator: Simulator, tmp_path: Path) -> None:
-    """However late a recording of a page is fetched, the link that is followed is good."""
+    """However late a page's recording is fetched, its link is valid or replaced by a new one."""
     with simulator.serve() as url:
         settings = ConnectionSettings(api_key="key_simulator", base_url=url)
         with RetellClient(settings) as client:

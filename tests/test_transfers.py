@@ -46,7 +46,7 @@ class SmallPages(RetellCallsToObjectStorageOperator):
 
 @pytest.fixture
 def export(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Export the last three days, which are over, unless told otherwise."""
+    """Export the last three days, which are over, unless other arguments are given."""
 
     def export(ti: TaskInstance | None = None, store: Store | None = None, **given: Any) -> dict[str, Any]:
         now = datetime.fromtimestamp(int(clock.now()), UTC)
@@ -63,7 +63,7 @@ def export(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> Callab
 
 
 def held(simulator: Simulator, *, dated: bool = True, transcripts: bool = False) -> list[dict[str, Any]]:
-    """Return the calls that the simulator holds, the earliest first, as rows but for the outcome."""
+    """Return the calls of the simulator, earliest first, as rows without the outcome."""
     calls = [simulator.call(call_id) for call_id in simulator.calls]
     calls = [call for call in calls if ("start_timestamp" in call) is dated]
     left_out = frozenset() if transcripts else TRANSCRIPT_FIELDS
@@ -74,7 +74,7 @@ def held(simulator: Simulator, *, dated: bool = True, transcripts: bool = False)
 
 
 def lines(folder: Path, pattern: str = "calls-*.jsonl") -> list[dict[str, Any]]:
-    """Return the rows in the files of a folder, in their order."""
+    """Return the rows in the files of a folder, in order."""
     return [json.loads(line) for path in sorted(folder.glob(pattern)) for line in path.read_text().splitlines()]
 
 
@@ -88,7 +88,7 @@ def fail_at_the_fourth_page(simulator: Simulator) -> None:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    """Return all files under a folder, but for the manifest."""
+    """Return all files below a folder, except the manifest."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -113,7 +113,7 @@ def test_every_call_of_the_interval_is_a_line(
 def test_the_summary_says_what_was_written(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Counts by outcome, seconds of talk, cents, first and last start; small, and nobody's number in it."""
+    """The summary has counts by outcome, seconds of talk, cents, first and last start, and no phone number."""
     simulator.seed(SEEDED)
     summary = export()
     rows = lines(tmp_path / "calls")
@@ -132,7 +132,7 @@ def test_the_summary_says_what_was_written(
 def test_transcripts_cost_one_request_a_call(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """What the list leaves out is read call by call, and only what is named is written."""
+    """Fields that the list leaves out are read call by call, and only those that are named are written."""
     simulator.seed(SEEDED)
     export(include=["transcript", "transcript_object"])
     rows = lines(tmp_path / "calls")
@@ -150,7 +150,7 @@ def test_transcripts_cost_one_request_a_call(
 def test_requests_keep_the_pace(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """Pages and calls together come no faster than allowed."""
+    """Pages and calls together are not requested faster than allowed."""
     simulator.seed(60)
     export(include="transcript", requests_per_second=10)
     assert sum(clock.slept) >= (len(simulator.requests) - 2) / 10
@@ -160,7 +160,7 @@ def test_requests_keep_the_pace(
 def test_lines_are_split_by_size(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, compression: str | None
 ) -> None:
-    """A file ends with the page that makes it too large; together the files are the whole."""
+    """A file ends with the page that makes it too large; together the files have all rows."""
     simulator.seed(SEEDED)
     summary = export(max_file_bytes=1 if compression is None else 5_000, compression=compression)
     paths = [Path(path.removeprefix("file://")) for path in summary["paths"]]
@@ -190,7 +190,7 @@ def test_filters_reach_the_request(export: Callable[..., dict[str, Any]], simula
 def test_an_interval_ends_before_its_end(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Two intervals that meet have each call once: the start belongs to an interval, the end to the next."""
+    """Adjacent intervals have each call once: an interval includes its start and excludes its end."""
     simulator.seed(SEEDED)
     middle = datetime.fromtimestamp(held(simulator)[100]["start_timestamp"] / 1000, UTC)
     export(path=f"{tmp_path}/1", end=middle)
@@ -202,7 +202,7 @@ def test_an_interval_ends_before_its_end(
 def test_calls_without_a_start_are_written_if_wanted(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Calls that nobody answered have no time, and belong to no interval: to files of their own."""
+    """Calls that were not answered have no start and belong to no interval: they get files of their own."""
     simulator.seed(SEEDED)
     summary = export(undated=True)
     undated = without_outcome(lines(tmp_path / "calls", "undated-*.jsonl"))
@@ -216,7 +216,7 @@ def test_calls_without_a_start_are_written_if_wanted(
 
 
 def test_an_empty_interval_is_an_empty_file(export: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    """Nobody looks in vain for the file of an interval without calls."""
+    """An interval without calls has a file too."""
     assert export()["calls"] == 0
     assert everything(tmp_path / "calls") == {"calls-00000.jsonl": b""}
 
@@ -237,7 +237,7 @@ def test_the_data_interval_is_the_default(simulator: Simulator, clock: SteppingC
 def test_sqlite_takes_the_lines(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Lines that are loaded by call id, once or twice, make a table that adds up to the summary."""
+    """A table that is loaded by call id, once or twice, adds up to the summary."""
     simulator.seed(SEEDED)
     with closing(sqlite3.connect(":memory:")) as database:
         database.execute("CREATE TABLE calls (call_id TEXT PRIMARY KEY, call TEXT)")
@@ -251,13 +251,13 @@ def test_sqlite_takes_the_lines(
     assert sum(cents or 0 for *_, cents in found) == pytest.approx(summary["cost_cents"])
 
 
-# -- once and whole --------------------------------------------------------------------------------------------
+# -- once and complete -----------------------------------------------------------------------------------------
 
 
 def test_a_rerun_replaces_the_files(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A rerun leaves no file of before, although it makes fewer, or others; what is not its own stays."""
+    """A rerun with fewer or other files removes the earlier ones; other people's files stay."""
     simulator.seed(SEEDED)
     export(max_file_bytes=1, undated=True)
     assert len(everything(tmp_path / "calls")) > 3
@@ -269,7 +269,7 @@ def test_a_rerun_replaces_the_files(
 def test_the_same_run_again_writes_the_same(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """The same calls are the same bytes."""
+    """The same calls give the same bytes."""
     simulator.seed(SEEDED)
     export(compression="gzip")
     before = everything(tmp_path / "calls")
@@ -281,7 +281,7 @@ def test_the_same_run_again_writes_the_same(
 def test_a_failure_in_the_middle_leaves_the_files_as_they_were(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, damage: Any
 ) -> None:
-    """A page that cannot be had fails the run; the files of the run before are untouched, and nothing beside."""
+    """A page that cannot be read fails the run; the files of the run before stay, and no others are there."""
     simulator.seed(SEEDED)
     export()
     before = everything(tmp_path / "calls")
@@ -296,14 +296,14 @@ def test_a_failure_in_the_middle_leaves_the_files_as_they_were(
 def test_a_page_that_fails_once_is_read_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, damage: Any
 ) -> None:
-    """A broken answer costs a request, and no call."""
+    """After a broken response the page is requested again, and no call is missing."""
     simulator.seed(SEEDED)
     simulator.fail(Fault(endpoint="list-calls", answer=damage, skip=2), Fault(endpoint="get-call", answer=damage))
     export(include=["transcript"])
     assert [row["call_id"] for row in lines(tmp_path / "calls")] == [call["call_id"] for call in held(simulator)]
 
 
-def test_a_retry_goes_on_from_the_last_page(
+def test_a_retry_continues_after_the_last_page(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
     """With Airflow's state store, pages that an earlier try has finished are not read again."""
@@ -315,7 +315,7 @@ def test_a_retry_goes_on_from_the_last_page(
         export(TaskInstance(try_number=1, max_tries=1), store)
     simulator.recover()
     summary = export(TaskInstance(try_number=2, max_tries=1), store)
-    # The page that was coming in when the run failed may be one more.
+    # The page that was being read when the run failed may be one more.
     assert sum(request.fault is None for request in simulator.requests) - pages <= pages + 1
     assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
     assert {**summary, "paths": []} == {**whole, "paths": []}
@@ -325,7 +325,7 @@ def test_a_retry_goes_on_from_the_last_page(
 def test_a_clear_reads_everything_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A clear is no retry: what was read before it may have changed since."""
+    """A clear reads everything again, because calls may have changed since."""
     simulator.seed(SEEDED)
     store = Store()
     fail_at_the_fourth_page(simulator)
@@ -337,10 +337,10 @@ def test_a_clear_reads_everything_again(
     assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
 
 
-def test_a_retry_begins_anew_when_its_pages_are_gone(
+def test_a_retry_starts_over_if_its_pages_are_gone(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Another run that came in between has removed what the first try put aside: everything is read again."""
+    """If another run has removed what the first try put aside, everything is read again."""
     simulator.seed(SEEDED)
     store = Store()
     fail_at_the_fourth_page(simulator)
@@ -355,7 +355,7 @@ def test_a_retry_begins_anew_when_its_pages_are_gone(
 def test_the_last_try_leaves_nothing_beside(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """What nobody will go on with is removed, with the store as without."""
+    """What no further try can use is removed, with a state store and without."""
     simulator.seed(SEEDED)
     fail_at_the_fourth_page(simulator)
     with pytest.raises(RetellServerError):
@@ -366,11 +366,11 @@ def test_the_last_try_leaves_nothing_beside(
 def test_of_two_runs_at_once_the_later_one_writes(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """The earlier one sees that it was overtaken and gives way, for good; the files are those of the later one."""
+    """The earlier one notices that it was overtaken, and fails without a retry; the files are the later one's."""
     simulator.seed(SEEDED)
 
     class Overtaking(Store):
-        """Where the earlier run writes down its second page, the later one begins and ends."""
+        """When the earlier run writes down its second page, the later one starts and ends."""
 
         later: dict[str, Any] | None = None
 
@@ -399,7 +399,7 @@ def test_calls_still_going_on_at_the_edge_are_waited_for(
     tmp_path: Path,
     deferrable: bool,
 ) -> None:
-    """A call that began before the end of the interval is written with its end and its analysis."""
+    """A call that started before the end of the interval is written with its end and its analysis."""
     simulator.seed(20)
     edge = {"from_number": "+12025550199", "to_number": "+14155550100"}
     call_id = _create(simulator, edge)
@@ -417,7 +417,7 @@ def test_calls_still_going_on_at_the_edge_are_waited_for(
 def test_late_arrivals_are_waited_for_only_so_long(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
-    """A call that does not end is written as it is once the window is over, and counted as unfinished."""
+    """A call that still goes on after the window is written as it is, and counted as unfinished."""
     call_id = _create(simulator, {"from_number": "+12025550199", "to_number": "+14155550191"})
     clock.time.advance(10)
     end = clock.now()
@@ -446,7 +446,7 @@ def test_a_wait_without_an_interval_keeps_to_the_shortest_one(
 def test_only_the_edge_of_the_interval_is_looked_at(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """Who waits for late arrivals lists the calls of the last two hours, not those of three days."""
+    """Only the calls of the last two hours are listed to find late arrivals, not those of three days."""
     simulator.seed(20)
     export(late_arrivals=timedelta(hours=2))
     low, high = simulator.requests[0].json["filter_criteria"]["start_timestamp"]["value"]
@@ -489,7 +489,7 @@ def test_two_endpoints_that_disagree_do_not_make_a_task_defer_without_a_pause(
 def test_nothing_is_asked_about_late_arrivals_of_long_ago(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """A backfill sends no request but for the pages."""
+    """A backfill sends no requests except for the pages."""
     simulator.seed(20)
     end = datetime.fromtimestamp(int(clock.now()) - 7200, UTC)
     export(late_arrivals=timedelta(hours=2), end=end)
@@ -510,7 +510,7 @@ def _create(simulator: Simulator, body: dict[str, Any]) -> str:
 def test_numbers_are_masked_if_wanted(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """No file holds a phone number, but for its last four digits."""
+    """Files have only the last four digits of phone numbers."""
     simulator.seed(SEEDED)
     export(mask_numbers=True, include=["transcript"])
     text = (tmp_path / "calls" / "calls-00000.jsonl").read_text()
@@ -521,13 +521,13 @@ def test_numbers_are_masked_if_wanted(
 def test_no_log_line_holds_a_number_or_a_word(
     export: Callable[..., dict[str, Any]], simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What people say, and their numbers, are for the files alone; so are links to recordings."""
+    """Transcripts, numbers and links to recordings are in the files only."""
     caplog.set_level(logging.DEBUG)
     simulator.recording_link_seconds = 600
     simulator.seed(50)
     simulator.fail(Fault(endpoint="list-calls", answer=503), Fault(endpoint="get-call", answer=503, times=3))
     export(include=["transcript"], recordings=True)
-    # httpcore's lines at DEBUG are not ours, and nobody has them on.
+    # httpcore's lines at DEBUG are not this package's.
     text = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("httpcore"))
     assert text
     for secret in ("+1", "55501", "appointment", "recording.wav", "key_simulator"):
@@ -557,7 +557,7 @@ def test_recordings_are_kept_if_wanted(
 def test_an_expired_link_is_asked_for_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
-    """A link that has expired since the page was read is replaced by a new one; one request more for its call."""
+    """A link that has expired since the page was read is replaced by a new one, with one more request."""
     simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer=403))
@@ -569,7 +569,7 @@ def test_an_expired_link_is_asked_for_again(
 def test_a_recording_that_is_gone_is_no_reason_to_fail(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A link that leads nowhere for good leaves its row without a path, and no half of a file."""
+    """If a recording is gone, its row has no path, and there is no part of a file."""
     simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer=404, times=None))
@@ -580,7 +580,7 @@ def test_a_recording_that_is_gone_is_no_reason_to_fail(
 def test_a_recording_that_breaks_off_is_fetched_again(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Half of a recording is none."""
+    """A recording that breaks off is fetched again, and never saved in part."""
     simulator.recording_link_seconds = 600
     simulator.seed(10)
     simulator.fail(Fault(endpoint="recording", answer="truncate", times=2))
@@ -593,7 +593,7 @@ def test_a_recording_that_breaks_off_is_fetched_again(
 def test_whichever_operation_of_the_storage_fails_the_retry_makes_it_whole(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, kill: bool
 ) -> None:
-    """With recordings: nothing is lost, and the files are those of a run that nothing happened to."""
+    """With recordings: nothing is lost, and the files are those of an undisturbed run."""
     simulator.recording_link_seconds = 600
     simulator.seed(60)
     export(path=f"{tmp_path}/undisturbed", recordings=True)
@@ -651,7 +651,7 @@ def test_bad_input_is_refused_before_anything_is_sent(
     given: dict[str, Any],
     complaint: str,
 ) -> None:
-    """An interval that cannot be, and what else cannot be meant, fails for good, without a request or a file."""
+    """An impossible interval or argument fails without a retry, a request or a file."""
     with pytest.raises(RetellInputError, match=complaint):
         export(**given)
     assert not simulator.requests
@@ -679,7 +679,7 @@ def test_bad_input_is_refused_before_anything_is_sent(
 def test_an_empty_filter_does_not_pass_for_none(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, given: dict[str, Any]
 ) -> None:
-    """What a template leaves that renders to nothing must not put all calls of the account in one agent's file."""
+    """A template that renders to nothing must not put all calls of the account in one agent's file."""
     with pytest.raises(
         RetellInputError, match=rf"{next(iter(given))} (is empty|must be a mapping).*Nothing was sent"
     ):
@@ -701,13 +701,13 @@ def test_an_empty_filter_does_not_pass_for_none(
     ],
 )
 def test_arguments_are_checked_when_the_dag_is_parsed(given: dict[str, Any]) -> None:
-    """What needs no rendering is checked where the mistake stands."""
+    """Arguments that are not templates are checked in the DAG file."""
     with pytest.raises(RetellInputError):
         RetellCallsToObjectStorageOperator(task_id="export", path="/tmp/calls", **given)  # noqa: S108 (not written)
 
 
 def test_an_empty_data_interval_is_explained(clock: SteppingClock, tmp_path: Path) -> None:
-    """A cron schedule of Airflow 3 makes data intervals without a length: the message says what to do."""
+    """Cron schedules of Airflow 3 make data intervals of length zero: the message says what to do."""
     task = RetellCallsToObjectStorageOperator(task_id="export", path=str(tmp_path))
     task._clock = clock
     moment = datetime.fromtimestamp(int(clock.now()), UTC)
@@ -718,7 +718,7 @@ def test_an_empty_data_interval_is_explained(clock: SteppingClock, tmp_path: Pat
 def test_a_destination_that_cannot_be_written_fails_before_the_first_request(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Whether it can be written is tried first."""
+    """The destination is claimed first."""
     (tmp_path / "calls").write_text("a file where a folder should be")
     with pytest.raises(RetellExportError, match="cannot be written"):
         export()
@@ -726,10 +726,10 @@ def test_a_destination_that_cannot_be_written_fails_before_the_first_request(
 
 
 @pytest.mark.parametrize("path", ["nonsense://bucket/calls", "s3://no_such_connection@bucket/calls"])
-def test_a_destination_that_nobody_knows_fails_before_the_first_request(
+def test_an_unknown_destination_fails_before_the_first_request(
     export: Callable[..., dict[str, Any]], simulator: Simulator, path: str
 ) -> None:
-    """A storage that is not installed, or has no connection, is an error of the destination."""
+    """A storage that is not installed, or has no connection, is an error that names the destination."""
     with pytest.raises(RetellExportError, match="cannot be"):
         export(path=path)
     assert not simulator.requests
@@ -738,7 +738,7 @@ def test_a_destination_that_nobody_knows_fails_before_the_first_request(
 def test_a_repeated_cursor_is_an_error(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A list that leads round in circles is not taken for whole."""
+    """A list that leads round in circles is not taken for complete."""
     from airflow_provider_retell.simulator import filters  # noqa: PLC0415 (used here alone)
 
     simulator.seed(SEEDED)
@@ -753,7 +753,7 @@ def test_a_repeated_cursor_is_an_error(
 def test_a_call_deleted_between_list_and_get_is_left_out(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Who deletes a call wants it nowhere; the summary counts it."""
+    """A call that was deleted meanwhile is left out; the summary counts it."""
     simulator.seed(SEEDED)
     simulator.fail(Fault(endpoint="get-call", answer=422, skip=3))
     summary = export(include=["transcript"])
@@ -761,10 +761,10 @@ def test_a_call_deleted_between_list_and_get_is_left_out(
     assert summary["calls"] == len(lines(tmp_path / "calls")) == len(held(simulator)) - 1
 
 
-def test_an_agent_nobody_knows_is_an_error(
+def test_an_unknown_agent_is_an_error(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """A mistyped agent has no calls, which is not the same as an agent without calls."""
+    """An agent that Retell does not know is an error; an agent without calls is not."""
     simulator.seed(SEEDED)
     with pytest.raises(RetellNotFoundError, match="get-agent"):
         export(agent_id="agent_mistyped")
@@ -778,7 +778,7 @@ def test_an_agent_nobody_knows_is_an_error(
 def test_a_bad_network_hides_no_agent(
     export: Callable[..., dict[str, Any]], simulator: Simulator, answer: Any
 ) -> None:
-    """Whether an agent is known is asked again where the answer is lost, and then told rightly."""
+    """The request for the agent is repeated if its response is lost, and then decides."""
     simulator.seed(SEEDED)
     long_ago = datetime.fromtimestamp(simulator.clock(), UTC) - timedelta(days=300)
     when = {"start": long_ago, "end": long_ago + timedelta(days=1)}
@@ -792,7 +792,7 @@ def test_a_bad_network_hides_no_agent(
 def test_retell_that_is_gone_is_an_error(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """No answer at all is a transient error, and leaves nothing."""
+    """No answer at all is a transient error, and leaves no files."""
     simulator.fail(Fault(endpoint="*", answer="drop", times=None))
     with pytest.raises(RetellConnectionError):
         export()

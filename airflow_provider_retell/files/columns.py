@@ -1,7 +1,7 @@
-"""A call as a line of a table: the columns of an export, typed, and where each value comes from. Pure: no I/O.
+"""The typed columns of an export's table, and where in a call their values are. Pure: no I/O.
 
-The columns stay as they are within a version of the schema: whatever a run includes, and whatever Retell adds, the
-table has the same columns, and what fits in none of them is in ``other_fields``.
+Within a version of the schema the table always has the same columns, whatever a run includes and whatever fields
+Retell adds: values that fit no column are in ``other_fields``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 SCHEMA_VERSION: Final = 1
-"""Grows when a column changes its name, its type or its meaning; a new column at the end is no change."""
+"""Incremented when a column changes its name, type or meaning, but not for a new column at the end."""
 
 VERSION_KEY: Final = "retell_schema_version"
-"""Under which a Parquet file says the version, in its metadata."""
+"""The key of the version in the metadata of a Parquet file."""
 
 OTHER_FIELDS: Final = "other_fields"
 
 _MAX_INTEGER: Final = 2**63 - 1
 _YEAR_10000: Final = 253_402_300_800_000
-"""In milliseconds; later is no time that the readers of such files can write."""
+"""In milliseconds. Readers of such files cannot show a later time."""
 
 
 class Kind(StrEnum):
-    """What a column holds."""
+    """The type of a column."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
     TIMESTAMP = "timestamp"
     """Milliseconds, in UTC."""
     JSON = "json"
-    """Text that is JSON."""
+    """JSON as text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ _EMPTY: Final[Mapping[str, Any]] = dict.fromkeys(column.name for column in COLUM
 
 
 def line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as the values of all columns; what fits in no column is in ``other_fields``, as JSON.
+    """Return the values of all columns for a row; values that fit no column are in ``other_fields``, as JSON.
 
     A value of another type than its column's is one that does not fit. Timestamps are milliseconds since the
     epoch.
@@ -121,7 +121,7 @@ def line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fill(values: dict[str, Any], columns: Mapping[str, Column], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Put what fits into its columns, and return the rest."""
+    """Put the values that fit into their columns, and return the others."""
     rest = {}
     for name, value in fields.items():
         if value is None:
@@ -136,7 +136,7 @@ def _fill(values: dict[str, Any], columns: Mapping[str, Column], fields: Mapping
 
 
 def whole_cents(cost: Any) -> int | None:
-    """Return a cost rounded to whole cents, a half up; None for what is no cost."""
+    """Return a cost rounded to whole cents, half up; None if it is not a number."""
     if isinstance(cost, bool) or not isinstance(cost, int | float):
         return None
     exact = Decimal(str(cost))
@@ -144,13 +144,13 @@ def whole_cents(cost: Any) -> int | None:
 
 
 def json_text(value: Any) -> str:
-    """Return a value as compact JSON, in letters that UTF-8 can write."""
+    """Return a value as compact JSON that can be encoded in UTF-8."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text if _is_text(text) else json.dumps(value, separators=(",", ":"))
 
 
 def _is_text(value: str) -> bool:
-    # JSON can hold half of a surrogate pair, which no encoding can.
+    # JSON can hold half of a surrogate pair, which cannot be encoded.
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What an export says of each call. Pure: no I/O."""
+"""The rows of an export: which fields of each call, and in which form. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What an export says of each call.
+    """Which fields of each call are written, and in which form.
 
     Attributes:
         include: Fields that list-calls leaves out.
-        scrubbed: Whether Retell's scrubbed transcripts and recordings stand for the others.
-        mask_numbers: Whether phone numbers are their last four digits.
-        recordings: Whether recordings are kept as files.
+        scrubbed: Whether Retell's scrubbed transcripts and recordings replace the others.
+        mask_numbers: Whether only the last four digits of phone numbers are written.
+        recordings: Whether recordings are saved as files.
     """
 
     include: tuple[str, ...] = ()
@@ -29,7 +29,12 @@ class Contents:
     recordings: bool = False
 
     def row(self, call: Mapping[str, Any], recording: str | None) -> dict[str, Any]:
-        """Return what is written of a call."""
+        """Return the row of a call.
+
+        Args:
+            call: The call as Retell sends it.
+            recording: The name of the file with its recording, None without one.
+        """
         left_out = TRANSCRIPT_FIELDS.difference(self.include)
         fields = scrub(call) if self.scrubbed else dict(call)
         fields = {name: value for name, value in fields.items() if name not in left_out}
@@ -42,7 +47,7 @@ class Contents:
         return masked
 
     def link(self, call: Mapping[str, Any]) -> Any:
-        """Return the link to the recording that may be kept."""
+        """Return the link to the recording that may be saved, None if there is none."""
         return call.get("scrubbed_recording_url" if self.scrubbed else "recording_url")
 
 

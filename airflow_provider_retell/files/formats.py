@@ -1,6 +1,6 @@
-"""How rows are written: JSON Lines, and Parquet where pyarrow is installed (extra ``export``).
+"""The formats of files: JSON Lines, and Parquet if pyarrow is installed (extra ``export``).
 
-A page of rows becomes a chunk of bytes; chunks become a file, however they were kept in between.
+A page of rows becomes a chunk of bytes, and chunks become a file, even in another process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPRESSIONS: Final[Mapping[str, tuple[str | None, ...]]] = {
     "jsonl": (None, "gzip"),
     "parquet": (None, "snappy", "gzip", "zstd"),
 }
-"""What each format may be compressed with."""
+"""The compressions of each format."""
 
 
 class Format(Protocol):
@@ -39,11 +39,11 @@ class Format(Protocol):
         """Return some rows as bytes that ``write`` takes."""
 
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
-        """Write chunks as one file, one at a time in memory."""
+        """Write chunks to one file, with one at a time in memory."""
 
 
 class JsonLines:
-    """One row a line, as JSON."""
+    """One row per line, as JSON."""
 
     def __init__(self, compression: str | None = None) -> None:
         self._compressed = compression == "gzip"
@@ -54,7 +54,7 @@ class JsonLines:
         return "".join(f"{json_text(row)}\n" for row in rows).encode()
 
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
-        """Write the lines, compressed if wanted; the same rows give the same bytes."""
+        """Write the lines, compressed if wanted. The same rows give the same bytes."""
         if not self._compressed:
             file.writelines(chunks)
             return
@@ -63,7 +63,7 @@ class JsonLines:
 
 
 class Parquet:
-    """A table with the columns of ``airflow_provider_retell.files.columns``, one row group a chunk."""
+    """A table with the columns of ``airflow_provider_retell.files.columns``, with one row group per chunk."""
 
     def __init__(self, compression: str | None = None) -> None:
         self._compression = compression or "none"
@@ -72,7 +72,7 @@ class Parquet:
 
     def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the rows as an Arrow stream."""
-        import pyarrow as pa  # noqa: PLC0415 (an extra, and too large to import where a DAG is parsed)
+        import pyarrow as pa  # noqa: PLC0415 (an extra, and too large to import when a DAG is parsed)
 
         lines = [line(row) for row in rows]
         arrays = [pa.array([values[field.name] for values in lines], field.type) for field in self._schema]
@@ -92,7 +92,7 @@ class Parquet:
 
 
 def arrow_schema() -> pa.Schema:
-    """Return the columns as pyarrow has them, with the version of the schema in the metadata."""
+    """Return the columns as a schema of pyarrow, with the version in the metadata."""
     import pyarrow as pa  # noqa: PLC0415 (as above)
 
     types = {
@@ -109,7 +109,7 @@ def arrow_schema() -> pa.Schema:
 
 
 def check_format(file_format: Any, compression: Any) -> None:
-    """Raise ``RetellInputError`` unless there is such a format, compressed in such a way."""
+    """Raise ``RetellInputError`` unless the format exists and can be compressed in this way."""
     if file_format not in COMPRESSIONS:
         raise RetellInputError(f"file_format takes {', '.join(map(repr, COMPRESSIONS))}, not {file_format!r}.")
     if compression not in COMPRESSIONS[file_format]:

@@ -1,4 +1,4 @@
-"""What an export leaves out for people's privacy. Pure: no I/O."""
+"""Scrubbed calls: what an export leaves out for people's privacy. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNSCRUBBED: Final[Mapping[str, str | None]] = {
     "public_log_url": None,
     "knowledge_base_retrieved_contents_url": None,
 }
-"""Fields in which a person's data stands as it was said, each with Retell's scrubbed form of it, if any."""
+"""Fields that may hold personal data, each with the field that holds Retell's scrubbed form of it, if any."""
 
 _TURNS: Final = "scrubbed_transcript_with_tool_calls"
 _SPEAKERS: Final = frozenset({"agent", "user", "transfer_target"})
@@ -25,8 +25,8 @@ _SPEAKERS: Final = frozenset({"agent", "user", "transfer_target"})
 def scrub(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with Retell's scrubbed transcripts and recordings in place of the others.
 
-    Where Retell has no scrubbed form, nothing takes the field's place. ``transcript`` and
-    ``transcript_object`` are made of what is said in ``scrubbed_transcript_with_tool_calls``.
+    A field without a scrubbed form is left out. ``transcript`` and ``transcript_object`` are made of the turns in
+    ``scrubbed_transcript_with_tool_calls``.
     """
     scrubbed = {name: value for name, value in row.items() if name not in UNSCRUBBED}
     for name, instead in UNSCRUBBED.items():

@@ -60,7 +60,7 @@ class Storage:
             raise
 
     def move(self, source: str, target: str) -> None:
-        """Move a file; whoever reads the target sees what was there before, or all of the file."""
+        """Move a file. A reader of the target sees either the file that was there before or all of the new one."""
         if self._renames():
             self._fs.mv(source, target)
         else:
