@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, Scenario, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
 
@@ -59,11 +60,12 @@ def test_documented_faults_can_be_had() -> None:
     parse([word for fault in faults for word in ("--fault", fault)])
 
 
-def test_compose_file_fits_the_program() -> None:
-    """The compose file in docs/simulator.md starts the simulator, waits for it, and has its connection."""
+def test_compose_file_fits_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compose file in docs/simulator.md starts the simulator, waits for it, and leads Airflow to it."""
     (block,) = re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL)
     services = yaml.safe_load(block)["services"]
     retell, airflow = services["retell"], services["airflow"]
+    variable = airflow["environment"]["AIRFLOW_CONN_RETELL_DEFAULT"]
     python, *command = retell["command"].split()
     check, checker, *check_up = retell["healthcheck"]["test"]
     assert (python, check, checker) == ("python", "CMD", "python")
@@ -75,19 +77,23 @@ def test_compose_file_fits_the_program() -> None:
             assert port
             up = [word.replace("8787", port[1]) for word in check_up]
             subprocess.run([sys.executable, *up], check=True)  # noqa: S603
+            # An address that is not a loopback address, and yet leads to this machine.
+            here = variable.replace("retell:8787", f"0.0.0.0:{port[1]}")
+            monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", here)
+            assert RetellHook().get_concurrency()["concurrency_limit"] == 20
         finally:
             program.kill()
     (exported,) = shlex.split(printed)[1:]
     connection = json.loads(exported.partition("=")[2].replace(port[1], "8787"))
-    assert json.loads(airflow["environment"]["AIRFLOW_CONN_RETELL_DEFAULT"]) == connection
+    assert json.loads(variable) == connection
     assert connection["host"] == "http://retell:8787"
     assert airflow["depends_on"]["retell"]["condition"] == "service_healthy"
 
 
-def test_documented_connection_is_what_is_printed() -> None:
-    """The line that docs/simulator.md shows as printed is the one that the simulator prints."""
+def test_documented_connections_are_what_is_printed() -> None:
+    """The lines that docs/simulator.md shows as printed are those that the simulator prints."""
     shown = re.findall(r"^export AIRFLOW_CONN_RETELL_DEFAULT='(.*)'$", DOCS, flags=re.MULTILINE)
-    assert shown == [Simulator().connection("http://127.0.0.1:8787")]
+    assert shown == [Simulator().connection(f"http://{host}:8787") for host in ("127.0.0.1", "retell")]
 
 
 def test_documentation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
