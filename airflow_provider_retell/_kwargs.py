@@ -5,8 +5,8 @@ Nothing here is read at run time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 
 class CallFilters(TypedDict, total=False):
@@ -18,4 +18,13 @@ class CallFilters(TypedDict, total=False):
     batch_call_id: str | None
     started_from: int | None
     started_before: int | None
+    filter_criteria: Mapping[str, Any] | None
+    sort_order: str | None
+
+
+class ContactFilters(TypedDict, total=False):
+    """What ``RetellHook.list_contacts`` takes besides ``do_not_call`` and ``page_size``."""
+
+    search_query: str | None
+    filter_criteria: Mapping[str, Any] | None
     sort_order: str | None

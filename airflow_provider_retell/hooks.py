@@ -6,16 +6,14 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
-from airflow_provider_retell._kwargs import CallFilters
-from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.flows import Flow
-from airflow_provider_retell.api.pages import PageWalk
+from airflow_provider_retell._kwargs import CallFilters, ContactFilters
+from airflow_provider_retell.api import contacts, endpoints
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
+from airflow_provider_retell.api.pages import Fields, PageWalk
 from airflow_provider_retell.api.settings import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
@@ -25,7 +23,7 @@ from airflow_provider_retell.api.settings import (
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
-from airflow_provider_retell.provider.key_check import check_key
+from airflow_provider_retell.provider.key_check import try_key
 from airflow_provider_retell.provider.version_compat import aget_connection
 
 if TYPE_CHECKING:
@@ -67,13 +65,10 @@ class RetellHook(BaseHook):
 
         See https://docs.retellai.com/api-references/register-phone-call
         """
-        return self.send(endpoints.register_phone_call(request))
+        return self.get_conn().send(endpoints.register_phone_call(request))
 
     def create_phone_call(
-        self,
-        request: CreatePhoneCallRequest | Mapping[str, Any],
-        *,
-        idempotency_key: str | None = None,
+        self, request: CreatePhoneCallRequest | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Call:
         """Have Retell dial.
 
@@ -84,21 +79,21 @@ class RetellHook(BaseHook):
             idempotency_key: For one hour, a request with the same key places no second call. Without one, the
                 request is not repeated when the answer is lost.
         """
-        return self.send(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
+        return self.get_conn().send(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
 
     def get_call(self, call_id: str) -> Call:
         """Read a call.
 
         See https://docs.retellai.com/api-references/get-call
         """
-        return self.send(endpoints.get_call(call_id))
+        return self.get_conn().send(endpoints.get_call(call_id))
 
     def list_calls(
         self,
         *,
         call_ids: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        page_size: int = endpoints.MAX_PAGE_SIZE,
+        page_size: int = MAX_PAGE_SIZE,
         **filters: Unpack[CallFilters],
     ) -> Iterator[Call]:
         """Read all calls that pass the filters, page by page, without their transcripts.
@@ -113,14 +108,18 @@ class RetellHook(BaseHook):
             metadata: Only calls whose top-level metadata has these values.
             page_size: Calls in one request, 1 to 1000.
             **filters: ``agent_id``, ``call_status``, ``direction``, ``batch_call_id``, ``started_from``,
-                ``started_before``, ``sort_order``: see ``airflow_provider_retell.api.endpoints.list_calls``.
+                ``started_before``, ``filter_criteria`` (in Retell's own form), ``sort_order``: see
+                ``airflow_provider_retell.api.endpoints.list_calls``.
+
+        Raises:
+            RetellInputError: A filter is empty, or is given twice.
         """
         first = endpoints.list_calls(call_ids=call_ids, metadata=metadata, page_size=page_size, **filters)
         return self._walk(PageWalk(first))
 
     def _walk(self, walk: PageWalk[T]) -> Iterator[T]:
         while walk.request is not None:
-            yield from walk.take(self.send(walk.request))
+            yield from walk.take(self.get_conn().send(walk.request))
         if walk.unreadable:
             log.warning("%d items of the list could not be read, and are left out.", walk.unreadable)
 
@@ -133,41 +132,106 @@ class RetellHook(BaseHook):
         Raises:
             RetellNotFoundError: Retell does not know one of them.
         """
-        return self.run(read_calls(call_ids))
+        return self.get_conn().run(read_calls(call_ids))
 
     def stop_call(self, call_id: str) -> None:
         """Hang up.
 
         See https://docs.retellai.com/api-references/stop-call
         """
-        self.send(endpoints.stop_call(call_id))
+        self.get_conn().send(endpoints.stop_call(call_id))
+
+    def update_call(
+        self,
+        call_id: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        data_storage_setting: str | None = None,
+        custom_attributes: Mapping[str, str | float | bool] | None = None,
+    ) -> Call:
+        """Change what Retell keeps of a call that is over, and return the call.
+
+        See https://docs.retellai.com/api-references/update-call
+
+        Args:
+            call_id: The call.
+            metadata: Replaces the metadata, 50 kB at most.
+            data_storage_setting: ``everything``, ``everything_except_pii`` or ``basic_attributes_only``; Retell
+                goes from the first to the last only.
+            custom_attributes: Values of attributes that are defined in the dashboard; Retell ignores others.
+        """
+        changes = {"data_storage_setting": data_storage_setting, "custom_attributes": custom_attributes}
+        return self.get_conn().send(endpoints.update_call(call_id, {"metadata": metadata, **changes}))
+
+    def delete_call(self, call_id: str) -> None:
+        """Delete a call and all its data, for good.
+
+        See https://docs.retellai.com/api-references/delete-call
+
+        Raises:
+            RetellNotFoundError: There is no such call, or a first attempt deleted it whose response was lost
+                (``may_have_arrived`` is True then).
+        """
+        self.get_conn().send(endpoints.delete_call(call_id))
+
+    def rerun_call_analysis(self, call_id: str) -> Call:
+        """Have Retell analyse a call again, which costs money, and return the call.
+
+        See https://docs.retellai.com/api-references/rerun-call-analysis
+        """
+        return self.get_conn().send(endpoints.rerun_call_analysis(call_id))
+
+    # -- contacts ------------------------------------------------------------------------------------------
+
+    def list_contacts(
+        self,
+        *,
+        do_not_call: bool | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        **filters: Unpack[ContactFilters],
+    ) -> Iterator[Fields]:
+        """Read all contacts that pass the filters, page by page, as Retell sends them.
+
+        See https://docs.retellai.com/api-references/list-contacts
+
+        Args:
+            do_not_call: Only contacts who must not be called, or only those who may be.
+            page_size: Contacts in one request, 1 to 1000.
+            **filters: ``search_query``, ``filter_criteria`` (in Retell's own form), ``sort_order``: see
+                ``airflow_provider_retell.api.contacts.list_contacts``.
+        """
+        first = contacts.list_contacts(do_not_call=do_not_call, page_size=page_size, **filters)
+        return self._walk(PageWalk(first))
+
+    def get_contact_by_phone(self, number: str) -> Fields:
+        """Read the contact with a phone number in E.164 form, as Retell sends it.
+
+        See https://docs.retellai.com/api-references/get-contact-by-phone
+
+        Raises:
+            RetellNotFoundError: There is no contact with this number.
+        """
+        return self.get_conn().send(contacts.get_contact_by_phone(number))
+
+    # -- the account ---------------------------------------------------------------------------------------
 
     def get_concurrency(self) -> dict[str, Any]:
         """Read ``current_concurrency``, ``concurrency_limit`` and their parts, in calls.
 
         See https://docs.retellai.com/api-references/get-concurrency
         """
-        return self.send(endpoints.get_concurrency())
+        return self.get_conn().send(endpoints.get_concurrency())
 
     # -- connection --------------------------------------------------------------------------------------
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the key on read-only endpoints; return whether it works, and what to tell a person."""
-        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (as in get_conn)
-
-        connection = self.get_connection(self.retell_conn_id)
         try:
-            # A person is waiting: one attempt each.
-            settings = replace(self._read(connection), max_attempts=1)
+            settings = self._read(self.get_connection(self.retell_conn_id))
         except SettingsError as error:
             # Without the connection's id: a form that is tested unsaved has a random one.
             return False, f"{str(error)[0].upper()}{str(error)[1:]}."
-        try:
-            with RetellClient(settings) as client:
-                good, message = client.run(check_key(settings))
-        except RetellInputError as error:
-            good, message = False, str(error)
-        return good, " ".join([message, *settings.remarks])
+        return try_key(settings)
 
     def get_conn(self) -> RetellClient:
         """Return the blocking client, which the hook closes in ``close``, or with its last reference."""
@@ -182,8 +246,15 @@ class RetellHook(BaseHook):
 
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
-        # In a thread: a client reads certificates from disk, some 20 ms that the event loop has not to spare.
-        return await asyncio.to_thread(_async_client, await self.aget_settings())
+        settings = await self.aget_settings()
+
+        def make() -> AsyncRetellClient:
+            from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
+
+            return AsyncRetellClient(settings)
+
+        # In a thread: a client reads certificates from disk, which would hold up the event loop for some 20 ms.
+        return await asyncio.to_thread(make)
 
     async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""
@@ -220,16 +291,6 @@ class RetellHook(BaseHook):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def send(self, endpoint: Request[T]) -> T:
-        """Send any request of ``airflow_provider_retell.api.endpoints``."""
-        return self.get_conn().send(endpoint)
-
-    def run(self, flow: Flow[T]) -> T:
-        """Send the requests of a flow, one after the other."""
-        return self.get_conn().run(flow)
-
-    # -- the form, where Airflow reads it from the hook (2.11 to 3.1) -----------------------------------------
-
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return how the standard fields of the form show."""
@@ -239,9 +300,3 @@ class RetellHook(BaseHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields."""
         return form_widgets()
-
-
-def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
-    from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
-
-    return AsyncRetellClient(settings)

@@ -13,7 +13,7 @@ from airflow_provider_retell._arguments import flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
-from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.errors import RetellInputError

@@ -29,7 +29,7 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api import settings as connection
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.retries import may_be_retried
-from airflow_provider_retell.api.settings import SETTINGS, ConnectionSettings
+from airflow_provider_retell.api.settings import SETTINGS, ConnectionSettings, FlagInExtra
 from airflow_provider_retell.calls.intent import STORE_KEY
 from airflow_provider_retell.errors import (
     RetellConnectionError,
@@ -252,8 +252,12 @@ def test_the_tests_of_a_policy_pass() -> None:
 def test_every_setting_is_documented_with_its_default() -> None:
     """The tables have the connection's settings, in the form's words, and the API's own address."""
     listed = [line[:4] for line in table(section(CONNECTION, "Fields"), "name")]
-    settings = SETTINGS.items()
-    assert listed == [[name, each.label, f"{each.default:g}", f"{each.minimum:g}"] for name, each in settings]
+    assert listed == [
+        [name, each.label, "false", ""]
+        if isinstance(each, FlagInExtra)
+        else [name, each.label, f"{each.default:g}", f"{each.minimum:g}"]
+        for name, each in SETTINGS.items()
+    ]
     fields = {line[0]: line[1:3] for line in table(section(CONNECTION, "Fields"), "field")}
     labels = FIELD_BEHAVIOUR["relabeling"]
     assert fields["password"] == [labels["password"], ""]

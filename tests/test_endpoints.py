@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api import contacts, endpoints
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.models import Call, RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
@@ -28,6 +28,11 @@ EVERYTHING = {"limit": 1000}
         (endpoints.list_calls(), "POST", "/v3/list-calls", EVERYTHING),
         (endpoints.get_concurrency(), "GET", "/get-concurrency", None),
         (endpoints.get_api_key_info(), "GET", "/get-api-key-info", None),
+        (endpoints.update_call("call_1", {"metadata": {}}), "PATCH", "/v2/update-call/call_1", {"metadata": {}}),
+        (endpoints.delete_call("call_1"), "DELETE", "/v2/delete-call/call_1", None),
+        (endpoints.rerun_call_analysis("call_1"), "PUT", "/rerun-call-analysis/call_1", None),
+        (contacts.list_contacts(), "POST", "/list-contacts", EVERYTHING),
+        (contacts.get_contact_by_phone("+14155550100"), "GET", "/get-contact-by-phone/%2B14155550100", None),
     ],
 )
 def test_each_request_is_what_retell_documents(endpoint: Request[Any], method: str, path: str, body: Any) -> None:
@@ -47,11 +52,31 @@ def test_each_request_is_what_retell_documents(endpoint: Request[Any], method: s
         (endpoints.list_calls(), True),
         (endpoints.get_concurrency(), True),
         (endpoints.get_api_key_info(), True),
+        (endpoints.update_call("call_1", {"metadata": {}}), True),
+        (endpoints.delete_call("call_1"), True),
+        (endpoints.rerun_call_analysis("call_1"), False),
+        (contacts.list_contacts(), True),
+        (contacts.get_contact_by_phone("+14155550100"), True),
     ],
 )
 def test_what_may_be_sent_twice_says_so(endpoint: Request[Any], idempotent: bool) -> None:
     """A second registration is a second call, a second creation without a key rings twice; the rest is safe."""
     assert endpoint.idempotent is idempotent
+
+
+def test_a_request_is_built_once() -> None:
+    """A tag and a key are added to a body that was checked, without looking at it again."""
+    plain = endpoints.create_phone_call(NUMBERS | {"metadata": {"own": 1, "airflow_call": "own"}})
+    tagged = plain.with_metadata({"airflow_call": "tag", "more": 2})
+    assert tagged.body == {**NUMBERS, "metadata": {"own": 1, "airflow_call": "own", "more": 2}}
+    keyed = tagged.with_idempotency_key("key-1")
+    assert (keyed.body, keyed.idempotent) == ({**(tagged.body or {}), "idempotency_key": "key-1"}, True)
+    assert plain == endpoints.create_phone_call(NUMBERS | {"metadata": {"own": 1, "airflow_call": "own"}})
+
+
+def test_a_number_in_a_path_is_not_shown() -> None:
+    """Messages call a request by its path."""
+    assert str(contacts.get_contact_by_phone("+14155550100")) == "GET /get-contact-by-phone/…0100"
 
 
 def test_an_endpoint_is_a_value() -> None:
@@ -73,6 +98,32 @@ def test_a_key_that_protects_nothing_is_refused(key: str) -> None:
     """A blank key would make a creation look safe to repeat."""
     with pytest.raises(RetellInputError, match="idempotency_key must be given"):
         endpoints.create_phone_call(NUMBERS, idempotency_key=key)
+    with pytest.raises(RetellInputError, match="idempotency_key must be given"):
+        endpoints.create_phone_call(NUMBERS).with_idempotency_key(key)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({name: empty} for name in ("agent_id", "direction", "batch_call_id") for empty in ("", [])),
+        *({name: empty} for name in ("call_ids", "call_status") for empty in ((), [])),
+        {"call_status": ""},
+        {"metadata": {}},
+        {"filter_criteria": {}},
+    ],
+    ids=str,
+)
+def test_an_empty_filter_is_refused(arguments: dict[str, Any]) -> None:
+    """It comes from a template that rendered to nothing, and would list what was not asked for."""
+    with pytest.raises(RetellInputError, match=f"{next(iter(arguments))} is empty, which is no filter"):
+        endpoints.list_calls(**arguments)
+
+
+def test_a_filter_is_given_in_one_way() -> None:
+    """Of two filters for one thing, one would be lost."""
+    own = {"call_id": {"type": "enum", "op": "in", "value": ["call_2"]}}
+    with pytest.raises(RetellInputError, match="filter_criteria has call_id, which another argument gives too"):
+        endpoints.list_calls(call_ids=["call_1"], filter_criteria=own)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +198,11 @@ def enum(*values: str) -> dict[str, Any]:
         ({"call_ids": ["call_1", "call_2"]}, {"call_id": enum("call_1", "call_2")}),
         ({"call_ids": ("call_1",)}, {"call_id": enum("call_1")}),
         ({"call_ids": "call_1"}, {"call_id": enum("call_1")}),
-        ({"call_ids": []}, {"call_id": enum()}),
         ({"agent_id": "agent_1"}, {"agent": [{"agent_id": "agent_1"}]}),
         ({"call_status": ["ended", "error"]}, {"call_status": enum("ended", "error")}),
         ({"call_status": "ended"}, {"call_status": enum("ended")}),
         ({"direction": "inbound"}, {"direction": enum("inbound")}),
         ({"batch_call_id": "batch_1"}, {"batch_call_id": {"type": "string", "op": "eq", "value": "batch_1"}}),
-        ({"batch_call_id": ""}, {"batch_call_id": {"type": "string", "op": "eq", "value": ""}}),
         ({"started_from": 5}, {"start_timestamp": {"type": "number", "op": "ge", "value": 5}}),
         ({"started_from": 0}, {"start_timestamp": {"type": "number", "op": "ge", "value": 0}}),
         ({"started_before": 9}, {"start_timestamp": {"type": "number", "op": "lt", "value": 9}}),

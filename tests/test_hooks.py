@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
@@ -165,10 +166,51 @@ def test_many_calls_are_read(connect: Connect) -> None:
 
 
 def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:
-    """The hook is open to what it has no method for."""
+    """The hook's client is open to what the hook has no method for."""
     with RetellHook() as hook:
-        assert hook.send(endpoints.get_api_key_info())["org_id"] == "org_simulated"
-        assert hook.run(read_calls([])) == {}
+        assert hook.get_conn().send(endpoints.get_api_key_info())["org_id"] == "org_simulated"
+        assert hook.get_conn().run(read_calls([])) == {}
+
+
+def test_a_call_is_changed_analysed_again_and_deleted(connect: Connect, time: ManualClock) -> None:
+    """What Retell keeps of a call that is over can be changed and taken away."""
+    with RetellHook() as hook:
+        call_id = hook.create_phone_call(CREATE).call_id
+        time.advance(600)
+        changed = hook.update_call(call_id, metadata={"seen": True}, custom_attributes={"undefined": 3})
+        assert (changed.metadata, changed.custom_attributes) == ({"seen": True}, None)
+        stored = hook.update_call(call_id, data_storage_setting="basic_attributes_only")
+        assert stored.data_storage_setting == "basic_attributes_only"
+        assert hook.rerun_call_analysis(call_id).call_id == call_id
+        hook.delete_call(call_id)
+        with pytest.raises(RetellNotFoundError, match=call_id):
+            hook.get_call(call_id)
+
+
+def test_contacts_are_listed_and_found_by_their_number(
+    connect: Connect, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who must not be called are a filter away; no log line holds a number."""
+    numbers = [f"+1415555010{digit}" for digit in range(5)]
+    for number in numbers:
+        simulator.put_contact(number, do_not_call=number.endswith(("1", "3")))
+    with RetellHook() as hook, caplog.at_level(logging.DEBUG):
+        assert {contact["phone_number"] for contact in hook.list_contacts(page_size=2)} == set(numbers)
+        blocked = hook.list_contacts(do_not_call=True, sort_order="asc")
+        assert {contact["phone_number"] for contact in blocked} == {numbers[1], numbers[3]}
+        assert hook.get_contact_by_phone(numbers[3])["do_not_call"]
+        with pytest.raises(RetellNotFoundError, match="GET /get-contact-by-phone/…0199: ") as unknown:
+            hook.get_contact_by_phone("+14155550199")
+    assert "4155550" not in caplog.text + str(unknown.value)
+
+
+def test_retells_own_filters_are_taken_as_they_are(connect: Connect, simulator: Simulator) -> None:
+    """Beside the named ones, in one request."""
+    own = {"duration_ms": {"type": "number", "op": "gt", "value": 60_000}}
+    with RetellHook() as hook:
+        assert list(hook.list_calls(agent_id="agent_1", filter_criteria=own)) == []
+    (request,) = simulator.requests
+    assert request.json["filter_criteria"] == {"agent": [{"agent_id": "agent_1"}], **own}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +225,29 @@ def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:
         lambda hook: hook.read_calls(["..", "call_1"]),
         lambda hook: hook.list_calls(call_ids=["a?b"]),
         lambda hook: hook.list_calls(page_size=0),
+        lambda hook: hook.list_calls(agent_id=""),
+        lambda hook: hook.list_calls(call_ids=[]),
+        lambda hook: hook.list_calls(metadata={}),
+        lambda hook: hook.list_calls(call_status=()),
+        lambda hook: hook.list_calls(filter_criteria={}),
+        lambda hook: hook.list_calls(agent_id="agent_1", filter_criteria={"agent": [{"agent_id": "agent_2"}]}),
+        lambda hook: hook.list_contacts(do_not_call="no"),
+        lambda hook: hook.list_contacts(search_query=""),
+        lambda hook: hook.list_contacts(page_size=1001),
+        lambda hook: hook.list_contacts(
+            do_not_call=True,
+            filter_criteria={"do_not_call": {"type": "boolean", "op": "eq", "value": False}},
+        ),
+        lambda hook: hook.get_contact_by_phone("4155550100"),
+        lambda hook: hook.get_contact_by_phone(".."),
+        lambda hook: hook.get_contact_by_phone("+14155550100/.."),
+        lambda hook: hook.update_call("call_1"),
+        lambda hook: hook.update_call("..", metadata={"a": 1}),
+        lambda hook: hook.update_call("call_1", metadata={"a": object()}),
+        lambda hook: hook.update_call("call_1", data_storage_setting="nothing"),
+        lambda hook: hook.update_call("call_1", custom_attributes={"a": ["list"]}),
+        lambda hook: hook.delete_call("a/b"),
+        lambda hook: hook.rerun_call_analysis(""),
     ],
 )
 def test_what_cannot_be_sent_is_not(

@@ -63,7 +63,7 @@ def test_a_workspace_without_a_name_goes_by_its_id() -> None:
     """Nothing of the answers is certain to be there."""
     answers = {"/get-api-key-info": {"org_id": "org_1"}, "/get-concurrency": {}}
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
-    assert told(transport) == (True, "Key accepted, workspace org_1. Retell does not tell the concurrency.")
+    assert told(transport) == (True, "Key accepted, workspace org_1. Retell does not say the concurrency.")
 
 
 # -- it is not -----------------------------------------------------------------------------------------------

@@ -190,11 +190,15 @@ with RetellHook("retell_default") as hook:
                 batch_call_id="batch_1",
                 started_from=1,
                 started_before=2,
+                filter_criteria={"duration_ms": {"type": "number", "op": "gt", "value": 1}},
                 sort_order="ascending",
             )
         ),
         list[Call],
     )
+    contacts = hook.list_contacts(do_not_call=True, search_query="Ada", sort_order="asc", page_size=100)
+    assert_type(list(contacts), list[dict[str, Any]])
+    assert_type(hook.update_call("call_1", metadata={"seen": True}), Call)
     hook.list_calls(agent="agent_1")  # type: ignore[call-arg]
     accepted, message = hook.test_connection()
     assert_type((accepted, message), tuple[bool, str])

@@ -1,4 +1,4 @@
-"""Each request to Retell as a value: what is sent, how the answer reads, whether it may be repeated. No I/O.
+"""Each request to Retell as a value: what is sent, how the response reads, whether it may be repeated. No I/O.
 
 Base: https://docs.retellai.com/api-references
 """
@@ -7,21 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.api.filters import (
+    MAX_PAGE_SIZE,
+    any_of,
+    between,
+    criteria,
+    metadata_filter,
+    page_body,
+    text,
+)
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.pages import Page, page_of
 from airflow_provider_retell.errors import RetellInputError
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
+    from airflow_provider_retell.api.models import (
+        Call,
+        CreatePhoneCallRequest,
+        RegisterPhoneCallRequest,
+        UpdateCallRequest,
+    )
 
 T = TypeVar("T")
-
-MAX_PAGE_SIZE: Final = 1000
-"""The most calls that Retell lists in one answer; it lists 50 if nobody says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +42,12 @@ class Request(Generic[T]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        read: Makes a value of the decoded JSON (None for an empty answer). Raises ``ValueError``.
+        read: Makes a value of the decoded JSON (None for an empty response). Raises ``ValueError``.
         idempotent: Whether sending it twice does no more than sending it once. If not, it is repeated only
             when the first one certainly was not carried out (connection refused, 429).
         body: The JSON body, None for none.
-        empty: Whether an answer without a body is what is expected.
+        empty: Whether a response without a body is expected.
+        shown_path: The path as messages show it, None for the path itself.
     """
 
     method: str
@@ -44,9 +56,25 @@ class Request(Generic[T]):
     idempotent: bool
     body: Mapping[str, Any] | None = None
     empty: bool = False
+    shown_path: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.shown_path or self.path}"
+
+    def with_metadata(self, metadata: Mapping[str, Any]) -> Self:
+        """Return the request with more metadata; its own keys win."""
+        body = self.body or {}
+        return replace(self, body={**body, "metadata": {**metadata, **(body.get("metadata") or {})}})
+
+    def with_idempotency_key(self, key: str) -> Self:
+        """Return the request under a key: for one hour, a request with the same key places no second call.
+
+        Raises:
+            RetellInputError: The key is blank, or ``None`` as a template renders it.
+        """
+        if not isinstance(key, str) or key.strip() in {"", "None"}:
+            raise RetellInputError(f"idempotency_key must be given, got {shown(key)}. Nothing was sent.")
+        return replace(self, body={**(self.body or {}), "idempotency_key": key}, idempotent=True)
 
     @property
     def cursor(self) -> str | None:
@@ -58,17 +86,24 @@ class Request(Generic[T]):
         return replace(self, body={**(self.body or {}), "pagination_key": cursor})
 
 
-def _read_call(answer: Any) -> Call:
-    # Here, not above: a DAG file that is parsed sends nothing and reads no answer, so it needs no models.
+def _read_call(body: Any) -> Call:
+    # Here, not above: a DAG file that is parsed sends nothing and reads no response, so it needs no models.
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415
 
-    return Call.read(answer)
+    return Call.read(body)
 
 
-def _read_object(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 (one class for every unreadable answer)
-    return answer
+def _read_object(body: Any) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 (one class for every unreadable response)
+    return body
+
+
+def _read_nothing(_: Any) -> None:
+    """Read an empty response."""
+
+
+# -- calls -----------------------------------------------------------------------------------------------------
 
 
 def register_phone_call(request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Request[Call]:
@@ -101,15 +136,14 @@ def create_phone_call(
     from airflow_provider_retell.api.models import CreatePhoneCallRequest  # noqa: PLC0415 (as above)
 
     body = CreatePhoneCallRequest.read(request).body()
-    if idempotency_key is not None:
-        body = CreatePhoneCallRequest.read(body | {"idempotency_key": idempotency_key}).body()
-    return Request(
+    made = Request(
         method="POST",
         path="/v2/create-phone-call",
         body=body,
         read=_read_call,
-        idempotent="idempotency_key" in body,  # one call per key; without a key each request rings somebody
+        idempotent="idempotency_key" in body,  # one call per key; without a key each request rings a phone
     )
+    return made if idempotency_key is None else made.with_idempotency_key(idempotency_key)
 
 
 def get_call(call_id: str) -> Request[Call]:
@@ -120,14 +154,6 @@ def get_call(call_id: str) -> Request[Call]:
     return Request(method="GET", path=f"/v2/get-call/{check_call_id(call_id)}", read=_read_call, idempotent=True)
 
 
-def get_agent(agent_id: str) -> Request[dict[str, Any]]:
-    """Read an agent.
-
-    See https://docs.retellai.com/api-references/get-agent
-    """
-    return Request(method="GET", path=f"/get-agent/{quote(agent_id, safe='')}", read=_read_object, idempotent=True)
-
-
 def stop_call(call_id: str) -> Request[None]:
     """Hang up.
 
@@ -136,23 +162,10 @@ def stop_call(call_id: str) -> Request[None]:
     return Request(
         method="POST",
         path=f"/v2/stop-call/{check_call_id(call_id)}",
-        read=lambda _: None,
+        read=_read_nothing,
         idempotent=True,  # a call that is over stays over
         empty=True,
     )
-
-
-def get_concurrency() -> Request[dict[str, Any]]:
-    """Read how many calls the account has going, and how many it may have.
-
-    See https://docs.retellai.com/api-references/get-concurrency
-    """
-    return Request(method="GET", path="/get-concurrency", read=_read_object, idempotent=True)
-
-
-def get_api_key_info() -> Request[dict[str, Any]]:
-    """Read whose API key this is: ``org_id``, ``org_name``, ``api_key_name``."""
-    return Request(method="GET", path="/get-api-key-info", read=_read_object, idempotent=True)
 
 
 def list_calls(
@@ -165,6 +178,7 @@ def list_calls(
     batch_call_id: str | None = None,
     started_from: int | None = None,
     started_before: int | None = None,
+    filter_criteria: Mapping[str, Any] | None = None,
     sort_order: str | None = None,
     page_size: int = MAX_PAGE_SIZE,
 ) -> Request[Page[Call]]:
@@ -181,58 +195,99 @@ def list_calls(
         batch_call_id: Only this batch's.
         started_from: Only calls answered at this time or later, in milliseconds since the epoch.
         started_before: Only calls answered before this time, likewise.
+        filter_criteria: Filters in Retell's own form, beside those above.
         sort_order: ``ascending`` or ``descending`` (Retell's default) by the time they were answered.
-        page_size: Calls in one answer, 1 to 1000.
+        page_size: Calls in one response, 1 to 1000.
+
+    Raises:
+        RetellInputError: A filter is empty or is given twice, or an argument cannot be sent.
     """
-    if not 1 <= page_size <= MAX_PAGE_SIZE:
-        raise RetellInputError(f"page_size must be 1 to {MAX_PAGE_SIZE}, got {page_size}.")
-    started = (started_from, started_before)
-    filters = {
-        "call_id": None if call_ids is None else _any_of([*map(check_call_id, _several(call_ids))]),
-        "metadata": [_equal(key, value) for key, value in (metadata or {}).items()] or None,
-        "agent": None if agent_id is None else [{"agent_id": agent_id}],
-        "call_status": None if call_status is None else _any_of(call_status),
-        "direction": None if direction is None else _any_of(direction),
-        "batch_call_id": None if batch_call_id is None else {"type": "string", "op": "eq", "value": batch_call_id},
-        "start_timestamp": None if started == (None, None) else _between(*started),
+    arguments = {
+        "call_ids": call_ids,
+        "metadata": metadata,
+        "agent_id": agent_id,
+        "call_status": call_status,
+        "direction": direction,
+        "batch_call_id": batch_call_id,
+        "filter_criteria": filter_criteria,
     }
-    criteria = {name: criterion for name, criterion in filters.items() if criterion}
-    body: dict[str, Any] = {"limit": page_size}
-    if criteria:
-        body["filter_criteria"] = criteria
-    if sort_order is not None:
-        body["sort_order"] = sort_order
+    ids = [call_ids] if isinstance(call_ids, str) else call_ids
+    named = {
+        "call_id": None if ids is None else any_of([*map(check_call_id, ids)]),
+        "metadata": None if metadata is None else metadata_filter(metadata),
+        "agent": None if agent_id is None else [{"agent_id": agent_id}],
+        "call_status": None if call_status is None else any_of(call_status),
+        "direction": None if direction is None else any_of(direction),
+        "batch_call_id": None if batch_call_id is None else text(batch_call_id),
+        "start_timestamp": between(started_from, started_before),
+    }
+    body = page_body(page_size, sort_order) | criteria(filter_criteria or {}, named, arguments)
     return Request(method="POST", path="/v3/list-calls", body=body, read=page_of(_read_call), idempotent=True)
 
 
 def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Request[Page[Call]]:
     """Read the calls whose top-level metadata has a key that equals a value, or starts with it."""
-    criterion = {"key": key, "type": "string", "op": op, "value": value}
-    return replace(list_calls(), body={"limit": MAX_PAGE_SIZE, "filter_criteria": {"metadata": [criterion]}})
+    return list_calls(filter_criteria={"metadata": [{"key": key, "type": "string", "op": op, "value": value}]})
 
 
-def _any_of(values: Sequence[str]) -> dict[str, Any]:
-    return {"type": "enum", "op": "in", "value": _several(values)}
+def update_call(call_id: str, changes: UpdateCallRequest | Mapping[str, Any]) -> Request[Call]:
+    """Change what Retell keeps of a call that is over.
+
+    See https://docs.retellai.com/api-references/update-call
+
+    Args:
+        call_id: The call.
+        changes: ``metadata``, ``data_storage_setting``, ``custom_attributes``.
+
+    Raises:
+        RetellInputError: Nothing is to be changed, or a value cannot be sent.
+    """
+    from airflow_provider_retell.api.models import UpdateCallRequest  # noqa: PLC0415 (as above)
+
+    path = f"/v2/update-call/{check_call_id(call_id)}"
+    body = UpdateCallRequest.read(changes).body()
+    if not body:
+        raise RetellInputError(f"update_call needs one of {', '.join(UpdateCallRequest.model_fields)}.")
+    return Request(method="PATCH", path=path, body=body, read=_read_call, idempotent=True)
 
 
-def _several(values: Sequence[str]) -> list[str]:
-    # One word is a sequence too, of letters.
-    return [values] if isinstance(values, str) else list(values)
+def delete_call(call_id: str) -> Request[None]:
+    """Delete a call and all its data, for good.
+
+    See https://docs.retellai.com/api-references/delete-call
+    """
+    path = f"/v2/delete-call/{check_call_id(call_id)}"
+    return Request(method="DELETE", path=path, read=_read_nothing, idempotent=True, empty=True)
 
 
-def _equal(key: str, value: Any) -> dict[str, Any]:
-    kind = {bool: "boolean", int: "number", float: "number", str: "string"}.get(type(value))
-    if kind is None:
-        raise RetellInputError(
-            f"list_calls compares metadata with strings, numbers and booleans, "
-            f"but {shown(key)} is of type {type(value).__name__}."
-        )
-    return {"key": key, "type": kind, "op": "eq", "value": value}
+def rerun_call_analysis(call_id: str) -> Request[Call]:
+    """Have Retell analyse a call again, which costs money.
+
+    See https://docs.retellai.com/api-references/rerun-call-analysis
+    """
+    path = f"/rerun-call-analysis/{check_call_id(call_id)}"
+    return Request(method="PUT", path=path, read=_read_call, idempotent=False)  # each run is charged
 
 
-def _between(first: int | None, before: int | None) -> dict[str, Any]:
-    if before is None:
-        return {"type": "number", "op": "ge", "value": first}
-    if first is None:
-        return {"type": "number", "op": "lt", "value": before}
-    return {"type": "range", "op": "bt", "value": [first, before - 1]}
+# -- the account -----------------------------------------------------------------------------------------------
+
+
+def get_agent(agent_id: str) -> Request[dict[str, Any]]:
+    """Read an agent.
+
+    See https://docs.retellai.com/api-references/get-agent
+    """
+    return Request(method="GET", path=f"/get-agent/{quote(agent_id, safe='')}", read=_read_object, idempotent=True)
+
+
+def get_concurrency() -> Request[dict[str, Any]]:
+    """Read how many calls the account has in progress, and how many it may have.
+
+    See https://docs.retellai.com/api-references/get-concurrency
+    """
+    return Request(method="GET", path="/get-concurrency", read=_read_object, idempotent=True)
+
+
+def get_api_key_info() -> Request[dict[str, Any]]:
+    """Read whose API key this is: ``org_id``, ``org_name``, ``api_key_name``."""
+    return Request(method="GET", path="/get-api-key-info", read=_read_object, idempotent=True)

@@ -11,9 +11,14 @@ _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
+def is_e164(value: object) -> bool:
+    """Return whether a value is a phone number in E.164 form, such as ``+14155550100``."""
+    return isinstance(value, str) and _E164.fullmatch(value) is not None
+
+
 def check_e164(field: str, value: object) -> None:
-    """Raise ``RetellInputError`` unless a value is a phone number in E.164 form, such as ``+14155550100``."""
-    if not isinstance(value, str) or not _E164.fullmatch(value):
+    """Raise ``RetellInputError`` unless a value is a phone number in E.164 form."""
+    if not is_e164(value):
         raise RetellInputError(
             f"{field} must be a phone number in E.164 form, such as +14155550100, got "
             f"{shown(value, is_number=True)}. "

@@ -143,12 +143,25 @@ def _metadata(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value
 
 
+def _attributes(value: object) -> object:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be an object")  # noqa: TRY004 (pydantic's protocol)
+    for key, item in value.items():
+        if not isinstance(item, str | int | float):
+            text = (
+                f"must hold strings, numbers and booleans only, but {shown(key)} is of type {type(item).__name__}"
+            )
+            raise ValueError(text)  # noqa: TRY004 (pydantic's protocol)
+    return _json_object(value)
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Flag = Annotated[bool, BeforeValidator(truth)]
 PhoneNumber = Annotated[str, BeforeValidator(_phone_number)]
 AgentVersion = Annotated[int | str, BeforeValidator(_version)]
 Strings = Annotated[dict[str, str], BeforeValidator(_strings)]
 JsonObject = Annotated[dict[str, Any], BeforeValidator(_json_object)]
+Attributes = Annotated[dict[str, Any], BeforeValidator(_attributes)]
 Metadata = Annotated[JsonObject, AfterValidator(_metadata)]
 
 
@@ -230,6 +243,25 @@ class CreatePhoneCallRequest(_Request):
     ignore_e164_validation: Flag | None = None
     honor_internal_dnc: Flag | None = None
     idempotency_key: Text | None = None
+
+
+class StorageSetting(StrEnum):
+    """How much Retell keeps of a call."""
+
+    EVERYTHING = "everything"
+    EVERYTHING_EXCEPT_PII = "everything_except_pii"
+    BASIC_ATTRIBUTES_ONLY = "basic_attributes_only"
+
+
+class UpdateCallRequest(_Request):
+    """What ``PATCH /v2/update-call/{call_id}`` takes.
+
+    See https://docs.retellai.com/api-references/update-call
+    """
+
+    metadata: Metadata | None = None
+    data_storage_setting: StorageSetting | None = None
+    custom_attributes: Attributes | None = None
 
 
 # -- answers ---------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, get_call, list_calls
+from airflow_provider_retell.api.endpoints import get_call, list_calls
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.errors import (

@@ -267,9 +267,7 @@ class Placement:
         self.number, self.placed_at = record.number, record.sent_at
         request = replace(self.request, body=record.body)
         if self.retell_dials:
-            request = replace(
-                request, body={**(record.body or {}), "idempotency_key": intent.key}, idempotent=True
-            )
+            request = request.with_idempotency_key(intent.key)
         self._write(record)
         try:
             call = self._send(request, record)

@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
-from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE, Request, get_call, list_calls
+from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.pages import Fields, Page, PageWalk, as_sent
 from airflow_provider_retell.errors import RetellInputError
 

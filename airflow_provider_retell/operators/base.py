@@ -114,7 +114,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     # -- what the two operators differ in ------------------------------------------------------------------
 
     @abstractmethod
-    def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Request[Call]:
+    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
         """Return the request. Raises ``RetellInputError`` for a field that cannot be sent."""
 
     _retell_dials: ClassVar[bool]
@@ -171,7 +171,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                 "would speak the braces. Put it into retell_llm_dynamic_variables, and its name into the text, "
                 "as {{name}}. Nothing was sent."
             )
-        request = self._endpoint({name: value for name, value in given.items() if value is not None}, None)
+        request = self._endpoint({name: value for name, value in given.items() if value is not None})
         body = request.body or {}
         if self.validate_e164:
             for name in self._checked_numbers(body):

@@ -115,7 +115,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         self.agent_version = agent_version
         self.agent_override = agent_override
 
-    def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Request[Call]:  # noqa: ARG002
+    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
         return endpoints.register_phone_call(body)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
@@ -223,8 +223,8 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         self.ignore_e164_validation = ignore_e164_validation
         self.honor_internal_dnc = honor_internal_dnc
 
-    def _endpoint(self, body: Mapping[str, Any], idempotency_key: str | None) -> Request[Call]:
-        return endpoints.create_phone_call(body, idempotency_key=idempotency_key)
+    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
+        return endpoints.create_phone_call(body)
 
     def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         # As it is sent: a template may have rendered the flag as text.

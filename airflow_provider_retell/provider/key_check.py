@@ -1,6 +1,8 @@
-"""What the Test button of a connection asks Retell, and what it tells a person. No I/O: a client runs it."""
+"""What the Test button of a connection asks Retell, and what a person reads then."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from airflow_provider_retell.api.endpoints import get_api_key_info, get_concurrency
 from airflow_provider_retell.api.flows import Flow
@@ -9,10 +11,25 @@ from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
     RetellError,
+    RetellInputError,
     RetellPermissionError,
     RetellResponseError,
     RetellStatusError,
 )
+
+
+def try_key(settings: ConnectionSettings) -> tuple[bool, str]:
+    """Ask Retell whether it takes the key, and return that with what a person should read."""
+    from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (as in hooks.get_conn)
+
+    # A person is waiting: one attempt of each request.
+    once = replace(settings, max_attempts=1)
+    try:
+        with RetellClient(once) as client:
+            good, message = client.run(check_key(once))
+    except RetellInputError as error:
+        good, message = False, str(error)
+    return good, " ".join([message, *settings.remarks])
 
 
 def check_key(settings: ConnectionSettings) -> Flow[tuple[bool, str]]:
@@ -33,29 +50,29 @@ def check_key(settings: ConnectionSettings) -> Flow[tuple[bool, str]]:
         return False, f"{accepted}, but its concurrency could not be read. {explained(error, settings)}"
     used, limit = calls.get("current_concurrency"), calls.get("concurrency_limit")
     if used is None or limit is None:
-        return True, f"{accepted}. Retell does not tell the concurrency."
+        return True, f"{accepted}. Retell does not say the concurrency."
     return True, f"{accepted}, {used} of {limit} concurrent calls in use."
 
 
 def explained(error: RetellError, settings: ConnectionSettings) -> str:
-    """Return what went wrong, in the words of the form: whoever reads it has the fields before their eyes."""
+    """Return what went wrong, in the words of the form that the reader has open."""
     host, check_host = settings.base_url, f"Check the field {BASE_URL_FIELD}."
     match error:
         case RetellAuthenticationError():
-            told = f"Key refused: {_sentence(error.message)} Check the field {API_KEY_FIELD}."
+            text = f"Key refused: {_sentence(error.message)} Check the field {API_KEY_FIELD}."
         case RetellConnectionError(timed_out=True):
-            told = f"Time-out: no answer from {host} within {settings.timeout:g} s."
+            text = f"Time-out: no answer from {host} within {settings.timeout:g} s."
         case RetellConnectionError(may_have_arrived=False):
-            told = f"Host unreachable: {host} ({error.reason.rstrip('.')}). {check_host}"
+            text = f"Host unreachable: {host} ({error.reason.rstrip('.')}). {check_host}"
         case RetellConnectionError():
-            told = f"No answer: {host} closed the connection ({error.reason.rstrip('.')})."
+            text = f"No answer: {host} closed the connection ({error.reason.rstrip('.')})."
         case RetellStatusError():
-            told = f"{host} answered {error.status_code}: {_sentence(error.message)}"
+            text = f"{host} answered {error.status_code}: {_sentence(error.message)}"
         case RetellResponseError():
-            told = f"{host} answered {error.status_code}, but not as Retell does. {check_host}"
+            text = f"{host} answered {error.status_code}, but not as Retell does. {check_host}"
         case _:
-            told = str(error)
-    return told
+            text = str(error)
+    return text
 
 
 def _sentence(message: str) -> str:
