@@ -93,24 +93,31 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None
         self._hook: RetellHook
-        self._dry_rows: Any = None
+        self._hidden: Any = None
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         """Render, then reduce rows to call ids, so that whole calls do not end up in Airflow's rendered fields."""
         super()._do_render_template_fields(*args, **kwargs)
         given: Any = self.call_id
-        if is_dry(given):
-            self._dry_rows, self.call_id = given, "a dry run: no call to wait for"
-        else:
+        try:
             ids = call_ids(given)
+        except RetellInputError:  # the task says so when it runs, where soft_fail applies
+            self._hidden = given
+            self.call_id = "a dry run: no call to wait for" if is_dry(given) else "not the id of a call"
+        else:
             self.call_id = ids[0] if isinstance(given, str | Mapping) else ids
+
+    @property
+    def _given(self) -> Any:
+        """The calls to wait for, as they were given, or as far as it takes to find them."""
+        return self.call_id if self._hidden is None else self._hidden
 
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
-        dry: Any = self._dry_rows or self.call_id
-        if is_dry(dry):
+        rows: Any = self._given
+        if is_dry(rows):
             self.log.info("Dry run: there is no call to wait for.")
-            return cast("Row", dry) if isinstance(dry, Mapping) else list(dry)
+            return cast("Row", rows) if isinstance(rows, Mapping) else list(rows)
         options = read_options()
         # A rescheduled sensor meets the same race as a deferred one: its process must have ended first.
         shortest = options.shortest_deferral if self.reschedule else options.shortest_poll_interval
@@ -129,11 +136,11 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         wait = self._wait
         if wait is None:
             wait = self._wait = self._first_wait(context)
-            if isinstance(self.call_id, str | Mapping):
+            if isinstance(self._given, str | Mapping):
                 context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
         if wait.poll():
             rows = wait.rows(final=True)
-            many = not isinstance(self.call_id, str | Mapping)
+            many = not isinstance(self._given, str | Mapping)
             return PokeReturnValue(is_done=True, xcom_value=rows if many else rows[0])
         if self.deferrable:
             if wait.timed_out:
@@ -147,7 +154,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
 
     def _first_wait(self, context: Context) -> TaskWait:
         longest = longest_wait(self, self.timeout)
-        ids = call_ids(self.call_id)
+        ids = call_ids(self._given)
         return TaskWait(
             self._hook.get_conn(),
             ids,

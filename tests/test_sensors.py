@@ -379,11 +379,14 @@ def test_rendered_fields_show_call_ids(given: Any, shown: Any) -> None:
     assert sensor.call_id == shown
 
 
-def test_what_is_no_call_is_not_shown() -> None:
-    """People handed to a sensor by mistake fail it before their rows get into Airflow's rendered fields."""
-    sensor = RetellCallSensor(task_id="wait", call_id=[{"to_number": "+14155550100"}])
-    with pytest.raises(RetellInputError, match="a row without call_id"):
-        sensor.render_template_fields({})
+@pytest.mark.parametrize("given", [[{"to_number": "+14155550100"}], {"to_number": "+14155550100"}, "+14155550100"])
+def test_what_is_no_call_is_not_shown(given: Any) -> None:
+    """People handed to a sensor by mistake are no rendered field; what is wrong is said when the task runs."""
+    sensor = RetellCallSensor(task_id="wait", call_id=given)
+    sensor.render_template_fields({})
+    assert sensor.call_id == "not the id of a call"
+    with pytest.raises(RetellInputError, match="call_id"):
+        sensor.execute(TaskInstance().context())
 
 
 @pytest.mark.parametrize("many", [False, True])
