@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +107,26 @@ def test_include_refuses_what_names_no_field(given: Any) -> None:
     """An empty text or a flag is a mistake, not an empty list."""
     with pytest.raises(RetellInputError, match=r"^include takes fields of a call"):
         check_include(given)
+
+
+try:
+    from airflow.sdk.serde import deserialize, serialize
+except ImportError:  # before 3.2
+    from airflow.serialization.serde import deserialize, serialize
+
+
+def test_a_row_goes_through_an_xcom() -> None:
+    """What a task returns of a call is read by the next task as it was, whatever Airflow's configuration."""
+    call = Call.model_validate(
+        {"call_id": "call_1", "call_status": "ended", "call_analysis": {"call_summary": "x"}}
+    )
+    assert deserialize(json.loads(json.dumps(serialize(row(call))))) == row(call)
+
+
+def test_a_call_does_not_go_through_an_xcom() -> None:
+    """The page of the hook says so, with Airflow's own words, and says what to return."""
+    words = "was not found in allow list for deserialization imports"
+    stored = json.loads(json.dumps(serialize(Call.model_validate({"call_id": "call_1", "call_status": "ended"}))))
+    with pytest.raises(ImportError, match=words):
+        deserialize(stored)
+    assert words in (Path(__file__).parent.parent / "docs" / "hook.md").read_text().replace("\n", " ")
