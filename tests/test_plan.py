@@ -553,6 +553,17 @@ def test_a_new_process_waits_for_calls_that_are_not_listed_yet() -> None:
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
+def test_a_process_that_was_frozen_waits_for_them_too() -> None:
+    """While it stood still, the next try may have been at work."""
+    campaign = Campaign(checks={"ends_at": MONDAY + 60})
+    campaign.plan.paused = True
+    campaign.next()
+    campaign.seconds = 100
+    campaign.wait(329)
+    campaign.seconds += 1
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.NOT_CALLED)
+
+
 def test_people_who_are_gone_are_not_called_and_their_calls_are_watched() -> None:
     """The list may change between two tries."""
     earlier = Campaign()

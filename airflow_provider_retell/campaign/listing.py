@@ -7,7 +7,7 @@ The list is read
   minute, or connected again;
 - once a request whose answer was lost, and which is not sent again, would be listed;
 - after the first call to end, until it is listed;
-- before the results are written, if an earlier process may have placed a call that was not listed yet.
+- before the results are written, if another process may have placed a call that was not listed yet.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Listing:
         self._began_at = self._seen = self._first_over_at = -math.inf
 
     def notice(self, now: float) -> None:
-        """Take note that the process is at work."""
-        if self._seen == -math.inf and self._continued:
-            self._settles_at = now + LONGEST_RINGING
+        """Take note that the process is at work. While it was not, another one may have placed calls."""
+        first = self._seen == -math.inf
         if now - self._seen > LONGEST_GAP:
             self.distrust()
+            self._settles_at = -math.inf if first and not self._continued else now + LONGEST_RINGING
         self._seen = now
 
     def distrust(self) -> None:
@@ -86,7 +86,7 @@ class Listing:
         return self._began_at >= asked_at + LONGEST_RINGING
 
     def settled(self) -> bool:
-        """Return whether all calls of an earlier process would be in the list as it was read last."""
+        """Return whether all calls of other processes would be in the list as it was read last."""
         return self._began_at >= self._settles_at
 
     def due_in(self, now: float, awaited: Iterable[float], *, at_rest: bool) -> float:

@@ -81,6 +81,18 @@ class Pace:
         """Count a call as placed now."""
         self._taken.append(steady)
 
+    def move(self, taken: float, steady: float) -> bool:
+        """Count a call as placed now, and not when it was counted before; return whether it may be.
+
+        A request that was held up would else arrive together with those that were let through after it.
+        """
+        if taken in self._taken:
+            self._taken.remove(taken)
+        if self.wait(steady) > 0:
+            return False
+        self.take(steady)
+        return True
+
     def slow_down(self, steady: float, asked: float | None = None) -> None:
         """Pause after a 429, an unreachable Retell, or a call that found no line.
 

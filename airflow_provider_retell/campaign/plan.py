@@ -94,12 +94,14 @@ class Plan:
     def may_send(self, order: Place, now: Moment) -> bool:
         """Return whether a call may still be placed: asked right before the request, with its connection open.
 
-        If not, report ``not_sent``. The process may have been frozen since the order, or the hours be shut by now.
+        If not, report ``not_sent``. The process may have been frozen since the order, the hours be shut by now, or
+        the request have been held up until others were sent. If it may, it counts as sent now.
         """
         if self._stopped or not self.state.listing.fresh(now.steady):
             return False
         in_time = now.steady - order.decided.steady <= LONGEST_GAP
-        return in_time and isinstance(self.state.checks.time_verdict(order.person, now.wall), Dial)
+        may_dial = in_time and isinstance(self.state.checks.time_verdict(order.person, now.wall), Dial)
+        return may_dial and self.state.pace.move(order.decided.steady, now.steady)
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class Plan:
 
     @property
     def _settled(self) -> bool:
-        """Whether no call of an earlier process can turn up any more that would change a fate."""
+        """Whether no call of another process can turn up any more that would change a fate."""
         all_done = all(slot.fate is Fate.DONE for slot in self.state.roster.callable)
         return self.state.listing.settled() or all_done
 
