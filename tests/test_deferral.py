@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseSensorOperator, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, TaskDeferred
 from conftest import CREATE, REGISTER, AirflowRescheduleException, SteppingClock, TaskInstance, fire, place
 
 from airflow_provider_retell.errors import RetellError
@@ -127,6 +127,29 @@ def test_the_log_has_the_traceback_of_a_trigger_that_failed(
     failed = {"error": "Trigger failure", "traceback": ["Traceback:\n", "ImportError: no such trigger\n"]}
     assert sensor.resume_execution("__fail__", failed, TaskInstance().context()) == []
     assert "ImportError: no such trigger" in caplog.text + capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("connect")
+def test_the_triggerers_clock_decides_about_the_deadline(register: Any, clock: SteppingClock) -> None:
+    """A worker whose clock is a moment behind gives up too, instead of deferring for that moment."""
+    call_id = register("rings_forever")
+    sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True)
+    sensor._clock = clock
+    event = WakeEvent(wake=Wake.TIMEOUT, deadline=clock.now() + 1, calls={call_id: "registered"})
+    with pytest.raises(AirflowSensorTimeout):
+        sensor.execute_complete(TaskInstance().context(), event.to_payload())
+
+
+@pytest.mark.usefixtures("connect")
+def test_the_first_deadline_counts_after_every_deferral(register: Any, clock: SteppingClock) -> None:
+    """A task that defers again does not begin its time-out again."""
+    call_id = register("rings_forever")
+    sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True, timeout=10_000)
+    sensor._clock = clock
+    event = WakeEvent(wake=Wake.OVER, deadline=clock.now() + 100, calls={call_id: "ended"})
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute_complete(TaskInstance().context(), event.to_payload())
+    assert deferral.value.trigger.deadline == event.deadline
 
 
 # -- not before Airflow can take it ------------------------------------------------------------------------------
