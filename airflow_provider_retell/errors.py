@@ -1,4 +1,4 @@
-"""What can go wrong, what each failure says something about, and whether a retry of the task helps.
+"""The errors of this package: what each says something about, and whether a retry of the task helps.
 
 ::
 
@@ -18,7 +18,7 @@
     ├── RetellCallError             the call itself went wrong                                 transient
     │   ├── RetellCallTimeoutError      the call was not over in time                          transient
     │   └── RetellCallFinalError        the call is over and cannot change any more            final
-    └── RetellExportError           an export that cannot be whole                             transient
+    └── RetellExportError           an export that cannot be complete                          transient
         └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
 
 *Final* errors are Airflow's ``AirflowFailException`` too: the task fails without an Airflow retry, in the
@@ -53,7 +53,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 
 class Concerns(StrEnum):
-    """What a failure says something about."""
+    """The thing that a failure says something about."""
 
     NOTHING = "nothing"
     """Trouble on the way: the same request may succeed later."""
@@ -87,10 +87,10 @@ class RetellTimeZoneError(RetellInputError):
 
 
 class RetellConnectionError(RetellError):
-    """Retell gave no answer.
+    """Retell gave no response.
 
     ``may_have_arrived`` is False if the request certainly never reached Retell (connection refused, no such
-    host), True if it may have been carried out although the answer was lost.
+    host), True if it may have been carried out although the response was lost.
 
     Attributes:
         timed_out: Whether it took longer than the connection's ``timeout``.
@@ -107,7 +107,7 @@ class RetellConnectionError(RetellError):
 
 
 class RetellStatusError(RetellError):
-    """Retell answered with an error status.
+    """Retell sent a response with an error status.
 
     Attributes:
         status_code: The HTTP status.
@@ -129,9 +129,9 @@ class RetellStatusError(RetellError):
         return RetellServerError if status_code >= 500 else RetellInvalidRequestError  # noqa: PLR2004 (5xx)
 
 
-# status_code is Retell's answer here; Airflow's own classes have one for Airflow's REST API.
+# status_code is that of Retell's response here; Airflow's own classes have one for Airflow's REST API.
 class _FinalStatusError(RetellStatusError, AirflowFailException):  # type: ignore[misc]
-    """The same request would be answered in the same way."""
+    """The same request would get the same response."""
 
 
 class RetellInvalidRequestError(_FinalStatusError):
@@ -209,7 +209,7 @@ class RetellCallError(RetellError):
 
     Attributes:
         call_ids: The calls in question.
-        outcomes: How they went, in the words of ``Outcome``; empty while they are not over.
+        outcomes: Their outcomes, words of ``Outcome``; empty while they are not over.
     """
 
     concerns = Concerns.CALL
@@ -231,7 +231,7 @@ class RetellCallFinalError(RetellCallError, AirflowFailException):
 
 
 class RetellExportError(RetellError):
-    """An export cannot be whole: its destination does not take it, or Retell's list does not end."""
+    """An export cannot be complete: its destination does not take it, or Retell's list does not end."""
 
 
 class RetellExportOvertakenError(RetellExportError, AirflowFailException):

@@ -61,7 +61,7 @@ class RetellHook(BaseHook):
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.
 
-        It is not repeated when the answer is lost: each request registers a call of its own.
+        It is not repeated if the response is lost: each request registers another call.
 
         See https://docs.retellai.com/api-references/register-phone-call
         """
@@ -77,7 +77,7 @@ class RetellHook(BaseHook):
         Args:
             request: The call to place.
             idempotency_key: For one hour, a request with the same key places no second call. Without one, the
-                request is not repeated when the answer is lost.
+                request is not repeated if the response is lost.
         """
         return self.get_conn().send(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
 
@@ -135,7 +135,7 @@ class RetellHook(BaseHook):
         return self.get_conn().run(read_calls(call_ids))
 
     def stop_call(self, call_id: str) -> None:
-        """Hang up.
+        """Stop a call: hang up.
 
         See https://docs.retellai.com/api-references/stop-call
         """
@@ -225,7 +225,7 @@ class RetellHook(BaseHook):
     # -- connection --------------------------------------------------------------------------------------
 
     def test_connection(self) -> tuple[bool, str]:
-        """Try the key on read-only endpoints; return whether it works, and what to tell a person."""
+        """Try the key on read-only endpoints; return whether it works, and a message for people."""
         try:
             settings = self._read(self.get_connection(self.retell_conn_id))
         except SettingsError as error:

@@ -183,7 +183,7 @@ class RetellCallTrigger(BaseTrigger):
                 except RetellError as error:
                     self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
                 else:
-                    self.log.info("The task is killed: %s.", result.told)
+                    self.log.info("The task is killed: %s.", result.message)
 
     async def _still_deferred(self) -> bool | None:
         return await is_deferred(self.task_instance) if self.task_instance is not None else False

@@ -207,7 +207,7 @@ def test_a_live_call_is_hung_up(
     """Whoever kills the task does not want the conversation to go on."""
     call_id = register()
     time.advance(10)
-    assert run(stop(call_id, leave_registered=leave_registered)).told == f"{call_id} was stopped"
+    assert run(stop(call_id, leave_registered=leave_registered)).message == f"{call_id} was stopped"
     assert simulator.call(call_id)["disconnection_reason"] == "manual_stopped"
 
 
@@ -217,7 +217,7 @@ def test_a_call_that_is_over_is_left_alone(
     """There is nothing to stop; the log says how it had gone."""
     call_id = register("dial_busy")
     time.advance(60)
-    assert run(stop(call_id, leave_registered=False)) == StopResult(told=f"{call_id} was over already (busy)")
+    assert run(stop(call_id, leave_registered=False)) == StopResult(message=f"{call_id} was over already (busy)")
     assert sent(simulator) == ["get-call"]
 
 
@@ -227,7 +227,7 @@ def test_a_registered_call_is_left_alone_where_wanted(
     """A call that nobody has dialed times out by itself."""
     call_id = register()
     assert run(stop(call_id, leave_registered=True)) == StopResult(
-        told=f"{call_id} was not dialed yet and times out by itself"
+        message=f"{call_id} was not dialed yet and times out by itself"
     )
     assert sent(simulator) == ["get-call"]
 
@@ -239,8 +239,8 @@ def test_a_registered_call_is_hung_up_where_wanted(
     call_id = register()
     became = run(stop(call_id, leave_registered=False))
     assert became.live
-    assert became.told.startswith(f"{call_id} could not be stopped (")
-    assert "Call is not ongoing." in became.told
+    assert became.message.startswith(f"{call_id} could not be stopped (")
+    assert "Call is not ongoing." in became.message
     assert sent(simulator) == ["get-call", "stop-call"]
 
 
@@ -252,7 +252,7 @@ def test_a_call_that_has_just_ended_is_no_failure(
     call_id = register()
     time.advance(10)
     simulator.fail(Fault(endpoint="stop-call", answer=status))
-    assert "could not be stopped" in run(stop(call_id, leave_registered=True)).told
+    assert "could not be stopped" in run(stop(call_id, leave_registered=True)).message
 
 
 @pytest.mark.parametrize("endpoint", ["get-call", "stop-call"])

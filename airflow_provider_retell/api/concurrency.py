@@ -14,15 +14,15 @@ from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 T = TypeVar("T")
 
 CONCURRENCY: Final = 8
-"""Requests at the same time unless somebody says otherwise; Retell publishes no limit."""
+"""Requests at the same time by default; Retell publishes no limit."""
 
 
 class RequestRate:
-    """Let requests begin at even intervals, whichever thread they begin in.
+    """Let requests begin at even intervals, in whichever thread.
 
     Args:
-        per_second: Requests in a second at most, None for no limit.
-        clock: What time it is.
+        per_second: Requests a second at most, None for no limit.
+        clock: The time.
     """
 
     def __init__(self, per_second: float | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -52,8 +52,8 @@ def read_details(
 ) -> Iterator[tuple[str, T]]:
     """Yield each call id with what ``read`` returns for it, in the order given.
 
-    At most twice ``concurrency`` answers are in memory. The first error, in the order given, is raised; what was
-    not begun by then is not begun any more, and what was begun is waited for.
+    At most twice ``concurrency`` results are in memory. The first error, in the order given, is raised; reads that
+    have not begun by then do not begin any more, and those that have are waited for.
 
     >>> dict(read_details(str.upper, ["call_1", "call_2"]))
     {'call_1': 'CALL_1', 'call_2': 'CALL_2'}
@@ -80,7 +80,7 @@ def read_details(
                 begun.append((call_id, pool.submit(at_pace, call_id)))
             if not begun:
                 return
-            call_id, answer = begun.popleft()
-            yield call_id, answer.result()
+            call_id, reading = begun.popleft()
+            yield call_id, reading.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a request for a page of a list asks for: filters, order, size. Pure.
+"""Filters, order and size of a list that is asked for. Pure.
 
 See https://docs.retellai.com/api-references/list-calls
 """
@@ -46,7 +46,7 @@ def _equal(key: str, value: Any) -> dict[str, Any]:
 
 
 def between(first: int | None, before: int | None) -> dict[str, Any] | None:
-    """Return the filter for a whole number from ``first`` to just below ``before``, None without either."""
+    """Return the filter for an integer from ``first`` to just below ``before``, None without either."""
     if first is None and before is None:
         return None
     if before is None:

@@ -60,14 +60,14 @@ def read_list(first: Request[Page[T]]) -> Flow[list[T]]:
 
 @dataclass(frozen=True, kw_only=True)
 class StopResult:
-    """What became of a call that was to be stopped.
+    """The result of an attempt to stop a call.
 
     Attributes:
-        told: In words, beginning with the call's id.
+        message: The same in words, beginning with the call's id.
         live: Whether Retell refused to stop it, so that it may go on.
     """
 
-    told: str
+    message: str
     live: bool = False
 
 
@@ -76,19 +76,19 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
 
     Args:
         call_id: The call.
-        leave_registered: Leave a call alone that nobody has dialed yet: it times out by itself.
+        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
     """
     try:
         call: Call = yield get_call(call_id)
     except RetellNotFoundError as error:
         # Retell may not show a call yet that rings already.
-        return StopResult(told=f"{call_id} could not be stopped ({error})", live=True)
+        return StopResult(message=f"{call_id} could not be stopped ({error})", live=True)
     if call.is_terminal:
-        return StopResult(told=f"{call_id} was over already ({call.outcome})")
+        return StopResult(message=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:
-        return StopResult(told=f"{call_id} was not dialed yet and times out by itself")
+        return StopResult(message=f"{call_id} was not dialed yet and times out by itself")
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:
-        return StopResult(told=f"{call_id} could not be stopped ({error})", live=True)
-    return StopResult(told=f"{call_id} was stopped")
+        return StopResult(message=f"{call_id} could not be stopped ({error})", live=True)
+    return StopResult(message=f"{call_id} was stopped")

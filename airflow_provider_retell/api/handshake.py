@@ -1,4 +1,4 @@
-"""Whether a server at a plain http:// address is a simulator, asked before the key is sent. Pure: no I/O."""
+"""Ask a server at a plain http:// address whether it is a simulator, before the key is sent. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellConnectionError, RetellInputError
 
 SIMULATOR: Final = "airflow-provider-retell"
-"""How a simulator names itself."""
+"""The name that a simulator gives itself."""
 
 _FIRST_SERVER_ERROR: Final = 500
 

@@ -1,4 +1,4 @@
-"""What a call id and a phone number look like."""
+"""The forms of a call id and of a phone number."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Retell's requests and calls as pydantic models, with Retell's own field names.
 
-Requests are strict, because what is sent rings somebody's phone. Answers are read tolerantly, because Retell
+Requests are strict, because what is sent rings a phone. Responses are read tolerantly, because Retell
 adds fields and values at any time: unknown fields are kept, unknown values of an enum stay plain strings, a
 field that is not of its documented type is kept as it came, and only ``call_id`` is required.
 
@@ -264,7 +264,7 @@ class UpdateCallRequest(_Request):
     custom_attributes: Attributes | None = None
 
 
-# -- answers ---------------------------------------------------------------------------------------------
+# -- responses ------------------------------------------------------------------------------------------
 
 
 def _open(enum: type[StrEnum]) -> BeforeValidator:
@@ -279,7 +279,7 @@ OpenDirection = Annotated[Direction | str, _open(Direction)]
 OpenSentiment = Annotated[Sentiment | str, _open(Sentiment)]
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     @model_validator(mode="wrap")
@@ -298,22 +298,22 @@ class _Answer(BaseModel):
         return handler({name: value for name, value in fields.items() if name not in kept}).model_copy(update=kept)
 
 
-class CallAnalysis(_Answer):
-    """What Retell's models make of a call, some seconds to minutes after its end."""
+class CallAnalysis(_Response):
+    """The analysis of a call by Retell's models, some seconds to minutes after its end."""
 
     call_summary: str | None = None
     in_voicemail: bool | None = None
     user_sentiment: OpenSentiment | None = None
     call_successful: bool | None = None
     custom_analysis_data: dict[str, Any] | None = None
-    """What the agent was configured to extract; absent if no conversation took place."""
+    """The fields that the agent is configured to extract; absent without a conversation."""
 
 
-class CallCost(_Answer):
-    """What a call costs, in US cents."""
+class CallCost(_Response):
+    """The cost of a call, in US cents."""
 
     combined_cost: float | None = None
-    """Cents, for the whole call."""
+    """Cents, for the complete call."""
     product_costs: list[dict[str, Any]] | None = None
     """``product``, ``cost`` and ``unit_price`` (cents per second) of each part."""
     total_duration_seconds: float | None = None
@@ -321,10 +321,10 @@ class CallCost(_Answer):
     """Cents per second."""
 
 
-class Call(_Answer):
+class Call(_Response):
     """A call as Retell shows it. Timestamps are milliseconds since the epoch.
 
-    Fields appear by and by: ``start_timestamp`` once somebody answers, most others after the end,
+    Fields appear one after the other: ``start_timestamp`` when the call is answered, most others after the end,
     ``call_analysis`` some seconds to minutes later.
 
     See https://docs.retellai.com/api-references/get-call
@@ -385,12 +385,12 @@ class Call(_Answer):
     """The three older forms of ``latency``."""
 
     @classmethod
-    def read(cls, answer: Any) -> Self:
-        """Return the call in an answer. Raises ``ValueError`` if there is none."""
-        if not isinstance(answer, dict):
-            raise ValueError("not a JSON object")  # noqa: TRY004 (one class for every unreadable answer)
+    def read(cls, body: Any) -> Self:
+        """Return the call in the body of a response. Raises ``ValueError`` if there is none."""
+        if not isinstance(body, dict):
+            raise ValueError("not a JSON object")  # noqa: TRY004 (one class for every unreadable response)
         try:
-            return cls.model_validate(answer)
+            return cls.model_validate(body)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             raise ValueError(f"a call whose {problem['loc'][0]} is missing or of another type") from None
@@ -402,18 +402,18 @@ class Call(_Answer):
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the call went, in one plain word; None while it is not over."""
+        """The end of the call in one plain word; None while it is not over."""
         return outcome_of(self.call_status, self.disconnection_reason)
 
     @property
     def analyzed(self) -> bool:
-        """Whether Retell has anything to say about the call; an empty analysis is none yet."""
+        """Whether the call has an analysis; an empty one is none yet."""
         analysis = self.call_analysis
         return bool(analysis.model_fields_set if isinstance(analysis, CallAnalysis) else analysis)
 
     @property
     def connected(self) -> bool:
-        """Whether anybody, or a machine, answered."""
+        """Whether a person or a machine answered."""
         if self.call_status == CallStatus.NOT_CONNECTED:
             return False
         return self.call_status == CallStatus.ENDED or self.start_timestamp is not None

@@ -1,4 +1,4 @@
-"""Whether a wait goes on after a read that failed. Pure: no I/O, no clock of its own."""
+"""Decide whether a wait goes on after a failed read. Pure: no I/O, no clock of its own."""
 
 from __future__ import annotations
 

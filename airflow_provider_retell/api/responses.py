@@ -1,4 +1,4 @@
-"""What Retell's responses mean. Pure: no I/O."""
+"""Read Retell's responses. Pure: no I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether, when and how often a request is sent again in place."""
+"""Retries of a request within one task: whether, when and how often it is sent again. Pure."""
 
 from __future__ import annotations
 

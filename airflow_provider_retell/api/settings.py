@@ -25,16 +25,16 @@ class NumericSetting:
     """A number that a person writes into a form or a configuration file.
 
     Attributes:
-        help: What people are told about it.
+        help: An explanation for people.
         default: Its value if nothing is given.
         minimum: The least it may be.
-        whole: Whether it must be a whole number.
+        integer: Whether it must be a whole number.
     """
 
     help: str
     default: float
     minimum: float
-    whole: bool = False
+    integer: bool = False
 
     def read(self, given: Any) -> float:
         """Return the number that was given, as a number or as text; the default for None and empty text.
@@ -48,8 +48,8 @@ class NumericSetting:
             number = float("a truth value" if isinstance(given, bool) else given)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if not (math.isfinite(number) and number >= self.minimum) or (self.whole and number % 1):
-            kind = "whole number" if self.whole else "number"
+        if not (math.isfinite(number) and number >= self.minimum) or (self.integer and number % 1):
+            kind = "whole number" if self.integer else "number"
             raise ValueError(f"must be a {kind} of at least {self.minimum:g}, not {given!r}")
         return number
 
@@ -71,7 +71,7 @@ class FlagInExtra:
 
     Attributes:
         label: What the form calls it.
-        help: What people are told about it.
+        help: An explanation for people.
     """
 
     label: str
@@ -98,14 +98,14 @@ Setting: TypeAlias = NumberInExtra | FlagInExtra
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "timeout": NumberInExtra(
-        label="Time-out", help="Seconds to wait for one answer from Retell.", default=30, minimum=0.1
+        label="Time-out", help="Seconds to wait for one response from Retell.", default=30, minimum=0.1
     ),
     "max_attempts": NumberInExtra(
         label="Attempts",
         help="Maximum number of times a request is sent, where repeating it is harmless.",
         default=4,
         minimum=1,
-        whole=True,
+        integer=True,
     ),
     "max_retry_delay": NumberInExtra(
         label="Longest pause",
@@ -125,7 +125,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 
 API_KEY_FIELD: Final = "Password (API key)"
 BASE_URL_FIELD: Final = "Host (Base URL)"
-"""What messages call a field: by its name and, in brackets, as the form calls it."""
+"""The name of a field in messages: its own and, in brackets, the form's."""
 
 
 class SettingsError(ValueError):
@@ -134,12 +134,12 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionSettings:
-    """What is needed to talk to Retell.
+    """The settings of one connection.
 
     Attributes:
         api_key: Retell's API key.
         base_url: Scheme, host and port, without a path.
-        timeout: Seconds to wait for one answer.
+        timeout: Seconds to wait for one response.
         max_attempts: Maximum number of times a request is sent.
         max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
         paused: Whether no call is to be placed: the kill switch.
@@ -163,12 +163,12 @@ class ConnectionSettings:
 
     @property
     def is_plain_http(self) -> bool:
-        """Whether the base URL is a simulator's on this machine or, if it says that it is one, on another."""
+        """Whether the base URL is ``http://``: a simulator's."""
         return self.base_url.lower().startswith("http://")
 
     @property
     def needs_handshake(self) -> bool:
-        """Whether the server has to say that it is a simulator, before the key is sent to it unencrypted."""
+        """Whether the server must identify itself as a simulator before the key is sent to it unencrypted."""
         return self.is_plain_http and not _is_loopback(urlsplit(self.base_url).hostname or "")
 
     @classmethod

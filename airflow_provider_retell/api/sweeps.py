@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Reading: TypeAlias = "Mapping[str, Call | RetellError]"
-"""What was read, by call id: the call, or why it alone could not be read."""
+"""The calls read, by call id; in place of a call that could not be read, the error."""
 
 SINGLE_READS: Final = 20
 """Calls that one sweep reads one by one before it leaves the others to the next."""
@@ -86,7 +86,7 @@ class Sweeps:
                 yield self._list(parts.pop(0), unlisted, parts)
         self._last_read = {call_id: self._last_read.get(call_id, 0) for call_id in unlisted}
         waiting = list(unlisted)
-        # At random among those read equally long ago: a rescheduled sensor begins anew each time.
+        # At random among those read equally long ago: each look of a rescheduled sensor starts from scratch.
         random.shuffle(waiting)
         waiting.sort(key=self._last_read.__getitem__)
         live: set[str] = set()
@@ -107,7 +107,7 @@ class Sweeps:
             if not refused and not isinstance(error, RetellPermissionError):
                 raise
             self._warn(len(call_ids), error)
-            # How many ids Retell takes is not documented, and it may refuse the list for one of them.
+            # Retell does not document how many ids it takes, and may refuse the list because of one of them.
             if refused and len(call_ids) > SINGLE_READS:
                 parts += _parts(call_ids, (len(call_ids) + 1) // 2)
             return {}

@@ -23,7 +23,7 @@ MAX_CONNECTIONS: Final = 20
 """Network connections that one client keeps open at most; a request beyond them waits for one."""
 
 DOWNLOAD_SECONDS: Final = 3600.0
-"""How long a download may take: a call of two hours has a recording of some 250 MB."""
+"""Seconds that a download may take: a call of two hours has a recording of some 250 MB."""
 
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -119,7 +119,7 @@ class Reading:
     httpx only limits the gap between two chunks: a response that trickles in never times out.
 
     Args:
-        seconds: How long it may take from now on.
+        seconds: The time it has from now on.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -237,7 +237,7 @@ class Placement:
             result = stop_until_over(
                 self.client, call.call_id, leave_registered=not self.retell_dials, clock=self.clock
             )
-            log.info("The task was cleared: %s.", result.told)
+            log.info("The task was cleared: %s.", result.message)
             if result.live:
                 raise RetellCallError(
                     f"Not called again: {call.call_id} of before the clear is still live and could not be "

@@ -330,7 +330,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             )
         except RetellError as error:
             return f"{call_id} may go on, since stopping it failed ({error})."
-        return f"{result.told}."
+        return f"{result.message}."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,6 +100,6 @@ class StopOnKill:
             # A client of its own: the task's may be in the middle of a request.
             with RetellClient(replace(settings, timeout=_ONE_RESPONSE, max_attempts=1)) as client:
                 result = client.run(stop(call_id, leave_registered=self._leave_registered))
-                log.info("The task is killed: %s.", result.told)
+                log.info("The task is killed: %s.", result.message)
         except RetellError as error:
             log.warning("The task is killed, and %s may go on: %s", call_id, error)

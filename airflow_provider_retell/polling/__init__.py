@@ -1,1 +1,1 @@
-"""One poll for all that wait on an event loop."""
+"""One poll for all waiters on an event loop."""

@@ -1,4 +1,4 @@
-"""One poll for all who wait for calls on one event loop and connection, however many they are."""
+"""One poll for all waiters of one event loop and connection, however many they are."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ Call.model_rebuild()
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 300.0
-"""Seconds that Retell is left alone at most, whatever it asks for: the waiters have deadlines."""
+"""Seconds without a request at most, whatever Retell asks for: the waiters have deadlines."""
 
 LONGEST_BACKOFF: Final = 30.0
 """Seconds between two rounds at most while Retell is in trouble, unless it asks for more."""
 
 LONGEST_ROUND: Final = 60.0
-"""Seconds after which a round leaves what it has not read yet to the next."""
+"""Seconds after which a round leaves the calls that it has not read yet to the next."""
 
-_AT_A_TIME: Final = 50
-"""Waiters that are woken before others on the event loop have their turn."""
+WAITERS_PER_LOOP_TURN: Final = 50
+"""Waiters woken in one turn of the event loop, so that others get theirs."""
 
 
 @dataclass(eq=False)
 class _Ask:
-    """What one waiter wants to know of the next round."""
+    """The calls that one waiter reads in the next round."""
 
     unread: set[str]
     due: float
@@ -66,15 +66,21 @@ class _Ask:
 class Poller:
     """Read the calls of all waiters together.
 
-    A round asks for every call that somebody waits for. It begins when the first waiter is due, and answers all
-    of them, so the shortest interval that anybody asks for is everybody's. What concerns one call fails its
-    waiters only; trouble with Retell slows all down and is told to each; a refused key fails all, unless a fresh
-    look-up of the connection finds another.
+    A round asks for every call that is waited for. It begins when the first waiter is due, and answers all
+    waiters, so the shortest interval applies to all.
+
+    ====================  ===================================================================================
+    a failure concerns    what follows
+    ====================  ===================================================================================
+    a call, its request   the waiters for this call get the error
+    nothing               all waiters get it, and the next round comes later: after 1, 2, 4 ... 30 s
+    the account           all waiters get it, unless a fresh look-up of the connection finds another key
+    ====================  ===================================================================================
 
     Args:
         connect: Looks up the connection.
-        options: How often.
-        clock: What time it is.
+        options: How often to poll at most.
+        clock: The time.
         client: Makes the client of a connection.
     """
 
@@ -113,7 +119,7 @@ class Poller:
         )
         self._asks[ask] = None
         if self._rounds is None or self._rounds.done():
-            # In a context of its own: the first waiter's would put its task's name on everybody's log lines.
+            # In a context of its own: the first waiter's would put the name of its task on all log lines.
             self._rounds = asyncio.get_running_loop().create_task(self._run(), context=Variables())
             self._rounds.add_done_callback(self._ended)
         if due < self._earliest:
@@ -123,7 +129,7 @@ class Poller:
         finally:
             self._asks.pop(ask, None)
         if ask.error is not None:
-            # One error may be told to many: each begins its traceback anew.
+            # Many waiters may get one error: each raises it without the traceback of another.
             raise ask.error.with_traceback(None)
         return ask.reading
 
@@ -151,8 +157,8 @@ class Poller:
 
     def _ended(self, rounds: asyncio.Task[None]) -> None:
         if rounds is not self._rounds:
-            return  # somebody has begun others, which answer
-        # Whatever ended them: nobody must wait for ever.
+            return  # a later task answers the waiters
+        # Whatever ended them: no waiter must wait for ever.
         cause = None if rounds.cancelled() else rounds.exception()
         for ask in self._asks:
             ask.answer(RetellError(f"The poll has ended ({cause or 'it was stopped'})."))
@@ -175,7 +181,7 @@ class Poller:
                     wait.cancel()
 
     async def _round(self, asks: Sequence[_Ask]) -> None:
-        """Read the calls of all asks, answer each as soon as all of its calls are read, and the others at last."""
+        """Read the calls of all waiters; answer each as soon as its calls are read, and the others at the end."""
         metrics.count("retell.polls")
         try:
             try:
@@ -224,12 +230,12 @@ class Poller:
         for number, ask in enumerate(asks, 1):
             self._asks.pop(ask, None)
             ask.answer(error)
-            if number % _AT_A_TIME == 0:
+            if number % WAITERS_PER_LOOP_TURN == 0:
                 await asyncio.sleep(0)
 
 
 class _Trouble:
-    """Whether Retell is to be left alone for a while."""
+    """The pause before the next request while Retell is in trouble."""
 
     def __init__(self) -> None:
         self.error: RetellError | None = None

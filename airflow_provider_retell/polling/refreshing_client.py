@@ -15,7 +15,7 @@ from airflow_provider_retell.errors import RetellError
 log = logging.getLogger(__name__)
 
 FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
-"""Seconds between the first look-ups while they fail: all waits hang on one answer of a secrets backend."""
+"""Seconds between the first look-ups while they fail: all waits depend on one response of a secrets backend."""
 
 LOOK_UP_EVERY: Final = 300.0
 """Seconds after which the connection is looked up again, to pick up a change."""
@@ -27,7 +27,7 @@ class RefreshingClient:
     Args:
         look_up: Looks up the connection; one look-up at a time.
         make: Makes a client.
-        clock: What time it is.
+        clock: The time.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RefreshingClient:
             return self._clients[-1]
 
     async def changed(self) -> bool:
-        """Look the connection up at once, and say whether it has changed."""
+        """Look the connection up at once, and return whether it has changed."""
         async with self._one_at_a_time:
             before = len(self._clients)
             await self._refresh()
@@ -71,7 +71,7 @@ class RefreshingClient:
             log.warning("The connection could not be looked up again, and stays as it was: %s", error)
         else:
             if not self._clients or self._clients[-1].settings != settings:
-                # In a thread: a client reads certificates from disk, some 20 ms that the loop has not to spare.
+                # In a thread: a client reads certificates from disk, which holds up an event loop for some 20 ms.
                 # The one of before may still carry a request, and is closed at the end.
                 self._clients.append(await asyncio.to_thread(self._make, settings))
         self._looked_up = self._clock.monotonic()
@@ -88,7 +88,7 @@ class RefreshingClient:
         return await self._look_up_once()
 
     async def _look_up_once(self) -> ConnectionSettings:
-        # Shielded: before Airflow 3.2 the answer to a look-up that was cancelled is taken for that to the next.
+        # Shielded: before Airflow 3.2, the response to a cancelled look-up is taken for that to the next one.
         asked = asyncio.ensure_future(self._look_up())
         asked.add_done_callback(lambda it: it.cancelled() or it.exception())
         return await asyncio.shield(asked)

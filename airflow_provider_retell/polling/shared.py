@@ -39,7 +39,7 @@ async def shared_poller(
     Args:
         retell_conn_id: The connection.
         look_up: Looks the connection up; of several users, the first one's is used.
-        clock: What time it is.
+        clock: The time.
     """
     pollers = _shared.setdefault(asyncio.get_running_loop(), {})
     if retell_conn_id not in pollers:

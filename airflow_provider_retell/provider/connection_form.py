@@ -13,7 +13,7 @@ FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
     "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
     "placeholders": {"host": DEFAULT_BASE_URL, "port": "443", "password": "key_..."},
 }
-"""How the standard fields of a connection show. Keys as in a provider's ``ui-field-behaviour``."""
+"""The look of the standard fields of a connection. Keys as in a provider's ``ui-field-behaviour``."""
 
 
 def form_fields() -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _description(setting: Setting) -> str:
 def _schema(setting: Setting) -> dict[str, Any]:
     if isinstance(setting, FlagInExtra):
         return {"type": ["boolean", "null"], "default": setting.default}
-    kind = "integer" if setting.whole else "number"
+    kind = "integer" if setting.integer else "number"
     return {"type": [kind, "null"], "minimum": setting.minimum, "default": setting.default}
 
 
@@ -44,10 +44,10 @@ def form_widgets() -> dict[str, Any]:
     def widget(setting: Setting) -> Any:
         if isinstance(setting, FlagInExtra):
             return BooleanField(setting.label, description=_description(setting), default=setting.default)
-        return (IntegerField if setting.whole else StringField)(
+        return (IntegerField if setting.integer else StringField)(
             setting.label,
             description=_description(setting),
-            default=int(setting.default) if setting.whole else f"{setting.default:g}",
+            default=int(setting.default) if setting.integer else f"{setting.default:g}",
             validators=[Optional()],
             widget=BS3TextFieldWidget(),
         )

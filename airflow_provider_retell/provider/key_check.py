@@ -1,4 +1,4 @@
-"""What the Test button of a connection asks Retell, and what a person reads then."""
+"""The requests and the messages of a connection's Test button."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_retell.errors import (
 
 
 def try_key(settings: ConnectionSettings) -> tuple[bool, str]:
-    """Ask Retell whether it takes the key, and return that with what a person should read."""
+    """Ask Retell whether it takes the key; return whether it does, and a message for people."""
     from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (as in hooks.get_conn)
 
     # A person is waiting: one attempt of each request.

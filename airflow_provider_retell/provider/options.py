@@ -111,7 +111,7 @@ def provider_config() -> dict[str, Any]:
     """Return the section as a provider's ``config``."""
     return {
         SECTION: {
-            "description": "How tasks and triggers talk to Retell AI.",
+            "description": "Settings of the tasks and triggers that talk to Retell AI.",
             "options": {
                 name: {
                     "description": option.help,
@@ -129,4 +129,4 @@ def provider_config() -> dict[str, Any]:
 def _type_name(option: NumericSetting | TextOption) -> str:
     if isinstance(option, TextOption):
         return "string"
-    return "integer" if option.whole else "float"
+    return "integer" if option.integer else "float"
