@@ -17,7 +17,7 @@ version = release = __version__
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "benchmarks/*.md", "example_dags/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 myst_heading_anchors = 3
 
 html_theme = "furo"

@@ -125,7 +125,7 @@ class Browser:
         return self._read(table)
 
     def open_task(self, dag_id: str, run_id: str, task: str, tab: str = "") -> str:
-        """Open a tab of a task (`wait`, or `register/mapped/0`); return what stands there."""
+        """Open a tab of a task (`wait`, or `call/mapped/0`); return what stands there."""
         self._goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task}/{tab}")
         heading = {"": "Logs", "details": "Details", "rendered_templates": "Rendered Templates"}[tab]
         expect(self._page.get_by_role("link", name=heading, exact=True)).to_be_visible()

@@ -94,7 +94,7 @@ def walk(images: Path) -> Seen:
         port = undo.enter_context(simulator(python))
         env = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
         airflow = undo.enter_context(AirflowStack(folder / "dags", env=env, python=python))
-        for command in re.findall(r"^\$ airflow (pools .*)$", README, re.MULTILINE):
+        for command in re.findall(r"^airflow (pools .*)$", README, re.MULTILINE):
             airflow.command(*shlex.split(command))
         browser = undo.enter_context(Browser.open(airflow.url, images))
         return Seen(**connect(browser, port), **call(browser, airflow))
@@ -150,11 +150,11 @@ def call(browser: Browser, airflow: AirflowStack) -> dict[str, Any]:
         raise RuntimeError("The README's DAG has failed.")
     run = browser.open_run(*people)
     browser.picture("run")
-    rendered["register"] = browser.open_task(*people, "register/mapped/0", "rendered_templates")
+    rendered["call"] = browser.open_task(*people, "call/mapped/0", "rendered_templates")
     rendered["wait"] = browser.open_task(*people, "wait", "rendered_templates")
     log = browser.open_task(*people, "wait")
     browser.picture("log")
-    links["success"] = browser.follow_in(*people, "register/mapped/0", LINK)
+    links["success"] = browser.follow_in(*people, "call/mapped/0", LINK)
 
     say("following the link of the call that nobody dialed")
     links[airflow.wait_for_run(*nobody, timeout=120)] = browser.follow_in(*nobody, "call", LINK)
@@ -170,7 +170,7 @@ def call(browser: Browser, airflow: AirflowStack) -> dict[str, Any]:
         "call_ids": {
             "deferred": call_id,
             "failed": call_id,
-            "success": airflow.xcom(*people, "register", 0, key="call_id"),
+            "success": airflow.xcom(*people, "call", 0, key="call_id"),
         },
     }
 
@@ -200,7 +200,7 @@ def the_dag() -> str:
 @contextmanager
 def simulator(python: Path) -> Iterator[int]:
     """Run the README's command for the simulator; yield its port."""
-    (arguments,) = re.findall(r"^\$ python (-m airflow_provider_retell\.simulator.*)$", README, re.MULTILINE)
+    (arguments,) = re.findall(r"^python (-m airflow_provider_retell\.simulator.*)$", README, re.MULTILINE)
     port = its_port()
     command = [str(python), *shlex.split(arguments), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - the README's words

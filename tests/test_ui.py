@@ -88,7 +88,7 @@ def test_rendered_fields_can_be_read(seen: Seen) -> None:
     """Objects are JSON, and the sensor shows the ids of the calls that it waits for."""
     text = {task: "".join(shown.split()) for task, shown in seen.rendered.items()}
     assert '"campaign":"spring"' in text["call"]
-    assert '"name":"Ada"' in text["register"]
+    assert '"name":"Ada"' in text["call"]
     for row in seen.rows:
         assert f'"{row["call_id"]}"' in text["wait"]
 
