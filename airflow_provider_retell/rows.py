@@ -187,7 +187,7 @@ def dry_row(body: Mapping[str, Any]) -> Row:
 
 
 def is_dry(given: Any) -> bool:
-    """Say whether a value is a row for which nothing was sent, or a sequence of such rows."""
+    """Return whether a value is a row for which nothing was sent, or a sequence of such rows."""
     if isinstance(given, Mapping):
         return given.get("outcome") == DRY_RUN
     return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and all(map(is_dry, given))

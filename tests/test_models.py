@@ -78,7 +78,7 @@ def test_every_documented_field_is_sent_as_given(model: type[Any], fields: dict[
 
 
 def test_fields_that_are_none_are_not_sent() -> None:
-    """An operator's argument that nobody gave leaves Retell's default alone."""
+    """An operator's argument that was left out leaves Retell's default alone."""
     assert register(to_number=None, direction=None, metadata=None) == {"agent_id": "agent_1"}
 
 
@@ -246,7 +246,7 @@ def test_the_keys_of_an_object_are_strings(field: str) -> None:
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {"a": {1}}])
 def test_a_field_of_tomorrow_is_json(value: Any) -> None:
-    """A field this package does not know is refused like any other when nobody could send it."""
+    """A field this package does not know is refused like any other if it is no JSON."""
     assert refusal(tomorrow=value).startswith("A request must be JSON, but 'tomorrow' ")
 
 
@@ -287,7 +287,7 @@ def test_variables_are_an_object() -> None:
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    """One failed task is enough to learn of two mistakes."""
+    """One failed task shows both of two mistakes."""
     message = refusal(agent_id="", direction="up")
     assert "agent_id must be given" in message
     assert "direction input should be" in message

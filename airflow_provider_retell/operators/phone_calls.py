@@ -1,7 +1,7 @@
 """The operators: register a call, or have Retell dial it.
 
 Both signatures repeat the arguments that the operators share, because type checkers and editors read nothing else:
-Python cannot yet say "these, typed, and whatever else Airflow takes" (PEP 728). A test compares them.
+Python cannot yet say "these, typed, and all that Airflow takes" (PEP 728). A test compares them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
 
     Args:
         agent_id: The agent that will speak.
-        from_number: The calling number in E.164 form; for the record.
-        to_number: The called number in E.164 form; for the record.
+        from_number: The calling number as text in E.164 form; for the record.
+        to_number: The called number as text in E.164 form; for the record.
         direction: ``inbound`` or ``outbound``; for the record.
         metadata: A JSON object of at most 50 kB that comes back with the call.
         retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
         agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
-        agent_override: Settings of the agent for this call only.
+        agent_override: Settings of the agent for this call only. Texts inside are no templates of Airflow's.
         retell_conn_id: A connection of type ``retell``.
         wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
             status. ``analyzed``: when it also has its ``call_analysis``.
@@ -50,11 +50,13 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         include: Heavy fields to add to the row, such as ``transcript``.
         deferrable: Wait in the triggerer, without a worker.
         poll_interval: Seconds between two polls, or a timedelta.
-        timeout: Seconds to wait for the call, analysis included, or a timedelta.
+        timeout: Seconds to wait for the call, analysis included, or a timedelta; 366 days at most, like all
+            durations.
         durable: A retry continues with the call of an earlier try instead of placing a second one.
         cancel_on_kill: Hang up when the task is killed or times out.
         validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
         dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
+            May be a template.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -131,11 +133,11 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
     See https://docs.retellai.com/api-references/create-phone-call
 
     Args:
-        from_number: A number of the Retell account in E.164 form.
-        to_number: The number to call in E.164 form.
+        from_number: A number of the Retell account as text in E.164 form.
+        to_number: The number to call as text in E.164 form.
         override_agent_id: The agent that speaks, instead of the one bound to ``from_number``.
         override_agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
-        agent_override: Settings of the agent for this call only.
+        agent_override: Settings of the agent for this call only. Texts inside are no templates of Airflow's.
         metadata: A JSON object of at most 50 kB that comes back with the call.
         retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
         custom_sip_headers: Headers of the SIP call: an object of strings, keys beginning with ``X-``.
@@ -151,11 +153,13 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         include: Heavy fields to add to the row, such as ``transcript``.
         deferrable: Wait in the triggerer, without a worker.
         poll_interval: Seconds between two polls, or a timedelta.
-        timeout: Seconds to wait for the call, analysis included, or a timedelta.
+        timeout: Seconds to wait for the call, analysis included, or a timedelta; 366 days at most, like all
+            durations.
         durable: A retry continues with the call of an earlier try instead of placing a second one.
         cancel_on_kill: Hang up when the task is killed or times out.
         validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
         dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
+            May be a template.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """

@@ -58,7 +58,7 @@ class FieldKind(Enum):
 class TemplatedOperator(BaseOperator):
     """A task whose templates are those of its DAG file, and whose rendered fields show no phone number."""
 
-    field_kinds: ClassVar[Mapping[str, FieldKind]] = {}
+    field_kinds: ClassVar[Mapping[str, FieldKind]] = {"retell_conn_id": FieldKind.TEXT}
     """The kinds of the templated fields; a field that is missing is rendered as in any other operator."""
 
     hidden_fields: ClassVar[tuple[str, ...]] = ()
@@ -147,7 +147,7 @@ class TemplatedOperator(BaseOperator):
 
 
 def check_pushed(argument: str, value: Any) -> None:
-    """Refuse the output of a task with ``do_xcom_push=False``: nothing arrives, and nobody would notice.
+    """Refuse the output of a task with ``do_xcom_push=False``: nothing arrives, and the task would succeed.
 
     Raises:
         RetellInputError: Names the task, and what to hand on instead.
