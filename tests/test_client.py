@@ -88,7 +88,7 @@ def each(cases: Mapping[str, Any] | Iterable[Any], name: str = "endpoint") -> py
 
 
 class Script(httpx.MockTransport):
-    """A Retell that answers as told, one request after the other: a status, an error to raise, a response.
+    """A Retell that answers from a script, one request after the other: a status, an error to raise, a response.
 
     The last answer is given for ever. 200 is an answer that suits every endpoint.
     """
@@ -363,7 +363,7 @@ def test_attempts_are_bounded(wire: Wire, trouble: Any, max_attempts: int) -> No
 
 
 def test_each_repetition_is_announced(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody who watches a task that seems to hang reads why, and how long."""
+    """The log of a task that seems to hang says why, and for how long."""
     wire.send(GET, Script(503, 429, 200), max_attempts=3, max_retry_delay=0)
     assert [record.getMessage() for record in caplog.records] == [
         "GET /v2/get-call/call_1: 503 In words: 503. Trying again in 0.0 s (attempt 2 of 3).",
@@ -447,7 +447,7 @@ def test_no_pause_is_longer_than_the_longest(wire: Wire) -> None:
     ],
 )
 def test_retry_after_is_read(header: str | None, seconds: float | None) -> None:
-    """100 s after the epoch: seconds, or a date with or without a time zone; None if nobody can read it."""
+    """100 s after the epoch: seconds, or a date with or without a time zone; None if it cannot be read."""
     assert retry_after(header, now=100.0) == seconds
 
 
@@ -628,7 +628,7 @@ def every_error_of_httpx() -> Iterable[Exception]:
 
 @each(list(every_error_of_httpx()), "error")
 def test_no_error_of_httpx_leaks(wire: Wire, error: Exception) -> None:
-    """Users catch this package's errors, and are told which of the library's it was."""
+    """Users catch this package's errors, which name the library's own."""
     with pytest.raises((RetellConnectionError, RetellResponseError)) as translated:
         wire.send(REGISTER, Script(error), max_attempts=1)
     named = f"({type(error).__name__}: " in str(translated.value)
@@ -671,7 +671,7 @@ def test_one_request_does_not_remember_another(wire: Wire) -> None:
     assert wire.run(twice(), Script(503, 400)) == [True, False]
 
 
-# -- what nobody may read ------------------------------------------------------------------------------------
+# -- what must not be read ------------------------------------------------------------------------------------
 
 ECHO = f"Bearer {KEY} called {TO}"
 ECHOES: dict[str, Exception | Callable[[], httpx.Response]] = {
@@ -694,13 +694,13 @@ ECHOES: dict[str, Exception | Callable[[], httpx.Response]] = {
 def test_neither_key_nor_number_gets_into_errors_or_logs(
     wire: Wire, echo: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever repeats what was sent, Retell or a gateway, does not get it into a task's log."""
+    """What Retell or a gateway repeats of a request does not get into a task's log."""
     with caplog.at_level(logging.DEBUG), pytest.raises(RetellError) as failed:
         wire.send(GET, Script(echo), max_attempts=2)
     error = failed.value
-    told = [str(error), repr(error), *traceback.format_exception(error), caplog.text, str(vars(error))]
+    texts = [str(error), repr(error), *traceback.format_exception(error), caplog.text, str(vars(error))]
     for secret in (KEY, TO[:-4]):
-        assert secret not in "\n".join(told)
+        assert secret not in "\n".join(texts)
     assert "…0100" in str(error)
 
 
@@ -747,8 +747,8 @@ def test_a_connection_that_breaks_is_repeated_where_that_is_harmless(
     ] * 2
 
 
-def test_nobody_there_is_a_refused_connection(wire: Wire, simulator: Simulator) -> None:
-    """A port that nobody listens on is tried again, and certainly placed no call."""
+def test_a_closed_port_is_a_refused_connection(wire: Wire, simulator: Simulator) -> None:
+    """A port without a server is tried again, and certainly placed no call."""
     with simulator.serve() as url:
         pass
     with pytest.raises(RetellConnectionError, match=r"It was not carried out\.$") as refused:

@@ -56,7 +56,7 @@ def test_several_are_read_at_once_and_no_more() -> None:
     assert count.most == 4
 
 
-def test_nothing_is_read_before_somebody_asks() -> None:
+def test_nothing_is_read_before_the_first_result_is_asked_for() -> None:
     """Reading keeps a few calls ahead of who takes them, however many calls there are."""
     count = Counter()
     answers = read_details(count, iter(IDS), concurrency=2)
@@ -95,7 +95,7 @@ def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
 
 
 class Frozen(SteppingClock):
-    """A clock that stands still, whoever sleeps."""
+    """A clock that stands still during a sleep."""
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -80,7 +80,7 @@ def test_a_number_in_a_path_is_not_shown() -> None:
 
 
 def test_an_endpoint_is_a_value() -> None:
-    """It can be kept, compared and sent later, and nobody can change it in between."""
+    """It can be kept, compared and sent later, and cannot be changed in between."""
     endpoint = endpoints.get_call("call_1")
     assert endpoint == endpoints.get_call("call_1")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -233,7 +233,7 @@ def test_each_filter_reaches_the_request(arguments: dict[str, Any], criteria: di
 
 
 def test_order_and_page_size_reach_the_request() -> None:
-    """Retell lists 50 calls if nobody says how many, so the page size is always sent."""
+    """Retell's default is 50 calls, so the page size is always sent."""
     assert endpoints.list_calls(sort_order="ascending", page_size=2).body == {
         "limit": 2,
         "sort_order": "ascending",

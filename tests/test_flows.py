@@ -179,7 +179,7 @@ def test_a_call_that_retell_does_not_know_is_an_error(
         run(read_calls([register(), "call_unknown"]))
 
 
-def test_calls_nobody_asked_for_are_left_out() -> None:
+def test_calls_that_were_not_asked_for_are_left_out() -> None:
     """A list that shows more than it was asked for adds no calls."""
     flow = read_calls(["call_1", "call_2"])
     asked = next(flow)
@@ -204,7 +204,7 @@ def test_a_bad_id_among_the_calls_makes_no_request(run: Run, simulator: Simulato
 def test_a_live_call_is_hung_up(
     run: Run, simulator: Simulator, time: ManualClock, register: Callable[..., str], leave_registered: bool
 ) -> None:
-    """Whoever kills the task does not want the conversation to go on."""
+    """A task that is killed ends its conversation."""
     call_id = register()
     time.advance(10)
     assert run(stop(call_id, leave_registered=leave_registered)).message == f"{call_id} was stopped"
@@ -224,7 +224,7 @@ def test_a_call_that_is_over_is_left_alone(
 def test_a_registered_call_is_left_alone_where_wanted(
     run: Run, simulator: Simulator, register: Callable[..., str]
 ) -> None:
-    """A call that nobody has dialed times out by itself."""
+    """A call that is not dialed times out by itself."""
     call_id = register()
     assert run(stop(call_id, leave_registered=True)) == StopResult(
         message=f"{call_id} was not dialed yet and times out by itself"
@@ -259,7 +259,7 @@ def test_a_call_that_has_just_ended_is_no_failure(
 def test_a_call_that_may_still_live_is_an_error(
     run: Run, simulator: Simulator, time: ManualClock, register: Callable[..., str], endpoint: str
 ) -> None:
-    """Nobody is told that a call was stopped when Retell was in no state to do so."""
+    """A call is not reported as stopped if Retell was in no state to stop it."""
     call_id = register()
     time.advance(10)
     simulator.fail(Fault(endpoint=endpoint, answer=500))
@@ -268,7 +268,7 @@ def test_a_call_that_may_still_live_is_an_error(
 
 
 def test_each_beginning_reads_other_calls_first() -> None:
-    """A rescheduled sensor begins anew each time: it must not look at the same twenty calls for ever."""
+    """Each look of a rescheduled sensor starts from scratch: it must not read the same twenty calls for ever."""
     ids = [f"call_{number}" for number in range(1000)]
     firsts = set()
     for _ in range(5):

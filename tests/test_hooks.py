@@ -281,11 +281,11 @@ class Vault(BaseSecretsBackend):
         return None
 
 
-TASK: ContextVar[str] = ContextVar("TASK", default="nobody")
+TASK: ContextVar[str] = ContextVar("TASK", default="no task")
 
 
 def forget_backends() -> None:
-    """Make Airflow read its configuration of secrets backends anew."""
+    """Make Airflow read its configuration of secrets backends again."""
     with suppress(ImportError):  # before Airflow 3.3 it always does
         from airflow.sdk.configuration import clear_secrets_backends_cache  # noqa: PLC0415
 
@@ -305,7 +305,7 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Vault]]:
     forget_backends()
 
 
-def test_a_hook_is_made_without_asking_anybody(vault: type[Vault]) -> None:
+def test_a_hook_is_made_without_a_look_up(vault: type[Vault]) -> None:
     """Nothing is looked up or sent before it is needed: DAG files make hooks and operators at parse time."""
     hook = RetellHook("retell_team")
     assert vault.asked == []
@@ -336,7 +336,7 @@ def test_a_closed_hook_can_be_used_again(connect: Connect) -> None:
     hook.close()
 
 
-def test_a_hook_that_nobody_holds_is_closed(vault: type[Vault]) -> None:
+def test_a_hook_without_references_is_closed(vault: type[Vault]) -> None:
     """A task that never says ``close`` leaves no connection open."""
     client = RetellHook().get_conn()
     gc.collect()
@@ -393,14 +393,14 @@ def test_the_button_asks_with_the_connection(connect: Connect, simulator: Simula
 
 
 def test_the_button_tries_once(connect: Connect, simulator: Simulator) -> None:
-    """A person waits for the answer: what a task would repeat is told at once."""
+    """A person waits for the result: a request that a task would repeat is sent once."""
     connect(max_attempts=4)
     simulator.fail(Fault(endpoint="get-api-key-info", answer=503, times=None))
     assert not RetellHook().test_connection()[0]
     assert len(simulator.requests) == 1
 
 
-def test_the_button_reaches_nobody(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_button_reaches_no_server(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names the host that was tried, over a real socket."""
     with simulator.serve() as url:
         pass
@@ -446,7 +446,7 @@ def test_the_button_names_a_variable_that_is_wrong(vault: type[Vault], monkeypat
 
 
 def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
-    """Whoever looks why nothing is placed reads it here."""
+    """It answers the question why nothing is placed."""
     connect(paused="true")
     good, message = RetellHook().test_connection()
     assert good
@@ -504,11 +504,11 @@ def test_a_hundred_users_share_one_poller_and_one_look_up(vault: type[Vault]) ->
     """A hundred triggers cost what one costs, and the last one to leave closes what they shared."""
 
     async def main() -> None:
-        everybody = asyncio.Barrier(100)
+        all_users = asyncio.Barrier(100)
 
         async def use() -> Poller:
             async with join("retell_default") as shared:
-                await everybody.wait()
+                await all_users.wait()
                 with suppress(RetellError):
                     await read(shared, "call_1")
                 return shared
@@ -523,7 +523,7 @@ def test_a_hundred_users_share_one_poller_and_one_look_up(vault: type[Vault]) ->
 
 
 def test_a_poller_stays_until_the_last_one_leaves(connect: Connect) -> None:
-    """Whoever is still waiting can still ask; who comes after that begins anew."""
+    """Users that are left can still read; the next user gets a new poller."""
 
     async def main() -> None:
         async with join("retell_default") as shared:
@@ -560,13 +560,13 @@ def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingC
             with pytest.raises(AirflowNotFoundException):
                 await read(shared, "call_1")
             vault.connections["retell_default"] = kept
-            assert isinstance((await read(shared, "call_1"))["call_1"], RetellError)  # nobody is at that host
+            assert isinstance((await read(shared, "call_1"))["call_1"], RetellError)  # no server is at that host
 
     run(main)
 
 
-def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
-    """It does not run in the context of the first user, whose task's name would stand on everybody's log lines."""
+def test_a_look_up_belongs_to_no_task(vault: type[Vault]) -> None:
+    """It does not run in the context of the first user, whose task's name would stand on all_users's log lines."""
 
     async def main() -> None:
         TASK.set("first")
@@ -575,7 +575,7 @@ def test_a_look_up_is_nobodys(vault: type[Vault]) -> None:
                 await read(shared, "call_1")
 
     run(main)
-    assert vault.asked_by == {"nobody"}
+    assert vault.asked_by == {"no task"}
 
 
 # -- Airflow's configuration -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ KEY, HOST = "key_simulator", "https://api.retellai.com"
 CREATE = {"from_number": "+12025550199", "to_number": "+12025550100"}
 
 
-def told(transport: httpx.BaseTransport, **settings: Any) -> tuple[bool, str]:
+def pressed(transport: httpx.BaseTransport, **settings: Any) -> tuple[bool, str]:
     """Press the button: one attempt of each request, and what a person reads then."""
     fields = ConnectionSettings(**{"api_key": KEY, "max_attempts": 1, **settings})
     with RetellClient(fields, transport=transport) as client:
@@ -28,7 +28,7 @@ def told(transport: httpx.BaseTransport, **settings: Any) -> tuple[bool, str]:
 def test_a_good_key_is_told_by_its_workspace(simulator: Simulator) -> None:
     """The answer names the workspace, so that a key of the wrong one is noticed, and the calls going on."""
     simulator.handle_request(_request("POST", "/v2/create-phone-call", json=CREATE))
-    assert told(simulator) == (
+    assert pressed(simulator) == (
         True,
         "Key accepted, workspace Simulated organisation, 1 of 20 concurrent calls in use.",
     )
@@ -36,7 +36,7 @@ def test_a_good_key_is_told_by_its_workspace(simulator: Simulator) -> None:
 
 def test_the_button_only_reads(simulator: Simulator) -> None:
     """Pressing it places no call and stops none."""
-    told(simulator)
+    pressed(simulator)
     assert [(request.method, request.endpoint) for request in simulator.requests] == [
         ("GET", "get-api-key-info"),
         ("GET", "get-concurrency"),
@@ -56,14 +56,14 @@ def test_the_button_only_reads(simulator: Simulator) -> None:
 def test_a_restricted_key_is_a_good_one(simulator: Simulator, forbidden: str, sentence: str) -> None:
     """A key that may place calls need not be allowed to read anything else: 403 is not 401."""
     simulator.fail(Fault(endpoint=forbidden, answer=403))
-    assert told(simulator) == (True, sentence)
+    assert pressed(simulator) == (True, sentence)
 
 
 def test_a_workspace_without_a_name_goes_by_its_id() -> None:
     """Nothing of the answers is certain to be there."""
     answers = {"/get-api-key-info": {"org_id": "org_1"}, "/get-concurrency": {}}
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
-    assert told(transport) == (True, "Key accepted, workspace org_1. Retell does not say the concurrency.")
+    assert pressed(transport) == (True, "Key accepted, workspace org_1. Retell does not say the concurrency.")
 
 
 # -- it is not -----------------------------------------------------------------------------------------------
@@ -71,19 +71,19 @@ def test_a_workspace_without_a_name_goes_by_its_id() -> None:
 
 def test_a_wrong_key_is_refused(simulator: Simulator) -> None:
     """The sentence names the field to mend, and does not quote the key."""
-    assert told(simulator, api_key="key_of_another") == (
+    assert pressed(simulator, api_key="key_of_another") == (
         False,
         "Key refused: API key is missing or invalid. Check the field Password (API key).",
     )
 
 
-def test_an_unreachable_host_is_told() -> None:
+def test_an_unreachable_host_is_pressed() -> None:
     """Who did not answer, why not, and which field says so: a name that is unknown is no key refused."""
 
-    def nobody(request: httpx.Request) -> httpx.Response:
+    def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[Errno -2] Name or service not known", request=request)
 
-    assert told(httpx.MockTransport(nobody)) == (
+    assert pressed(httpx.MockTransport(refuse)) == (
         False,
         (
             f"Host unreachable: {HOST} (ConnectError: [Errno -2] Name or service not known). "
@@ -93,10 +93,10 @@ def test_an_unreachable_host_is_told() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["get-api-key-info", "get-concurrency"])
-def test_a_time_out_is_told(simulator: Simulator, endpoint: str) -> None:
+def test_a_time_out_is_pressed(simulator: Simulator, endpoint: str) -> None:
     """It says how long it waited: the connection's own time-out."""
     simulator.fail(Fault(endpoint=endpoint, delay=60))
-    good, message = told(simulator, timeout=2.5)
+    good, message = pressed(simulator, timeout=2.5)
     assert not good
     assert message.endswith(f"Time-out: no answer from {HOST} within 2.5 s.")
 
@@ -130,17 +130,17 @@ def test_a_time_out_is_told(simulator: Simulator, endpoint: str) -> None:
         ),
     ],
 )
-def test_other_trouble_is_told(simulator: Simulator, fault: Fault, sentence: str) -> None:
+def test_other_trouble_is_pressed(simulator: Simulator, fault: Fault, sentence: str) -> None:
     """Whatever happens, the form shows a sentence and no traceback."""
     simulator.fail(fault)
-    good, message = told(simulator)
+    good, message = pressed(simulator)
     assert not good
     assert message.startswith(sentence)
     assert KEY not in message
 
 
 def test_an_error_without_a_sentence_speaks_for_itself() -> None:
-    """A new class of error is told too."""
+    """A new class of error has a sentence too."""
     assert explained(RetellError("It is broken."), ConnectionSettings(api_key=KEY)) == "It is broken."
 
 

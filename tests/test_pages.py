@@ -162,7 +162,7 @@ def test_a_walk_that_began_in_the_middle_knows_where() -> None:
 
 
 def test_unreadable_items_are_counted_over_all_pages() -> None:
-    """Whoever walks can say how many calls are missing."""
+    """A caller can say how many calls are missing."""
     some = book(["call_1"], ["call_2"])
     for body in some.pages.values():
         body["items"] = [*body["items"], {"call_id": None}]

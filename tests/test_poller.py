@@ -1,4 +1,4 @@
-"""What the shared poll promises: few requests, nobody waits for ever, and one waiter's trouble is no other's."""
+"""The shared poll promises few requests, an end to every wait, and that one waiter's trouble is no other's."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def asked(simulator: Simulator) -> list[str]:
 
 
 class Lists(httpx.AsyncBaseTransport):
-    """A Retell whose list-calls answers as told; get-call knows every call."""
+    """A Retell with a given response to list-calls; get-call knows every call."""
 
     def __init__(self, *, items: list[Any], calls: dict[str, Any] | None = None, **more: Any) -> None:
         self.items = items
@@ -221,7 +221,7 @@ def test_ids_go_in_parts_that_retell_takes(
 # -- when -------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_who_is_due_is_everybodys_round(
+def test_a_round_begins_when_the_first_waiter_is_due(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
 ) -> None:
     """Who would have waited for longer learns it as well, at no cost."""
@@ -269,7 +269,7 @@ def test_who_comes_in_between_is_not_kept_waiting(account: Account, time: Manual
 def test_an_unknown_call_fails_its_waiter_only(
     register: Callable[..., list[str]], account: Account, clock: SteppingClock
 ) -> None:
-    """The others read on; whoever waits for it and for others learns of those too."""
+    """The others read on; a waiter for it and for others gets those too."""
     one, another = register(2)
 
     async def work(shared: Poller) -> list[Any]:
@@ -284,7 +284,7 @@ def test_an_unknown_call_fails_its_waiter_only(
     assert list(theirs) == [another]
 
 
-def test_a_call_that_is_there_a_little_later_fails_nobody(
+def test_a_call_that_is_there_a_little_later_fails_no_waiter(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
 ) -> None:
     """Retell may not know a call in the moment after it was placed."""
@@ -336,7 +336,7 @@ def test_a_clock_that_is_set_back_stops_no_poll(account: Account, time: ManualCl
 def test_a_call_that_cannot_be_read_fails_its_waiter_only(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock, answer: Any
 ) -> None:
-    """One call for which Retell stumbles keeps nobody else from reading."""
+    """One call for which Retell stumbles keeps no other waiter from reading."""
     known, odd = register(2)
     simulator.fail(Fault(endpoint=f"GET /v2/get-call/{odd}", answer=answer, times=None))
     mine, theirs = poll(account, clock, together(reader(odd), reader(known)))
@@ -345,7 +345,7 @@ def test_a_call_that_cannot_be_read_fails_its_waiter_only(
 
 
 @pytest.mark.parametrize("list_registered", [False])
-def test_an_answer_that_does_not_come_ends_the_round_but_spoils_it_for_nobody(
+def test_a_response_that_does_not_come_ends_the_round_without_an_error(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
 ) -> None:
     """Each further call that is read one by one might take as long: the others come in the next round."""
@@ -370,14 +370,14 @@ def test_an_id_that_is_none_fails_its_waiter_only(account: Account, clock: Stepp
 
 
 @pytest.mark.parametrize("retry_after", [None, 40, 9999])
-def test_429_slows_everybody(
+def test_429_slows_all_waiters(
     register: Callable[..., list[str]],
     simulator: Simulator,
     account: Account,
     clock: SteppingClock,
     retry_after: float | None,
 ) -> None:
-    """Until Retry-After is over, but for five minutes at most, nobody asks; who is due is told why."""
+    """Until Retry-After is over, five minutes at most, nothing is sent; waiters that are due get the error."""
     ids = register(3)
     simulator.fail(Fault(endpoint="list-calls", answer=429, retry_after=retry_after))
     began = clock.now()
@@ -414,7 +414,7 @@ def test_429_slows_everybody(
         ("empty", RetellResponseError),
     ],
 )
-def test_trouble_is_told_to_all_and_ends(
+def test_all_waiters_get_an_error_that_ends(
     register: Callable[..., list[str]],
     simulator: Simulator,
     account: Account,
@@ -422,7 +422,7 @@ def test_trouble_is_told_to_all_and_ends(
     answer: Any,
     kind: type[RetellError],
 ) -> None:
-    """Nobody is left without an answer, and the round after it works again; the log has a line for each."""
+    """No waiter is left waiting, and the next round works again; the log has a line for each."""
     ids = register(2)
     simulator.fail(Fault(endpoint="list-calls", answer=answer))
 
@@ -471,7 +471,7 @@ def test_an_answer_that_never_ends_is_given_up(account: Account, clock: Stepping
 
 
 def test_a_slow_round_leaves_the_rest_to_the_next(account: Account, clock: SteppingClock) -> None:
-    """Calls that are read one by one hold nobody up for more than a minute."""
+    """Calls that are read one by one hold up a round for a minute at most."""
     account.transport = lists = Lists(items=[], calls={"call_status": "ended"})
     answer = lists.answer
 
@@ -494,7 +494,7 @@ def test_a_refused_key_fails_all_after_one_fresh_look_up(
     status: int,
     waiters: int,
 ) -> None:
-    """Asking on with a key that Retell refuses helps nobody."""
+    """Asking on with a key that Retell refuses does not help."""
     ids = register(waiters)
     simulator.fail(*(Fault(endpoint=name, answer=status, times=None) for name in ("list-calls", "get-call")))
     errors = poll(account, clock, together(*map(reader, ids)))
@@ -505,7 +505,7 @@ def test_a_refused_key_fails_all_after_one_fresh_look_up(
 
 
 def test_a_rotated_key_loses_no_wait(account: Account, clock: SteppingClock) -> None:
-    """The connection holds the new key by the time Retell refuses the old one: nobody notices."""
+    """The connection holds the new key by the time Retell refuses the old one: no waiter notices."""
     account.transport = lists = Lists(items=NEIGHBOURS)
     lists.key = account.api_key
 
@@ -539,7 +539,7 @@ def test_a_changed_connection_is_picked_up(
     assert "The vault is closed." in caplog.text
 
 
-def test_one_failed_look_up_fails_nobody(
+def test_one_failed_look_up_fails_no_waiter(
     register: Callable[..., list[str]], account: Account, clock: SteppingClock
 ) -> None:
     """A triggerer that starts while the secrets backend is away asks again, for half a minute."""
@@ -559,13 +559,13 @@ def test_one_failed_look_up_fails_nobody(
 
 
 def test_a_connection_that_cannot_be_looked_up_fails_all(account: Account, clock: SteppingClock) -> None:
-    """Nobody waits for a connection that is not there."""
+    """There is no wait for a connection that is not there."""
     account.error = LookupError("no such connection")
     errors = poll(account, clock, together(reader("call_1"), reader("call_2")))
     assert [str(error) for error in errors] == ["no such connection"] * 2
 
 
-def test_a_waiter_that_is_cancelled_takes_nobody_along(
+def test_a_waiter_that_is_cancelled_takes_no_other_along(
     register: Callable[..., list[str]], account: Account, clock: SteppingClock
 ) -> None:
     """Not even the one who came first."""
@@ -603,7 +603,7 @@ def test_a_look_up_is_not_cut_short(account: Account, clock: SteppingClock) -> N
     poll(account, clock, work)
 
 
-def test_nobody_waits_for_a_poller_that_has_ended(account: Account, clock: SteppingClock) -> None:
+def test_a_poller_that_has_ended_answers_its_waiters(account: Account, clock: SteppingClock) -> None:
     """Whatever ends it, the waiters learn of it."""
     account.transport = Lists(items=[])
 
@@ -634,7 +634,7 @@ def test_nobody_waits_for_a_poller_that_has_ended(account: Account, clock: Stepp
     ],
     ids=["a cursor", "more without one", "a stranger", "no ids", "a status", "twice", "half of them", "nothing"],
 )
-def test_odd_lists_hurt_nobody(
+def test_odd_lists_hurt_no_waiter(
     account: Account, clock: SteppingClock, items: list[Any], more: dict[str, Any]
 ) -> None:
     """Nothing that a list may hold makes a round hang, ask without end or lose a waiter."""

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def read(**fields: Any) -> ConnectionSettings:
-    """Read the fields of a connection, with a key unless told otherwise."""
+    """Read the fields of a connection, with a key by default."""
     return ConnectionSettings.read(**{"conn_id": "retell_default", "password": KEY, **fields})
 
 
@@ -377,7 +377,7 @@ def test_what_should_be_mended_is_remarked(fields: dict[str, Any], remark: str) 
 
 @pytest.mark.parametrize("fields", [{}, {"host": "https://api.retellai.com"}, {"host": ""}, {"host": " "}])
 def test_nothing_is_remarked_of_what_is_right(fields: dict[str, Any]) -> None:
-    """A warning in every task would be read by nobody."""
+    """A warning in every task would not be read."""
     assert read(**fields).remarks == ()
 
 
