@@ -1,0 +1,182 @@
+"""People of a campaign, from mappings or from the rows of a file. Pure.
+
+One row that cannot be called is a refused person, and no error: nine thousand others are to be called.
+
+=================================================  =============================================================
+``to_number``                                      the person
+=================================================  =============================================================
+``+1 415 555 0100``, ``001 (415) 555-0100``        ``+14155550100``
+``(415) 555-0100``                                 ``bad_number``, unless ``region`` says whose form that is
+``14155550100.0``, ``1.4155550100E+10``, a float   ``bad_number``: a spreadsheet made a quantity of it
+``+14155550100 ext. 5``                            ``bad_number``: an extension cannot be dialed
+empty, null, NaN                                   ``bad_number``
+=================================================  =============================================================
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.campaign.columns import (
+    OBJECTS,
+    OWN_FIELDS,
+    REQUEST_FIELDS,
+    RESULT_COLUMNS,
+    VARIABLES,
+    absent,
+    as_object,
+    as_variable,
+    nearly,
+)
+from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
+from airflow_provider_retell.policy.numbers import e164
+from airflow_provider_retell.policy.zones import check_zone
+
+T = TypeVar("T")
+
+_QUANTITY: Final = re.compile(r"\+?[0-9]+\.[0-9]+|\+?[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+")
+_EXTENSION: Final = re.compile(r"(?:x|ext\.?|extension|;ext=|#)\s*[0-9]+\s*$", re.IGNORECASE)
+
+
+def read_person(
+    row: int, given: Mapping[str, Any], *, region: str | None = None, from_file: bool = False
+) -> Person:
+    """Return the person in a row; one that cannot be called is refused, with the reason.
+
+    Args:
+        row: Where it stands, from 0 on.
+        given: The fields: those of the create operator, ``person_id``, ``time_zone``, ``not_before``,
+            ``not_after``.
+        region: The country of numbers in a national form, such as ``"US"``.
+        from_file: Whether other fields are dynamic variables.
+
+    Raises:
+        RetellInputError: This is no mapping, or it has a field that no person has: that is a mistake of the DAG.
+    """
+    if not isinstance(given, Mapping):
+        raise RetellInputError(f"people takes mappings, such as {{'to_number': '+1...'}}, not {shown(given)}.")
+    results = RESULT_COLUMNS if given.keys() >= RESULT_COLUMNS else frozenset()
+    fields = {name: value for name, value in given.items() if not absent(value) and name not in results}
+    if not from_file:
+        _check_names(row, fields)
+    fields |= {name: _text(fields[name]) for name in ("person_id", "time_zone") if name in fields}
+    problems: list[tuple[Refusal, str]] = []
+    raw, time_zone = fields.get("to_number"), fields.get("time_zone")
+    number = _attempt(problems, Refusal.BAD_NUMBER, lambda: _number(raw, region)) or _text(raw or "")
+    times = _attempt(problems, Refusal.BAD_REQUEST, lambda: _times(fields, time_zone)) or (None, None)
+    for name in sorted(OBJECTS & fields.keys()):
+        found = _attempt(problems, Refusal.BAD_REQUEST, partial(as_object, name, fields[name]))
+        fields[name] = fields[name] if found is None else found
+    text = _attempt(problems, Refusal.BAD_REQUEST, lambda: _json(fields)) or b"{}"
+    refused, detail = problems[0] if problems else (None, "")
+    return Person(
+        row=row,
+        to_number=number,
+        person_id=fields.get("person_id") or number,
+        time_zone=time_zone,
+        not_before=times[0],
+        not_after=times[1],
+        given=text,
+        refused=refused,
+        detail=detail,
+    )
+
+
+def _attempt(problems: list[tuple[Refusal, str]], reason: Refusal, read: Callable[[], T]) -> T | None:
+    """Return what reading a field brings, or None, with the problem noted."""
+    try:
+        return read()
+    except RetellTimeZoneError as error:
+        problems.append((Refusal.NO_TIME_ZONE, str(error)))
+    except (TypeError, ValueError) as error:
+        problems.append((reason, str(error)))
+    return None
+
+
+def request_fields(person: Person) -> dict[str, Any]:
+    """Return what of a person's row is part of the request, the number in E.164 form.
+
+    Columns of a file that are no fields are dynamic variables; one in the object of that name yields to its
+    column.
+    """
+    given = json.loads(person.given)
+    fields = {name: given[name] for name in REQUEST_FIELDS if name in given}
+    columns = {name: as_variable(value) for name, value in given.items() if name not in OWN_FIELDS}
+    if columns:
+        fields[VARIABLES] = {**fields.get(VARIABLES, {}), **columns}
+    return fields | {"to_number": person.to_number}
+
+
+def own_columns(person: Person) -> dict[str, Any]:
+    """Return a person's row as it was given, for the results."""
+    columns: dict[str, Any] = json.loads(person.given)
+    return columns
+
+
+def _check_names(row: int, fields: Mapping[str, Any]) -> None:
+    for name in fields:
+        if name in OWN_FIELDS:
+            continue
+        meant = nearly(str(name))
+        hint = f"Did you mean {meant}?" if meant else f"Dynamic variables go into {VARIABLES}."
+        raise RetellInputError(
+            f"people[{row}] has a field {shown(name)}, which no person has. {hint} "
+            f"The fields: {', '.join(OWN_FIELDS)}."
+        )
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, default=as_variable, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _text(value: object) -> str:
+    return as_variable(value).strip()
+
+
+def _number(value: object, region: str | None) -> str:
+    if value is None:
+        raise ValueError("no to_number is given")
+    quantity = isinstance(value, float) or (isinstance(value, str) and _QUANTITY.fullmatch(value.strip()))
+    if quantity:
+        raise ValueError(
+            f"to_number {shown(str(value), is_number=True)} was a quantity once: a spreadsheet or pandas made a "
+            "number of it. Keep the column as text, with + and the code of the country"
+        )
+    text = str(value).strip("\ufeff\u200b\u200e\u200f\u202a\u202c \t\r\n")
+    if _EXTENSION.search(text):
+        raise ValueError(f"to_number {shown(text, is_number=True)} has an extension, which cannot be dialed")
+    return e164(text, region)
+
+
+def _times(fields: Mapping[str, Any], time_zone: str | None) -> tuple[float | None, float | None]:
+    not_before, not_after = (_moment(name, fields.get(name), time_zone) for name in ("not_before", "not_after"))
+    if not_before is not None and not_after is not None and not_before >= not_after:
+        raise ValueError("not_before is not before not_after")
+    return not_before, not_after
+
+
+def _moment(name: str, value: object, time_zone: str | None) -> float | None:
+    """Return seconds since the epoch; a time without an offset is one of the person's zone, else of UTC."""
+    if value is None:
+        return None
+    try:
+        # A date alone is no time: whether the day belongs to it is anybody's guess.
+        dated = isinstance(value, str) and len(value.strip()) <= len("2026-07-06")
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) and not dated else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime):
+        raise ValueError(  # noqa: TRY004 (one error for all that is wrong with a row)
+            f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00-07:00, not {shown(value)}"
+        )
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC if time_zone is None else ZoneInfo(check_zone(time_zone)))
+    return moment.timestamp()
