@@ -7,6 +7,7 @@ check                   accepted                                        refused
 ``flag``                ``True``, ``False``                             everything else, text included
 ``rendered_flag``       the same; what Airflow's own booleans may be:   everything else, an empty text included
                         ``true``, ``t``, ``1``, ``false``, ``f``, ``0``
+``choice``              one of the words                                everything else
 ``words``               one of the words, or an iterable of them;       everything else: other words, an empty
                         ``None`` for none                               text, None in a list
 ======================  ==============================================  =======================================
@@ -16,16 +17,18 @@ These raise ``RetellInputError``, which names the argument.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 
 LONGEST_DURATION: Final = timedelta(days=366)
 """What a duration may be at most. No call, wait or pause of a task lasts longer: more is a mistake of units."""
+
+Choice = TypeVar("Choice", bound=str)
 
 _TRUE: Final = frozenset({"true", "t", "1"})
 _FALSE: Final = frozenset({"false", "f", "0"})
@@ -81,6 +84,17 @@ def truth(value: object) -> bool:
         case int() | str() if (word := str(value).strip().lower()) in _TRUE | _FALSE:
             return word in _TRUE
     raise ValueError("must be True or False, or a template that renders to true, t, 1, false, f or 0")
+
+
+def choice(argument: str, given: Choice, allowed: Sequence[str]) -> Choice:
+    """Return one of some words.
+
+    >>> choice("outside_hours", "skip", ["wait", "skip"])
+    'skip'
+    """
+    if not isinstance(given, str) or given not in allowed:
+        raise RetellInputError(f"{argument} takes {', '.join(map(repr, allowed))}, not {shown(given)}.")
+    return given
 
 
 def words(argument: str, given: object, *, allowed: Container[str], takes: str) -> tuple[str, ...]:

@@ -239,8 +239,7 @@ class RetellHook(BaseHook):
             # Here, not above: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
-            settings = self._settings(self.get_connection(self.retell_conn_id))
-            self._client = RetellClient(settings)
+            self._client = RetellClient(self.get_settings())
             weakref.finalize(self, self._client.close)
         return self._client
 
@@ -255,6 +254,10 @@ class RetellHook(BaseHook):
 
         # In a thread: a client reads certificates from disk, which would hold up the event loop for some 20 ms.
         return await asyncio.to_thread(make)
+
+    def get_settings(self) -> ConnectionSettings:
+        """Look the connection up."""
+        return self._settings(self.get_connection(self.retell_conn_id))
 
     async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""

@@ -1,11 +1,11 @@
-"""The trigger: wait for calls on the triggerer's event loop, without a worker."""
+"""The triggers: wait on the triggerer's event loop, without a worker."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -22,6 +22,39 @@ from airflow_provider_retell.provider.version_compat import TRIGGERS_LEARN_OF_KI
 
 _stopping: set[asyncio.Task[None]] = set()
 """Calls being stopped after kills: an event loop alone does not keep a task alive."""
+
+_LONGEST_SLEEP: Final = 60.0  # seconds
+
+
+class RetellTimeTrigger(BaseTrigger):
+    """Fire when it is time to place a call. It waits for no call and asks for nothing.
+
+    Args:
+        deadline: When, in seconds since the epoch.
+        not_before: As in ``RetellCallTrigger``.
+        memo: As in ``RetellCallTrigger``.
+    """
+
+    def __init__(self, *, deadline: float, not_before: float = 0.0, memo: Mapping[str, Any] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        self.deadline = deadline
+        self.not_before = not_before
+        self.memo = dict(memo or {})
+        self._clock: Clock = SYSTEM_CLOCK
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {"deadline": self.deadline, "not_before": self.not_before, "memo": self.memo},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire once."""
+        while (left := max(self.deadline, self.not_before) - self._clock.now()) > 0:
+            # A look at the clock now and then: it may be set, and this machine may sleep.
+            await self._clock.asleep(min(left, _LONGEST_SLEEP))
+        yield TriggerEvent(WakeEvent(wake=Wake.OVER, deadline=self.deadline, memo=self.memo).to_payload())
 
 
 class RetellCallTrigger(BaseTrigger):
@@ -45,7 +78,7 @@ class RetellCallTrigger(BaseTrigger):
         leave_registered: Whether a kill leaves calls alone that were not dialed yet.
         not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
             that the process that deferred has ended. Each deferral sets it.
-        memo: Numbers that the task wants back with the event.
+        memo: What the task wants back with the event: times, counts and ids.
     """
 
     _learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
@@ -62,7 +95,7 @@ class RetellCallTrigger(BaseTrigger):
         cancel_on_kill: bool = False,
         leave_registered: bool = False,
         not_before: float = 0.0,
-        memo: Mapping[str, float] | None = None,
+        memo: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         self.call_ids = list(call_ids)

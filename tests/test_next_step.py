@@ -373,6 +373,7 @@ def test_no_order_of_faults_rings_twice(
             endpoints.create_phone_call(ASKED),
             Intent(prefix="aaaa.bb.000000.0000.", generation=generation, cleared=generation != retries),
             try_number=tries,
+            first_try=tries == 1,
             store=store,
             retell_dials=True,
             fail_on=fail_on,

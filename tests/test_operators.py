@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,7 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
 )
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.deferral import DISAGREEMENT_PAUSE
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
@@ -75,7 +76,12 @@ def test_every_field_reaches_the_request(simulator: Simulator) -> None:
     for operator in (RetellRegisterPhoneCallOperator, RetellCreatePhoneCallOperator):
         endpoint = REGISTER if operator is RetellRegisterPhoneCallOperator else CREATE
         assert set(fields[endpoint]) == set(operator.request_fields)
-        assert set(operator.template_fields) == {"retell_conn_id", "is_dry_run", *operator.request_fields}
+        assert set(operator.template_fields) == {
+            "retell_conn_id",
+            "is_dry_run",
+            "time_zone",
+            *operator.request_fields,
+        }
         operator(task_id="call", durable=False, **fields[endpoint]).execute(TaskInstance().context())
         sent = {name: value for name, value in simulator.requests[-1].json.items() if name != "idempotency_key"}
         assert (simulator.requests[-1].path, sent) == (f"/v2/{endpoint}", fields[endpoint])
@@ -250,8 +256,17 @@ def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
 
 def test_a_kill_while_the_request_is_on_its_way_hangs_up(simulator: Simulator) -> None:
     """The signal finds no call yet; the call that the answer brings is not left alone."""
-    operator: Any = place(CREATE, "talks_forever", wait_for="ended")
-    operator._check_may_place = operator.on_kill
+
+    class Signal(CallingHours):
+        asked = 0
+
+        def next_opening(self, number: str | None, at: datetime, time_zone: str | None = None) -> datetime:
+            type(self).asked += 1
+            if self.asked == 3:  # at the beginning, before the record, and right before the request
+                operator.on_kill()
+            return at
+
+    operator: Any = place(CREATE, "talks_forever", wait_for="ended", calling_hours=Signal(), timeout=60)
     with pytest.raises(RetellCallError, match="The task was killed"):
         operator.execute(TaskInstance().context())
     assert [request.endpoint for request in simulator.requests].count("stop-call") == 1

@@ -451,6 +451,7 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
         endpoints.create_phone_call({"from_number": FROM, "to_number": "+14155550100"}),
         Intent.of(ti.context(), retries=2),
         try_number=1,
+        first_try=True,
         store=store,
         retell_dials=True,
         fail_on=(),

@@ -15,6 +15,7 @@ from airflow_provider_retell.api.models import Call, CallAnalysis, CreatePhoneCa
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
@@ -50,6 +51,9 @@ register = RetellRegisterPhoneCallOperator(
     dry_run=True,
     cancel_on_kill=False,
     validate_e164=False,
+    calling_hours=CallingHours("09:00", "20:00", days="mon-fri"),
+    outside_hours="skip",
+    time_zone="Europe/Berlin",
     retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
     pool="retell",  # and Airflow's own, such as these
     retries=2,
@@ -82,6 +86,9 @@ create = RetellCreatePhoneCallOperator(
     dry_run="{{ params.dry_run }}",
     cancel_on_kill=True,
     validate_e164=True,
+    calling_hours=None,
+    outside_hours="wait",
+    time_zone=None,
     retry_policy=None,
     priority_weight=2,
 )

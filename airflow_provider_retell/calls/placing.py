@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_TRY: Final = 1
-
 
 @dataclass
 class Placement:
@@ -60,6 +58,7 @@ class Placement:
         request: The request, without tag and key.
         intent: Whose call it is.
         try_number: Of the running task.
+        first_try: Whether no earlier try or process can have placed a call.
         store: Where to write down what is sent; None before Airflow 3.3.
         retell_dials: Whether Retell dials, under an idempotency key.
         fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
@@ -67,6 +66,7 @@ class Placement:
         durable: Whether to look for the call of an earlier try, and to write down this one's.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
         before_sending: Called before each request that places a call; raises if none must be placed now.
+        before_looking: Called before each further look for a call; raises if the task is to end.
         clock: The time.
         number: Of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
@@ -77,6 +77,7 @@ class Placement:
     intent: Intent
     _: KW_ONLY
     try_number: int
+    first_try: bool
     store: StateStore | None
     retell_dials: bool
     fail_on: tuple[str, ...]
@@ -84,6 +85,7 @@ class Placement:
     durable: bool = True
     run_began: float | None = None
     before_sending: Callable[[], None] = lambda: None
+    before_looking: Callable[[], None] = lambda: None
     clock: Clock = SYSTEM_CLOCK
 
     number: int = field(init=False)
@@ -125,6 +127,11 @@ class Placement:
         record = self._record()
         return PlaceNew(self.intent.generation if record is None else record.generation, number + 1)
 
+    @property
+    def sent(self) -> bool:
+        """Whether a request was sent that may have placed a call."""
+        return not self.first_try or (self._last is not None and not self._last.refused)
+
     # -- what next_step decides is carried out -----------------------------------------------------------------
 
     def _continue(self) -> Call:
@@ -161,7 +168,7 @@ class Placement:
             body=self.request.body or {},
             retell_dials=self.retell_dials,
             fail_on=self.fail_on,
-            first_try=self.try_number <= FIRST_TRY,
+            first_try=self.first_try,
             began=self.clock.now(),
             run_began=self.run_began,
         )
@@ -214,7 +221,7 @@ class Placement:
                     prefix,
                 )
             self._looks_again = True
-            self.before_sending()
+            self.before_looking()
             self.clock.sleep(STOP_INTERVAL)
         walk = PageWalk(endpoints.list_tagged_calls(TAG, prefix, op="sw"))
         found: list[Call] = []

@@ -8,28 +8,38 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Context, XComArg, conf
 
-from airflow_provider_retell._arguments import flag, rendered_flag, seconds
+from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.identifiers import check_e164
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
+from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, Gate, Hours, OutsideHours, OutsideHoursAction
 from airflow_provider_retell.calls.intent import Intent
+from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
-from airflow_provider_retell.errors import RetellCallTimeoutError, RetellError, RetellInputError
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallTimeoutError,
+    RetellError,
+    RetellInputError,
+)
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
+from airflow_provider_retell.operators.this_try import ThisTry
 from airflow_provider_retell.outcomes import check_endings, matches
-from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
+from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
@@ -46,6 +56,9 @@ _LONGEST_MARGIN: Final = 60.0
 _MARGIN: Final = 0.1
 """The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
+_LONGEST_SLEEP: Final = 60.0
+"""Seconds after which a task that waits on its worker looks at the clock again, which may have been set."""
+
 
 DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
 """Airflow's setting.
@@ -60,7 +73,8 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     request_fields: ClassVar[tuple[str, ...]]
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
         **dict.fromkeys(
-            ("retell_conn_id", "agent_id", "override_agent_id", "from_number", "to_number"), FieldKind.TEXT
+            ("retell_conn_id", "agent_id", "override_agent_id", "from_number", "to_number", "time_zone"),
+            FieldKind.TEXT,
         ),
         **dict.fromkeys(("retell_llm_dynamic_variables", "custom_sip_headers"), FieldKind.STRINGS),
         "metadata": FieldKind.OBJECT,
@@ -88,6 +102,9 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         cancel_on_kill: bool,
         validate_e164: bool,
         dry_run: bool | str | XComArg,
+        calling_hours: CallingHours | None,
+        outside_hours: OutsideHoursAction,
+        time_zone: str | XComArg | None,
         retry_policy: Any,
         **kwargs: Any,
     ) -> None:
@@ -108,8 +125,11 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
         self.validate_e164 = flag("validate_e164", validate_e164)
         self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
+        self.calling_hours = check_calling_hours(calling_hours)
+        self.outside_hours = choice("outside_hours", outside_hours, OUTSIDE_HOURS)
+        self.time_zone = time_zone
         self._clock: Clock = SYSTEM_CLOCK
-        self._try = _Try(began=0.0)
+        self._try = ThisTry(began=0.0)
 
     # -- what the two operators differ in ------------------------------------------------------------------
 
@@ -129,30 +149,37 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
         request = self._request()
+        opens_at = self._hours(request).opens_at(self._clock.now())  # raises before anything is sent
         if self._dry_run:
-            return self._would_send(request)
-        self._begin(context, _Try(began=self._clock.now()))
+            return self._would_send(request, opens_at)
+        self._begin(context, ThisTry(began=self._clock.now()))
         with RetellHook(self.retell_conn_id) as hook:
-            return self._call(hook, request, context)
+            return self._run(hook, context)
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue where the wait ended: read the call again, whatever the event says about it."""
-        (call_id,) = event.calls or (_handed_on_id(context),)
-        self._begin(context, _Try.read(event.memo, now=self._clock.now()))
-        with RetellHook(self.retell_conn_id) as hook, self._stopped_by_a_kill(hook, call_id):
-            wait = self._wait(hook, call_id, event.deadline)
-            over = wait.poll()
-            self._kill.check()
-            if over:
-                return self._finish(wait, hook, context)
-            return self._wait_on(wait, hook, context)
+        self._begin(context, ThisTry.read(event.memo, now=self._clock.now()))
+        call_id = next(iter(event.calls), None if event.memo else _handed_on_id(context))
+        with RetellHook(self.retell_conn_id) as hook:
+            if call_id is None:  # there was no call to wait for
+                if event.wake is Wake.FAILED:
+                    raise RetellCallError(f"Not called: the task could not wait ({event.message}).")
+                self._woken_by = None
+                return self._run(hook, context)
+            with self._stopped_by_a_kill(hook, call_id):
+                wait = self._wait(hook, call_id, event.deadline)
+                over = wait.poll()
+                self._kill.check()
+                if not over:
+                    self._wait_on(wait, hook)
+            return self._run(hook, context, wait)
 
     def on_kill(self) -> None:
         """Stop the call, if wanted. This runs in a signal handler."""
         if kill := vars(self).get("_kill"):  # not before the task runs
             kill.order()
 
-    def _begin(self, context: Context, this_try: _Try) -> None:
+    def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
         # Not in the constructor: Airflow copies operators, and this holds a thread.
         self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
@@ -179,7 +206,9 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                     check_e164(name, body[name])
         return request
 
-    def _would_send(self, request: Request[Call]) -> Row:
+    def _would_send(self, request: Request[Call], opens_at: float) -> Row:
+        if opens_at > self._clock.now():
+            self.log.info("Dry run. %s", self._hours(request).describe(opens_at))
         self.log.info(
             "Dry run, nothing is sent. It would be: %s %s",
             request,
@@ -189,30 +218,80 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
 
     # -- placing -------------------------------------------------------------------------------------------
 
-    def _call(
-        self, hook: RetellHook, request: Request[Call], context: Context, *, after: int | None = None
-    ) -> Row:
+    def _run(self, hook: RetellHook, context: Context, wait: TaskWait | None = None) -> Row:
+        """Place calls, and wait for them if wanted, until no other one follows; return the row of the last one."""
+        while wait is None or self._calls_again(wait):
+            wait = self._call(hook, context)
+        rows = wait.rows(final=False)
+        announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
+        return rows[0]
+
+    def _call(self, hook: RetellHook, context: Context) -> TaskWait:
         """Place the call, or one after this try's call that found no line, and wait for it if wanted."""
-        placement = self._placement(hook, request, context)
-        call = placement.place(after=after)
-        self._try = replace(
-            self._try, placed_at=placement.placed_at, number=placement.number, waited=placement.line.waited
-        )
+        call = self._place(hook, context)
         with self._stopped_by_a_kill(hook, call.call_id):
             self._kill.check()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
-            wait = self._wait(hook, call.call_id, min(placement.placed_at + self.timeout, self._ends_at()))
+            wait = self._wait(hook, call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
             wait.watch.update({call.call_id: call}, now=self._clock.now())
-            if self.wait_for is None or wait.watch.reached:
-                return self._finish(wait, hook, context)
-            return self._wait_on(wait, hook, context)
+            if self.wait_for is not None and not wait.watch.reached:
+                self._wait_on(wait, hook)
+        return wait
+
+    def _calls_again(self, wait: TaskWait) -> bool:
+        """Return whether another call follows: after one that found no line, and would fail the task."""
+        (call,) = wait.watch.calls.values()
+        self._kill.release()
+        if not (self.wait_for and found_no_line(call) and matches(call, self.fail_on)):
+            return False
+        line = self._line_wait()
+        again = line.pause()
+        self._try = replace(self._try, waited=line.waited, follows=again)
+        return again
+
+    def _place(self, hook: RetellHook, context: Context) -> Call:
+        """Return the call, placed in the calling hours."""
+        request = self._request()
+        while True:
+            placement = self._placement(hook, request, context)
+            try:
+                call = placement.place(after=self._try.number if self._try.follows else None)
+            except OutsideHours as shut:
+                self._try = replace(self._try, waited=placement.line.waited, sent=placement.sent)
+                self._wait_until(shut.act(self.outside_hours, ends_at=self._ends_at()), str(shut))
+            else:
+                break
+        self._try = replace(
+            self._try,
+            sent=True,
+            follows=False,
+            placed_at=placement.placed_at,
+            number=placement.number,
+            waited=placement.line.waited,
+        )
+        self._woken_by = None  # which was about the call before
+        return call
+
+    def _wait_until(self, moment: float, why: str) -> None:
+        """Wait in the triggerer if the task may, else here."""
+        if self.deferrable:
+            from airflow_provider_retell.triggers import RetellTimeTrigger  # noqa: PLC0415 (see _wait_on)
+
+            self.log.info("%s Waiting until then.", why)
+            self._defer_to(RetellTimeTrigger(deadline=moment, memo=self._try.to_memo()))
+        self.log.warning("%s Waiting until then on the worker; with deferrable=True it would be free.", why)
+        while (left := moment - self._clock.now()) > 0:
+            self._clock.sleep(min(left, _LONGEST_SLEEP))
+            self._kill.check()
 
     def _placement(self, hook: RetellHook, request: Request[Call], context: Context) -> Placement:
+        gate = self._gate(hook, request)
         return Placement(
             hook.get_conn(),
             request,
             Intent.of(context, retries=self.retries or 0, namespace=read_options().namespace),
+            first_try=context["ti"].try_number <= 1 and not self._try.sent,
             try_number=context["ti"].try_number,
             store=context.get("task_state_store"),
             retell_dials=self._retell_dials,
@@ -220,7 +299,8 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             line=self._line_wait(),
             durable=self.durable,
             run_began=_run_began(context),
-            before_sending=self._check_may_place,
+            before_looking=gate.check_task,
+            before_sending=gate.check,
             clock=self._clock,
         )
 
@@ -228,12 +308,21 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         left = self._ends_at() - self._clock.now()
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited, clock=self._clock)
 
-    def _check_may_place(self) -> None:
-        self._kill.check()
-        if self._clock.now() >= self._ends_at():
-            raise RetellCallTimeoutError(
-                "Not called: execution_timeout is almost over, and the call would be stopped at once."
-            )
+    def _gate(self, hook: RetellHook, request: Request[Call]) -> Gate:
+        return Gate(
+            check_alive=self._kill.check,
+            ends_at=self._ends_at(),
+            pause=PauseSwitch(
+                conn_id=self.retell_conn_id, look_up=lambda: hook.get_settings().paused, clock=self._clock
+            ),
+            limit_timeout=self.limit_timeout,
+            hours=self._hours(request),
+            clock=self._clock,
+        )
+
+    def _hours(self, request: Request[Call]) -> Hours:
+        zone: Any = self.time_zone
+        return Hours(hours=self.calling_hours, number=(request.body or {}).get("to_number"), time_zone=zone)
 
     def _ends_at(self) -> float:
         """Return until when a call may be placed and may go on: shortly before ``execution_timeout`` ends.
@@ -266,7 +355,8 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             clock=self._clock,
         )
 
-    def _wait_on(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
+    def _wait_on(self, wait: TaskWait, hook: RetellHook) -> None:
+        """Wait until the call is over."""
         while not wait.timed_out:
             if self.deferrable:
                 # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
@@ -278,7 +368,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                         retell_conn_id=self.retell_conn_id,
                         cancel_on_kill=self.cancel_on_kill,
                         leave_registered=not self._retell_dials,
-                        memo=asdict(self._try),
+                        memo=self._try.to_memo(),
                         **wait.trigger_arguments(),
                     )
                 )
@@ -286,22 +376,9 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             over = wait.poll()
             self._kill.check()
             if over:
-                return self._finish(wait, hook, context)
+                return
         (call_id,) = wait.watch.call_ids
         raise RetellCallTimeoutError(f"{wait.missed()} {self._give_up(hook, call_id)}", call_ids=(call_id,))
-
-    def _finish(self, wait: TaskWait, hook: RetellHook, context: Context) -> Row:
-        """Report the call; one that found no line, and would fail the task, is placed again if there is time."""
-        (call,) = wait.watch.calls.values()
-        self._kill.release()
-        if self.wait_for and found_no_line(call) and matches(call, self.fail_on):
-            line = self._line_wait()
-            if line.pause():
-                self._try = replace(self._try, waited=line.waited)
-                return self._call(hook, self._request(), context, after=self._try.number)
-        rows = wait.rows(final=False)
-        announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
-        return rows[0]
 
     # -- stopping ------------------------------------------------------------------------------------------
 
@@ -333,42 +410,16 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         return f"{result.message}."
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Try:
-    """What one try remembers from process to process: its trigger hands it back.
-
-    Attributes:
-        began: When the try began, in seconds since the epoch.
-        placed_at: When its call was placed.
-        number: Of its call, as in ``Intent``.
-        waited: Seconds that it has waited for a free line.
-    """
-
-    began: float
-    placed_at: float = 0.0
-    number: int = 0
-    waited: float = 0.0
-
-    @classmethod
-    def read(cls, memo: Mapping[str, float], *, now: float) -> Self:
-        """Return what a trigger hands back; an event of Airflow's own brings nothing."""
-        return cls(
-            began=memo.get("began", now),
-            placed_at=memo.get("placed_at", now),
-            number=int(memo.get("number", 0)),
-            waited=memo.get("waited", 0.0),
-        )
-
-
 def _run_began(context: Context) -> float | None:
     start = getattr(context.get("dag_run"), "start_date", None)
     return start.timestamp() if start else None
 
 
-def _handed_on_id(context: Context) -> str:
+def _handed_on_id(context: Context) -> str | None:
     """Return the id that this try handed on: an event of Airflow's own names no call."""
     ti = context["ti"]
-    return str(ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index))
+    call_id = ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index)
+    return None if call_id is None else str(call_id)
 
 
 _SHARED: Final = frozenset(

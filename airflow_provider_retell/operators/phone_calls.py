@@ -15,8 +15,10 @@ from airflow.providers.common.compat.sdk import XComArg
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.gate import OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor
 from airflow_provider_retell.operators.base import DEFAULT_DEFERRABLE, PhoneCallOperator, shared_arguments
+from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
         dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
             May be a template.
+        calling_hours: ``CallingHours`` in which the person may be called.
+        outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
+        time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -71,7 +76,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         "agent_version",
         "agent_override",
     )
-    template_fields = ("retell_conn_id", "is_dry_run", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",
@@ -104,6 +109,9 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         cancel_on_kill: bool = True,
         validate_e164: bool = True,
         dry_run: bool | str | XComArg = False,
+        calling_hours: CallingHours | None = None,
+        outside_hours: OutsideHoursAction = "wait",
+        time_zone: str | XComArg | None = None,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -160,6 +168,9 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
         dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
             May be a template.
+        calling_hours: ``CallingHours`` in which the person may be called.
+        outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
+        time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -176,7 +187,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         "ignore_e164_validation",
         "honor_internal_dnc",
     )
-    template_fields = ("retell_conn_id", "is_dry_run", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",
@@ -212,6 +223,9 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         cancel_on_kill: bool = True,
         validate_e164: bool = True,
         dry_run: bool | str | XComArg = False,
+        calling_hours: CallingHours | None = None,
+        outside_hours: OutsideHoursAction = "wait",
+        time_zone: str | XComArg | None = None,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:

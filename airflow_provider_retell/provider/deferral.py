@@ -5,7 +5,8 @@ A deferred task continues for one of three reasons, and Airflow itself gives two
 ===========  ===================================  =============================  ====================
 ``wake``     from the trigger                     from Airflow                   the task
 ===========  ===================================  =============================  ====================
-``over``     every call has reached the goal      never                          reads them, returns
+``over``     every call has reached the goal,     never                          reads them, returns,
+             or it is time for the next call                                     or places the next
 ``timeout``  the deadline has passed              no triggerer ran it in time    reads once, gives up
 ``failed``   an error that waiting does not cure  the trigger could not be run   reads once, raises
 ===========  ===================================  =============================  ====================
@@ -63,14 +64,14 @@ class WakeEvent:
         deadline: When the wait is given up, in seconds since the epoch.
         calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
         message: What went wrong, if ``wake`` is ``failed``.
-        memo: What the task wrote into its trigger to remember: numbers only.
+        memo: What the task wrote into its trigger to remember: times, counts and ids.
     """
 
     wake: Wake
     deadline: float
     calls: Mapping[str, str | None] = field(default_factory=dict)
     message: str = ""
-    memo: Mapping[str, float] = field(default_factory=dict)
+    memo: Mapping[str, Any] = field(default_factory=dict)
 
     def to_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""

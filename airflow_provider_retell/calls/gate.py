@@ -1,0 +1,162 @@
+"""What is checked right before each request that places a call, in this order.
+
+=======================================  ==================================================================
+found                                    then
+=======================================  ==================================================================
+the task was killed                      the try fails
+``execution_timeout`` is almost over     the try fails
+the connection is paused                 the task waits, up to ``limit_timeout``; then the try fails
+the calling hours are shut               ``OutsideHours``: the task waits, is skipped, or fails
+=======================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
+from airflow_provider_retell.policy.zones import check_zone
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.calls.pause import PauseSwitch
+    from airflow_provider_retell.policy import CallingHours
+
+OutsideHoursAction: TypeAlias = Literal["wait", "skip", "fail"]
+
+OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
+"""What a task may do while the calling hours are shut."""
+
+_SHOWN_DIGITS: Final = 4
+
+
+class OutsideHours(RetellCallError):  # noqa: N818 (a state that the task acts on, seldom an error)
+    """The calling hours are shut.
+
+    Attributes:
+        opens_at: When they open next, in seconds since the epoch; infinite if never.
+    """
+
+    def __init__(self, message: str, *, opens_at: float) -> None:
+        super().__init__(message)
+        self.opens_at = opens_at
+
+    def act(self, action: OutsideHoursAction, *, ends_at: float) -> float:
+        """Return until when to wait, in seconds since the epoch.
+
+        Args:
+            action: ``outside_hours`` of the task.
+            ends_at: When the task must be over.
+
+        Raises:
+            AirflowSkipException: The action is ``skip``.
+            RetellCallFinalError: The action is ``fail``, or the hours never open.
+            RetellCallTimeoutError: They open after the task must be over.
+        """
+        if action == "skip":
+            raise AirflowSkipException(str(self))
+        if action == "fail" or math.isinf(self.opens_at):
+            raise RetellCallFinalError(str(self)) from None
+        if self.opens_at >= ends_at:
+            raise RetellCallTimeoutError(f"{self} That is after execution_timeout.") from None
+        return self.opens_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hours:
+    """The calling hours of one person.
+
+    Attributes:
+        hours: ``calling_hours`` of the task, None if it has none.
+        number: The person's.
+        time_zone: The person's own, None to find it by the number.
+
+    Raises:
+        RetellTimeZoneError: There is no such time zone.
+    """
+
+    hours: CallingHours | None
+    number: str | None
+    time_zone: str | None
+
+    def __post_init__(self) -> None:
+        if self.time_zone is not None:
+            check_zone(self.time_zone)
+
+    def opens_at(self, now: float) -> float:
+        """Return from when on the person may be called, at ``now`` or later; infinite if never in a year.
+
+        Raises:
+            RetellTimeZoneError: The person's time zone is not known, and the hours need one.
+        """
+        if self.hours is None:
+            return now
+        at = datetime.fromtimestamp(now, UTC)
+        opening = self.hours.next_opening(self.number, at, self.time_zone)
+        if opening is None:
+            return math.inf
+        # Compared as datetimes: they round to microseconds.
+        return opening.timestamp() if opening > at else now
+
+    def check(self, now: float) -> None:
+        """Raise ``OutsideHours`` if the person must not be called at a time, in seconds since the epoch.
+
+        Raises:
+            OutsideHours: As said.
+            RetellTimeZoneError: The person's time zone is not known, and the hours need one.
+        """
+        opens_at = self.opens_at(now)
+        if opens_at > now:
+            raise OutsideHours(self.describe(opens_at), opens_at=opens_at)
+
+    def describe(self, opens_at: float) -> str:
+        """Return a sentence on hours that are shut."""
+        whom = f"…{self.number[-_SHOWN_DIGITS:]}" if self.number else "this call"
+        next_opening = (
+            "do not open in the year to come"
+            if math.isinf(opens_at)
+            else f"open next at {datetime.fromtimestamp(opens_at, UTC):%Y-%m-%d %H:%M} UTC"
+        )
+        return f"Not called: the calling hours of {whom} are shut, and {next_opening} ({self.hours!r})."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What is checked right before each request that places a call.
+
+    Attributes:
+        check_alive: Raises if the task was killed.
+        ends_at: From when on no call is placed, for want of time, in seconds since the epoch.
+        pause: The connection's kill switch.
+        limit_timeout: Maximum seconds to wait until that is off.
+        hours: The person's calling hours.
+        clock: The time.
+    """
+
+    check_alive: Callable[[], None]
+    ends_at: float
+    pause: PauseSwitch
+    limit_timeout: float
+    hours: Hours
+    clock: Clock = SYSTEM_CLOCK
+
+    def check(self) -> None:
+        """Raise if no call must be placed now; wait while the connection is paused."""
+        self.check_task()
+        self.pause.wait_until_off(limit=min(self.limit_timeout, self.ends_at - self.clock.now()))
+        self.check_task()
+        self.hours.check(self.clock.now())
+
+    def check_task(self) -> None:
+        """Raise if the task has been killed, or has no time left for a call."""
+        self.check_alive()
+        if self.clock.now() >= self.ends_at:
+            raise RetellCallTimeoutError(
+                "Not called: execution_timeout is almost over, and the call would be stopped at once."
+            )

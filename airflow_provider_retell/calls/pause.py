@@ -1,0 +1,70 @@
+"""The kill switch: ``paused: true`` in the extra of a connection, under which no call is placed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.errors import RetellCallError
+
+log = logging.getLogger(__name__)
+
+MAX_AGE: Final = 30.0
+"""Seconds after which the switch is read again before a call is placed."""
+
+
+@dataclass(kw_only=True)
+class PauseSwitch:
+    """The kill switch of a connection, read again when what is known of it is half a minute old.
+
+    Attributes:
+        conn_id: The connection, for messages.
+        look_up: Reads the connection, and returns whether it is paused.
+        clock: The time.
+    """
+
+    conn_id: str
+    look_up: Callable[[], bool]
+    clock: Clock = SYSTEM_CLOCK
+    _on: bool = field(default=False, init=False)
+    _read_at: float | None = field(default=None, init=False)
+
+    def is_on(self) -> bool:
+        """Return whether no call is to be placed."""
+        now = self.clock.monotonic()
+        if self._read_at is None or now - self._read_at >= MAX_AGE:
+            self._on, self._read_at = self.look_up(), now
+        return self._on
+
+    def wait_until_off(self, *, limit: float) -> None:
+        """Sleep while the connection is paused.
+
+        Args:
+            limit: Maximum seconds.
+
+        Raises:
+            RetellCallError: It is still paused; a retry looks again.
+        """
+        waited = 0.0
+        while self.is_on():
+            if waited >= limit:
+                raise RetellCallError(
+                    f"Not called: the connection {self.conn_id!r} is paused, by paused: true in its extra"
+                    f"{f', for {waited:.0f} s now' if waited else ''}. Take that out to let calls be placed; a "
+                    "retry of this task looks again."
+                )
+            if not waited:
+                log.warning(
+                    "The connection %r is paused (paused: true in its extra): no call is placed. Looking again "
+                    "every %.0f s, for up to %.0f s.",
+                    self.conn_id,
+                    MAX_AGE,
+                    limit,
+                )
+            pause = min(MAX_AGE, limit - waited)
+            self.clock.sleep(pause)
+            waited += pause
+            self._read_at = None

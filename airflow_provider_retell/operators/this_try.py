@@ -1,0 +1,38 @@
+"""What one try of a task remembers from process to process: its trigger hands it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThisTry:
+    """What one try remembers: times, counts and ids, for Airflow stores and logs it.
+
+    Attributes:
+        began: When the try began, in seconds since the epoch.
+        sent: Whether it has sent a request that may have placed a call.
+        placed_at: When its call was placed.
+        number: Of its call, as in ``Intent``.
+        follows: Whether the next call follows that one.
+        waited: Seconds that it has waited for a free line.
+    """
+
+    began: float
+    sent: bool = False
+    placed_at: float = 0.0
+    number: int = 0
+    follows: bool = False
+    waited: float = 0.0
+
+    @classmethod
+    def read(cls, memo: Mapping[str, Any], *, now: float) -> Self:
+        """Return what a trigger hands back; an event of Airflow's own brings nothing."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{"began": now, "placed_at": now} | {k: v for k, v in memo.items() if k in known})
+
+    def to_memo(self) -> dict[str, Any]:
+        """Return it as JSON, for a trigger."""
+        return asdict(self)
