@@ -28,7 +28,8 @@ from airflow_provider_retell.provider.version_compat import aget_connection
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
-    from airflow_provider_retell.api.models import Call, CreatePhoneCallRequest, RegisterPhoneCallRequest
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 
 log = logging.getLogger(__name__)
 

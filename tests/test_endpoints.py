@@ -8,7 +8,8 @@ import pytest
 
 from airflow_provider_retell.api import contacts, endpoints
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.models import Call, RegisterPhoneCallRequest
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.requests import RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
 
 NUMBERS = {"from_number": "+14155550100", "to_number": "+14155550199"}

@@ -20,7 +20,7 @@ from conftest import SteppingClock
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
-from airflow_provider_retell.api.models import CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError, RetellResponseError
 from airflow_provider_retell.hooks import RetellHook

@@ -84,7 +84,7 @@ def test_every_room_is_in_the_tree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "modules"), [("httpx", {"api.client", "api.wire"}), ("pydantic", {"api.models"})]
+    ("library", "modules"), [("httpx", {"api.client", "api.wire"}), ("pydantic", {"api.models", "api.requests"})]
 )
 def test_a_heavy_library_is_the_business_of_few_modules(library: str, modules: set[str]) -> None:
     """What is sent goes through the client's rules, and who needs no models does not pay for them."""
@@ -115,6 +115,6 @@ def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> Non
 @pytest.mark.parametrize("module", ["operators", "sensors", "hooks", "transfers"])
 def test_a_dag_file_costs_little(module: str) -> None:
     """Parsing a DAG loads neither models nor client, trigger or extras: the DAG processor does so all day."""
-    late = [f"{PACKAGE.name}.{name}" for name in ("api.client", "api.models", "triggers")]
+    late = [f"{PACKAGE.name}.{name}" for name in ("api.client", "api.models", "api.requests", "triggers")]
     late += ["pyarrow", "duckdb", "s3fs", "phonenumbers"]
     run(f"import {PACKAGE.name}.{module}; sys.exit([name for name in {late} if name in sys.modules] or 0)")

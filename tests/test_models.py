@@ -9,15 +9,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pydantic import ValidationError
 
-from airflow_provider_retell.api.models import (
-    METADATA_LIMIT,
-    Call,
-    CallAnalysis,
-    CreatePhoneCallRequest,
-    Direction,
-    RegisterPhoneCallRequest,
-    Sentiment,
-)
+from airflow_provider_retell.api.models import Call, CallAnalysis, Direction, Sentiment
+from airflow_provider_retell.api.requests import METADATA_LIMIT, CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, assert_type
 
 from airflow.sdk import XComArg, dag, task
 
-from airflow_provider_retell.api.models import Call, CallAnalysis, CreatePhoneCallRequest
+from airflow_provider_retell.api.models import Call, CallAnalysis
+from airflow_provider_retell.api.requests import CreatePhoneCallRequest
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome

@@ -25,8 +25,8 @@ from airflow_provider_retell.api.pages import Page, page_of
 from airflow_provider_retell.errors import RetellInputError
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import (
-        Call,
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.requests import (
         CreatePhoneCallRequest,
         RegisterPhoneCallRequest,
         UpdateCallRequest,
@@ -111,7 +111,7 @@ def register_phone_call(request: RegisterPhoneCallRequest | Mapping[str, Any]) -
 
     See https://docs.retellai.com/api-references/register-phone-call
     """
-    from airflow_provider_retell.api.models import RegisterPhoneCallRequest  # noqa: PLC0415 (as above)
+    from airflow_provider_retell.api.requests import RegisterPhoneCallRequest  # noqa: PLC0415 (as above)
 
     return Request(
         method="POST",
@@ -133,7 +133,7 @@ def create_phone_call(
         request: The call to place.
         idempotency_key: For one hour, a request with the same key places no second call.
     """
-    from airflow_provider_retell.api.models import CreatePhoneCallRequest  # noqa: PLC0415 (as above)
+    from airflow_provider_retell.api.requests import CreatePhoneCallRequest  # noqa: PLC0415 (as above)
 
     body = CreatePhoneCallRequest.read(request).body()
     made = Request(
@@ -242,7 +242,7 @@ def update_call(call_id: str, changes: UpdateCallRequest | Mapping[str, Any]) ->
     Raises:
         RetellInputError: Nothing is to be changed, or a value cannot be sent.
     """
-    from airflow_provider_retell.api.models import UpdateCallRequest  # noqa: PLC0415 (as above)
+    from airflow_provider_retell.api.requests import UpdateCallRequest  # noqa: PLC0415 (as above)
 
     path = f"/v2/update-call/{check_call_id(call_id)}"
     body = UpdateCallRequest.read(changes).body()
