@@ -89,6 +89,8 @@ def test_every_zone_of_a_number_has_a_clock() -> None:
 
 def test_a_machine_without_a_database_of_zones_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a slim image: that is to be installed, and no person is to blame."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "tzdata"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tzdata", None)
     zoneinfo.reset_tzpath(to=())
     for cached in (zoneinfo.ZoneInfo.clear_cache, zones._clock.cache_clear, zones_of.cache_clear):

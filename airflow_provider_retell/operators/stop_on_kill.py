@@ -52,6 +52,7 @@ class StopOnKill:
         """Stop the call if the task is killed inside the block. Not after an error: a retry adopts the call."""
         self._live = (call_id, settings)
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
+            self._thread = KillThread(self._stop)
             self._thread.start()
         try:
             if self.killed:
@@ -64,6 +65,7 @@ class StopOnKill:
     def release(self) -> None:
         """Leave the call alone from now on."""
         self._live = None
+        self._thread.dismiss()
 
     def order(self) -> None:
         """Note that the task is killed, and have its call stopped. Safe in a signal handler."""

@@ -101,7 +101,7 @@ class KillThread:
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
-        self._orders: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -113,7 +113,11 @@ class KillThread:
     def order(self) -> None:
         """Have the work done, once, however often it is ordered. Safe in a signal handler."""
         # A SimpleQueue alone promises that a handler may interrupt a put with another one.
-        self._orders.put(None)
+        self._orders.put(True)
+
+    def dismiss(self) -> None:
+        """End the thread, unless an order came before."""
+        self._orders.put(False)
 
     def wait(self, timeout: float) -> bool:
         """Wait until the work is done; return whether it is.
@@ -126,7 +130,8 @@ class KillThread:
         return self._thread is not None and not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._orders.get()
+        if not self._orders.get():
+            return
         try:
             self._work()
         except Exception:
