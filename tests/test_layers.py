@@ -26,8 +26,6 @@ IMPORTS = {
     "simulator": set(),
 }
 """Which rooms a room may import, besides itself; the files of the root and ``operators`` may import every room."""
-WRONG_WAY = {}
-"""What still points the wrong way."""
 
 
 def room(module: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 from conftest import TaskInstance
 
@@ -16,9 +17,10 @@ def test_without_an_answer_nothing_is_known() -> None:
 
 
 def test_a_rescheduled_sensor_learns_when_it_looked_first() -> None:
-    """Airflow 3 knows, a sensor that was not rescheduled has not looked before, and Airflow 2 does not say."""
+    """Airflow 3 says it, Airflow 2 by the start of the task; without a reschedule there was no look before."""
     ti = TaskInstance()
     assert first_look(ti.context()) is None
     ti.rescheduled = datetime(2026, 11, 22, tzinfo=UTC)
     assert first_look(ti.context()) == ti.rescheduled.timestamp()
-    assert first_look({"ti": object()}) is None
+    assert first_look({"ti": SimpleNamespace(start_date=ti.rescheduled)}) == ti.rescheduled.timestamp()
+    assert first_look({"ti": SimpleNamespace(start_date=None)}) is None

@@ -87,9 +87,13 @@ def task_state(ti: Any) -> str | None:
 
 
 def first_look(context: Mapping[str, Any]) -> float | None:
-    """Return when a rescheduled sensor looked first, in seconds since the epoch; Airflow 2 does not say."""
-    first_date = getattr(context["ti"], "get_first_reschedule_date", None)
-    first = first_date(context) if first_date else None
+    """Return when a rescheduled sensor looked first, in seconds since the epoch, None if that is not known."""
+    ti = context["ti"]
+    if first_date := getattr(ti, "get_first_reschedule_date", None):
+        first = first_date(context)
+    else:
+        # Airflow 2 keeps the start of the first look as the start of a task that was rescheduled.
+        first = getattr(ti, "start_date", None)
     return first.timestamp() if first else None
 
 
