@@ -240,7 +240,8 @@ class RetellHook(BaseHook):
             # Here, not above: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
-            self._client = RetellClient(self.get_settings())
+            settings = self._settings(self.get_connection(self.retell_conn_id))
+            self._client = RetellClient(settings)
             weakref.finalize(self, self._client.close)
         return self._client
 
@@ -256,9 +257,9 @@ class RetellHook(BaseHook):
         # In a thread: a client reads certificates from disk, which would hold up the event loop for some 20 ms.
         return await asyncio.to_thread(make)
 
-    def get_settings(self) -> ConnectionSettings:
-        """Look the connection up."""
-        return self._settings(self.get_connection(self.retell_conn_id))
+    def is_paused(self) -> bool:
+        """Look the connection up, and return whether its kill switch is on."""
+        return self._read(self.get_connection(self.retell_conn_id)).paused
 
     async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""

@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
-from airflow.utils.types import DagRunType
 from conftest import DAGS
 from test_docs import PAGES, blocks, section, table
 
@@ -252,18 +250,6 @@ def test_a_broken_call_is_told_by_a_task(saved: Callable[[str], Any], retell_sim
     ]
 
 
-@pytest.mark.parametrize("run_type", DagRunType)
-def test_a_backfill_calls_nobody(
-    saved: Callable[[str], Any], retell_simulator: Simulator, run_type: DagRunType
-) -> None:
-    """Every other run calls."""
-    dag = saved(dag_of(RECIPES, "Backfills should not call people"))
-    calls = dag.get_task("not_in_a_backfill").python_callable(dag_run=SimpleNamespace(run_type=run_type))
-    assert calls == (run_type is not DagRunType.BACKFILL_JOB)
-    assert dag.get_task("call").upstream_task_ids == {"not_in_a_backfill"}
-    assert not dag.catchup
-
-
 def test_what_was_called_is_loaded_by_its_day(
     saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,7 +268,7 @@ def test_what_was_called_is_loaded_by_its_day(
         clock.advance(86400)
         client.send(create_phone_call(wanted))
         clock.advance(60)
-        dag = saved(dag_of(RECIPES, "Backfills should not call people", 1))
+        dag = saved(dag_of(RECIPES, "Load any day again"))
         for _ in range(2):
             run = dag.test(logical_date=noon + timedelta(days=1))
             assert result(run, "load") == [today]

@@ -54,6 +54,7 @@ register = RetellRegisterPhoneCallOperator(
     validate_e164=False,
     calling_hours=CallingHours("09:00", "20:00", days="mon-fri"),
     outside_hours="skip",
+    backfill=True,
     time_zone="Europe/Berlin",
     retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
     pool="retell",  # and Airflow's own, such as these
@@ -89,6 +90,7 @@ create = RetellCreatePhoneCallOperator(
     validate_e164=True,
     calling_hours=None,
     outside_hours="wait",
+    backfill=False,
     time_zone=None,
     retry_policy=None,
     priority_weight=2,

@@ -6,13 +6,12 @@ import inspect
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Context, XComArg, conf
+from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
 from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
@@ -24,13 +23,11 @@ from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, Gate, Hours, Outsi
 from airflow_provider_retell.calls.intent import Intent
 from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.calls.placing import Placement
-from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallTimeoutError,
-    RetellError,
     RetellInputError,
 )
 from airflow_provider_retell.hooks import RetellHook
@@ -39,6 +36,7 @@ from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.operators.this_try import ThisTry
 from airflow_provider_retell.outcomes import check_endings, matches
 from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
 from airflow_provider_retell.provider.options import read_options
@@ -105,6 +103,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         calling_hours: CallingHours | None,
         outside_hours: OutsideHoursAction,
         time_zone: str | XComArg | None,
+        backfill: bool,
         retry_policy: Any,
         **kwargs: Any,
     ) -> None:
@@ -128,6 +127,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         self.calling_hours = check_calling_hours(calling_hours)
         self.outside_hours = choice("outside_hours", outside_hours, OUTSIDE_HOURS)
         self.time_zone = time_zone
+        self.backfill = flag("backfill", backfill)
         self._clock: Clock = SYSTEM_CLOCK
         self._try = ThisTry(began=0.0)
 
@@ -148,6 +148,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
 
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
+        check_run(context, backfill=self.backfill, now=self._clock.now())
         request = self._request()
         opens_at = self._hours(request).opens_at(self._clock.now())  # raises before anything is sent
         if self._dry_run:
@@ -166,7 +167,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
                     raise RetellCallError(f"Not called: the task could not wait ({event.message}).")
                 self._woken_by = None
                 return self._run(hook, context)
-            with self._stopped_by_a_kill(hook, call_id):
+            with self._kill.watching(call_id, hook.get_conn()):
                 wait = self._wait(hook, call_id, event.deadline)
                 over = wait.poll()
                 self._kill.check()
@@ -182,7 +183,9 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
         # Not in the constructor: Airflow copies operators, and this holds a thread.
-        self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
+        self._kill = StopOnKill(
+            context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials, clock=self._clock
+        )
 
     # -- the request ---------------------------------------------------------------------------------------
 
@@ -229,7 +232,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
     def _call(self, hook: RetellHook, context: Context) -> TaskWait:
         """Place the call, or one after this try's call that found no line, and wait for it if wanted."""
         call = self._place(hook, context)
-        with self._stopped_by_a_kill(hook, call.call_id):
+        with self._kill.watching(call.call_id, hook.get_conn()):
             self._kill.check()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
@@ -312,9 +315,7 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
         return Gate(
             check_alive=self._kill.check,
             ends_at=self._ends_at(),
-            pause=PauseSwitch(
-                conn_id=self.retell_conn_id, look_up=lambda: hook.get_settings().paused, clock=self._clock
-            ),
+            pause=PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused, clock=self._clock),
             limit_timeout=self.limit_timeout,
             hours=self._hours(request),
             clock=self._clock,
@@ -378,36 +379,9 @@ class PhoneCallOperator(TemplatedOperator, DeferringOperator):
             if over:
                 return
         (call_id,) = wait.watch.call_ids
-        raise RetellCallTimeoutError(f"{wait.missed()} {self._give_up(hook, call_id)}", call_ids=(call_id,))
-
-    # -- stopping ------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _stopped_by_a_kill(self, hook: RetellHook, call_id: str) -> Iterator[None]:
-        """Stop the call if the task is killed, or runs out of time, inside the block.
-
-        Not after an error: a retry adopts the call.
-        """
-        try:
-            with self._kill.watching(call_id, hook.get_conn().settings):
-                yield
-        except AirflowTaskTimeout:
-            # Airflow interrupts once, and then lets the task finish.
-            self.log.warning("execution_timeout is over. %s", self._give_up(hook, call_id))
-            self._kill.release()
-            raise
-
-    def _give_up(self, hook: RetellHook, call_id: str) -> str:
-        """Stop a call that takes too long, if wanted, and return a sentence on what became of it."""
-        if not self.cancel_on_kill:
-            return f"{call_id} goes on, since cancel_on_kill is off."
-        try:
-            result = stop_until_over(
-                hook.get_conn(), call_id, leave_registered=not self._retell_dials, clock=self._clock
-            )
-        except RetellError as error:
-            return f"{call_id} may go on, since stopping it failed ({error})."
-        return f"{result.message}."
+        raise RetellCallTimeoutError(
+            f"{wait.missed()} {self._kill.give_up(call_id, hook.get_conn())}", call_ids=(call_id,)
+        )
 
 
 def _run_began(context: Context) -> float | None:

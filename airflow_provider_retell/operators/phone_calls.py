@@ -62,6 +62,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         calling_hours: ``CallingHours`` in which the person may be called.
         outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
         time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
+        backfill: Whether to call in a backfill too, which is skipped otherwise.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -112,6 +113,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         calling_hours: CallingHours | None = None,
         outside_hours: OutsideHoursAction = "wait",
         time_zone: str | XComArg | None = None,
+        backfill: bool = False,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -171,6 +173,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         calling_hours: ``CallingHours`` in which the person may be called.
         outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
         time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
+        backfill: Whether to call in a backfill too, which is skipped otherwise.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -226,6 +229,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         calling_hours: CallingHours | None = None,
         outside_hours: OutsideHoursAction = "wait",
         time_zone: str | XComArg | None = None,
+        backfill: bool = False,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Stop the live call of a task when the task is killed, in the few seconds that Airflow grants."""
+"""Stop the live call of a task when the task is killed, in the few seconds that Airflow grants, or out of time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.errors import RetellCallError, RetellError
 from airflow_provider_retell.provider.ownership import KillThread, owns_task
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
 
 log = logging.getLogger(__name__)
 
@@ -34,23 +41,30 @@ class StopOnKill:
         context: Airflow's. A process that lost its task to a retry must not stop the retry's call.
         wanted: Whether to stop calls at all.
         leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
+        clock: The time.
 
     Attributes:
         killed: Whether the task was killed.
     """
 
-    def __init__(self, context: Mapping[str, Any], *, wanted: bool, leave_registered: bool) -> None:
+    def __init__(
+        self, context: Mapping[str, Any], *, wanted: bool, leave_registered: bool, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.killed = False
         self._wanted = wanted
         self._leave_registered = leave_registered
+        self._clock = clock
         self._live: tuple[str, ConnectionSettings] | None = None
         self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
         self._thread = KillThread(self._stop)
 
     @contextmanager
-    def watching(self, call_id: str, settings: ConnectionSettings) -> Iterator[None]:
-        """Stop the call if the task is killed inside the block. Not after an error: a retry adopts the call."""
-        self._live = (call_id, settings)
+    def watching(self, call_id: str, client: RetellClient) -> Iterator[None]:
+        """Stop the call if the task is killed, or runs out of time, inside the block.
+
+        Not after an error: a retry adopts the call.
+        """
+        self._live = (call_id, client.settings)
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
             self._thread = KillThread(self._stop)
             self._thread.start()
@@ -58,9 +72,25 @@ class StopOnKill:
             if self.killed:
                 self.order()  # the signal came while the request was on its way, and there was no call to stop
             yield
+        except AirflowTaskTimeout:
+            # Airflow interrupts once, and then lets the task finish.
+            if self._live is not None:
+                log.warning("execution_timeout is over. %s", self.give_up(call_id, client))
+            self.release()
+            raise
         except Exception:
             self.release()
             raise
+
+    def give_up(self, call_id: str, client: RetellClient) -> str:
+        """Stop a call that takes too long, if wanted, and return a sentence on what became of it."""
+        if not self._wanted:
+            return f"{call_id} goes on, since cancel_on_kill is off."
+        try:
+            result = stop_until_over(client, call_id, leave_registered=self._leave_registered, clock=self._clock)
+        except RetellError as error:
+            return f"{call_id} may go on, since stopping it failed ({error})."
+        return f"{result.message}."
 
     def release(self) -> None:
         """Leave the call alone from now on."""

@@ -1,0 +1,75 @@
+"""Runs of days gone by: a backfill places no call unless the task says so, and a late run is warned about.
+
+See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/backfill.html
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+log = logging.getLogger(__name__)
+
+_DAY: Final = timedelta(days=1)
+
+
+def check_run(context: Mapping[str, Any], *, backfill: bool, now: float) -> None:
+    """Let no call be placed by a backfill, and warn if this run of a schedule is late.
+
+    Args:
+        context: Airflow's.
+        backfill: Whether the task places calls in a backfill too.
+        now: Seconds since the epoch.
+
+    Raises:
+        AirflowSkipException: This is a run of a backfill, and it must not place calls.
+    """
+    run = context.get("dag_run")
+    match str(getattr(getattr(run, "run_type", None), "value", getattr(run, "run_type", None))):
+        case "backfill" if not backfill:
+            raise AirflowSkipException(
+                "Not called: this run belongs to a backfill, and people would be called today about days gone by. "
+                "With backfill=True the task calls in backfills too."
+            )
+        case "scheduled":
+            _warn_if_late(run, context.get("dag"), now)
+
+
+def _warn_if_late(run: Any, dag: Any, now: float) -> None:
+    due = getattr(run, "run_after", None) or getattr(run, "data_interval_end", None)
+    if due is None:
+        return
+    late = datetime.fromtimestamp(now, UTC) - due
+    period = _period(run, dag, due) or _DAY
+    if late >= period:
+        log.warning(
+            "This run is %d intervals of its schedule late: it was due at %s. Either the DAG was paused, or it "
+            "catches up; with catchup=False only the latest run is made. People are called about that time now.",
+            late // period,
+            f"{due:%Y-%m-%d %H:%M %Z}".strip(),
+        )
+
+
+def _period(run: Any, dag: Any, due: datetime) -> timedelta | None:
+    """Return how long after this run the next one is due, None if that cannot be found out."""
+    start, end = (getattr(run, f"data_interval_{name}", None) for name in ("start", "end"))
+    if start is not None and end is not None and end > start:
+        return timedelta(seconds=(end - start).total_seconds())
+    schedule = getattr(dag, "schedule", None)
+    if isinstance(schedule, timedelta):
+        return schedule or None
+    timetable = getattr(dag, "timetable", None)
+    expression = schedule if isinstance(schedule, str) else getattr(timetable, "expression", None)
+    if isinstance(expression, str):
+        with suppress(ImportError, ValueError):
+            # Airflow uses it too.
+            from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 (few runs are late)
+
+            after: datetime = croniter(expression, due).get_next(datetime)
+            return timedelta(seconds=(after - due).total_seconds())
+    return None
