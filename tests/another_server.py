@@ -1,0 +1,205 @@
+"""A server that speaks Retell's API, written from the API's description: it shares no line with the simulator.
+
+It knows nothing but ids, statuses and keys, and the worse of two worlds: a phone that rings cannot be stopped, and
+its call is not listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+
+LIVE = {"registered", "ongoing"}
+Fate: TypeAlias = tuple[tuple[float, dict[str, Any]], ...]
+"""What becomes of a call: seconds since it was placed, and what it shows from then on."""
+
+TALKS: Fate = ((0, {"call_status": "ongoing"}),)
+
+
+class Clock:
+    """The time of the server and of the tasks: sleeping moves it."""
+
+    def __init__(self) -> None:
+        self._now = time.time()
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.sleep(seconds)
+
+
+class Server(ThreadingHTTPServer):
+    """Keeps calls in a dict, and spoils answers.
+
+    Attributes:
+        calls: The calls by their ids, as they were when they were placed.
+        fates: What becomes of the next calls, one after the other; then they talk on and on.
+        lists: Whether it lists calls at all.
+        spoils: What answers the next requests of a kind instead: `place`, or the name of an endpoint.
+        takes_effect: Whether a call is made all the same.
+        at_once: How many calls were live at the same time, at the worst.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.clock = Clock()
+        self.calls: dict[str, dict[str, Any]] = {}
+        self.keys: dict[str, str] = {}
+        self.fates: list[Fate] = []
+        self.lists = True
+        self.spoils: dict[str, list[Spoil]] = {}
+        self.takes_effect = True
+        self.at_once = 0
+        self._fate: dict[str, Fate] = {}
+        self._placed_at: dict[str, float] = {}
+        self._stopped: set[str] = set()
+
+    def place(self, body: dict[str, Any]) -> dict[str, Any]:
+        key = body.get("idempotency_key")
+        if key in self.keys:
+            return self.shown(self.keys[key])
+        call_id = f"call_{len(self.calls)}"
+        self.calls[call_id] = {name: body[name] for name in ("to_number", "metadata") if name in body}
+        self._fate[call_id] = self.fates.pop(0) if self.fates else TALKS
+        self._placed_at[call_id] = self.clock.now()
+        if key:
+            self.keys[key] = call_id
+        self.at_once = max(self.at_once, sum(self.shown(it)["call_status"] in LIVE for it in self.calls))
+        return self.shown(call_id)
+
+    def shown(self, call_id: str) -> dict[str, Any]:
+        call = {"call_id": call_id, **self.calls[call_id]}
+        for after, fields in self._fate[call_id]:
+            if self.clock.now() >= self._placed_at[call_id] + after:
+                call |= fields
+        return call | (
+            {"call_status": "ended", "disconnection_reason": "manual_stopped"} if self.was_stopped(call_id) else {}
+        )
+
+    def was_stopped(self, call_id: str) -> bool:
+        return call_id in self._stopped
+
+    def stop(self, call_id: str) -> bool:
+        """Stop a call, if it is one that can be stopped."""
+        if self.shown(call_id)["call_status"] != "ongoing":
+            return False
+        self._stopped.add(call_id)
+        return True
+
+    def seconds_between(self, call_id: str, later: str) -> float:
+        return self._placed_at[later] - self._placed_at[call_id]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status: int, body: Any, **headers: str) -> None:
+        self.write(status, b"" if body is None else json.dumps(body).encode(), **headers)
+
+    def write(self, status: int, content: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def refuse(self, status: int, message: str) -> None:
+        self.answer(status, {"status": "error", "message": message})
+
+    def do_GET(self) -> None:
+        call_id = self.path.rpartition("/")[2]
+        if spoils := self.server.spoils.get("get-call"):
+            spoils.pop()(self, None)
+        elif call_id in self.server.calls:
+            self.answer(200, self.server.shown(call_id))
+        else:
+            self.refuse(422, "Cannot find requested asset.")
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        endpoint, _, call_id = self.path.removeprefix("/v2/").removeprefix("/v3/").partition("/")
+        if endpoint == "list-calls":
+            self.list(body)
+        elif endpoint == "stop-call":
+            self.answer(204, None) if self.server.stop(call_id) else self.refuse(400, "Call is not ongoing.")
+        elif spoils := self.server.spoils.get("place"):
+            spoils.pop()(self, self.server.place(body) if self.server.takes_effect else {})
+        else:
+            self.answer(201, self.server.place(body))
+
+    def list(self, body: dict[str, Any]) -> None:
+        if not self.server.lists:
+            self.refuse(404, "The requested resource was not found.")
+            return
+        (wanted,) = body["filter_criteria"]["metadata"]
+        matches = str.__eq__ if wanted["op"] == "eq" else str.startswith
+        calls = [self.server.shown(call_id) for call_id in self.server.calls]
+        found = [
+            call
+            for call in calls
+            if call["call_status"] != "registered"
+            and matches(str((call.get("metadata") or {}).get(wanted["key"], "")), wanted["value"])
+        ]
+        self.answer(200, {"items": found, "has_more": False})
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+
+Spoil: TypeAlias = Callable[[Handler, Any], None]
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Serve as long as the block lasts."""
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+# -- answers that are none ---------------------------------------------------------------------------------------
+
+
+def status(code: int, **headers: str) -> Spoil:
+    return lambda handler, _: handler.answer(code, {"status": "error", "message": "Not now."}, **headers)
+
+
+def page(code: int) -> Spoil:
+    return lambda handler, _: handler.write(code, b"<html><body>Blocked</body></html>", Content_Type="text/html")
+
+
+def reset(handler: Handler, _: Any) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def truncate(handler: Handler, call: Any) -> None:
+    content = json.dumps(call).encode()
+    handler.send_response(201)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content[: len(content) // 2])
+    handler.close_connection = True
