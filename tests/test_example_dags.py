@@ -16,6 +16,7 @@ import pytest
 from conftest import AIRFLOW_2, DAGS
 from sqlalchemy import select
 
+from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.simulator import SCENARIOS, RealClock, Simulator
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "example_dags").glob("*.py"))
@@ -162,7 +163,7 @@ def test_a_night_is_exported_summarised_and_drawn(
     assert exported["calls"] == calls == sum(row[2] for row in rows)
     assert round(exported["cost_cents"]) == round(100 * sum(row[4] for row in rows))
     folder = tmp_path / f"{datetime.fromtimestamp(midnight - 1, UTC):%Y-%m-%d}"
-    assert {path.name for path in folder.iterdir()} == {"calls-00000.parquet", "outcomes.png"}
+    assert {path.name for path in folder.iterdir()} == {MANIFEST, "calls-00000.parquet", "outcomes.png"}
     assert (folder / "outcomes.png").read_bytes().startswith(b"\x89PNG")
 
 
