@@ -13,6 +13,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic_core import PydanticSerializationError, to_json
+
 SCHEMA_VERSION: Final = 1
 """Incremented when a column changes its name, type or meaning, but not for a new column at the end."""
 
@@ -145,12 +147,14 @@ def whole_cents(cost: Any) -> int | None:
 
 def json_text(value: Any) -> str:
     """Return a value as compact JSON that can be encoded in UTF-8."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return text if _is_text(text) else json.dumps(value, separators=(",", ":"))
+    try:
+        return to_json(value).decode()  # a third of the time of the standard library
+    except PydanticSerializationError:
+        # JSON can hold half of a surrogate pair, which can only be escaped.
+        return json.dumps(value, separators=(",", ":"))
 
 
 def _is_text(value: str) -> bool:
-    # JSON can hold half of a surrogate pair, which cannot be encoded.
     try:
         value.encode()
     except UnicodeEncodeError:
