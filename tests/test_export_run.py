@@ -114,3 +114,26 @@ def test_a_retry_after_an_overlapping_page_writes_each_call_once(tmp_path: Path,
     rows = [json.loads(line)["call_id"] for line in (tmp_path / "calls-00000.jsonl").read_text().splitlines()]
     assert rows == [f"call_{position}" for position in range(6)]
     assert summary["calls"] == 6
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["not frozen before", "frozen before"])
+def test_the_heap_is_frozen_only_while_an_export_lists(tmp_path: Path, before: bool) -> None:
+    """Afterwards the collector sees everything again, unless the process had frozen its heap by itself."""
+    counts = []
+
+    class Counting(OverlappingPages):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            counts.append(gc.get_freeze_count())
+            return super().handle_request(request)
+
+    gc.unfreeze()
+    if before:
+        gc.freeze()
+    destination = Destination(str(tmp_path), token="run", holds="calls")
+    destination.claim()
+    with RetellClient(ConnectionSettings(api_key="key_1"), transport=Counting()) as client:
+        Export(client, Selection(start=0, end=10**9, filters={}), destination, open_format("jsonl", None)).run()
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    assert min(counts) > 0
+    assert (frozen > 0) is before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ class Export:
     def run(self) -> dict[str, Any]:
         """List the calls, put their rows aside, publish the files; return a summary without personal data."""
         if not self.progress.done:
-            self._list()
+            with frozen_heap():
+                self._list()
         names = [name for section, count in self.progress.chunks.items() for name in self._write(section, count)]
         self.destination.publish([*names, *self._recordings_of_all_pages()])
         self.destination.clean_up()
@@ -203,6 +205,25 @@ class Export:
                 self.file_format.write(chunks_of_one(file), file)
             yield name
             part += 1
+
+
+@contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Keep the garbage collector away from all that is in memory already.
+
+    Pages have so many objects that the collector would look through all of Airflow every few pages, which takes a
+    third of an export's time. A process that has frozen its heap by itself is left alone.
+
+    See https://docs.python.org/3/library/gc.html#gc.freeze
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def file_name(section: str, part: int, file_format: Format) -> str:
