@@ -14,12 +14,7 @@ from airflow_provider_retell._kwargs import CallFilters, ContactFilters
 from airflow_provider_retell.api import contacts, endpoints
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.pages import Fields, PageWalk
-from airflow_provider_retell.api.settings import (
-    CONN_TYPE,
-    DEFAULT_CONN_ID,
-    ConnectionSettings,
-    SettingsError,
-)
+from airflow_provider_retell.api.settings import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings, SettingsError
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
@@ -275,14 +270,8 @@ class RetellHook(BaseHook):
         return settings
 
     def _read(self, connection: Connection) -> ConnectionSettings:
-        return ConnectionSettings.read(
-            conn_id=self.retell_conn_id,
-            password=connection.password,
-            host=connection.host,
-            schema=connection.schema,
-            port=connection.port,
-            extra=connection.extra,
-        )
+        fields = {name: getattr(connection, name) for name in ("password", "host", "schema", "port", "extra")}
+        return ConnectionSettings.read(conn_id=self.retell_conn_id, **fields)
 
     def close(self) -> None:
         """Close the client, if there is one."""
@@ -298,10 +287,10 @@ class RetellHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how the standard fields of the form show."""
+        """Return the look of the form's standard fields, where Airflow asks the hook for it (2.11 to 3.1)."""
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields."""
+        """Return the form's own fields, likewise."""
         return form_widgets()
