@@ -272,7 +272,9 @@ def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: fl
 def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Record | None, now: float) -> Step:
     """Decide on calls of before a clear."""
     first = PlaceNew(wanted.intent.generation, 0)
-    live = tuple(call for call in calls if not call.is_terminal and not _undialed(call, wanted))
+    # A registered call that was not dialed yet times out by itself.
+    left_alone = None if wanted.retell_dials else CallStatus.REGISTERED
+    live = tuple(call for call in calls if not call.is_terminal and call.call_status != left_alone)
     if live:
         return StopFirst(live, first)
     # After one try, which places one call, no other call can ring beside the one that is shown. After several
@@ -281,10 +283,6 @@ def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Rec
     if record is None and not one_try and _may_ring(wanted, wanted.began, now):
         return LookForTag(wanted.intent.prefix)
     return first
-
-
-def _undialed(call: Call, wanted: Wanted) -> bool:
-    return call.call_status == CallStatus.REGISTERED and not wanted.retell_dials
 
 
 def _unknown(call_id: str) -> Refuse:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, assert_never
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING, assert_never
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
-from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore, counts, tag_of
+from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
 from airflow_provider_retell.calls.next_step import (
-    KEY_LIFETIME,
     LONGEST_RINGING,
     Adopt,
     LookForTag,
@@ -29,12 +26,11 @@ from airflow_provider_retell.calls.next_step import (
     Wanted,
     next_step,
 )
-from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
+from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.stopping import STOP_INTERVAL, stop_until_over
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
-    RetellError,
     RetellInvalidRequestError,
     RetellNotFoundError,
     RetellPermissionError,
@@ -43,61 +39,30 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Placement:
-    """Places the one call of a task.
+class Placement(RecordedSender):
+    """Places the one call of a task. More attributes as in ``RecordedSender``.
 
     Attributes:
-        client: Sends the requests.
-        request: The request, without tag and key.
-        intent: Whose call it is.
-        try_number: Of the running task.
         first_try: Whether no earlier try or process can have placed a call.
-        store: Where to write down what is sent; None before Airflow 3.3.
-        retell_dials: Whether Retell dials, under an idempotency key.
         fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
         line: How long to wait for a free line.
-        durable: Whether to look for the call of an earlier try, and to write down this one's.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
-        before_sending: Called before each request that places a call; raises if none must be placed now.
         before_looking: Called before each further look for a call; raises if the task is to end.
-        clock: The time.
-        number: Of the call placed or adopted last.
-        placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
     """
 
-    client: RetellClient
-    request: Request[Call]
-    intent: Intent
     _: KW_ONLY
-    try_number: int
     first_try: bool
-    store: StateStore | None
-    retell_dials: bool
     fail_on: tuple[str, ...]
     line: LineWait
-    durable: bool = True
     run_began: float | None = None
-    before_sending: Callable[[], None] = lambda: None
     before_looking: Callable[[], None] = lambda: None
-    clock: Clock = SYSTEM_CLOCK
-
-    number: int = field(init=False)
-    placed_at: float = field(init=False)
-    _last: Record | None = field(default=None, init=False)
     _looks_again: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        if not self.durable:
-            self.store = None
-        self.number = self.intent.number
-        self.placed_at = self.clock.now()
 
     def place(self, *, after: int | None = None) -> Call:
         """Return the call of this task: an earlier try's, or a new one, for which it may wait for a free line.
@@ -173,11 +138,6 @@ class Placement:
             run_began=self.run_began,
         )
 
-    def _record(self) -> Record | None:
-        if self._last is not None or self.store is None:
-            return self._last
-        return Record.read(self.store.get(STORE_KEY))
-
     def _seen_so_far(self) -> Seen:
         # Without durability nothing is looked for: only the key stands between two calls.
         return None if self.durable else Missing.UNLISTED
@@ -251,88 +211,3 @@ class Placement:
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )
-
-    # -- a request that places a call --------------------------------------------------------------------------
-
-    def _place(self, step: PlaceNew) -> tuple[Call, bool]:
-        """Send a request, and return its call with whether the call existed before."""
-        self.before_sending()
-        intent = replace(self.intent, generation=step.generation, number=step.number)
-        sent = Record(
-            generation=step.generation,
-            number=step.number,
-            sent_at=self.clock.now(),
-            try_number=self.try_number,
-            body=self._with_tag(intent),
-        )
-        call = self._send_recorded(sent, again=False)
-        return call, was_there_before(call, first_sent_at=sent.sent_at)
-
-    def _send_recorded(self, record: Record, *, again: bool) -> Call:
-        """Send the request of a record; write it down before, and its call after."""
-        intent = replace(self.intent, generation=record.generation, number=record.number)
-        self.number, self.placed_at = record.number, record.sent_at
-        request = replace(self.request, body=record.body)
-        if self.retell_dials:
-            request = request.with_idempotency_key(intent.key)
-        self._write(record)
-        try:
-            call = self._send(request, record)
-        except RetellError as error:
-            if not again and not error.may_have_arrived:
-                self._write(replace(record, refused=True, body=None))
-            raise
-        self._write(replace(record, call_id=call.call_id, body=None))
-        return call
-
-    def _send(self, request: Request[Call], record: Record) -> Call:
-        def attempt() -> Call:
-            # Each time: between two attempts the task may be killed, and a key may grow old.
-            self.before_sending()
-            if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
-                raise RetellCallError(
-                    "Not called again: Retell did not respond for so long that the idempotency key of this call "
-                    "may have expired. The next try looks for the call by its tag."
-                )
-            return self.client.send_once(request)
-
-        # A 429 is not retried in there: the wait for a line has one owner, and one bound.
-        call = self.client.repeat(request, attempt, retry_rate_limits=False)
-        if difference := differs(request_of(call), request.body or {}):
-            raise RetellCallFinalError(
-                f"Not called: Retell answers this request with {call.call_id}, which was placed under the same "
-                f"idempotency key within the last hour; it is a call {difference}. Either this task has placed "
-                "that call before, or another Airflow with a DAG, a run and a task of the same names uses this "
-                "Retell account (set the option namespace in section [retell] of one of them).",
-                call_ids=(call.call_id,),
-            )
-        if was_there_before(call, first_sent_at=record.sent_at):
-            metrics.count("retell.calls.found")
-            log.warning(
-                "Found %s (%s), which was placed under the same idempotency key before: no phone rings for this "
-                "request. A run of this name has called within the last hour.",
-                call.call_id,
-                call.call_status,
-            )
-        else:
-            metrics.count(f"retell.calls.placed.{'create' if self.retell_dials else 'register'}")
-            log.info("Placed %s.", call.call_id)
-        return call
-
-    def _with_tag(self, intent: Intent) -> dict[str, Any]:
-        body = dict(self.request.body or {})
-        if not self.durable:
-            return body
-        metadata = dict(body.get("metadata") or {})
-        if TAG in metadata:
-            log.warning(
-                "metadata has a key %r of its own, which is kept: a call whose response is lost cannot be found.",
-                TAG,
-            )
-            return body
-        return {**body, "metadata": {**metadata, TAG: intent.tag}}
-
-    def _write(self, record: Record) -> None:
-        self._last = record
-        if self.store is not None:
-            self.store.set(STORE_KEY, asdict(record))
