@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Any, Final
@@ -23,6 +24,7 @@ VERSION_KEY: Final = "retell_schema_version"
 
 OTHER_FIELDS: Final = "other_fields"
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INTEGER: Final = 2**63 - 1
 _YEAR_10000: Final = 253_402_300_800_000
 """In milliseconds. Readers of such files cannot show a later time."""
@@ -48,11 +50,13 @@ class Column:
         name: Its name in the table.
         kind: What it holds.
         path: Where in a row its value stands.
+        required: Whether each row has a value.
     """
 
     name: str
     kind: Kind
     path: tuple[str, ...]
+    required: bool = False
 
 
 def _columns(kind: Kind, *names: str, under: tuple[str, ...] = ()) -> list[Column]:
@@ -62,7 +66,8 @@ def _columns(kind: Kind, *names: str, under: tuple[str, ...] = ()) -> list[Colum
 _ANALYSIS: Final = ("call_analysis",)
 
 COLUMNS: Final[tuple[Column, ...]] = (
-    *_columns(Kind.TEXT, "call_id", "call_status", "outcome", "disconnection_reason", "call_type", "direction"),
+    Column(name="call_id", kind=Kind.TEXT, path=("call_id",), required=True),
+    *_columns(Kind.TEXT, "call_status", "outcome", "disconnection_reason", "call_type", "direction"),
     *_columns(Kind.TEXT, "agent_id", "agent_name"),
     *_columns(Kind.INTEGER, "agent_version"),
     *_columns(Kind.TEXT, "agent_tag", "from_number", "to_number"),
@@ -120,6 +125,29 @@ def line(row: Mapping[str, Any]) -> dict[str, Any]:
     if rest:
         values[OTHER_FIELDS] = json_text(rest)
     return values
+
+
+def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of which ``line`` made these values, as pyarrow reads them; columns may be missing.
+
+    >>> row_of({"call_id": "call_1", "call_summary": "Ada will come.", "other_fields": '{"agent_version":"two"}'})
+    {'agent_version': 'two', 'call_id': 'call_1', 'call_analysis': {'call_summary': 'Ada will come.'}}
+    """
+    row: dict[str, Any] = json.loads(values.get(OTHER_FIELDS) or "{}")
+    for column in COLUMNS:
+        value = values.get(column.name)
+        if value is None or column.name in {OTHER_FIELDS, "cost_cents"}:
+            continue
+        if column.kind is Kind.JSON:
+            value = json.loads(value)
+        elif column.kind is Kind.TIMESTAMP:
+            value = (value - _EPOCH) // timedelta(milliseconds=1)
+        *outside, name = column.path
+        target = row
+        for each in outside:
+            target = target.setdefault(each, {})
+        target[name] = value
+    return row
 
 
 def _fill(values: dict[str, Any], columns: Mapping[str, Column], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,6 +140,13 @@ class Destination:
             self._storage.make_folder(self._aside)
             return False
 
+    def mark(self) -> None:
+        """Write to the manifest what the folder is going to hold, so that others are refused from now on."""
+        self.check()
+        with self._errors_about("written"):
+            manifest = self._manifest()
+            self._write_manifest(manifest.names, complete=manifest.complete)
+
     def check(self) -> None:
         """Raise ``RetellExportOvertakenError`` if another run, or a later try, has taken the destination over."""
         with self._errors_about("read"):

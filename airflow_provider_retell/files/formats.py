@@ -6,13 +6,21 @@ A page of rows becomes a chunk of bytes, and chunks become a file, even in anoth
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from airflow_provider_retell import __version__
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION, VERSION_KEY, Kind, json_text, line
+from airflow_provider_retell.files.columns import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    Column,
+    Kind,
+    json_text,
+    line,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,18 +71,31 @@ class JsonLines:
 
 
 class Parquet:
-    """A table with the columns of ``airflow_provider_retell.files.columns``, with one row group per chunk."""
+    """A table with one row group per chunk.
 
-    def __init__(self, compression: str | None = None) -> None:
+    Args:
+        compression: One of ``COMPRESSIONS``.
+        columns: Its columns; those of calls if none are given.
+        values: Returns the values of all columns for a row.
+    """
+
+    def __init__(
+        self,
+        compression: str | None = None,
+        *,
+        columns: Sequence[Column] = COLUMNS,
+        values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = line,
+    ) -> None:
         self._compression = compression or "none"
-        self._schema = arrow_schema()
+        self._schema = arrow_schema(columns)
+        self._values = values
         self.suffix = ".parquet"
 
     def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the rows as an Arrow stream."""
         import pyarrow as pa  # noqa: PLC0415 (an extra, and too large to import when a DAG is parsed)
 
-        lines = [line(row) for row in rows]
+        lines = [self._values(row) for row in rows]
         arrays = [pa.array([values[field.name] for values in lines], field.type) for field in self._schema]
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self._schema) as stream:
@@ -91,8 +112,8 @@ class Parquet:
                 writer.write_table(pa.ipc.open_stream(chunk).read_all())
 
 
-def arrow_schema() -> pa.Schema:
-    """Return the columns as a schema of pyarrow, with the version in the metadata."""
+def arrow_schema(columns: Sequence[Column] = COLUMNS) -> pa.Schema:
+    """Return columns as a schema of pyarrow, with the version in the metadata."""
     import pyarrow as pa  # noqa: PLC0415 (as above)
 
     types = {
@@ -102,7 +123,7 @@ def arrow_schema() -> pa.Schema:
         Kind.TIMESTAMP: pa.timestamp("ms", tz="UTC"),
         Kind.JSON: pa.string(),
     }
-    fields = [pa.field(each.name, types[each.kind], nullable=each.name != "call_id") for each in COLUMNS]
+    fields = [pa.field(each.name, types[each.kind], nullable=not each.required) for each in columns]
     return pa.schema(
         fields, {VERSION_KEY: str(SCHEMA_VERSION), "written_by": f"airflow-provider-retell {__version__}"}
     )

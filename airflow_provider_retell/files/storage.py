@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
 _BLOCK: Final = 8 * 2**20
 """Bytes in one part of an upload: what a file being written holds in memory."""
+
+_VERSIONED_BY: Final = (
+    "size",
+    "mtime",
+    "created",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "ETag",
+    "etag",
+    "generation",
+)
+"""What local disks, S3, Google and Azure say of a file."""
 
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
 
@@ -43,6 +56,13 @@ class Storage:
         """Return the content of a file."""
         return bytes(self._fs.cat_file(path))
 
+    @contextmanager
+    def reading(self, path: str) -> Iterator[IO[bytes]]:
+        """Open a file for reading, a block at a time."""
+        self._fs.invalidate_cache()
+        with self._fs.open(path, "rb") as file:
+            yield file
+
     def write(self, path: str, content: bytes) -> None:
         """Write a small file."""
         self._fs.pipe_file(path, content)
@@ -66,6 +86,10 @@ class Storage:
         else:
             self._fs.cp_file(source, target)
             self._fs.rm_file(source)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file."""
+        self._fs.cp_file(source, target)
 
     def _renames(self) -> bool:
         from fsspec import AbstractFileSystem  # type: ignore[import-untyped]  # noqa: PLC0415 (as above)
@@ -111,7 +135,23 @@ class Storage:
 
     def tree(self, folder: str) -> frozenset[str]:
         """Return the names of all files below a folder, relative to it."""
+        return frozenset(self.versions(folder))
+
+    def versions(self, folder: str) -> dict[str, str]:
+        """Return the names of all files below a folder, relative to it, each with what changes when it does."""
         self._fs.invalidate_cache()
         start = f"{folder.strip('/')}/"
-        found = [str(path).lstrip("/") for path in self._fs.find(folder)]
-        return frozenset(path.removeprefix(start) for path in found if path.startswith(start))
+        found = {str(path).lstrip("/"): info for path, info in self._fs.find(folder, detail=True).items()}
+        return {
+            path.removeprefix(start): _version(found[path]) for path in sorted(found) if path.startswith(start)
+        }
+
+    def version(self, path: str) -> str:
+        """Return what changes when a file does; raise ``FileNotFoundError`` if it is not there."""
+        self._fs.invalidate_cache()
+        return _version(self._fs.info(path))
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """Return size, time and digest of a file, as far as its storage knows them."""
+    return " ".join(str(info[name]) for name in _VERSIONED_BY if name in info)
