@@ -1,0 +1,123 @@
+"""The parts of a campaign's results: what a process saw, in complete files, until the results are written.
+
+They are in ``_retell_parts``, below a digest of the campaign, so that two campaigns never take each other's calls
+for their own, whoever comes first. Each process writes parts under names of its own, and two at once lose nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.campaign.tables import attempt_of
+from airflow_provider_retell.errors import RetellError, RetellExportError, RetellInputError
+from airflow_provider_retell.files.reading import read_rows
+from airflow_provider_retell.files.storage import Storage
+
+PARTS: Final = "_retell_parts"
+"""The folder. Spark, Hive and Athena ignore names that begin with an underscore."""
+
+_DIGITS: Final = re.compile(r"(\d+)")
+_UNFINISHED: Final = "unfinished-"
+_KEPT: Final = "attempts-kept-"
+
+
+class Parts:
+    """The parts in the folder of a campaign's results.
+
+    Args:
+        path: The folder.
+        holds: Names the campaign.
+        token: Names the process.
+
+    Raises:
+        RetellExportError: The storage fails. Every method may raise it.
+        RetellInputError: A file is damaged.
+    """
+
+    def __init__(self, path: Any, *, holds: str, token: str) -> None:
+        self._url = str(path).rstrip("/")
+        self._token = token
+        self._storage = Storage(path)
+        self._root = self._storage.root
+        self._all = posixpath.join(self._root, PARTS)
+        self._folder = posixpath.join(self._all, hashlib.sha256(holds.encode()).hexdigest()[:12])
+        self._unfinished = posixpath.join(self._folder, f"{_UNFINISHED}{token}")
+        self._written = 0
+
+    def names(self) -> list[str]:
+        """Return the names of all parts, relative to the folder of the results, by the number of the try."""
+        with self._errors_about("read"):
+            found = self._storage.names(self._folder)
+        parts = sorted((name for name in found if name.startswith("attempts-")), key=_order)
+        return [posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in parts]
+
+    def beside(self) -> frozenset[str]:
+        """Return the names of what is in the folder of the results."""
+        with self._errors_about("read"):
+            return self._storage.names(self._root)
+
+    def rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a part, or of a file of the results."""
+        parquet = name.endswith(".parquet")
+        try:
+            with self._errors_about("read"), self._storage.reading(posixpath.join(self._root, name)) as file:
+                for _, values in read_rows(file, name):
+                    yield attempt_of(values, parquet=parquet)
+        except ValueError as error:
+            if isinstance(error, RetellError):
+                raise
+            raise RetellInputError(
+                f"{self._url}/{name} is damaged: {error}. It says who was called, so nobody is called until it is "
+                "repaired. Restore it from a backup; or remove it, if Retell still keeps all calls of this run."
+            ) from None
+
+    def write(self, content: bytes) -> None:
+        """Write one part: all of it or nothing."""
+        with self._errors_about("written"):
+            self._storage.make_folder(self._folder)
+            self._storage.write(self._unfinished, content)
+            self._appear(f"attempts-{self._token}-{self._written:05}.jsonl")
+        self._written += 1
+
+    def keep(self, name: str) -> None:
+        """Copy a file of the results to the parts, because it is going to be replaced."""
+        with self._errors_about("written"):
+            self._storage.make_folder(self._folder)
+            self._storage.copy(posixpath.join(self._root, name), self._unfinished)
+            self._appear(f"{_KEPT}{self._token}-{name.removeprefix('attempts-')}")
+
+    def _appear(self, name: str) -> None:
+        self._storage.move(self._unfinished, posixpath.join(self._folder, name))
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove parts that are in the results now, and what killed processes left unfinished."""
+        with self._errors_about("written"):
+            left = [name for name in self._storage.names(self._folder) if name.startswith(_UNFINISHED)]
+            for path in [*(posixpath.join(self._root, n) for n in names), *(f"{self._folder}/{n}" for n in left)]:
+                self._storage.remove(path)
+        with suppress(Exception):
+            self._storage.remove_folder_if_empty(self._folder)
+            self._storage.remove_folder_if_empty(self._all)
+
+    @contextmanager
+    def _errors_about(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except (RetellError, ValueError):
+            raise
+        except Exception as error:
+            raise RetellExportError(
+                f"{self._url} cannot be {action} ({type(error).__name__}: {mask_numbers(str(error))}). What is "
+                "written already is safe; a retry, or a clear, goes on with it."
+            ) from error
+
+
+def _order(name: str) -> tuple[bool, list[str | int]]:
+    pieces = _DIGITS.split(name)
+    return not name.startswith(_KEPT), [int(each) if each.isdigit() else each for each in pieces]

@@ -1,0 +1,117 @@
+"""The tables of a campaign's files, as JSON Lines and as Parquet. Pure.
+
+================  ===================================================  ============================================
+column            JSON Lines                                           Parquet
+================  ===================================================  ============================================
+a call's          as Retell names it                                   as in an export's table
+a time of ours    ISO 8601 in UTC                                      timestamp, in milliseconds
+a person's own    as given                                             text: a text as it is, all else as JSON
+================  ===================================================  ============================================
+
+A person's own columns are always text in Parquet, so that the type of a column does not depend on whom a run
+calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from airflow_provider_retell.files.columns import COLUMNS, Column, Kind, json_text, line, row_of
+from airflow_provider_retell.files.formats import FileFormat, Format, JsonLines, Parquet, open_format
+
+_COMPRESSION: Final = "snappy"
+
+
+def _column(name: str, kind: Kind) -> Column:
+    return Column(name=name, kind=kind, path=(name,))
+
+
+_OURS: Final = (
+    _column("person_id", Kind.TEXT),
+    _column("attempt", Kind.INTEGER),
+    _column("placed_at", Kind.TIMESTAMP),
+    _column("seen_over_at", Kind.TIMESTAMP),
+    _column("refused", Kind.TEXT),
+    _column("detail", Kind.TEXT),
+    _column("refused_at", Kind.TIMESTAMP),
+)
+"""What a row of ``attempts-*`` has besides the call's fields."""
+
+ATTEMPT_COLUMNS: Final = (_column("call_id", Kind.TEXT), *(each for each in COLUMNS if not each.required), *_OURS)
+"""A refusal has no call, and so no ``call_id``."""
+
+_RESULTS: Final = (
+    _column("person_id", Kind.TEXT),
+    _column("to_number", Kind.TEXT),
+    _column("outcome", Kind.TEXT),
+    _column("attempts", Kind.INTEGER),
+    _column("call_id", Kind.TEXT),
+    _column("refused", Kind.TEXT),
+    _column("detail", Kind.TEXT),
+    _column("not_called", Kind.BOOLEAN),
+)
+"""What a row of ``people-*`` has besides the person's own columns."""
+
+_RESULT_NAMES: Final = frozenset(column.name for column in _RESULTS)
+_TIMES: Final = frozenset(column.name for column in _OURS if column.kind is Kind.TIMESTAMP)
+
+
+def attempts_format(file_format: FileFormat) -> Format:
+    """Return how attempts and refusals are written.
+
+    Raises:
+        RetellInputError: It needs a package that is not installed.
+    """
+    if file_format == "jsonl":
+        return JsonLines()
+    open_format(file_format, _COMPRESSION)
+    return Parquet(_COMPRESSION, columns=ATTEMPT_COLUMNS, values=_attempt_values)
+
+
+def people_format(file_format: FileFormat, own: Iterable[str]) -> Format:
+    """Return how people are written.
+
+    Args:
+        file_format: As the task says.
+        own: The people's own columns, in their order; those of the results among them count once.
+    """
+    if file_format == "jsonl":
+        return JsonLines()
+    texts = [_column(name, Kind.TEXT) for name in dict.fromkeys(own) if name not in _RESULT_NAMES]
+
+    def values(row: Mapping[str, Any]) -> dict[str, Any]:
+        found = {each.name: _text(row.get(each.name)) for each in texts}
+        return found | {each.name: row.get(each.name) for each in _RESULTS}
+
+    return Parquet(_COMPRESSION, columns=(*texts, *_RESULTS), values=values)
+
+
+def attempt_of(values: Mapping[str, Any], *, parquet: bool) -> dict[str, Any]:
+    """Return a row of ``attempts-*`` as it was before it was written; empty columns are left out."""
+    if not parquet:
+        return dict(values)
+    ours = {each.name: values[each.name] for each in _OURS if values.get(each.name) is not None}
+    return row_of(values) | {name: _iso(value) if name in _TIMES else value for name, value in ours.items()}
+
+
+def _attempt_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    ours = {each.name: row.get(each.name) for each in _OURS}
+    call = line({name: value for name, value in row.items() if name not in ours})
+    return call | {name: _moment(value) if name in _TIMES else value for name, value in ours.items()}
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def _moment(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat()

@@ -1,0 +1,508 @@
+"""The files of a campaign: complete, by name, and with each attempt, whatever fails and whenever."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_retell.campaign.parts import PARTS
+from airflow_provider_retell.campaign.results import Results
+from airflow_provider_retell.errors import (
+    RetellError,
+    RetellExportError,
+    RetellExportOvertakenError,
+    RetellInputError,
+)
+from airflow_provider_retell.files.columns import line, row_of
+from airflow_provider_retell.files.destination import UNFINISHED
+from airflow_provider_retell.files.manifest import MANIFEST
+
+s3fs = pytest.importorskip("s3fs")
+pq = pytest.importorskip("pyarrow.parquet")
+moto_server = pytest.importorskip("moto.server")
+from failing_storage import Failures, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
+from fsspec.implementations.local import LocalFileSystem  # noqa: E402
+
+HOLDS = "the campaign of task call of DAG dag, run 1"
+FORMATS = ("jsonl", "parquet")
+
+
+def attempt(number: int, **more: Any) -> dict[str, Any]:
+    """Return the row of a call that is over."""
+    return {
+        "call_id": f"call_{number}",
+        "call_status": "ended",
+        "outcome": "answered",
+        "start_timestamp": 1_767_225_600_123 + number,
+        "call_analysis": {"call_summary": "Grüße", "custom_analysis_data": {"rating": number}},
+        "call_cost": {"combined_cost": 4.5},
+        "metadata": {"number": number},
+        "person_id": str(number),
+        "to_number": f"+1415555{100 + number % 100:04}",
+        "attempt": 1,
+        "placed_at": "2026-01-01T00:00:00.123000+00:00",
+        "seen_over_at": "2026-01-01T00:01:00+00:00",
+        **more,
+    }
+
+
+def refusal(number: int, **more: Any) -> dict[str, Any]:
+    """Return the row of a refusal."""
+    return {
+        "call_id": None,
+        "person_id": str(number),
+        "to_number": f"+1415555{100 + number % 100:04}",
+        "refused": "do_not_call",
+        "detail": "on the do_not_call list",
+        "refused_at": "2026-01-01T00:00:00+00:00",
+        **more,
+    }
+
+
+def person(number: int, **more: Any) -> dict[str, Any]:
+    """Return the row of a person."""
+    return {
+        "name": f"Ada {number}",
+        "retell_llm_dynamic_variables": {"city": "Zürich"},
+        "person_id": str(number),
+        "to_number": f"+1415555{100 + number % 100:04}",
+        "outcome": "answered",
+        "attempts": 1,
+        "call_id": f"call_{number}",
+        "refused": None,
+        "detail": None,
+        "not_called": False,
+        **more,
+    }
+
+
+PEOPLE = [person(number) for number in range(3)]
+
+
+def results(path: object, process: str = "1-a", *, holds: str = HOLDS, **more: Any) -> Results:
+    """Return results that are open."""
+    made = Results(str(path), holds=holds, token=process, **{"file_format": "jsonl", **more})
+    made.open()
+    return made
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def read(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Return the rows of all files of a kind, without the code under test."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(folder.glob(f"{kind}-*")):
+        rows += lines(path) if path.suffix == ".jsonl" else pq.read_table(path).to_pylist()
+    return rows
+
+
+def names(folder: Path) -> set[str]:
+    """Return the names of all files below a folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+# -- what is written ------------------------------------------------------------------------------------------
+
+
+def test_the_files_hold_the_people_in_order_and_each_attempt(tmp_path: Path) -> None:
+    """Lines are the rows as they were given, and nothing else is left in the folder."""
+    made = results(tmp_path)
+    made.add([attempt(2), refusal(7)])
+    assert made.write_part() == 2
+    made.add([attempt(1)])
+    paths = made.finish(reversed(PEOPLE))
+    assert paths == [f"{tmp_path}/people-00000.jsonl", f"{tmp_path}/attempts-00000.jsonl"]
+    assert read(tmp_path, "people") == PEOPLE[::-1]
+    assert read(tmp_path, "attempts") == [attempt(2), refusal(7), attempt(1)]
+    assert names(tmp_path) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}
+
+
+def test_a_table_has_types_that_do_not_depend_on_the_people(tmp_path: Path) -> None:
+    """Own columns are text, objects as JSON; a call's columns are those of an export; times are timestamps."""
+    made = results(tmp_path, file_format="parquet")
+    made.add([attempt(1), refusal(7)])
+    made.finish([person(0), person(1, name=7, age=36)])
+    people = pq.read_table(tmp_path / "people-00000.parquet")
+    assert {name: str(people.schema.field(name).type) for name in people.schema.names} == {
+        "name": "string",
+        "retell_llm_dynamic_variables": "string",
+        "age": "string",
+        "person_id": "string",
+        "to_number": "string",
+        "outcome": "string",
+        "attempts": "int64",
+        "call_id": "string",
+        "refused": "string",
+        "detail": "string",
+        "not_called": "bool",
+    }
+    assert [(row["name"], row["age"]) for row in people.to_pylist()] == [("Ada 0", None), ("7", "36")]
+    assert json.loads(people["retell_llm_dynamic_variables"][0].as_py()) == {"city": "Zürich"}
+    attempts = pq.read_table(tmp_path / "attempts-00000.parquet")
+    assert str(attempts.schema.field("placed_at").type) == "timestamp[ms, tz=UTC]"
+    first, second = attempts.to_pylist()
+    assert (first["call_id"], first["call_summary"], first["attempt"]) == ("call_1", "Grüße", 1)
+    assert (second["call_id"], second["refused"], str(second["refused_at"])[:10]) == (
+        None,
+        "do_not_call",
+        "2026-01-01",
+    )
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_no_people_are_files_without_rows(tmp_path: Path, file_format: str) -> None:
+    """A campaign without anybody succeeds, and what reads its files finds them."""
+    paths = results(tmp_path, file_format=file_format).finish([])
+    assert [posixpath.basename(path) for path in paths] == [
+        f"{k}-00000.{file_format}" for k in ("people", "attempts")
+    ]
+    assert read(tmp_path, "people") == read(tmp_path, "attempts") == []
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_many_rows_are_several_files(tmp_path: Path, file_format: str) -> None:
+    """A file ends once it has its size, and the next one goes on."""
+    made = results(tmp_path, file_format=file_format, max_bytes=100_000)
+    for first in range(0, 3000, 500):
+        made.add(attempt(number) for number in range(first, first + 500))
+        made.write_part()
+    paths = made.finish(person(number) for number in range(2500))
+    assert len(paths) > 4
+    assert [row["person_id"] for row in read(tmp_path, "people")] == [str(number) for number in range(2500)]
+    assert [row["call_id"] for row in read(tmp_path, "attempts")] == [f"call_{number}" for number in range(3000)]
+
+
+# -- what is known ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_later_try_knows_the_attempts_of_parts_and_of_finished_files(tmp_path: Path, file_format: str) -> None:
+    """Attempts come back as they were given; refusals are none."""
+    first = results(tmp_path, file_format=file_format)
+    first.add([attempt(1), refusal(1)])
+    first.finish(PEOPLE)
+    second = results(tmp_path, "2-b", file_format=file_format)
+    second.add([attempt(2)])
+    second.write_part()
+    third = results(tmp_path, "3-c", file_format=file_format)
+    assert list(third.known()) == [attempt(1), attempt(2)]
+
+
+def test_a_clear_in_another_format_keeps_what_there_was(tmp_path: Path) -> None:
+    """The files of the other format go, and their rows are in the new ones."""
+    first = results(tmp_path, file_format="parquet")
+    first.add([attempt(1), refusal(1)])
+    first.finish(PEOPLE)
+    second = results(tmp_path, "2-b")
+    second.add([attempt(2)])
+    second.finish(PEOPLE)
+    known = {name: value for name, value in refusal(1).items() if value is not None}
+    assert read(tmp_path, "attempts") == [attempt(1), known, attempt(2)]
+    assert names(tmp_path) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}
+
+
+def test_of_two_rows_about_one_call_the_newer_one_is_kept(tmp_path: Path) -> None:
+    """A row of a later part replaces one that is finished; a refusal that is there already is none more."""
+    first = results(tmp_path)
+    first.add([attempt(1, outcome="unknown"), attempt(2), refusal(3)])
+    first.finish(PEOPLE)
+    second = results(tmp_path, "10-b")
+    second.add([attempt(1, outcome="answered"), refusal(3), refusal(3, refused="bad_number")])
+    second.finish(PEOPLE)
+    assert read(tmp_path, "attempts") == [
+        attempt(2),
+        attempt(1, outcome="answered"),
+        refusal(3),
+        refusal(3, refused="bad_number"),
+    ]
+
+
+def test_parts_of_the_tenth_try_are_newer_than_those_of_the_second(tmp_path: Path) -> None:
+    """Tries are compared as numbers."""
+    for token in ("10-a", "2-b"):
+        made = results(tmp_path, token)
+        made.add([attempt(1, detail=token)])
+        made.write_part()
+    results(tmp_path, "11-c").finish(PEOPLE)
+    assert [row["detail"] for row in read(tmp_path, "attempts")] == ["10-a"]
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Both write parts under names of their own; the one that ends later has the rows of both."""
+    one, two = results(tmp_path, "1-a"), results(tmp_path, "1-b")
+    one.add([attempt(1)])
+    two.add([attempt(2)])
+    one.write_part()
+    two.write_part()
+    two.add([attempt(3)])
+    one.finish(PEOPLE)
+    two.write_part()
+    assert {row["call_id"] for row in results(tmp_path, "2-c").known()} == {"call_1", "call_2", "call_3"}
+    two.finish(PEOPLE)
+    assert {row["call_id"] for row in read(tmp_path, "attempts")} == {"call_1", "call_2", "call_3"}
+
+
+def test_who_began_to_finish_earlier_gives_way(tmp_path: Path) -> None:
+    """Results that another process is about to replace are not written over its own."""
+    one, two = results(tmp_path, "1-a"), results(tmp_path, "1-b")
+    one.add([attempt(1)])
+    two.add([attempt(2)])
+
+    def people() -> Iterator[Mapping[str, Any]]:
+        yield from PEOPLE
+        two.finish(PEOPLE)
+
+    with pytest.raises(RetellExportOvertakenError, match="started later"):
+        one.finish(people())
+    assert {row["call_id"] for row in read(tmp_path, "attempts")} == {"call_1", "call_2"}
+
+
+@pytest.mark.parametrize("content", [b'{"call_id": "call_1"', b"[1]\n", b"\xff\n"])
+def test_a_damaged_part_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """A person who was called may be in it, so nobody is called, and the message names file and line."""
+    first = results(tmp_path)
+    first.add([attempt(1)])
+    first.write_part()
+    [part] = (tmp_path / PARTS).rglob("attempts-*")
+    part.write_bytes(part.read_bytes() + content)
+    with pytest.raises(RetellInputError, match=r"attempts-1-a-00000\.jsonl is damaged: line 2 is no JSON"):
+        list(results(tmp_path, "2-b").known())
+
+
+def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
+    """As with lines."""
+    first = results(tmp_path, file_format="parquet")
+    first.add([attempt(1)])
+    first.finish(PEOPLE)
+    (tmp_path / "attempts-00000.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RetellInputError, match=r"attempts-00000\.parquet is damaged: it is no Parquet file"):
+        list(results(tmp_path, "2-b").known())
+
+
+LEAF = st.sampled_from([None, True, 0, 7, -1, 2**70, 1.5, 2.0, "", "a", "\ud83d", "7", [], {}])
+WORD = st.sampled_from(["call_summary", "call_successful", "combined_cost", "new"])
+JSON = LEAF | st.lists(LEAF, max_size=2) | st.dictionaries(WORD, LEAF, max_size=2)
+FIELDS = st.sampled_from(
+    ["call_id", "start_timestamp", "call_cost", "call_analysis", "agent_version", "new", "metadata"]
+)
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=4))
+def test_a_row_comes_back_from_a_table_as_it_was(row: dict[str, Any]) -> None:
+    """Whatever Retell sends: what fits no column included, except for nulls."""
+    values = line(row)
+    if (started := values["start_timestamp"]) is not None:  # pyarrow reads a datetime
+        values["start_timestamp"] = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=started)
+    again = row_of(values)
+    analysis = row.get("call_analysis")
+    kept = {name: value for name, value in row.items() if value is not None}
+    if isinstance(analysis, dict):
+        kept["call_analysis"] = {name: value for name, value in analysis.items() if value is not None}
+        if not kept["call_analysis"]:
+            del kept["call_analysis"]
+    assert again == kept
+
+
+# -- whose folder it is ----------------------------------------------------------------------------------------
+
+
+def test_another_campaigns_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """Before the first call, even if that one has not finished; the message names both."""
+    results(tmp_path)
+    before = names(tmp_path)
+    with pytest.raises(RetellInputError, match=r"run 1, and this task writes .*run 2.* path of its own"):
+        results(tmp_path, holds="the campaign of task call of DAG dag, run 2")
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["people-00000.parquet", "attempts-00003.jsonl"])
+def test_files_of_somebody_else_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+    """Files with our names that no manifest lists are not ours, whatever their format."""
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RetellInputError, match="which no run of this package has written"):
+        results(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_taken_by_another_campaign_meanwhile_is_noticed(tmp_path: Path) -> None:
+    """Two that open an empty folder at one moment do not mix: the loser stops at its next part."""
+    made = results(tmp_path)
+    (tmp_path / MANIFEST).unlink()
+    other = results(tmp_path, holds="another campaign")
+    other.add([attempt(9)])
+    other.write_part()
+    made.add([attempt(1)])
+    with pytest.raises(RetellInputError, match="another campaign"):
+        made.write_part()
+    (tmp_path / MANIFEST).unlink()
+    assert list(results(tmp_path, "2-b").known()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_call(tmp_path: Path) -> None:
+    """What cannot be recorded must not happen."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(RetellExportError, match="cannot be written"):
+        results(tmp_path / "calls")
+
+
+def test_a_file_where_the_folder_should_be_is_an_error_before_the_first_call(tmp_path: Path) -> None:
+    """As above, for whoever may write everywhere."""
+    (tmp_path / "calls").write_text("mine")
+    with pytest.raises(RetellError, match="calls cannot be"):
+        results(tmp_path / "calls")
+
+
+# -- whatever fails --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A local S3."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+class Store:
+    """A folder on a storage, read without the code under test."""
+
+    def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
+        self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
+        self.put("notes.txt", b"mine")
+        self.put(f"{PARTS}/mine.txt", b"mine")
+
+    def put(self, name: str, content: bytes) -> None:
+        path = posixpath.join(self.folder, name)
+        if "file" in self._outside.protocol:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._outside.pipe_file(path, content)
+
+    def content(self) -> dict[str, bytes]:
+        """Return all files by name, except unfinished ones."""
+        self._outside.invalidate_cache()
+        start = self.folder.strip("/") + "/"
+        paths = [str(path) for path in self._outside.find(self.folder)]
+        found = {path.lstrip("/").removeprefix(start): path for path in paths}
+        return {n: self._outside.cat_file(p) for n, p in found.items() if not n.startswith(UNFINISHED)}
+
+    def calls(self) -> set[str]:
+        """Return the calls in all complete files."""
+        rows = [
+            json.loads(text)
+            for name, content in self.content().items()
+            if posixpath.basename(name).startswith("attempts-")
+            for text in content.splitlines()
+        ]
+        return {row["call_id"] for row in rows}
+
+
+def open_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, case: int) -> Store:
+    """Return an empty folder on a kind of storage."""
+    failures = Failures()
+    conn_id = f"{tmp_path.name}-{case}"  # Airflow caches filesystems by connection id
+    if kind == "disk":
+        attach("file", conn_id=conn_id, fs=failing(LocalFileSystem, failures)())
+        return Store(f"file://{conn_id}@{tmp_path}/{case}", f"{tmp_path}/{case}", LocalFileSystem(), failures)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    endpoint = request.getfixturevalue("s3")
+    options = {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
+    attach("s3", conn_id=conn_id, fs=failing(s3fs.S3FileSystem, failures)(**options))
+    outside = s3fs.S3FileSystem(**options)
+    if not outside.exists("bucket"):
+        outside.mkdir("bucket")
+    return Store(f"s3://{conn_id}@bucket/{conn_id}", f"bucket/{conn_id}", outside, failures)
+
+
+def first_try(store: Store, wrote: list[str]) -> None:
+    """Write parts; take note of what is certainly written."""
+    made = results(store.url)
+    made.add([attempt(1), attempt(2)])
+    made.write_part()
+    wrote += ["call_1", "call_2"]
+    made.finish(PEOPLE)
+
+
+def second_try(store: Store, wrote: list[str]) -> None:
+    """Go on, with small files, so that rows move from one to another."""
+    made = results(store.url, "2-b", max_bytes=1)
+    assert {row["call_id"] for row in made.known()}.issuperset(wrote)
+    made.add([attempt(1, outcome="unknown"), attempt(3)])
+    made.write_part()
+    wrote.append("call_3")
+    made.finish(PEOPLE)
+
+
+TRIES: tuple[Callable[[Store, list[str]], None], ...] = (first_try, second_try)
+
+
+def operations(store: Store) -> int:
+    """Return how many operations of the storage two tries need."""
+    store.failures.arm(None)
+    for each in TRIES:
+        each(store, [])
+    return store.failures.operations
+
+
+@pytest.mark.parametrize(
+    ("kind", "kill", "after", "step"),
+    [("disk", False, False, 1), ("disk", False, True, 1), ("disk", True, True, 1), ("s3", True, True, 17)],
+    ids=["error before", "error after", "kill", "kill on S3"],
+)
+def test_nothing_is_lost_whichever_operation_fails(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, kill: bool, after: bool, step: int
+) -> None:
+    """At each moment each row that was written is in a complete file, and the next try goes on from there."""
+    needed = operations(open_store(kind, request, tmp_path, 0))
+    for at in range(1, needed + 1, step):
+        store, wrote = open_store(kind, request, tmp_path, at), list[str]()
+        store.failures.arm(at, kill=kill, after=after)
+        try:
+            for each in TRIES:
+                each(store, wrote)
+        except (RetellExportError, KilledError):
+            pass
+        store.failures.arm(None)
+        assert store.calls().issuperset(wrote), at
+        last = results(store.url, "3-c")
+        assert {row["call_id"] for row in last.known()}.issuperset(wrote), at
+        last.finish(PEOPLE)
+        content = store.content()
+        assert store.calls().issuperset(wrote), at
+        assert len(content["attempts-00000.jsonl"].splitlines()) == len(store.calls()), at
+        assert set(content) == {
+            "people-00000.jsonl",
+            "attempts-00000.jsonl",
+            MANIFEST,
+            "notes.txt",
+            f"{PARTS}/mine.txt",
+        }, at
+        assert content["notes.txt"] == content[f"{PARTS}/mine.txt"] == b"mine", at
+
+
+def test_a_part_that_could_not_be_written_is_written_later(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """After an error the rows are still there."""
+    store = open_store("disk", request, tmp_path, 0)
+    made = results(store.url)
+    made.add([attempt(1)])
+    store.failures.arm(3)
+    with pytest.raises(RetellExportError, match=r"cannot be written \(OSError"):
+        made.write_part()
+    store.failures.arm(None)
+    assert made.write_part() == 1
+    assert made.write_part() == 0
+    assert store.calls() == {"call_1"}
