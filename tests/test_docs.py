@@ -633,7 +633,7 @@ def folder_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with (folder / f"{name}_{number if is_dag else 'short'}.py").open("a") as file:
             file.write(f"{code}\n")
     # The DAG that the page on testing tests.
-    (folder / "call_people.py").write_text(blocks(PAGES["docs/quickstart.md"], "python")[0])
+    (folder / "call_a_hundred.py").write_text(blocks(PAGES["docs/quickstart.md"], "python")[0])
     return folder
 
 

@@ -171,10 +171,10 @@ def test_the_page_on_testing_works(pytester: pytest.Pytester, monkeypatch: pytes
     dag = blocks("quickstart.md")[0].replace("range(201, 301)", "range(201, 203)")
     if AIRFLOW_2:
         dag = dag.replace("from airflow.sdk import", "from airflow.decorators import")
-    pytester.mkdir("dags").joinpath("call_people.py").write_text(dag)
+    pytester.mkdir("dags").joinpath("call_a_hundred.py").write_text(dag)
     tests = pytester.mkdir("tests")
     (tests / "conftest.py").write_text(conftest)
-    (tests / "test_call_people.py").write_text(tested)
+    (tests / "test_call_a_hundred.py").write_text(tested)
     (tests / "test_scripted.py").write_text(scripted)
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
         monkeypatch.delenv(name)

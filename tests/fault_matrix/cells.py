@@ -44,13 +44,19 @@ class Figures:
     note: str = ""
 
     def shown(self, column: Column) -> str:
-        """Return what the page shows."""
-        calls = str(self.placed)
-        if column.registers and self.placed != self.handed_on:
-            calls += f" ({self.handed_on} handed on)"
+        """Return the figures as the page shows them if the goal was missed."""
+        calls = self.in_vain(column) or ("1 call" if self.placed == 1 else f"{self.placed} calls")
         if self.at_once > 1:
-            calls += f" ({self.at_once} at once)"
-        return f"{calls} · {self.live} · {self.state}" + (f" ({self.note})" if self.note else "")
+            calls += f", {self.at_once} at once"
+        if self.live:
+            calls += f", {self.live} still live"
+        return f"{calls}, {self.state}" + (f" ({self.note})" if self.note else "")
+
+    def in_vain(self, column: Column) -> str:
+        """Return how many registrations are in vain, empty if none is."""
+        if not column.registers or self.placed == self.handed_on:
+            return ""
+        return f"{self.placed} registered, {self.handed_on} handed on"
 
 
 @dataclass(kw_only=True)

@@ -58,7 +58,8 @@ def _cell(row: Row, column: Column, figures: Figures | None, notes: dict[str, in
     if figures is None:
         return "n/a"
     if row.reached(column, figures):
-        return figures.shown(column)
+        in_vain = figures.in_vain(column)
+        return f"yes ({in_vain})" if in_vain else "yes"
     miss = row.misses.get(column.dag)
     note = f" ({notes.setdefault(miss.reason, len(notes) + 1)})" if miss else ""
     return f"**{figures.shown(column)}**{note}"

@@ -39,11 +39,10 @@ class Group(Enum):
         """Return what the page says of the rows' goals."""
         if self is Group.PEOPLE:
             return (
-                "The goal after a clear, which asks for a new call: one call more, never two at once; success.\n"
-                "The goal of the other rows: the call is hung up on, no other is placed, and the run fails.\n"
-                "Airflow marks what a timed-out run leaves unfinished as skipped."
+                "The goal after a clear, which asks for a new call: one more call, never two at once, success. "
+                "The goal of the\nother rows: the call is stopped, no other is placed, and the run fails."
             )
-        return "The goal: one call placed (three by the three tasks), or one handed on; success."
+        return "The goal: one call placed, or one registered call handed on (three for three tasks); success."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +215,12 @@ PROCESSES: Final = (
     ),
 )
 LIKE_A_RETRY: Final = Miss(
-    shown="1 · 0 · success",
+    shown="1 call, success",
     reason="Airflow numbers the attempt after such a clear as a retry. So it continues with the existing call: "
     "never two calls, but no new one.",
 )
 RINGS_ON: Final = Miss(
-    shown="1 · 1 · failed",
+    shown="1 call, 1 still live, failed",
     reason="Retell does not say whether a call that still rings can be stopped. The simulator refuses it, as the "
     "harder case. A worker that is killed has five seconds; a trigger tries again for five and a half minutes, "
     "which is longer than Retell lets a phone ring, but not than the twenty minutes for which it rings here.",
