@@ -51,7 +51,7 @@ OutcomeWord: TypeAlias = Literal[
     "technical",
     "unknown",
 ]
-"""The words of ``Outcome``, as a type: a misspelt one is found by a type checker."""
+"""The words of ``Outcome`` as a type, so that a type checker finds a misspelt one."""
 
 
 class Analysis(TypedDict, total=False):

@@ -6,18 +6,26 @@ repository itself: a link from page to page works here and there.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_retell import __version__
 
+# The API reference imports the hook, and with it Airflow, which writes its configuration into its home.
+os.environ["AIRFLOW_HOME"] = str(Path(__file__).parent.parent / ".airflow" / "docs")
+os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
+
 project = "airflow-provider-retell"
 version = release = __version__
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "benchmarks/*.md", "example_dags/README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
 myst_heading_anchors = 3
 
 html_theme = "furo"

@@ -728,6 +728,9 @@ def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
         assert f'href="#{anchor}"' in examples
         assert f'<section id="{anchor}"' in examples
     assert not list((tmp_path / "_downloads").rglob("*.py"))  # a link to code shows it
+    reference = (tmp_path / "docs" / "api.html").read_text()
+    for name in ("is_terminal", "analyzed", "connected", "outcome", "call_status", "json_dict"):
+        assert f'id="airflow_provider_retell.api.models.Call.{name}"' in reference
 
 
 COMMANDS = [

@@ -234,7 +234,7 @@ def test_a_callback_tells_who_must_act(
     """The callback of the page is given the error, and tells the one whom it concerns."""
     if fault:
         retell_simulator.fail(fault)
-    run = saved(dag_of(RECIPES, "Tell somebody when a task fails")).test()
+    run = saved(dag_of(RECIPES, "Alert when a task fails")).test()
     assert run.state == "failed"
     assert re.search(told, capfd.readouterr().out)
 
@@ -243,9 +243,9 @@ def test_a_broken_call_is_told_by_a_task(saved: Callable[[str], Any], retell_sim
     """The sensor fails, the rows are not loaded, and the task that tells runs."""
     run = saved(dag_of(RECIPES, "Branch on a failed call")).test()
     assert states(run) == [
+        ("alert_team", "success"),
         ("call", "success"),
         ("load", "upstream_failed"),
-        ("tell_somebody", "success"),
         ("wait", "failed"),
     ]
 

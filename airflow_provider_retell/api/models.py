@@ -165,7 +165,7 @@ class Call(_Response):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the call is over: ``ended``, ``error`` or ``not_connected``."""
+        """Whether the call is over (``ended``, ``error`` or ``not_connected``)."""
         return isinstance(self.call_status, CallStatus) and self.call_status.is_terminal
 
     @property
