@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import AIRFLOW_2, Store, TaskInstance
 
-from airflow_provider_retell.provider.ownership import KillThread, owns_by_state, owns_task
+from airflow_provider_retell.provider.ownership import KillThread, owns_by_state, owns_replaced, owns_task
 
 
 class Refusing:
@@ -69,6 +69,23 @@ def test_a_value_that_is_not_stored_proves_something_after_a_404_only(detail: An
 def test_before_the_store_the_state_says_what_it_can(state: str | None, owns: bool | None) -> None:
     """A task with a successor is not ours; one that was marked or cleared has none, and its call is stopped."""
     assert owns_by_state(state) is owns
+
+
+@pytest.mark.parametrize(
+    ("state", "owns"),
+    [
+        ("restarting", True),
+        ("", True),
+        ("running", False),
+        ("queued", False),
+        ("up_for_retry", False),
+        ("success", False),
+        (None, False),
+    ],
+)
+def test_a_try_that_a_clear_replaced_still_stops_its_call(state: str | None, owns: bool) -> None:
+    """Airflow forgets a try that is cleared at once: nobody else stops its call before the next try runs."""
+    assert owns_replaced(state) is owns
 
 
 def test_where_nothing_can_be_asked_nothing_is_known() -> None:

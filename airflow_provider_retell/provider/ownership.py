@@ -33,6 +33,9 @@ _WITH_A_SUCCESSOR: Final = frozenset(
 )
 """States in which another process has the task, or will have it: this one would find it running."""
 
+_WITHOUT_A_SUCCESSOR: Final = frozenset({TaskInstanceState.RESTARTING, ""})
+"""States of a task that was cleared, and of one that is not there any more: no other process runs it yet."""
+
 
 class StateStore(Protocol):
     """The part of Airflow's task state store that is needed here."""
@@ -49,6 +52,7 @@ def owns_task(ti: Any, store: StateStore | None) -> bool | None:
     ===============  =======================================================  ========
     3.3 and later    it stores a value for this try                           True
     3.3 and later    it does not know this try any more (a retry replaced it) False
+    3.3 and later    likewise, but the task was cleared, or its run deleted   True
     3.0 to 3.2       the task is scheduled, queued, up for retry or deferred  False
     3.0 to 3.2       the task runs: here, or in a later try                   None
     3.0 to 3.2       the task was marked or cleared                           True
@@ -68,8 +72,16 @@ def owns_task(ti: Any, store: StateStore | None) -> bool | None:
     try:
         store.set(_KEY, True)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is no answer)
-        return False if _status_code(error) == _NOT_FOUND else None
+        return owns_replaced(task_state(ti)) if _status_code(error) == _NOT_FOUND else None
     return True
+
+
+def owns_replaced(state: str | None) -> bool:
+    """Return what a task's state says about ownership if Airflow no longer knows the try.
+
+    A clear replaces the try at once, before Airflow ends the process; it asks for the call to be stopped.
+    """
+    return state in _WITHOUT_A_SUCCESSOR
 
 
 def owns_by_state(state: str | None) -> bool | None:
