@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_retell.campaign import columns as columns_module
@@ -357,6 +357,7 @@ def test_the_columns_of_results_are_those_of_the_table() -> None:
 CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cells=st.dictionaries(st.sampled_from([*OWN_FIELDS, "name"]), CELLS, max_size=5))
 def test_no_row_of_a_file_breaks_the_campaign(cells: dict[str, Any]) -> None:
     """A row is a person or a refusal, whatever is in its cells, and can be written to the results."""

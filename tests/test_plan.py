@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_retell.campaign import plan as plan_module
 from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Checks
+from airflow_provider_retell.campaign.checks import Checks, NotEligible
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.listing import LIST_TRUSTED, LONGEST_GAP
@@ -272,6 +272,10 @@ def another_number() -> None:
     campaign = Campaign([person(7, person_id="ada")])
     campaign.listed.append(over(call, MONDAY - 60))
     assert (campaign.next(), campaign.fate()) == (Finish(), Refusal.CHANGED)
+
+    campaign = Campaign([person(7, person_id="ada")])
+    campaign.listed.append(over(call, MONDAY - 60, Outcome.CAPACITY))  # it rang nowhere
+    assert campaign.order().attempt == 1
 
 
 def duplicates() -> None:
@@ -585,6 +589,17 @@ def test_calls_of_a_sibling_count_and_take_no_line_of_this_task() -> None:
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
+def test_a_lost_answer_is_not_settled_by_the_call_of_a_sibling() -> None:
+    """Its key is another one: the request of this task may have arrived as well."""
+    campaign = Campaign()
+    order = campaign.order()
+    campaign.state.lost(order, campaign.now)
+    campaign.listed.append(over(campaign.call(order), MONDAY, ours=False))
+    campaign.wait(5)
+    campaign.state.listing.distrust()
+    assert campaign.order() == Place(person=order.person, attempt=1, decided=campaign.now)
+
+
 def test_a_resend_that_meets_a_429_or_a_refusal_is_still_unsure() -> None:
     """The first request may have arrived all the same: the number of the attempt stays, and the list decides."""
     campaign = Campaign()
@@ -664,6 +679,7 @@ def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -
         assert "5 people in a row" in str(failure(campaign))
         assert campaign.state.roster.take_refusals() == []
     else:
+        assert campaign.state.trouble.found is None
         assert fates.count(Refusal.BAD_NUMBER) >= 4
         assert len(campaign.state.roster.take_refusals()) == 4
 
@@ -728,6 +744,29 @@ def test_a_campaign_in_which_no_number_is_good_fails() -> None:
     mixed = Campaign([person(0, **bad), person(1)])
     mixed.end(mixed.place()[1])
     assert failure(mixed) is None
+
+
+@pytest.mark.parametrize("others", [None, "eligible", "not eligible"])
+def test_a_campaign_in_which_eligible_fails_for_all_fails(others: str | None) -> None:
+    """That is a mistake of the function; one that fails for some refuses those."""
+    broken = NotEligible("ZeroDivisionError", failed=True)
+    answers = {0: broken, 1: {None: broken, "eligible": None, "not eligible": NotEligible("paid")}[others]}
+    campaign = Campaign([person(0), person(1)], checks={"eligible": lambda of, _calls: answers[of.row]})
+    if others == "eligible":
+        campaign.end(campaign.place()[1])
+    assert ("eligible failed" in str(failure(campaign))) == (others is None)
+    assert campaign.fate() == Refusal.NOT_ELIGIBLE
+
+
+def test_people_whose_hours_never_opened_are_refused_at_the_end() -> None:
+    """Those whose hours were open, and for whom there was no line, are left."""
+    hours = CallingHours("09:00", "20:00")
+    awake = person(0, time_zone="UTC", not_before=MONDAY + 7200)
+    busy, asleep = person(1, time_zone="UTC"), person(2, time_zone="Asia/Tokyo")
+    campaign = Campaign([awake, busy, asleep], lines=0, checks={"ends_at": MONDAY + 3600, "hours": hours})
+    campaign.wait(3600)
+    assert campaign.next() == Finish()
+    assert [campaign.fate(row) for row in range(3)] == [Fate.NOT_CALLED, Fate.NOT_CALLED, Refusal.OUTSIDE_HOURS]
 
 
 def test_an_empty_campaign_succeeds_without_a_request() -> None:
