@@ -31,7 +31,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / ".airflow" / "matrix"
 UV: Final = str(Path(sys.executable).with_name("uv"))
 PYTHONS: Final = ("3.11", "3.12", "3.13")
-TOOLS: Final = ("blockbuster", "pytest", "retell-sdk")
+TOOLS: Final = ("blockbuster", "hypothesis", "phonenumbers", "pytest", "retell-sdk", "tzdata")
 OURS: Final = ("apache-airflow-providers-common-compat",)
 """What is not as old as the Airflow, beside the tools."""
 
