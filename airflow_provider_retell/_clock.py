@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Two clocks and the pauses between two looks at them.
+    """Three clocks and the pauses between two looks at them.
 
     ``monotonic`` measures how long something takes in this process. ``now`` is for points in time that another
     process or Retell knows too, such as deadlines; it may be set back or forward while a process runs.
+    ``boottime`` goes on while the machine sleeps, during which ``monotonic`` stands still on Linux.
     """
 
     def now(self) -> float:
@@ -20,11 +21,18 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds since some point in time, never fewer than before."""
 
+    def boottime(self) -> float:
+        """Return the same, including the time for which the machine slept, if the system can say that."""
+
     def sleep(self, seconds: float) -> None:
         """Block for some seconds."""
 
     async def asleep(self, seconds: float) -> None:
         """Wait for some seconds without blocking the event loop."""
+
+
+_BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+"""Linux has it."""
 
 
 class _SystemClock:
@@ -33,6 +41,9 @@ class _SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

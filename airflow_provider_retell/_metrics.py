@@ -16,6 +16,14 @@ METRICS: Final = {
     "retell.wait": "Timer. How long a task waited for its calls.",
     "retell.polls": "Counter. Polls of the calls that are waited for; one poll may take several requests.",
     "retell.rate_limited": "Counter. Requests that Retell turned away with 429.",
+    "retell.campaign.people": "Gauge. People of a campaign.",
+    "retell.campaign.done": "Gauge. Those of them with nothing left to do.",
+    "retell.campaign.reached": "Gauge. Those of them who spoke.",
+    "retell.campaign.lines_busy": "Gauge. Calls of a campaign that are live, or being placed.",
+    "retell.campaign.lines_allowed": "Gauge. How many of them there may be.",
+    "retell.campaign.calls_per_second": "Gauge. Calls that it placed in a second, over the last half minute.",
+    "retell.campaign.redials_due": "Gauge. People who are to be called again.",
+    "retell.campaign.seconds_left": "Gauge. Seconds until the campaign must end, if there is such a time.",
 }
 """The metrics by name."""
 
@@ -28,6 +36,11 @@ def count(name: str, number: int = 1) -> None:
 def time(name: str, seconds: float) -> None:
     """Report how long something took."""
     _stats().timing(name, timedelta(seconds=seconds))
+
+
+def gauge(name: str, value: float) -> None:
+    """Report how much of something there is at the moment."""
+    _stats().gauge(name, value)
 
 
 def _stats() -> Any:

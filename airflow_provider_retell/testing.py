@@ -64,6 +64,7 @@ def _hurry(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     system_clock = type(SYSTEM_CLOCK)
     monkeypatch.setattr(system_clock, "now", lambda _: clock())
     monkeypatch.setattr(system_clock, "monotonic", lambda _: clock())
+    monkeypatch.setattr(system_clock, "boottime", lambda _: clock())
     monkeypatch.setattr(system_clock, "sleep", lambda _, seconds: clock.advance(seconds))
     monkeypatch.setattr(system_clock, "asleep", asleep)
     # A sensor that is not deferred sleeps in Airflow's own loop.

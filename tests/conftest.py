@@ -91,6 +91,9 @@ class SteppingClock:
     def monotonic(self) -> float:
         return self.time()
 
+    def boottime(self) -> float:
+        return self.time()
+
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.time.advance(seconds)

@@ -26,6 +26,7 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.wire import (
     DOWNLOAD_SECONDS,
     Reading,
+    before_headers,
     make_client,
     quiet,
     sent,
@@ -87,13 +88,23 @@ class RetellClient:
         options = retrying(request, self.settings, retry_rate_limits=retry_rate_limits)
         return Retrying(sleep=self._sleep, **options)(attempt)
 
-    def send_once(self, request: Request[T]) -> T:
-        """Send one request, whatever becomes of it, and return its result."""
-        self._shake_hands()
-        return read(request, self._exchange(request), self.settings)
+    def send_once(self, request: Request[T], *, check: Callable[[], None] | None = None) -> T:
+        """Send one request, whatever becomes of it, and return its result.
 
-    def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
+        Args:
+            request: The request.
+            check: Called once, with the connection open, right before the request goes out; if it raises, nothing
+                is sent, and that is raised. A transport without a network does not call it.
+        """
+        self._shake_hands()
+        return read(request, self._exchange(request, check=check), self.settings)
+
+    def _exchange(
+        self, request: Request[Any], *, key: bool = True, check: Callable[[], None] | None = None
+    ) -> Response:
         made = sent(self._http, request, key=key)
+        if check is not None:
+            made.extensions["trace"] = before_headers(check)
         with translated(request, self.settings):
             response = self._http.send(made, stream=True)
             # From here on: waiting for a free connection is not waiting for Retell.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -204,6 +204,20 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
     if not key:
         del made.headers["Authorization"]
     return made
+
+
+def before_headers(check: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], None]:
+    """Return a trace of httpx that makes a check with the connection open, before the first byte goes out.
+
+    See https://www.python-httpx.org/advanced/extensions/#trace
+    """
+
+    def trace(event: str, info: Mapping[str, Any]) -> None:
+        # A proxy is asked for a tunnel first, which is no request to Retell yet.
+        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
+            check()
+
+    return trace
 
 
 # -- logs ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,63 @@
+"""How many live calls a campaign may have, where the account's limit says so."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_retell._clock import Clock
+from airflow_provider_retell.api.endpoints import get_concurrency
+from airflow_provider_retell.campaign.pacing import free_lines
+from airflow_provider_retell.errors import Concerns, RetellError, RetellResponseError
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
+
+log = logging.getLogger(__name__)
+
+_MAX_AGE: Final = 60.0
+"""Seconds after which the account is asked again."""
+
+
+class AccountLines:
+    """The account's limit, less what is reserved and what others use.
+
+    Args:
+        client: Asks the account.
+        reserved: Lines to leave free for others.
+        clock: The time.
+    """
+
+    def __init__(self, client: RetellClient, *, reserved: int, clock: Clock) -> None:
+        self._client = client
+        self._reserved = reserved
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._lines = 0
+
+    def __call__(self, own: int) -> int:
+        """Return how many calls may be live; what was known before if the account cannot be asked for now.
+
+        Args:
+            own: How many of this campaign's are.
+
+        Raises:
+            RetellError: The account's limit is not to be had.
+        """
+        now = self._clock.boottime()
+        if self._asked_at is None or now - self._asked_at >= _MAX_AGE:
+            try:
+                self._lines = self._read(self._client.send(get_concurrency()), own)
+            except RetellError as error:
+                if self._asked_at is None or error.concerns is not Concerns.NOTHING:
+                    error.add_note("Give the campaign lines=..., if it is not to follow the account's limit.")
+                    raise
+                log.warning("The account's lines are not known; %d are used as before: %s", self._lines, error)
+            self._asked_at = now
+        return self._lines
+
+    def _read(self, answer: dict[str, Any], own: int) -> int:
+        limit, in_use = answer.get("concurrency_limit"), answer.get("current_concurrency")
+        if not isinstance(limit, int) or not isinstance(in_use, int):
+            raise RetellResponseError("get-concurrency does not say how many lines there are.", status_code=200)
+        return free_lines(limit=limit, reserved=self._reserved, in_use=in_use, own=own)

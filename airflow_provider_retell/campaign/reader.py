@@ -1,0 +1,89 @@
+"""Read a campaign's calls: all of them by their tag, the live ones by their ids, single ones by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_retell.api.endpoints import get_call, list_calls, list_tagged_calls
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
+from airflow_provider_retell.api.pages import PageWalk
+from airflow_provider_retell.calls.intent import TAG, tag_of
+from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
+from airflow_provider_retell.errors import (
+    Concerns,
+    RetellError,
+    RetellNotFoundError,
+    RetellPermissionError,
+    RetellResponseError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.api.models import Call
+
+_FEWEST: Final = 20
+"""Ids in a list that is not halved any more if Retell refuses it."""
+
+
+class Reader:
+    """Reads the calls of one task.
+
+    Args:
+        client: Sends the requests, again where that is harmless.
+        identity: Whose calls they are.
+    """
+
+    def __init__(self, client: RetellClient, identity: CampaignIdentity) -> None:
+        self._client = client
+        self._identity = identity
+
+    def list_all(self) -> Iterator[tuple[Call, TaggedAttempt]]:
+        """Yield all calls of this task, over all its map indexes, with what their tags say.
+
+        Raises:
+            RetellPermissionError: The key may not list calls; without the list nothing may be placed.
+            RetellResponseError: A part of the list cannot be read: somebody in it might be called twice.
+        """
+        walk = PageWalk(list_tagged_calls(TAG, self._identity.beginning, op="sw"))
+        while (request := walk.request) is not None:
+            try:
+                page = self._client.send(request)
+            except RetellPermissionError as error:
+                error.add_note("A campaign lists its calls before it places one: allow this API key to do that.")
+                raise
+            for call in walk.take(page):
+                if (tagged := self._identity.read(tag_of(call))) is not None:
+                    yield call, tagged
+            if walk.unreadable:
+                raise RetellResponseError(
+                    f"{request}: {walk.unreadable} calls of the list cannot be read, so that it is not known who "
+                    "was called.",
+                    status_code=200,
+                )
+
+    def look(self, call_ids: Sequence[str]) -> list[Call] | RetellError:
+        """Return those of some calls that are listed, or why they cannot be listed. For any thread."""
+        parts = [list(call_ids[at : at + MAX_PAGE_SIZE]) for at in range(0, len(call_ids), MAX_PAGE_SIZE)]
+        found: list[Call] = []
+        while parts:
+            part = parts.pop()
+            try:
+                page = self._client.send(list_calls(call_ids=part, page_size=len(part)))
+            except RetellError as error:
+                # How many ids Retell takes is not documented.
+                if error.concerns not in {Concerns.REQUEST, Concerns.CALL} or len(part) <= _FEWEST:
+                    return error
+                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+                continue
+            found += page.calls
+        return found
+
+    def get(self, call_id: str) -> Call | RetellError | None:
+        """Return one call, None if Retell knows none of this id, or why it cannot be read. For any thread."""
+        try:
+            return self._client.send(get_call(call_id))
+        except RetellNotFoundError:
+            return None
+        except RetellError as error:
+            return error

@@ -1,0 +1,199 @@
+"""Turn calls that are over into rows, once each, and hand them to the campaign's files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from airflow_provider_retell.api.endpoints import get_call
+from airflow_provider_retell.campaign.actions import Refused
+from airflow_provider_retell.campaign.background import Background
+from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
+from airflow_provider_retell.campaign.ledger import KnownCall, merge, read_call
+from airflow_provider_retell.campaign.roster import Roster
+from airflow_provider_retell.campaign.watching import Watch
+from airflow_provider_retell.errors import Concerns, RetellError
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.rows import HEAVY_FIELDS, row
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+_READS_AT_ONCE: Final = 8
+_ROWS_IN_A_PART: Final = 1000
+
+
+class Files(Protocol):
+    """The campaign's files, as far as they are written to."""
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take in rows of attempts and refusals."""
+
+    def write_part(self) -> int:
+        """Write what was taken in as one complete file."""
+
+
+class Recorder:
+    """Records the calls that are over.
+
+    Args:
+        roster: The people.
+        identity: Whose campaign it is.
+        client: Reads what the list leaves out.
+        include: Heavy fields for the rows.
+        analysis_timeout: Seconds for which an analysis is awaited after the end of a call; 0 if it is not.
+        files: Where the rows go; None to keep none.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        identity: CampaignIdentity,
+        client: RetellClient,
+        *,
+        include: tuple[str, ...] = (),
+        analysis_timeout: float = 0,
+        files: Files | None = None,
+    ) -> None:
+        self._roster = roster
+        self._identity = identity
+        self._client = client
+        self._include = include
+        self._reads_each = bool(HEAVY_FIELDS.intersection(include))
+        self._analysis_timeout = analysis_timeout
+        self._files = files
+        self._awaited: dict[str, tuple[Call, KnownCall]] = {}
+        self._to_read: dict[str, KnownCall] = {}
+        self._reading = 0
+        self._unwritten = 0
+        self._recorded: set[str] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to read for the rows of calls that are over."""
+        return not self._to_read and not self._reading
+
+    # -- what is there already -------------------------------------------------------------------------------
+
+    def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
+        """Yield the calls in the rows that earlier tries wrote, and take note that they need not be written."""
+        from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
+
+        for each in rows:
+            call = Call.read({name: value for name, value in each.items() if value is not None})
+            person = self._identity.person(
+                to_number=str(each["to_number"]), person_id=str(each.get("person_id") or each["to_number"])
+            )
+            tagged = TaggedAttempt(person=person, attempt=int(each["attempt"]), same_map_index=True)
+            placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
+            known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
+            self._recorded.add(call.call_id)
+            yield known.vanished(over_at or now) if known.live else known
+
+    # -- what is new -----------------------------------------------------------------------------------------
+
+    def saw(self, call: Call, known: KnownCall, now: float) -> None:
+        """Take note of a call as it was read."""
+        if self._files is None or not known.ours or known.live or call.call_id in self._recorded:
+            return
+        if not known.complete and now < (known.ended_at or now) + self._analysis_timeout:
+            self._awaited[call.call_id] = (call, known)
+            return
+        self._record(call, known)
+
+    def _record(self, call: Call, known: KnownCall) -> None:
+        self._recorded.add(call.call_id)
+        self._awaited.pop(call.call_id, None)
+        if self._reads_each:
+            self._to_read[call.call_id] = known
+        else:
+            self._write(row(call, self._include), known)
+
+    def vanished(self, known: KnownCall) -> None:
+        """Record a call that Retell does not know any more."""
+        if self._files is not None and known.call_id not in self._recorded:
+            self._recorded.add(known.call_id)
+            self._write(_all_that_is_known(known), known)
+
+    def refused(self, refusals: Iterable[Refused]) -> None:
+        """Record refusals."""
+        for each in refusals:
+            self._add(
+                {
+                    "call_id": None,
+                    "person_id": each.person.person_id,
+                    "to_number": each.person.to_number,
+                    "refused": each.reason.value,
+                    "detail": each.detail,
+                    "refused_at": _text(each.at),
+                }
+            )
+
+    def settle(self, watch: Watch, background: Background) -> None:
+        """Record the calls whose analysis is not awaited any more, and read what the list left out."""
+        for call, known in [each for call_id, each in self._awaited.items() if call_id not in watch]:
+            self._record(call, known)
+        while self._to_read and self._reading < _READS_AT_ONCE:
+            call_id = next(iter(self._to_read))
+            known = self._to_read.pop(call_id)
+            self._reading += 1
+            background.begin(partial(self._read, call_id), partial(self._was_read, known))
+
+    def _read(self, call_id: str) -> Call | RetellError:
+        try:
+            return self._client.send(get_call(call_id))
+        except RetellError as error:
+            return error
+
+    def _was_read(self, known: KnownCall, answer: Call | RetellError) -> None:
+        self._reading -= 1
+        if not isinstance(answer, RetellError):
+            self._write(row(answer, self._include), known)
+        elif answer.concerns is Concerns.NOTHING:
+            self._to_read[known.call_id] = known
+        else:
+            log.warning("The row of a call lacks its fields, because it cannot be read: %s", answer)
+            self._write(_all_that_is_known(known), known)
+
+    def flush(self) -> None:
+        """Record the calls that could not be read as far as they are known."""
+        while self._to_read:
+            _, known = self._to_read.popitem()
+            self._write(_all_that_is_known(known), known)
+
+    def _write(self, fields: Mapping[str, Any], known: KnownCall) -> None:
+        slot = self._roster.owner(known)
+        calls = slot.calls if slot is not None else self._roster.unowned.values()
+        merged = merge(next((each for each in calls if each.call_id == known.call_id), None), known)
+        person = {} if slot is None else {"person_id": slot.person.person_id, "to_number": slot.person.to_number}
+        times = {"placed_at": _text(merged.placed_at), "seen_over_at": _text(merged.seen_over_at)}
+        self._add({**fields, "person_id": None, **person, "attempt": merged.attempt, **times})
+
+    def _add(self, fields: Mapping[str, Any]) -> None:
+        if self._files is None:
+            return
+        self._files.add([fields])
+        self._unwritten += 1
+        if self._unwritten >= _ROWS_IN_A_PART:
+            self._unwritten = 0
+            self._files.write_part()
+
+
+def _all_that_is_known(known: KnownCall) -> dict[str, Any]:
+    outcome = Outcome.UNKNOWN if known.outcome is None else known.outcome
+    fields = {"call_id": known.call_id, "call_status": known.status, "disconnection_reason": known.reason}
+    return {**fields, "outcome": outcome.value}
+
+
+def _text(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _seconds(text: object) -> float | None:
+    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else None

@@ -1,0 +1,91 @@
+"""The request that calls a person: the campaign's fields, the person's own, the tag and the key. Pure.
+
+===============================================================  ================================================
+a field that both give                                           is sent as
+===============================================================  ================================================
+``retell_llm_dynamic_variables``, ``metadata``,                  the keys of both; for a key that both have, the
+``custom_sip_headers``                                           person's own value
+any other                                                        the person's own
+===============================================================  ================================================
+
+No time and nothing of this process is in it: the same key must mean the same request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.api.endpoints import Request, create_phone_call
+from airflow_provider_retell.calls.intent import TAG
+from airflow_provider_retell.campaign.columns import OBJECTS, REQUEST_FIELDS
+from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people import request_fields
+from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.errors import RetellInputError, RetellStatusError
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+_BY_KEYS: Final = OBJECTS - {"agent_override"}
+_ANYBODY: Final = "+14155550100"
+
+
+class CallRequests:
+    """Makes the requests of a campaign.
+
+    Args:
+        identity: Whose campaign it is.
+        defaults: The request fields for all people, without ``to_number``.
+    """
+
+    def __init__(self, identity: CampaignIdentity, defaults: Mapping[str, Any]) -> None:
+        self.identity = identity
+        self.defaults = {name: value for name, value in defaults.items() if value is not None}
+
+    def check(self, *, needs: tuple[str, ...] = ()) -> None:
+        """Raise ``RetellInputError`` if the fields for all people cannot be sent to anybody.
+
+        Args:
+            needs: Fields that only the people give, so that they are not missed here.
+        """
+        create_phone_call({**dict.fromkeys(needs, _ANYBODY), **self.defaults, "to_number": _ANYBODY})
+        self._refuse_tag(self.defaults)
+
+    def of(self, person: Person, attempt: int) -> Request[Call]:
+        """Return the request for an attempt.
+
+        Raises:
+            RetellInputError: One of the person's fields cannot be sent.
+        """
+        own = request_fields(person)
+        self._refuse_tag(own)
+        body = {**self.defaults, **own}
+        for name in _BY_KEYS:
+            if isinstance(own.get(name), Mapping) and isinstance(self.defaults.get(name), Mapping):
+                body[name] = {**self.defaults[name], **own[name]}
+        key = self.identity.person(to_number=person.to_number, person_id=person.person_id)
+        if isinstance(body.get("metadata", {}), Mapping):
+            body["metadata"] = {**body.get("metadata", {}), TAG: self.identity.tag(key, attempt)}
+        return create_phone_call(body, idempotency_key=self.identity.key(key, attempt))
+
+    @staticmethod
+    def _refuse_tag(fields: Mapping[str, Any]) -> None:
+        if isinstance(fields.get("metadata"), Mapping) and TAG in fields["metadata"]:
+            raise RetellInputError(
+                f"metadata must not have the key {TAG!r}: a campaign finds its calls by it. Nothing was sent."
+            )
+
+
+def rejection(error: RetellStatusError, person: Person) -> Rejection:
+    """Return what an error status says about the request for a person.
+
+    The field is one that the person's row gave, if Retell's message names it.
+    """
+    own = request_fields(person)
+    named = [name for name in REQUEST_FIELDS if re.search(rf"\b{name}\b", error.message)]
+    field = next((name for name in named if name in own), None)
+    return Rejection(status=error.status_code, message=mask_numbers(error.message), field=field)

@@ -1,0 +1,297 @@
+"""Run a campaign: do what its plan asks for, and report what came of it. Calls are placed here, on a worker.
+
+Requests that place calls, looks at live calls and reads of single calls run side by side in threads. The list is
+read in the campaign's own thread, because nothing is placed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+from airflow_provider_retell import _metrics as metrics
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.calls.stopping import stop_until_over
+from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.background import Background
+from airflow_provider_retell.campaign.identity import TaggedAttempt
+from airflow_provider_retell.campaign.ledger import KnownCall, read_call
+from airflow_provider_retell.campaign.moments import Moments
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.reader import Reader
+from airflow_provider_retell.campaign.recorder import Files, Recorder
+from airflow_provider_retell.campaign.requests import CallRequests
+from airflow_provider_retell.campaign.sender import Answer, NotNow, Sender
+from airflow_provider_retell.campaign.terms import WORTH_LEAVING, End, Leave, Terms
+from airflow_provider_retell.campaign.upkeep import Upkeep
+from airflow_provider_retell.errors import (
+    Concerns,
+    RetellCallError,
+    RetellCallTimeoutError,
+    RetellError,
+    RetellStatusError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+UNREACHABLE_FOR: Final = 600.0
+"""Seconds for which Retell may be in trouble before the task fails; a retry, or a clear, goes on with the rest."""
+
+_LONGEST_SLEEP: Final = 1.0
+"""Seconds after which a task that waits looks whether it was killed: it has five to clean up."""
+_SHORTEST_WAIT: Final = 0.05
+_MAX_THREADS: Final = 16
+
+
+@dataclass(kw_only=True)
+class CampaignRun:
+    """One process of a campaign.
+
+    Attributes:
+        client: Sends all requests.
+        plan: What to do next.
+        requests: Makes the requests that place calls.
+        recorder: Records the calls that are over.
+        terms: What the task brings along.
+        files: The campaign's files; None to keep none.
+        clock: The clocks.
+        moments: The time by them.
+        threads: Requests at the same time at most.
+    """
+
+    client: RetellClient
+    plan: Plan
+    requests: CallRequests
+    recorder: Recorder
+    terms: Terms = field(default_factory=Terms)
+    files: Files | None = None
+    clock: Clock = SYSTEM_CLOCK
+    moments: Moments
+    threads: int = _MAX_THREADS
+    last_placed_at: float = -math.inf
+    _background: Background = field(init=False)
+    _looking: bool = field(default=False, init=False)
+    _stopping: bool = field(default=False, init=False)
+    _trouble_since: float | None = field(default=None, init=False)
+    _finishing_since: float | None = field(default=None, init=False)
+
+    def run(self) -> Leave | End:
+        """Run until each person has a fate, or the task may leave its worker."""
+        self._background = Background(self.threads)
+        self._sender = Sender(
+            self.client, self.requests, self.plan, self.moments, may_send=lambda: not self.terms.killed()
+        )
+        self._reader = Reader(self.client, self.requests.identity)
+        self._upkeep = Upkeep(self.plan, self.terms, self.files, self.moments.now())
+        try:
+            while (done := self._step()) is None:
+                pass
+            return done
+        finally:
+            self._background.close()
+            self._upkeep.save()
+
+    def _step(self) -> Leave | End | None:
+        self._background.collect()
+        self._check()
+        self._keep_up()
+        with self._sender.plan_lock:
+            action = self.plan.next_action(self.moments.now())
+        match action:
+            case Place() as order:
+                self._background.begin(partial(self._sender.send, order), partial(self._answered, order))
+            case ReadList():
+                self._read_list()
+            case Look(call_ids):
+                self._look(call_ids)
+            case Get(call_ids):
+                for call_id in call_ids:
+                    self._background.begin(partial(self._reader.get, call_id), partial(self._got, call_id))
+            case Wait() as wait:
+                return self._wait(wait)
+            case Finish(failure):
+                return self._finish(failure)
+            case never:
+                assert_never(never)
+        return None
+
+    # -- placing -------------------------------------------------------------------------------------------
+
+    def _answered(self, order: Place, answer: Answer) -> None:
+        self._sender.report(order, answer)
+        match answer:
+            case NotNow():
+                pass
+            case RetellError():
+                self._note(None if isinstance(answer, RetellStatusError) else answer)
+            case _:
+                self._upkeep.placed += 1
+                self.last_placed_at = max(self.last_placed_at, order.decided.wall)
+                self._note(None)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def _read_list(self) -> None:
+        began = self.moments.now()
+        try:
+            calls = [self._saw(call, tagged, began.wall) for call, tagged in self._reader.list_all()]
+        except RetellError as error:
+            if error.concerns is not Concerns.NOTHING:
+                raise
+            self._note(error)
+            self._sleep(self.plan.state.watch.poll_interval)
+            return
+        self._note(None)
+        self.plan.state.read(calls, began=began, now=self.moments.now())
+
+    def _saw(self, call: Call, tagged: TaggedAttempt, now: float) -> KnownCall:
+        known = read_call(call, tagged, now=now)
+        self.recorder.saw(call, known, now)
+        return known
+
+    def _saw_again(self, calls: Iterable[Call], now: float) -> Iterator[KnownCall]:
+        """Yield calls under way as read: who they are for is known, whatever their metadata shows."""
+        for call in calls:
+            if (known := self.plan.state.watch.call(call.call_id)) is not None:
+                tagged = TaggedAttempt(person=known.person, attempt=known.attempt, same_map_index=known.ours)
+                seen = self._saw(call, tagged, now)
+                if known.live and seen.outcome is not None:
+                    metrics.count(f"retell.calls.ended.{seen.outcome}")
+                yield seen
+
+    def _look(self, call_ids: tuple[str, ...]) -> None:
+        if not self._looking:
+            self._looking = True
+            metrics.count("retell.polls")
+            self._background.begin(partial(self._reader.look, call_ids), partial(self._looked, call_ids))
+
+    def _looked(self, asked: tuple[str, ...], answer: list[Call] | RetellError) -> None:
+        self._looking = False
+        if isinstance(answer, RetellError):
+            self._failed(answer)
+            return
+        self._note(None)
+        now = self.moments.now()
+        self.plan.state.looked(asked, list(self._saw_again(answer, now.wall)), now)
+
+    def _got(self, call_id: str, answer: Call | RetellError | None) -> None:
+        if isinstance(answer, RetellError):
+            self._failed(answer)
+            return
+        now = self.moments.now()
+        known = self.plan.state.watch.call(call_id)
+        if known is None:
+            return
+        if answer is None:
+            self.recorder.vanished(known.vanished(now.wall))
+        seen = () if answer is None else self._saw_again([answer], now.wall)
+        self.plan.state.got(call_id, next(iter(seen), None), now)
+
+    def _failed(self, error: RetellError) -> None:
+        if error.concerns is Concerns.ACCOUNT:
+            raise error
+        self._note(error)
+
+    def _note(self, error: RetellError | None) -> None:
+        """Take note of a request that failed on its way, or of one that did not; raise once that has lasted."""
+        now = self.moments.now().steady
+        if error is None:
+            self._trouble_since = None
+            return
+        log.warning("A request failed, and is tried again: %s", error)
+        if self._trouble_since is None:
+            self._trouble_since = now
+        if now - self._trouble_since >= UNREACHABLE_FOR:
+            raise error
+
+    # -- beside the plan -----------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Raise if the task was killed, or has no time left."""
+        if self.terms.killed():
+            raise RetellCallError("The task was killed. Its live calls go on; a clear goes on with the campaign.")
+        if self.clock.now() >= self.terms.ends_at:
+            raise RetellCallTimeoutError(
+                "execution_timeout is almost over: nothing more is placed. A retry, or a clear, goes on."
+            )
+
+    def _keep_up(self) -> None:
+        now = self.moments.now()
+        self._upkeep.tick(now)
+        if now.wall >= self.terms.stops_at() and not self._stopping:
+            self._stopping = True
+            self._stop_live_calls()
+        self.recorder.settle(self.plan.state.watch, self._background)
+        self.recorder.refused(self.plan.state.roster.take_refusals())
+
+    def _stop_live_calls(self) -> None:
+        for call in [call for call in self.plan.state.watch.calls() if call.live and call.ours]:
+            log.info("timeout is over: stopping %s.", call.call_id)
+            self._background.begin(partial(self._stop, call.call_id), lambda _: None)
+
+    def _stop(self, call_id: str) -> None:
+        try:
+            stop_until_over(self.client, call_id, leave_registered=False, clock=self.clock)
+        except RetellError as error:
+            log.warning("%s could not be stopped: %s", call_id, error)
+
+    # -- waiting -------------------------------------------------------------------------------------------
+
+    def _wait(self, wait: Wait) -> Leave | None:
+        if len(self._background):
+            self._background.collect(wait=min(max(wait.seconds, _SHORTEST_WAIT), _LONGEST_SLEEP))
+            return None
+        if self.terms.may_leave and (leave := self._leave(wait)):
+            return leave
+        self._sleep(max(wait.seconds, _SHORTEST_WAIT))
+        return None
+
+    def _leave(self, wait: Wait) -> Leave | None:
+        state, now = self.plan.state, self.moments.now()
+        lasts = math.inf if wait.next_call_in is None else wait.next_call_in
+        watched = tuple(call.call_id for call in state.watch.calls())
+        if lasts < WORTH_LEAVING or (math.isinf(lasts) and not watched) or not self.recorder.complete:
+            return None
+        times = [now.wall + lasts, self.terms.ends_at, self.terms.stops_at()]
+        if state.queue:
+            times.append(state.checks.ends_at)
+        until = min(times)
+        if until - now.wall < WORTH_LEAVING:
+            return None
+        return Leave(call_ids=watched, until=until, placed_at=self.last_placed_at)
+
+    def _sleep(self, seconds: float) -> None:
+        until = self.clock.boottime() + seconds
+        while (left := until - self.clock.boottime()) > 0 and not self.terms.killed():
+            self.clock.sleep(min(left, _LONGEST_SLEEP))
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def _finish(self, failure: str | None) -> End | None:
+        now = self.moments.now()
+        self.recorder.settle(self.plan.state.watch, self._background)
+        if len(self._background):
+            self._background.collect(wait=_LONGEST_SLEEP)
+            return None
+        self._finishing_since = now.steady if self._finishing_since is None else self._finishing_since
+        if not self.recorder.complete and now.steady - self._finishing_since < UNREACHABLE_FOR:
+            self._sleep(self.plan.state.watch.poll_interval)
+            return None
+        self.recorder.flush()
+        self.recorder.refused(self.plan.state.roster.take_refusals())
+        self._upkeep.report(now)
+        return End(failure=failure, error=self._upkeep.error)
+
+
+def load(rows: Iterable[Mapping[str, Any]], recorder: Recorder, plan: Plan, moments: Moments) -> None:
+    """Take in the calls that the campaign's own files know."""
+    now = moments.now()
+    plan.state.load(recorder.known(rows, now.wall), now)

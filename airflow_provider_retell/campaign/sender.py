@@ -1,0 +1,132 @@
+"""Place one call of a campaign, and find out what came of the request.
+
+===================================================  ==========================================================
+the request                                          is reported as
+===================================================  ==========================================================
+must not be sent any more                            ``not_sent``
+cannot be made of the person's fields                ``refused``
+is answered with a call                              ``placed``
+certainly did not arrive                             ``not_sent``, and the pace slows
+is turned away with 429                              ``not_sent``, and the pace slows
+may have arrived, and the answer is lost             ``lost``
+is refused, and the contact asked not to be called   ``refused`` as ``do_not_call``
+is refused otherwise                                 ``rejected``
+===================================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
+
+from airflow_provider_retell import _metrics as metrics
+from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.campaign.actions import Place
+from airflow_provider_retell.campaign.identity import TaggedAttempt
+from airflow_provider_retell.campaign.ledger import read_call
+from airflow_provider_retell.campaign.moments import Moments
+from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.requests import CallRequests, rejection
+from airflow_provider_retell.errors import (
+    RetellError,
+    RetellInputError,
+    RetellRateLimitError,
+    RetellStatusError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+_NUMBER_FIELD = "to_number"
+
+
+class NotNow(Exception):  # noqa: N818 (a decision, no error)
+    """A call must not be placed any more: too late, or too long ago that it was decided."""
+
+
+Answer: TypeAlias = "Call | RetellError | NotNow"
+"""What came of a request."""
+
+
+class Sender:
+    """Sends the requests that place calls.
+
+    Args:
+        client: Sends them.
+        requests: Makes them.
+        plan: Asked right before each one is sent, and told what came of it.
+        moments: The time.
+        may_send: Whether the task is still to place calls at all.
+
+    Attributes:
+        plan_lock: Held while the plan is asked: the pace is counted in all threads.
+    """
+
+    def __init__(
+        self,
+        client: RetellClient,
+        requests: CallRequests,
+        plan: Plan,
+        moments: Moments,
+        *,
+        may_send: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._requests = requests
+        self._plan = plan
+        self._moments = moments
+        self._may_send = may_send
+        self.plan_lock = Lock()
+
+    def send(self, order: Place) -> Answer:
+        """Place a call if that is still right; return what came of it. For any thread."""
+
+        def check() -> None:
+            with self.plan_lock:
+                if not (self._may_send() and self._plan.may_send(order, self._moments.now())):
+                    raise NotNow
+
+        try:
+            request = self._requests.of(order.person, order.attempt)
+            return self._client.send_once(request, check=check)
+        except (RetellError, NotNow) as error:
+            return error
+
+    def report(self, order: Place, answer: Answer) -> None:
+        """Tell the plan what came of a request. For the campaign's own thread."""
+        state, now = self._plan.state, self._moments.now()
+        match answer:
+            case NotNow():
+                state.not_sent(order, now)
+            case RetellInputError():
+                reason = Refusal.BAD_NUMBER if _NUMBER_FIELD in str(answer) else Refusal.BAD_REQUEST
+                state.refused(order, reason, mask_numbers(str(answer)), now)
+            case RetellRateLimitError():
+                metrics.count("retell.rate_limited")
+                state.not_sent(order, now, slow_down=True, asked=answer.retry_after)
+            case RetellError() if answer.may_have_arrived:
+                log.warning("A call may have been placed, and the answer is lost; it is looked for: %s", answer)
+                state.lost(order, now)
+            case RetellStatusError():
+                log.warning("Retell refused a call: %s", answer)
+                state.rejected(order, rejection(answer, order.person), now)
+            case RetellError():
+                log.warning("No call could be placed: %s", answer)
+                state.not_sent(order, now, slow_down=True)
+            case call:
+                metrics.count("retell.calls.placed.create")
+                tagged = TaggedAttempt(
+                    person=self._requests.identity.person(
+                        to_number=order.person.to_number, person_id=order.person.person_id
+                    ),
+                    attempt=order.attempt,
+                    same_map_index=True,
+                )
+                placed_at = order.decided.wall
+                state.placed(order, read_call(call, tagged, now=now.wall, placed_at=placed_at), now)

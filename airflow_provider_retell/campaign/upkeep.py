@@ -1,0 +1,81 @@
+"""What goes on beside a campaign's calls: read again what may change, write parts, say how far it is."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Final
+
+from airflow_provider_retell.campaign.pacing import Moment
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.progress import Progress
+from airflow_provider_retell.campaign.recorder import Files
+from airflow_provider_retell.campaign.terms import Terms
+from airflow_provider_retell.errors import RetellError
+
+log = logging.getLogger(__name__)
+
+REPORT_INTERVAL: Final = 30.0
+PART_INTERVAL: Final = 60.0
+REFRESH_INTERVAL: Final = 5.0
+"""Seconds between two of each. What is refreshed decides by itself how old it may become."""
+
+
+class Upkeep:
+    """Does what is due.
+
+    Args:
+        plan: The campaign's plan, which nothing is placed by any more after an error.
+        terms: What the task brings along.
+        files: The campaign's files; None to keep none.
+        began: When this process began.
+
+    Attributes:
+        placed: Calls placed since the last report.
+        error: Why nothing is placed any more, None as long as something is.
+    """
+
+    def __init__(self, plan: Plan, terms: Terms, files: Files | None, began: Moment) -> None:
+        self.placed = 0
+        self.error: RetellError | None = None
+        self._plan = plan
+        self._terms = terms
+        self._files = files
+        self._reported_at = self._written_at = began.steady
+        self._refreshed_at = -math.inf
+
+    def tick(self, now: Moment) -> None:
+        """Do what is due by now."""
+        if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
+            self._refreshed_at = now.steady
+            self._refresh(now)
+        if now.steady - self._written_at >= PART_INTERVAL:
+            self._written_at = now.steady
+            self.save()
+        if now.steady - self._reported_at >= REPORT_INTERVAL:
+            self.report(now)
+
+    def _refresh(self, now: Moment) -> None:
+        state = self._plan.state
+        self._plan.paused = self._terms.paused()
+        try:
+            self._terms.refresh(now.wall)
+            if self._terms.lines is not None:
+                self._plan.lines = self._terms.lines(state.busy)
+        except RetellError as error:
+            self.error = self.error or error
+            state.trouble.stop(str(error))
+
+    def report(self, now: Moment) -> None:
+        """Say how far the campaign is: in the log, as metrics, and to the task."""
+        seconds = now.steady - self._reported_at
+        progress = Progress.of(self._plan, placed=self.placed, seconds=seconds, now=now.wall)
+        self.placed, self._reported_at = 0, now.steady
+        log.info("%s", progress)
+        progress.count()
+        self._terms.report(progress)
+
+    def save(self) -> None:
+        """Write what is recorded as a part."""
+        if self._files is not None:
+            self._files.write_part()

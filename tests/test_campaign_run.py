@@ -1,0 +1,460 @@
+"""A campaign against the simulator: each person is called once per attempt, whatever dies and whenever."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from conftest import FROM, SteppingClock
+
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.campaign.checks import Checks
+from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.moments import Moments
+from airflow_provider_retell.campaign.pacing import Pace
+from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.recorder import Recorder
+from airflow_provider_retell.campaign.requests import CallRequests
+from airflow_provider_retell.campaign.roster import Fate, Roster
+from airflow_provider_retell.campaign.run import CampaignRun, load
+from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.summary import people_rows, summarize
+from airflow_provider_retell.campaign.terms import End, Leave, Terms
+from airflow_provider_retell.errors import RetellAuthenticationError, RetellCallError, RetellPermissionError
+from airflow_provider_retell.policy import Redial
+from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+
+PLACING = "create-phone-call"
+LISTING = "list-calls"
+IDENTITY = CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=-1)
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Wire(httpx.BaseTransport):
+    """A network on which the process dies, before or after the n-th request; it counts the requests."""
+
+    def __init__(self, at: int | None = None, *, after: bool = False) -> None:
+        self.requests = 0
+        self._at, self._after = at, after
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        dies = self._at is not None and self.requests >= self._at
+        if dies and (not self._after or self.requests > (self._at or 0)):
+            raise Crash
+        response = self._inner.handle_request(request)
+        if dies:
+            response.read()
+            raise Crash
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class MemoryFiles:
+    """The campaign's files, kept in memory; the process may die before or after the n-th operation."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[dict[str, Any]]] = []
+        self.buffer: list[dict[str, Any]] = []
+        self.operations = 0
+        self.dies_at: int | None = None
+        self.after = False
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.buffer += [json.loads(json.dumps(row)) for row in rows]
+
+    def write_part(self) -> int:
+        rows, self.buffer = self.buffer, []
+        if not rows:
+            return 0
+        self.operations += 1
+        dies = self.dies_at is not None and self.operations >= self.dies_at
+        if not dies or (self.after and self.operations == self.dies_at):
+            self.parts.append(rows)
+        if dies:
+            raise Crash
+        return len(rows)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for part in self.parts for row in part]
+
+    def known(self) -> Iterator[dict[str, Any]]:
+        return (row for row in self.rows if row["call_id"])
+
+
+class Campaign:
+    """The tries of one campaign."""
+
+    def __init__(self, url: str, simulator: Simulator, time: ManualClock, count: int = 6, **options: Any) -> None:
+        self.simulator, self.time = simulator, time
+        self.settings = ConnectionSettings(api_key=simulator.api_key, base_url=url, max_retry_delay=0)
+        self.people = [person(row) for row in range(count)]
+        for each in self.people:
+            simulator.play(each.to_number, "agent_hangup")
+        self.files = MemoryFiles()
+        self.clock = SteppingClock(time)
+        self.options: dict[str, Any] = {"lines": 3, "calls_per_second": 5, "redial": (), **options}
+        self.tries = 0
+        self.plan: Plan
+
+    def run(self, wire: Wire | None = None, terms: Terms | None = None, **more: Any) -> End | Leave:
+        options = {**self.options, **more}
+        self.tries += 1
+        self.files.buffer = []
+        roster = Roster(self.people, IDENTITY)
+        checks = Checks(**{"began_at": self.time(), **options.get("checks", {})})
+        analysis_timeout = options.get("analysis_timeout", 0)
+        state = CampaignState(
+            roster,
+            checks=checks,
+            pace=Pace(options["calls_per_second"]),
+            redial=options["redial"],
+            analysis_timeout=analysis_timeout,
+            continued=self.tries > 1,
+        )
+        self.plan = Plan(state, lines=options["lines"], limit=options.get("limit"))
+        moments = Moments(self.clock)
+        with RetellClient(self.settings, transport=wire, sleep=self.clock.sleep) as client:
+            recorder = Recorder(
+                roster,
+                IDENTITY,
+                client,
+                include=options.get("include", ()),
+                analysis_timeout=analysis_timeout,
+                files=self.files,
+            )
+            load(self.files.known(), recorder, self.plan, moments)
+            return CampaignRun(
+                client=client,
+                plan=self.plan,
+                requests=CallRequests(IDENTITY, {"from_number": FROM}),
+                recorder=recorder,
+                terms=terms or Terms(),
+                files=self.files,
+                clock=self.clock,
+                moments=moments,
+            ).run()
+
+    @property
+    def dials(self) -> Counter[str]:
+        """How often each number was rung."""
+        placed = [call for call in self.simulator.placed if call.scenario.name != "concurrency_limit_reached"]
+        return Counter(str(call.request["to_number"]) for call in placed)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return summarize(self.plan.state.roster)
+
+    def assert_each_called_once(self) -> None:
+        assert self.dials == {each.to_number: 1 for each in self.people}
+        assert {slot.fate for slot in self.plan.state.roster.slots} == {Fate.DONE}
+        assert {row["to_number"] for row in self.files.known()} == set(self.dials)
+
+
+def person(row: int, **fields: Any) -> Person:
+    number = f"+1206555{100 + row:04d}"
+    given = {"to_number": number, **fields}
+    return Person(row=row, to_number=number, person_id=number, given=json.dumps(given).encode())
+
+
+@pytest.fixture
+def campaign(simulator: Simulator, time: ManualClock) -> Iterator[Callable[..., Campaign]]:
+    """Make a campaign on a simulator over a real socket."""
+    with simulator.serve() as url:
+        yield lambda count=6, **options: Campaign(url, simulator, time, count, **options)
+
+
+Make = Callable[..., Campaign]
+
+
+def test_each_person_is_called_once_and_recorded(campaign: Make) -> None:
+    """Everybody is called, in the order given, and has one row; the result counts them."""
+    made = campaign(calls_per_second=1)
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+    assert [call.request["to_number"] for call in made.simulator.placed] == [p.to_number for p in made.people]
+    assert made.result["outcomes"] == {"answered": 6}
+    assert (made.result["people"], made.result["reached"], made.result["attempts"]) == (6, 6, 6)
+    assert made.result["talk_seconds"] == 6 * 20
+    (row, *_) = people_rows(made.plan.state.roster)
+    assert (row["outcome"], row["attempts"], row["refused"]) == ("answered", 1, None)
+    recorded = next(iter(made.files.known()))
+    assert recorded["placed_at"] < recorded["seen_over_at"]
+    assert recorded["attempt"] == 1
+
+
+# -- whatever dies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 12))
+def test_a_crash_at_any_request_calls_nobody_twice(campaign: Make, at: int, *, after: bool) -> None:
+    """The process dies before or after each request in turn; the next one goes on, and finds every call."""
+    made = campaign(count=4, calls_per_second=1, lines=2)
+    with pytest.raises(Crash):
+        made.run(Wire(at, after=after))
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_crash_at_any_write_calls_nobody_twice(campaign: Make, at: int, *, after: bool) -> None:
+    """The process dies at each write of a part; who is in the part, or not, is called once."""
+    made = campaign(count=12, calls_per_second=1, lines=2)
+    made.files.dies_at, made.files.after = at, after
+    with pytest.raises(Crash):
+        made.run()
+    made.files.dies_at = None
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+def test_three_crashes_in_a_row_lose_nobody(campaign: Make) -> None:
+    """Each process is killed soon after the one before; the campaign ends with each person called once."""
+    made = campaign(count=10, calls_per_second=1)
+    for at in (4, 5, 6):
+        with pytest.raises(Crash):
+            made.run(Wire(at, after=True))
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
+    """What is in a file counts although the account has deleted the call: nobody is called again for that."""
+    made = campaign(count=4)
+    made.run()
+    for call_id in made.simulator.calls:
+        made.simulator.delete(call_id)
+    assert made.run() == End(failure=None)
+    assert not made.simulator.placed
+    assert made.result["outcomes"] == {"answered": 4}
+
+
+def test_a_clear_after_the_end_calls_nobody(campaign: Make) -> None:
+    """A clear of a campaign that is over finds all calls, and sends no request that places one."""
+    made = campaign()
+    made.run()
+    before = len(made.simulator.placed)
+    made.time.advance(7200)
+    made.run()
+    assert len(made.simulator.placed) == before
+    assert len(list(made.files.known())) == len(made.people)
+
+
+# -- what Retell does -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(endpoint=PLACING, answer=503, after=True, times=2),
+        Fault(endpoint=PLACING, answer=503, times=2),
+        Fault(endpoint=PLACING, answer="drop", after=True, times=2),
+        Fault(endpoint=PLACING, answer="drop", times=2),
+        Fault(endpoint=PLACING, answer="truncate", times=2),
+        Fault(endpoint=PLACING, answer="empty", times=2),
+        Fault(endpoint=PLACING, answer=429, times=5),
+        Fault(endpoint=PLACING, answer=429, times=3, retry_after=7),
+        Fault(endpoint=LISTING, answer=500, times=4),
+        Fault(endpoint=LISTING, answer=429, times=4, skip=1),
+        Fault(endpoint="*", answer="drop", after=True, times=6, skip=2),
+    ],
+    ids=lambda fault: f"{fault.endpoint} {fault.name}{' after' * fault.after}",
+)
+def test_trouble_on_the_way_neither_loses_nor_repeats_a_call(campaign: Make, fault: Fault) -> None:
+    """Lost answers, 429 and 5xx cost time: each person is called once."""
+    made = campaign()
+    made.simulator.fail(fault)
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+@pytest.mark.parametrize("over_limit", ["429", "call"])
+def test_too_few_lines_lose_nobody(time: ManualClock, over_limit: Any) -> None:
+    """The account has fewer lines than the campaign was promised: calls without a line spend no attempt."""
+    simulator = Simulator(clock=time, concurrency_limit=2, over_limit=over_limit)
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, count=6, lines=6)
+        assert made.run() == End(failure=None)
+        made.assert_each_called_once()
+    assert made.result["attempts"] == 6
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_trouble_of_the_account_refuses_nobody(campaign: Make, status: int) -> None:
+    """After such an answer nothing more is placed, and a clear goes on with everybody."""
+    made = campaign(calls_per_second=1)
+    made.simulator.fail(Fault(endpoint=PLACING, answer=status, skip=2, times=None))
+    done = made.run()
+    assert isinstance(done, End)
+    assert str(status) in (done.failure or "")
+    assert made.result["refused"] == {}
+    assert made.result["not_called"] == 4
+    made.simulator.recover()
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+def test_one_bad_number_refuses_that_person(campaign: Make) -> None:
+    """A 400 that names the person's number refuses the person, and the campaign goes on."""
+    made = campaign(calls_per_second=1)
+    message = "to_number must be in E.164 format."
+    made.simulator.fail(Fault(endpoint=PLACING, answer=400, message=message, skip=1))
+    assert made.run() == End(failure=None)
+    assert made.result["refused"] == {"bad_number": 1}
+    assert made.result["outcomes"] == {"answered": 5}
+    refusal = next(row for row in made.files.rows if row["call_id"] is None)
+    assert (refusal["refused"], refusal["to_number"]) == ("bad_number", made.people[1].to_number)
+
+
+def test_a_key_that_may_not_list_calls_nobody(campaign: Make) -> None:
+    """Without the list nobody knows who was called: that fails before the first call."""
+    made = campaign()
+    made.simulator.fail(Fault(endpoint=LISTING, answer=403, times=None))
+    with pytest.raises(RetellPermissionError):
+        made.run()
+    assert not made.simulator.placed
+
+
+def test_a_retell_that_stays_unreachable_fails_the_task_in_time(campaign: Make) -> None:
+    """A campaign does not hang: after ten minutes of nothing but errors the task fails, and a retry goes on."""
+    made = campaign()
+    made.simulator.fail(Fault(endpoint="*", answer=503, skip=6, times=None))
+    begun = made.time()
+    with pytest.raises(Exception, match="503"):
+        made.run()
+    assert 600 <= made.time() - begun < 1800
+    made.simulator.recover()
+    made.run()
+    made.assert_each_called_once()
+
+
+def test_calls_are_looked_at_in_one_request_a_round(campaign: Make) -> None:
+    """Requests per call: one that places it, and a share of a list; registered calls are listed here."""
+    made = campaign(count=20, lines=20, calls_per_second=20)
+    made.simulator._service._list_registered = True
+    wire = Wire()
+    made.run(wire)
+    polls = sum(r.endpoint == LISTING and "call_id" in str(r.json) for r in made.simulator.requests)
+    assert wire.requests - polls <= 1.1 * 20
+    assert polls <= 4
+
+
+# -- how often, and until when ---------------------------------------------------------------------------------
+
+
+def test_who_does_not_answer_is_called_again_when_it_is_due(campaign: Make) -> None:
+    """Redials come after their pause, as attempts of their own, and not more often than the rule says."""
+    made = campaign(redial=(Redial("no_answer", after=timedelta(minutes=10), times=2),))
+    shy = made.people[2].to_number
+    made.simulator.play(shy, "dial_no_answer", "dial_no_answer", "agent_hangup")
+    assert made.run() == End(failure=None)
+    assert made.dials[shy] == 3
+    assert made.result["attempts"] == 8
+    times = [call.created_at for call in made.simulator.placed if call.request["to_number"] == shy]
+    assert all(later - earlier >= 600 for earlier, later in itertools.pairwise(times))
+
+
+def test_limit_calls_some_and_a_clear_the_rest(campaign: Make) -> None:
+    """``limit`` counts people over all tries; without it a clear goes on."""
+    made = campaign(limit=2)
+    assert made.run() == End(failure=None)
+    assert (len(made.simulator.placed), made.result["not_called"]) == (2, 4)
+    made.run()
+    assert len(made.simulator.placed) == 2
+    made.run(limit=None)
+    made.assert_each_called_once()
+
+
+def test_until_leaves_the_rest_and_waits_for_live_calls(campaign: Make, time: ManualClock) -> None:
+    """At ``until`` nothing more is placed; who was not called is reported, and live calls are seen over."""
+    made = campaign(calls_per_second=1, lines=1)
+    made.run(checks={"ends_at": time() + 30})
+    placed = len(made.simulator.placed)
+    assert 0 < placed < 6
+    assert made.result["not_called"] == 6 - placed
+    assert made.result["outcomes"] == {"answered": placed}
+
+
+def test_live_calls_are_stopped_at_the_timeout(campaign: Make, time: ManualClock) -> None:
+    """``timeout`` stops calls that are live: a campaign has an end even if somebody talks for ever."""
+    made = campaign(count=2)
+    for each in made.people:
+        made.simulator.play(each.to_number, "talks_forever")
+    end = time() + 60
+    done = made.run(terms=Terms(stops_at=lambda: end), checks={"ends_at": end})
+    assert done == End(failure=None)
+    assert made.result["outcomes"] == {"stopped": 2}
+
+
+# -- kills and deferrals ----------------------------------------------------------------------------------------
+
+
+def test_a_kill_places_nothing_more_and_leaves_live_calls(campaign: Make) -> None:
+    """After a kill no request places a call; what was done is in the files; the next try goes on."""
+    made = campaign(count=8, calls_per_second=1, lines=2)
+    killed = {"at": made.time() + 70}
+    with pytest.raises(RetellCallError, match="killed"):
+        made.run(terms=Terms(killed=lambda: made.time() >= killed["at"]))
+    placed = len(made.simulator.placed)
+    assert 0 < placed < 8
+    assert all(call.stops == 0 for call in made.simulator.placed)
+    assert made.files.rows
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+def test_a_task_leaves_its_worker_for_long_waits_only(campaign: Make) -> None:
+    """It stays while somebody is to be called, leaves for a redial in ten minutes, and for the last calls."""
+    made = campaign(redial=(Redial("no_answer", after=timedelta(minutes=10), times=1),), count=3)
+    made.simulator.play(made.people[0].to_number, "dial_no_answer")
+    terms = Terms(may_leave=True)
+    leave = made.run(terms=terms)
+    assert isinstance(leave, Leave)
+    assert len(made.simulator.placed) == 3
+    while isinstance(leave, Leave):
+        assert leave.until - made.time() >= 120
+        made.time.advance(leave.until - made.time() if leave.call_ids == () else 60)
+        leave = made.run(terms=terms)
+    assert leave == End(failure=None)
+    assert made.dials[made.people[0].to_number] == 2
+    assert sum(made.dials.values()) == 4
+
+
+def test_a_bad_key_in_the_middle_fails_and_a_retry_goes_on(campaign: Make) -> None:
+    """A key that is revoked while calls are live fails the task; with a good one the next try goes on."""
+    made = campaign(calls_per_second=1)
+    made.simulator.fail(Fault(endpoint=LISTING, answer=401, skip=2, times=None))
+    with pytest.raises(RetellAuthenticationError):
+        made.run()
+    made.simulator.recover()
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+@pytest.mark.parametrize(
+    "name", ["dial_busy", "dial_no_answer", "voicemail_reached", "user_declined", "error_asr"]
+)
+def test_however_a_call_went_nobody_is_called_again_without_a_rule(campaign: Make, name: str) -> None:
+    """Without ``redial`` each person is called once, reached or not."""
+    made = campaign(count=3)
+    for each in made.people:
+        made.simulator.play(each.to_number, name)
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
