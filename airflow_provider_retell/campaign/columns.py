@@ -98,22 +98,22 @@ def check_columns(names: Sequence[str], *, to_number: bool = True) -> None:
 
 def _no_number(names: Sequence[str]) -> RetellInputError:
     columns = ", ".join(shown(name) for name in names[:20]) or "none"
-    return RetellInputError(f"The file of people has no column to_number. Its columns: {columns}.")
+    return RetellInputError(f"The file has no column to_number. Its columns: {columns}.")
 
 
 @lru_cache(maxsize=1024)
 def _check(names: tuple[str, ...]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise RetellInputError(f"The file of people has the column {name!r} {times} times. Leave one of them.")
+            raise RetellInputError(f"The file has the column {name!r} {times} times. Leave one of them.")
         if not name.strip():
-            raise RetellInputError("The file of people has a column without a name. Name it, or leave it out.")
+            raise RetellInputError("The file has a column without a name. Name it, or leave it out.")
         if name == "idempotency_key":
-            raise RetellInputError("The file of people has a column idempotency_key: each attempt has its own.")
+            raise RetellInputError("The file has a column idempotency_key: each attempt has its own.")
         meant = nearly(name)
         if meant is not None:
             raise RetellInputError(
-                f"The file of people has a column {name!r}, which is nearly {meant}. Rename it to {meant}; or, if "
+                f"The file has a column {name!r}, which is nearly {meant}. Rename it to {meant}; or, if "
                 "it is a dynamic variable, to something else."
             )
 
@@ -147,7 +147,7 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
     """
     if any(cell.strip() for cell in cells[len(names) :]):
         raise RetellInputError(
-            f"Line {line} of the file of people has {len(cells)} cells, and there are {len(names)} columns. A "
+            f"Line {line} of the file has {len(cells)} cells, and there are {len(names)} columns. A "
             "cell that holds a separator must be in quotes."
         )
     return row(dict(zip(names, cells, strict=False)))
