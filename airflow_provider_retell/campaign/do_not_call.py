@@ -1,0 +1,96 @@
+"""The numbers that a campaign never calls: values, or a file that is read again when it changes."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.campaign.people_files import SUFFIXES, RowFile, is_file
+from airflow_provider_retell.errors import RetellError, RetellInputError
+from airflow_provider_retell.policy.numbers import e164
+
+LOOKED_AT_EVERY: Final = 60.0
+"""Seconds between two looks whether the file has changed."""
+
+
+class DoNotCall:
+    """The numbers that must not be called, in any spelling that ``policy.numbers.e164`` reads.
+
+    A number that cannot be read is an error: a person would be called who asked not to be.
+
+    Args:
+        given: Numbers; or a file (``.csv``, ``.jsonl``, ``.parquet``) with a column ``to_number``, other columns
+            do not matter, and a row without a number counts for nothing.
+        region: The country of numbers in a national form, such as ``"US"``.
+
+    Raises:
+        RetellInputError: A number, or the name of the file, cannot be read.
+    """
+
+    def __init__(self, given: str | Sequence[str], *, region: str | None = None) -> None:
+        self._region = region
+        self._file: RowFile | None = None
+        self._numbers: array[int] | None = None
+        self._version: str | None = None
+        self._looked_at: float | None = None
+        if isinstance(given, str) and is_file(given):
+            self._file = RowFile(given, argument="do_not_call", any_columns=True)
+        elif isinstance(given, str):
+            raise RetellInputError(
+                f"do_not_call takes numbers, or a file that ends in {', '.join(SUFFIXES)}, not {shown(given)}."
+            )
+        else:
+            self._numbers = self._sorted((f"do_not_call[{at}]", each) for at, each in enumerate(given))
+
+    def refresh(self, now: float) -> None:
+        """Read the file if it has changed since the last look, a minute ago or longer.
+
+        Args:
+            now: Seconds since the epoch.
+
+        Raises:
+            RetellInputError: It is not there, or has a number that cannot be read: nothing may be placed.
+            RetellError: The storage fails.
+        """
+        if self._file is None:
+            return
+        if self._looked_at is not None and 0 <= now - self._looked_at < LOOKED_AT_EVERY:
+            return
+        version = self._file.version()
+        if version != self._version:
+            self._numbers = self._sorted(_numbers(self._file))
+            self._version = version
+        self._looked_at = now
+
+    def listed(self, to_number: str) -> bool:
+        """Return whether a number, in E.164 form, must not be called."""
+        if self._numbers is None:
+            raise RetellError("The file of do_not_call was not read yet.")
+        number = int(to_number.removeprefix("+"))
+        at = bisect_left(self._numbers, number)
+        return at < len(self._numbers) and self._numbers[at] == number
+
+    def _sorted(self, numbers: Iterable[tuple[str, Any]]) -> array[int]:
+        # Eight bytes a number: lists of those not to be called have millions.
+        found = array("Q", (int(self._read(place, number).removeprefix("+")) for place, number in numbers))
+        return array("Q", sorted(found))
+
+    def _read(self, place: str, number: Any) -> str:
+        try:
+            return e164(str(number).strip(), self._region)
+        except RetellInputError as error:
+            raise RetellInputError(f"{place}: {error} Nobody is called until it can be read.") from None
+
+
+def _numbers(file: RowFile) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers in a file, each with its place."""
+    line = found = 0
+    for line, row in file.rows():
+        if (number := row.get("to_number")) is not None:
+            found += 1
+            yield f"{file.name}, line {line}", number
+    if line and not found:
+        raise RetellInputError(f"{file.name}: no row has a to_number.")
