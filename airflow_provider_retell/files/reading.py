@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -23,15 +23,22 @@ _BLOCK: Final = 2**18
 _BATCH: Final = 1000
 
 
-def read_rows(file: IO[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(
+    file: IO[bytes], name: str, *, columns: Collection[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of a file, each with the number of its line (or of its row), from 1 on.
+
+    Args:
+        file: Open for reading.
+        name: Its name, which says what it is.
+        columns: Those that are wanted, if they are there; a format that cannot choose yields others too.
 
     Raises:
         ValueError: The file is damaged; the message says where.
         RetellInputError: It is a Parquet file, and pyarrow is not installed.
     """
     if name.endswith(".parquet"):
-        return parquet_rows(file)
+        return parquet_rows(file, columns)
     return json_rows(file, compressed=name.endswith(".gz"))
 
 
@@ -70,14 +77,15 @@ def json_rows(file: IO[bytes], *, compressed: bool = False) -> Iterator[tuple[in
         yield number, row
 
 
-def parquet_rows(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a Parquet file, one row group after the other."""
+def parquet_rows(file: IO[bytes], columns: Collection[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a Parquet file, one row group after the other, of all columns or of those named."""
     import pyarrow as pa  # noqa: PLC0415 (an extra; open_parquet says so)
 
     number = 0
     with closing(open_parquet(file)) as parquet:
+        there = None if columns is None else [name for name in parquet.schema_arrow.names if name in columns]
         try:
-            for batch in parquet.iter_batches(batch_size=_BATCH, use_threads=False):
+            for batch in parquet.iter_batches(batch_size=_BATCH, columns=there, use_threads=False):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row

@@ -14,7 +14,6 @@ _BLOCK: Final = 8 * 2**20
 _VERSIONED_BY: Final = (
     "size",
     "mtime",
-    "created",
     "LastModified",
     "last_modified",
     "updated",
