@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -19,10 +18,7 @@ from airflow.utils.session import create_session
 from conftest import DAGS
 from test_docs import PAGES, blocks, section, table
 
-from airflow_provider_retell.api.client import RetellClient
-from airflow_provider_retell.api.endpoints import create_phone_call
-from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.simulator import Fault, ManualClock, RealClock, Simulator
+from airflow_provider_retell.simulator import Fault, RealClock, Simulator
 
 QUICKSTART, HTTP, RECIPES = (PAGES[f"docs/{name}.md"] for name in ("quickstart", "http-operator", "recipes"))
 pytestmark = pytest.mark.usefixtures("database")
@@ -237,38 +233,3 @@ def test_a_callback_tells_who_must_act(
     run = saved(dag_of(RECIPES, "Alert when a task fails")).test()
     assert run.state == "failed"
     assert re.search(told, capfd.readouterr().out)
-
-
-def test_a_broken_call_is_told_by_a_task(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
-    """The sensor fails, the rows are not loaded, and the task that tells runs."""
-    run = saved(dag_of(RECIPES, "Branch on a failed call")).test()
-    assert states(run) == [
-        ("alert_team", "success"),
-        ("call", "success"),
-        ("load", "upstream_failed"),
-        ("wait", "failed"),
-    ]
-
-
-def test_what_was_called_is_loaded_by_its_day(
-    saved: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Calls of the day and the campaign, and no others, as often as the DAG runs."""
-    noon = datetime(2026, 3, 14, 12, tzinfo=UTC)
-    clock = ManualClock(start=noon.timestamp())
-    simulator = Simulator(clock=clock)
-    wanted = {"from_number": "+14155550199", "to_number": "+14155550100", "metadata": {"campaign": "reminder"}}
-    with (
-        simulator.serve() as url,
-        RetellClient(ConnectionSettings(api_key=simulator.api_key, base_url=url)) as client,
-    ):
-        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
-        today = client.send(create_phone_call(wanted)).call_id
-        client.send(create_phone_call(wanted | {"metadata": {"campaign": "survey"}}))
-        clock.advance(86400)
-        client.send(create_phone_call(wanted))
-        clock.advance(60)
-        dag = saved(dag_of(RECIPES, "Load any day again"))
-        for _ in range(2):
-            run = dag.test(logical_date=noon + timedelta(days=1))
-            assert result(run, "load") == [today]

@@ -43,20 +43,19 @@ class Figures:
     stopped: int = 0
     note: str = ""
 
-    def shown(self, column: Column) -> str:
+    def shown(self) -> str:
         """Return the figures as the page shows them if the goal was missed."""
-        calls = self.in_vain(column) or ("1 call" if self.placed == 1 else f"{self.placed} calls")
+        calls = f"{self.placed} call" + "s" * (self.placed > 1)
         if self.at_once > 1:
-            calls += f", {self.at_once} at once"
-        if self.live:
-            calls += f", {self.live} still live"
-        return f"{calls}, {self.state}" + (f" ({self.note})" if self.note else "")
+            calls = f"{self.at_once} at once"
+        elif self.live:
+            calls = f"{self.live} still live"
+        state = "" if self.at_once > 1 and self.state == "success" else f", {self.state}"
+        return calls + state + (f" ({self.note})" if self.note else "")
 
-    def in_vain(self, column: Column) -> str:
-        """Return how many registrations are in vain, empty if none is."""
-        if not column.registers or self.placed == self.handed_on:
-            return ""
-        return f"{self.placed} registered, {self.handed_on} handed on"
+    def in_vain(self, column: Column) -> int:
+        """Return how many registered calls have an id that Airflow was not given."""
+        return self.placed - self.handed_on if column.registers else 0
 
 
 @dataclass(kw_only=True)

@@ -59,10 +59,10 @@ def _cell(row: Row, column: Column, figures: Figures | None, notes: dict[str, in
         return "n/a"
     if row.reached(column, figures):
         in_vain = figures.in_vain(column)
-        return f"yes ({in_vain})" if in_vain else "yes"
+        return f"yes ({in_vain} in vain)" if in_vain else "yes"
     miss = row.misses.get(column.dag)
     note = f" ({notes.setdefault(miss.reason, len(notes) + 1)})" if miss else ""
-    return f"**{figures.shown(column)}**{note}"
+    return f"**{figures.shown()}**{note}"
 
 
 def _line(cells: Iterable[str]) -> str:

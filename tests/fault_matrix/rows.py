@@ -220,7 +220,7 @@ LIKE_A_RETRY: Final = Miss(
     "never two calls, but no new one.",
 )
 RINGS_ON: Final = Miss(
-    shown="1 call, 1 still live, failed",
+    shown="1 still live, failed",
     reason="Retell does not say whether a call that still rings can be stopped. The simulator refuses it, as the "
     "harder case. A worker that is killed has five seconds; a trigger tries again for five and a half minutes, "
     "which is longer than Retell lets a phone ring, but not than the twenty minutes for which it rings here.",
