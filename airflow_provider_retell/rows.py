@@ -89,6 +89,8 @@ class Row(TypedDict, total=False):
     call_id: Required[str]
     outcome: Required[OutcomeWord | Literal["dry_run"] | None]
     """How the call went, in one word; None while it is not over."""
+    attempts: int
+    """In the rows of tasks with ``redial``: how many calls were placed; those that found no line do not count."""
 
     call_status: str
     call_type: str

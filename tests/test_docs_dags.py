@@ -61,6 +61,31 @@ def result(run: Any, task_id: str) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+# -- policy.md -----------------------------------------------------------------------------------------------
+
+
+def test_appointments_are_confirmed_in_25_lines(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
+    """Once for each, with two more calls if nobody picks up, however often the DAG runs (here at any hour)."""
+    code = dag_of(PAGES["docs/policy.md"], "Call again in the same task")
+    assert lines_of_code(code) <= 25
+    for asked, here in (('"09:00", "20:00"', '"00:00", "24:00"'), ("timedelta(hours=2)", "timedelta(0)")):
+        assert asked in code
+        code = code.replace(asked, here)
+    retell_simulator.play("+12125550155", "dial_no_answer", "dial_busy", "user_hangup")
+    retell_simulator.play("+14155550156", "voicemail_reached")
+    dag = saved(code)
+    for _ in range(2):
+        run = dag.test()
+        assert states(run) == [
+            ("appointments", "success"),
+            ("call", "success"),
+            ("call", "success"),
+            ("write_back", "success"),
+        ]
+        assert result(run, "write_back") == {"17": "answered", "18": "voicemail"}
+    assert len(retell_simulator.calls) == 4
+
+
 # -- quickstart.md and http-operator.md ----------------------------------------------------------------------
 
 
@@ -147,7 +172,7 @@ def test_those_who_did_not_answer_are_called_again(
 
 def test_everybody_has_a_row_reached_or_not(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
     """Two of three are called three times in vain: their tasks fail, and the sensor returns three rows."""
-    code = dag_of(RECIPES, "A row for each person, reached or not")
+    code = dag_of(RECIPES, "A row for everybody, reached or not")
     run = saved(code.replace("hours=1", "seconds=0")).test()
     assert states(run) == [
         ("call", "failed"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from conftest import FROM, Store
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_retell.api import endpoints
@@ -15,7 +18,10 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.intent import TAG, Intent, Record
-from airflow_provider_retell.calls.next_step import (
+from airflow_provider_retell.calls.next_step import next_step
+from airflow_provider_retell.calls.placing import Placement
+from airflow_provider_retell.calls.redialing import end_of, next_call_at
+from airflow_provider_retell.calls.steps import (
     KEY_LIFETIME,
     LONGEST_RINGING,
     Adopt,
@@ -28,15 +34,14 @@ from airflow_provider_retell.calls.next_step import (
     SendAgain,
     StopFirst,
     Wanted,
-    next_step,
 )
-from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.errors import (
     RetellConnectionError,
     RetellError,
     RetellPermissionError,
     RetellRateLimitError,
 )
+from airflow_provider_retell.policy import Redial
 
 NOW = 1_800_000_000.0
 OTHER = "+14155550177"
@@ -116,7 +121,7 @@ LONG_AGO = NOW - KEY_LIFETIME
         (wanted(), replace(REFUSED, number=1), None, NEXT),
         (wanted(intent=CLEARED), REFUSED, None, AFTER_CLEAR),
         # call known
-        (wanted(), KNOWN, None, Read("call_2_0")),
+        (wanted(), KNOWN, None, Read(("call_2_0",))),
         (wanted(), KNOWN, (LIVE,), Adopt(LIVE)),
         (wanted(), KNOWN, (OVER,), Adopt(OVER)),
         (wanted(), KNOWN, (BUSY,), Adopt(BUSY)),
@@ -162,6 +167,12 @@ LONG_AGO = NOW - KEY_LIFETIME
         (wanted(intent=CLEARED), record(), Missing.UNLISTABLE, Refuse),
         (wanted(intent=CLEARED, retell_dials=False), record(), Missing.UNLISTABLE, AFTER_CLEAR),
         (wanted(intent=CLEARED), record(sent_at=NOW - LONGEST_RINGING), Missing.UNLISTED, AFTER_CLEAR),
+        (
+            wanted(intent=CLEARED),
+            record(sent_at=NOW - LONGEST_RINGING, sent_again_at=NOW - 60),
+            Missing.UNLISTED,
+            LookForTag(INTENT.tag),
+        ),
         (wanted(intent=CLEARED), record(), (LIVE,), StopFirst((LIVE,), AFTER_CLEAR)),
         # a call with a name of its own
         (wanted(intent=NAMED, first_try=True), None, None, LookForTag(INTENT.prefix)),
@@ -299,6 +310,7 @@ class Retell:
                 return phone
         assert not self.live(), "two phones ring for one task"
         rings, talks, reason = self.shape
+        talks = 0.0 if reason == "dial_busy" else talks
         phone = Phone(f"call_{len(self.calls)}", key, body["metadata"][TAG], now, rings, talks, reason)
         self.calls.append(phone)
         return phone
@@ -331,6 +343,13 @@ ACTIONS = st.one_of(TRY, TRY, CLEAR, PAUSE)
 
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(
+    actions=[("try", ["lost before"]), (400.0, []), ("try", ["lost after"]), ("clear", []), ("try", [])],
+    shape=(1.0, 0.0, "dial_busy"),
+    lists=True,
+    stored=True,
+    fail_on=(),
+)
 @given(
     actions=st.lists(ACTIONS, min_size=2, max_size=8),
     shape=st.tuples(
@@ -391,3 +410,84 @@ def test_no_order_of_faults_rings_twice(
     if not fail_on:
         generations = [phone.tag.split(".")[-2] for phone in retell.calls]
         assert len(set(generations)) == len(generations)
+
+
+RULES = (Redial("busy", after=timedelta(hours=2), times=2), Redial("stopped", after=timedelta(0), times=1))
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    actions=st.lists(st.one_of(TRY, TRY, PAUSE), min_size=1, max_size=6),
+    shape=st.tuples(
+        st.sampled_from([1.0, 45.0, 300.0]),
+        st.sampled_from([0.0, 30.0, 4000.0]),
+        st.sampled_from(["dial_busy", "user_hangup", "manual_stopped", "user_requested_dnc"]),
+    ),
+    dies=st.lists(st.sampled_from(["", "", "", "while it is live", "before the next"]), max_size=8),
+    lists=st.booleans(),
+    stored=st.booleans(),
+)
+def test_no_order_of_faults_breaks_a_plan(
+    actions: list[tuple[Any, list[str]]],
+    shape: tuple[float, float, str],
+    dies: list[str],
+    lists: bool,
+    stored: bool,
+) -> None:
+    """Each call of a plan is placed once, whichever process dies, and never earlier than its rule says.
+
+    Over any order of tries, lost responses, crashes and pauses, between two calls too; with a state store and
+    without one; with and without the permission to list calls.
+    """
+    clock = Clock()
+    retell = Retell(clock=clock, lists=lists, shape=shape)
+    store = Store() if stored else None
+    for number, (action, faults) in enumerate(actions, start=1):
+        if action != "try":
+            clock.time += action
+            continue
+        retell.faults = list(faults)
+        with suppress(RetellError, Crash):
+            follow_plan(retell, store, try_number=number, dies=dies)
+    asked_for = {"dial_busy": 3, "manual_stopped": 2}.get(shape[2], 1)
+    assert len(retell.calls) <= asked_for
+    assert len({phone.tag for phone in retell.calls}) == len(retell.calls)
+    pause = 2 * 3600 if shape[2] == "dial_busy" else 0
+    assert all(after.placed_at + 0.001 >= before.over_at() + pause for before, after in pairwise(retell.calls))
+
+
+def follow_plan(retell: Retell, store: Store | None, *, try_number: int, dies: list[str]) -> None:
+    """Do what an operator with ``redial`` does in one try."""
+    placement, after = None, None
+    while True:
+        placement = Placement(
+            retell,  # type: ignore[arg-type]
+            endpoints.create_phone_call(ASKED),
+            Intent(prefix="aaaa.bb.000000.0000.", generation=3),
+            try_number=try_number,
+            first_try=try_number == 1 and placement is None,
+            store=store,
+            retell_dials=True,
+            fail_on=(),
+            line=LineWait(limit=20, clock=retell.clock),
+            redial=RULES,
+            calls=() if placement is None else placement.calls,
+            run_began=NOW,
+            clock=retell.clock,
+        )
+        call_id = placement.place(after=after).call_id
+        assert placement.calls[-1] == call_id
+        fate = dies.pop() if dies else ""
+        if fate == "while it is live":
+            raise Crash
+        (phone,) = [each for each in retell.calls if each.call_id == call_id]
+        retell.clock.time = max(retell.clock.now(), phone.over_at())
+        calls = [retell.send(endpoints.get_call(each)) for each in placement.calls]
+        over_at = end_of(calls[-1], placed_at=placement.placed_at, now=retell.clock.now())
+        due = next_call_at(RULES, calls, over_at=over_at)
+        if due is None:
+            return
+        if fate:
+            raise Crash
+        retell.clock.time = max(retell.clock.now(), due)
+        after = placement.number

@@ -80,6 +80,7 @@ def test_every_field_reaches_the_request(simulator: Simulator) -> None:
             "retell_conn_id",
             "is_dry_run",
             "time_zone",
+            "call_key",
             *operator.request_fields,
         }
         operator(task_id="call", durable=False, **fields[endpoint]).execute(TaskInstance().context())

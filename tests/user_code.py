@@ -16,7 +16,7 @@ from airflow_provider_retell.api.requests import CreatePhoneCallRequest
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
@@ -55,6 +55,7 @@ register = RetellRegisterPhoneCallOperator(
     calling_hours=CallingHours("09:00", "20:00", days="mon-fri"),
     outside_hours="skip",
     backfill=True,
+    call_key="appointment-17",
     time_zone="Europe/Berlin",
     retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
     pool="retell",  # and Airflow's own, such as these
@@ -91,10 +92,20 @@ create = RetellCreatePhoneCallOperator(
     calling_hours=None,
     outside_hours="wait",
     backfill=False,
+    call_key=None,
+    redial=(),
     time_zone=None,
     retry_policy=None,
     priority_weight=2,
 )
+again = RetellCreatePhoneCallOperator(
+    task_id="again",
+    from_number="+14155550199",
+    to_number="+14155550100",
+    wait_for="ended",
+    redial=[Redial("no_answer", after=timedelta(hours=2), times=2)],
+)
+assert_type(again.execute({})["attempts"], int)
 wait = RetellCallSensor(
     task_id="wait",
     call_id="call_1",

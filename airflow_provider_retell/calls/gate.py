@@ -36,6 +36,11 @@ OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
 _SHOWN_DIGITS: Final = 4
 
 
+def utc(moment: float) -> str:
+    """Return a time, in seconds since the epoch, as a message shows it."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 class OutsideHours(RetellCallError):  # noqa: N818 (a state that the task acts on, seldom an error)
     """The calling hours are shut.
 
@@ -47,24 +52,20 @@ class OutsideHours(RetellCallError):  # noqa: N818 (a state that the task acts o
         super().__init__(message)
         self.opens_at = opens_at
 
-    def act(self, action: OutsideHoursAction, *, ends_at: float) -> float:
+    def act(self, action: OutsideHoursAction) -> float:
         """Return until when to wait, in seconds since the epoch.
 
         Args:
             action: ``outside_hours`` of the task.
-            ends_at: When the task must be over.
 
         Raises:
             AirflowSkipException: The action is ``skip``.
             RetellCallFinalError: The action is ``fail``, or the hours never open.
-            RetellCallTimeoutError: They open after the task must be over.
         """
         if action == "skip":
             raise AirflowSkipException(str(self))
         if action == "fail" or math.isinf(self.opens_at):
             raise RetellCallFinalError(str(self)) from None
-        if self.opens_at >= ends_at:
-            raise RetellCallTimeoutError(f"{self} That is after execution_timeout.") from None
         return self.opens_at
 
 
@@ -119,9 +120,7 @@ class Hours:
         """Return a sentence on hours that are shut."""
         whom = f"…{self.number[-_SHOWN_DIGITS:]}" if self.number else "this call"
         next_opening = (
-            "do not open in the year to come"
-            if math.isinf(opens_at)
-            else f"open next at {datetime.fromtimestamp(opens_at, UTC):%Y-%m-%d %H:%M} UTC"
+            "do not open in the year to come" if math.isinf(opens_at) else f"open next at {utc(opens_at)}"
         )
         return f"Not called: the calling hours of {whom} are shut, and {next_opening} ({self.hours!r})."
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from airflow_provider_retell.errors import RetellCallFinalError
@@ -87,6 +87,7 @@ class Intent:
         generation: Grows when a user clears the task, stays when Airflow retries it.
         number: How many calls of this generation came before.
         cleared: Whether a user has cleared the task.
+        tries_before: How many tries there were before the last clear.
         named: Whether the call has a name of its own (``call_key``): there is one, whatever task asks for it.
     """
 
@@ -95,9 +96,12 @@ class Intent:
     number: int = 0
     cleared: bool = False
     named: bool = False
+    tries_before: int = 0
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], *, retries: int, namespace: str = "") -> Self:
+    def of(
+        cls, context: Mapping[str, Any], *, retries: int, namespace: str = "", call_key: str | None = None
+    ) -> Self:
         """Return the intent of the running task. The try number is no part of it."""
         ti = context["ti"]
         task = task_prefix(
@@ -109,7 +113,14 @@ class Intent:
         )
         # A clear rewrites max_tries to the tries so far plus the task's retries; a retry leaves it.
         generation = ti.max_tries
-        return cls(prefix=person_prefix(task), generation=generation, cleared=generation != retries)
+        cleared, tries_before = generation != retries, max(0, generation - retries)
+        if call_key is not None:
+            return cls(prefix=named_prefix(call_key), cleared=cleared, tries_before=tries_before, named=True)
+        return cls(prefix=person_prefix(task), generation=generation, cleared=cleared, tries_before=tries_before)
+
+    def is_before_clear(self, record: Record) -> bool:
+        """Return whether a record was written before the last clear."""
+        return record.try_number <= self.tries_before
 
     @property
     def tag(self) -> str:
@@ -148,6 +159,9 @@ class Record:
         body: What was sent, as long as it may have to be sent again; personal data, so no longer than that.
         call_id: The call that came of it, None as long as that is not known.
         refused: Whether Retell certainly did not carry it out.
+        sent_again_at: When it was sent last, if more than once.
+        prefix: How the tags begin; a ``call_key`` has another one.
+        earlier: The ids of the calls of this generation that were placed before, oldest first.
     """
 
     generation: int
@@ -157,6 +171,18 @@ class Record:
     body: dict[str, Any] | None = None
     call_id: str | None = None
     refused: bool = False
+    sent_again_at: float | None = None
+    prefix: str = ""
+    earlier: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a store keeps it."""
+        return {**asdict(self), "earlier": list(self.earlier)}
+
+    @property
+    def last_sent_at(self) -> float:
+        """When it was sent last: no call that came of it rings longer from then on than a phone may ring."""
+        return self.sent_at if self.sent_again_at is None else self.sent_again_at
 
     @classmethod
     def read(cls, value: Any) -> Record | None:
@@ -168,16 +194,17 @@ class Record:
         if value is None:
             return None
         try:
-            record = cls(**value)
+            record = cls(**{**value, "earlier": tuple(value.get("earlier", ()))})
             sound = (
                 isinstance(record.generation, int)
                 and isinstance(record.number, int)
                 and isinstance(record.sent_at, int | float)
+                and isinstance(record.sent_again_at, int | float | None)
                 and isinstance(record.body, dict | None)
                 and isinstance(record.call_id, str | None)
                 and (record.refused or record.call_id is not None or record.body is not None)
             )
-        except TypeError:
+        except (AttributeError, TypeError):
             sound = False
         if not sound:
             raise RetellCallFinalError(
@@ -186,3 +213,9 @@ class Record:
                 "dashboard; then delete that key, or set durable=False, and clear the task."
             )
         return record
+
+
+def run_began(context: Mapping[str, Any]) -> float | None:
+    """Return when the DAG run began, in seconds since the epoch, None if that is not known."""
+    start = getattr(context.get("dag_run"), "start_date", None)
+    return start.timestamp() if start else None

@@ -34,137 +34,53 @@ answer lost, cleared         not listed, but it may ring: 330 s             Look
 answer lost, cleared         not listed, and it cannot ring                 PlaceNew
 ===========================  =============================================  ====================================
 
-A call that is found by its tag counts as known from then on. A call with a name of its own (``call_key``) is
-looked for at the first try too, is never stopped or replaced by a clear, and is not placed if calls cannot be
-listed.
+A call that is found by its tag counts as known from then on. While the task's ``redial`` asks for another call
+after one that is over, that one is adopted: the task calls again when it is due.
+
+A call with a name of its own (``call_key``) may be another task's, and so Retell's list is asked at each try:
+
+===========================  =============================================  ====================================
+record                       the call                                       the next step
+===========================  =============================================  ====================================
+any                          not looked for                                 LookForTag
+any                          cannot be listed                               Refuse
+under another ``call_key``   any                                            Refuse; after a clear, as if none
+none                         not listed                                     PlaceNew
+any                          over, at the first try or after a clear        Adopt
+call known                   not listed                                     Read
+call known, cleared          unknown to Retell                              PlaceNew
+answer lost, cleared         not listed, the key has expired                PlaceNew
+any                          otherwise                                      as above; a clear stops nothing
+===========================  =============================================  ====================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.calls.intent import TAG, Intent, Record, counts
 from airflow_provider_retell.calls.recognition import differs, request_of
+from airflow_provider_retell.calls.redialing import next_call_at
+from airflow_provider_retell.calls.steps import (
+    KEY_LIFETIME,
+    LONGEST_RINGING,
+    Adopt,
+    LookForTag,
+    Missing,
+    PlaceNew,
+    Read,
+    Refuse,
+    Seen,
+    SendAgain,
+    Step,
+    StopFirst,
+    Wanted,
+)
 from airflow_provider_retell.outcomes import CallStatus, Outcome, matches
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
-
-KEY_LIFETIME: Final = 3600 - 300
-"""Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
-
-LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
-
-
-class Missing(StrEnum):
-    """Why there is no call to look at."""
-
-    UNKNOWN = "unknown"
-    """Retell does not know its id."""
-    UNLISTED = "unlisted"
-    """Retell lists no call with the tag."""
-    UNLISTABLE = "unlistable"
-    """This key, or this server, lists no calls."""
-
-
-Seen: TypeAlias = "tuple[Call, ...] | Missing | None"
-"""The calls of the task as Retell shows them, or why there are none; None if Retell was not asked yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What this try wants.
-
-    Attributes:
-        intent: Whose call.
-        body: The request that it would send.
-        retell_dials: Whether Retell dials, under an idempotency key. Otherwise no phone rings until the user's
-            telephony dials, and there is no key.
-        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
-        first_try: Whether no earlier try can have placed a call.
-        began: When this try began to look, in seconds since the epoch.
-        run_began: When the DAG run began: no key of its is older. None if that is not known.
-        replaces: Whether one try may place several calls, one after the other.
-    """
-
-    intent: Intent
-    body: Mapping[str, Any]
-    retell_dials: bool
-    fail_on: tuple[str, ...]
-    first_try: bool
-    began: float
-    run_began: float | None = None
-    replaces: bool = False
-
-    def key_is_alive(self, now: float) -> bool:
-        """Return whether each key that the task may have used is still trusted."""
-        return self.run_began is not None and now - self.run_began < KEY_LIFETIME
-
-
-# -- the steps -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PlaceNew:
-    """Place a call under a generation and a number."""
-
-    generation: int
-    number: int
-
-
-@dataclass(frozen=True)
-class SendAgain:
-    """Send the request on record again, with the same key: Retell places it once."""
-
-    record: Record
-
-
-@dataclass(frozen=True)
-class Adopt:
-    """Continue with a call."""
-
-    call: Call
-
-
-@dataclass(frozen=True)
-class Read:
-    """Read a call."""
-
-    call_id: str
-
-
-@dataclass(frozen=True)
-class LookForTag:
-    """List the calls whose tag begins so; again, after a pause, if that was done already."""
-
-    prefix: str
-
-
-@dataclass(frozen=True)
-class StopFirst:
-    """Stop the calls of before a clear, then place a new one."""
-
-    calls: tuple[Call, ...]
-    then: PlaceNew
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """Fail the task for good, with a message for people."""
-
-    message: str
-    call_ids: tuple[str, ...] = ()
-    outcomes: frozenset[str] = frozenset()
-
-
-Step: TypeAlias = PlaceNew | SendAgain | Adopt | Read | LookForTag | StopFirst | Refuse
-
-
-# -- the decision --------------------------------------------------------------------------------------------
 
 
 def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) -> Step:
@@ -177,6 +93,15 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
         now: Seconds since the epoch.
     """
     first = PlaceNew(wanted.intent.generation, 0)
+    if record is not None and record.prefix not in {"", wanted.intent.prefix}:
+        if not wanted.intent.is_before_clear(record):
+            return Refuse(
+                f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "
+                f"the same at each try. {CLEAR}"
+            )
+        record = None
+    if wanted.intent.named and (step := _named(wanted, record, seen, first, now)):
+        return step
     if isinstance(seen, tuple) and seen:
         return _known(wanted, seen, record, now)
     if record is None:
@@ -186,18 +111,33 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
         return first if cleared else PlaceNew(record.generation, record.number)
     if record.call_id is not None:
         if seen is None:
-            return Read(record.call_id)
+            return Read((*record.earlier, record.call_id) if wanted.redial else (record.call_id,))
         return first if cleared else _unknown(record.call_id)
     return _lost(wanted, record, seen, first, now)
 
 
-def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> Step:
-    if wanted.intent.named and seen is Missing.UNLISTABLE:
+def _named(wanted: Wanted, record: Record | None, seen: Seen, first: PlaceNew, now: float) -> Step | None:
+    """Return what only a call with a name of its own asks for, None if the same as any other."""
+    if seen is None:
+        return LookForTag(wanted.intent.prefix)
+    if seen is Missing.UNLISTABLE:
         return Refuse(
             "Not called: with call_key, calls are looked up before one is placed, and this API key may not list "
             "calls. Give it that permission in Retell's dashboard, or leave call_key out."
         )
-    if wanted.first_try and not wanted.intent.named:
+    if record is None or record.refused:
+        return None
+    listed = seen if isinstance(seen, tuple) else ()
+    if record.call_id is not None and seen is not Missing.UNKNOWN:
+        return None if record.call_id in {call.call_id for call in listed} else Read((record.call_id,))
+    if listed or not wanted.intent.is_before_clear(record):
+        return None
+    lost_just_now = record.call_id is None and wanted.retell_dials and now - record.sent_at < KEY_LIFETIME
+    return None if lost_just_now else first
+
+
+def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> Step:
+    if wanted.first_try or wanted.intent.named:
         return first
     if seen is None:
         return LookForTag(wanted.intent.prefix)
@@ -215,7 +155,7 @@ def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: floa
     if record.generation != wanted.intent.generation:
         if seen is Missing.UNLISTABLE and wanted.retell_dials:
             return Refuse(HIDDEN)
-        if seen is None or _may_ring(wanted, record.sent_at, now):
+        if seen is None or _may_ring(wanted, record.last_sent_at, now):
             return LookForTag(sent.tag)
         return first
     if difference := differs(record.body or {}, wanted.body):
@@ -242,19 +182,22 @@ def _may_ring(wanted: Wanted, since: float, now: float) -> bool:
 def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: float) -> Step:
     """Decide on calls that Retell shows; the newest one counts."""
     intent = wanted.intent
-    newest = max(calls, key=counts)
-    generation, number = counts(newest) if record is None else (record.generation, record.number)
+    ordered = sorted(calls, key=counts)
+    newest = ordered[-1]
+    own = record is not None and not intent.named
+    generation, number = (record.generation, record.number) if record is not None and own else counts(newest)
     if generation != intent.generation and not intent.named:
         return _cleared(wanted, calls, generation, record, now)
     if difference := differs(request_of(newest), wanted.body):
         return Refuse(
             f"Not called: {newest.call_id}, which was placed before under the same tag or key, is a call "
-            f"{difference}. {CLEAR}",
+            f"{difference}. {OTHER_KEY if intent.named else CLEAR}",
             call_ids=(newest.call_id,),
         )
     if not newest.is_terminal or newest.outcome == Outcome.DO_NOT_CALL:
         return Adopt(newest)
-    if intent.named and (wanted.first_try or intent.cleared):
+    plan = [call for call in ordered if counts(call)[0] == counts(newest)[0]]
+    if next_call_at(wanted.redial, plan, over_at=now) is not None or (intent.named and wanted.first_try):
         return Adopt(newest)
     if matches(newest, wanted.fail_on):
         return PlaceNew(generation, number + 1)
@@ -279,7 +222,7 @@ def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Rec
         return StopFirst(live, first)
     # After one try, which places one call, no other call can ring beside the one that is shown. After several
     # tries, or where a try may place several calls, a later one may ring without being listed.
-    one_try = wanted.intent.generation - generation == 1 and not (wanted.fail_on or wanted.replaces)
+    one_try = wanted.intent.generation - generation == 1 and not (wanted.fail_on or wanted.redial)
     if record is None and not one_try and _may_ring(wanted, wanted.began, now):
         return LookForTag(wanted.intent.prefix)
     return first
@@ -294,6 +237,7 @@ def _unknown(call_id: str) -> Refuse:
 
 
 CLEAR: Final = "To place a new call, clear the task."
+OTHER_KEY: Final = "Another call needs another call_key."
 HIDDEN: Final = (
     "Not called again: an earlier try may have placed a call, its idempotency key is spent, and this API key may "
     "not list calls. Give it that permission in Retell's dashboard and clear the task, or set durable=False."

@@ -12,7 +12,9 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
-from airflow_provider_retell.calls.next_step import (
+from airflow_provider_retell.calls.next_step import next_step
+from airflow_provider_retell.calls.sending import RecordedSender
+from airflow_provider_retell.calls.steps import (
     LONGEST_RINGING,
     Adopt,
     LookForTag,
@@ -24,9 +26,7 @@ from airflow_provider_retell.calls.next_step import (
     SendAgain,
     StopFirst,
     Wanted,
-    next_step,
 )
-from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.stopping import STOP_INTERVAL, stop_until_over
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -40,6 +40,7 @@ from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.policy import Redial
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Placement(RecordedSender):
         first_try: Whether no earlier try or process can have placed a call.
         fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
         line: How long to wait for a free line.
+        redial: The rules by which the task places more calls, when they are due.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
         before_looking: Called before each further look for a call; raises if the task is to end.
     """
@@ -60,6 +62,7 @@ class Placement(RecordedSender):
     first_try: bool
     fail_on: tuple[str, ...]
     line: LineWait
+    redial: tuple[Redial, ...] = ()
     run_began: float | None = None
     before_looking: Callable[[], None] = lambda: None
     _looks_again: bool = field(default=False, init=False)
@@ -68,7 +71,7 @@ class Placement(RecordedSender):
         """Return the call of this task: an earlier try's, or a new one, for which it may wait for a free line.
 
         Args:
-            after: The number of this try's call that found no line: a new one is placed.
+            after: The number of the call that the new one follows, which is over.
 
         Raises:
             RetellCallFinalError: It is for people to decide whether a call is placed.
@@ -77,20 +80,30 @@ class Placement(RecordedSender):
         placing: PlaceNew | None = None if after is None else self._next(after)
         while True:
             try:
-                call = self._continue() if placing is None else self._place(placing)[0]
+                call = self._continue() if placing is None else self._follow(placing)
             except RetellRateLimitError as error:
                 # After a lost response the call may exist. Only a key makes it safe to ask once more.
                 lost = error.may_have_arrived and not self.retell_dials
                 if lost or not self.line.pause(error.retry_after):
                     raise
             else:
+                self.calls = (*self.calls, call.call_id)
                 if not (found_no_line(call) and matches(call, self.fail_on) and self.line.pause()):
                     return call
                 placing = self._next(self.number)
 
     def _next(self, number: int) -> PlaceNew:
-        record = self._record()
-        return PlaceNew(self.intent.generation if record is None else record.generation, number + 1)
+        return PlaceNew(self.intent.generation, number + 1)
+
+    def _follow(self, placing: PlaceNew) -> Call:
+        # A record has no equal in another task; and without one, a call of an earlier try may have been hidden.
+        known = self.store is not None and not self.intent.named
+        seen = Missing.UNLISTED if known or not self.durable else self._look(self.intent.prefix, again=False)
+        newest = max(seen, key=counts) if isinstance(seen, tuple) else None
+        if newest is None or counts(newest) < (placing.generation, placing.number):
+            return self._place(placing)[0]
+        self.calls = self._before(newest, None, seen)
+        return self._adopt(newest, None)
 
     @property
     def sent(self) -> bool:
@@ -104,6 +117,7 @@ class Placement(RecordedSender):
         while True:
             match step := next_step(wanted, record, seen, now=self.clock.now()):
                 case PlaceNew():
+                    self.calls = self._before(step, record, seen)
                     call, existed = self._place(step)
                     if existed and not wanted.first_try:
                         # The key shows what no record does: the call of an earlier try.
@@ -111,16 +125,19 @@ class Placement(RecordedSender):
                         continue
                     return call
                 case SendAgain(record=sent):
+                    self.calls = sent.earlier
                     log.info("Sending the request of try %d again, with its key.", sent.try_number)
                     return self._send_recorded(sent, again=True)
                 case Adopt(call=call):
+                    self.calls = self._before(call, record, seen)
                     return self._adopt(call, record)
-                case Read(call_id=call_id):
-                    seen = self._read(call_id)
+                case Read(call_ids=call_ids):
+                    seen = self._read(call_ids, seen)
                 case LookForTag(prefix=prefix):
                     seen = self._look(prefix, again=seen is not None)
                 case StopFirst(calls=calls, then=then):
                     self._stop(calls)
+                    self.calls = ()
                     return self._place(then)[0]
                 case Refuse():
                     raise RetellCallFinalError(step.message, call_ids=step.call_ids, outcomes=step.outcomes)
@@ -133,7 +150,8 @@ class Placement(RecordedSender):
             body=self.request.body or {},
             retell_dials=self.retell_dials,
             fail_on=self.fail_on,
-            first_try=self.first_try,
+            first_try=self.first_try or (self.intent.named and self.try_number == self.intent.tries_before + 1),
+            redial=self.redial,
             began=self.clock.now(),
             run_began=self.run_began,
         )
@@ -149,23 +167,39 @@ class Placement(RecordedSender):
             sent_at=self.clock.now(),
             try_number=self.try_number,
             call_id=call.call_id,
+            prefix=self.intent.prefix,
+            earlier=self.calls,
         )
+
+    @staticmethod
+    def _before(this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
+        """Return the ids of the calls that were placed before one, in the same generation, oldest first."""
+        if isinstance(this, PlaceNew):
+            generation, number, own_id = this.generation, this.number, None
+        else:
+            (generation, number), own_id = counts(this), this.call_id
+        listed = sorted(seen, key=counts) if isinstance(seen, tuple) else []
+        known = [call.call_id for call in listed if counts(call)[0] == generation and counts(call)[1] < number]
+        if record is not None and record.generation == generation and record.number <= number:
+            known += [*record.earlier, *filter(None, [record.call_id])]
+        return tuple(dict.fromkeys(each for each in known if each != own_id))
 
     def _adopt(self, call: Call, record: Record | None) -> Call:
         placed_by = f"try {record.try_number}" if record else "an earlier try"
         metrics.count("retell.calls.adopted")
         self.number, self.placed_at = counts(call)[1], self.clock.now()
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
-        if record is not None:
-            self.number, self.placed_at = record.number, record.sent_at
+        if record is not None and (not self.intent.named or record.call_id == call.call_id):
+            self.number, self.placed_at = record.number, record.last_sent_at
             if record.call_id is None:
                 self._write(replace(record, call_id=call.call_id, body=None))
         # A list leaves the transcript out.
         return self.client.send(endpoints.get_call(call.call_id)) if call.is_terminal else call
 
-    def _read(self, call_id: str) -> Seen:
+    def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
+        listed = seen if isinstance(seen, tuple) else ()
         try:
-            return (self.client.send(endpoints.get_call(call_id)),)
+            return (*listed, *(self.client.send(endpoints.get_call(call_id)) for call_id in call_ids))
         except RetellNotFoundError:
             return Missing.UNKNOWN
 

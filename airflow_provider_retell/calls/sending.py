@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore
-from airflow_provider_retell.calls.next_step import KEY_LIFETIME, PlaceNew
 from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
-from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellError
+from airflow_provider_retell.calls.steps import KEY_LIFETIME, PlaceNew
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallFinalError,
+    RetellError,
+    RetellInputError,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
+
+_SAME_MOMENT: Final = 1.0  # seconds
+_SAME_NAMES: Final = (
+    "Either this task has placed that call before, or another Airflow with a DAG, a run and a task of the same "
+    "names uses this Retell account (set the option namespace in section [retell] of one of them)."
+)
+_SAME_CALL_KEY: Final = "Its call_key is the same: another call needs another one."
 
 
 @dataclass
@@ -36,6 +48,8 @@ class RecordedSender:
         durable: Whether to look for the call of an earlier try, and to write down this one's.
         before_sending: Called before each request that places a call; raises if none must be placed now.
         clock: The time.
+        calls: The ids of the calls of this generation that were placed before, oldest first; after placing, the
+            call placed or adopted as well.
         number: Of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
     """
@@ -50,6 +64,7 @@ class RecordedSender:
     durable: bool = True
     before_sending: Callable[[], None] = lambda: None
     clock: Clock = SYSTEM_CLOCK
+    calls: tuple[str, ...] = ()
 
     number: int = field(init=False)
     placed_at: float = field(init=False)
@@ -76,6 +91,8 @@ class RecordedSender:
             sent_at=self.clock.now(),
             try_number=self.try_number,
             body=self._with_tag(intent),
+            prefix=self.intent.prefix,
+            earlier=self.calls,
         )
         call = self._send_recorded(sent, again=False)
         return call, was_there_before(call, first_sent_at=sent.sent_at)
@@ -94,7 +111,7 @@ class RecordedSender:
             if not again and not error.may_have_arrived:
                 self._write(replace(record, refused=True, body=None))
             raise
-        self._write(replace(record, call_id=call.call_id, body=None))
+        self._write(replace(self._last or record, call_id=call.call_id, body=None))
         return call
 
     def _send(self, request: Request[Call], record: Record) -> Call:
@@ -106,6 +123,10 @@ class RecordedSender:
                     "Not called again: Retell did not respond for so long that the idempotency key of this call "
                     "may have expired. The next try looks for the call by its tag."
                 )
+            if self.clock.now() > record.sent_at + _SAME_MOMENT:
+                # A call that this one places rings from now on.
+                self.placed_at = self.clock.now()
+                self._write(replace(record, sent_again_at=self.placed_at))
             return self.client.send_once(request)
 
         # A 429 is not retried in there: the wait for a line has one owner, and one bound.
@@ -113,9 +134,8 @@ class RecordedSender:
         if difference := differs(request_of(call), request.body or {}):
             raise RetellCallFinalError(
                 f"Not called: Retell answers this request with {call.call_id}, which was placed under the same "
-                f"idempotency key within the last hour; it is a call {difference}. Either this task has placed "
-                "that call before, or another Airflow with a DAG, a run and a task of the same names uses this "
-                "Retell account (set the option namespace in section [retell] of one of them).",
+                f"idempotency key within the last hour; it is a call {difference}. "
+                f"{_SAME_CALL_KEY if self.intent.named else _SAME_NAMES}",
                 call_ids=(call.call_id,),
             )
         if was_there_before(call, first_sent_at=record.sent_at):
@@ -137,6 +157,11 @@ class RecordedSender:
             return body
         metadata = dict(body.get("metadata") or {})
         if TAG in metadata:
+            if intent.named:
+                raise RetellInputError(
+                    f"metadata has a key {TAG!r} of its own: a call with a call_key is found by that. Leave it "
+                    "out. Nothing was sent."
+                )
             log.warning(
                 "metadata has a key %r of its own, which is kept: a call whose response is lost cannot be found.",
                 TAG,
@@ -147,4 +172,4 @@ class RecordedSender:
     def _write(self, record: Record) -> None:
         self._last = record
         if self.store is not None:
-            self.store.set(STORE_KEY, asdict(record))
+            self.store.set(STORE_KEY, record.to_json())

@@ -167,10 +167,7 @@ class TaskWait:
             RetellCallError: One of the calls is over as ``fail_on`` names it.
             AirflowSkipException: One is as ``skip_on`` names it.
         """
-        calls = self._read_details() if self._details is None else self._details
-        for line in report(list(calls.values())):
-            log.info("%s", line)
-        self._count(calls.values())
+        calls = self.report()
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
             # A person who asked never to be called again is not called by a retry either.
             final = final or any(call.outcome == Outcome.DO_NOT_CALL for call in failed)
@@ -185,6 +182,14 @@ class TaskWait:
                 f"{count_calls(len(skipped), len(calls))} ended as listed in skip_on: {describe_calls(skipped)}."
             )
         return [row(calls[call_id], self.include) for call_id in self.call_ids]
+
+    def report(self) -> dict[str, Call]:
+        """Log and count how the calls ended, and return them with what ``include`` names."""
+        calls = self._read_details() if self._details is None else self._details
+        for line in report(list(calls.values())):
+            log.info("%s", line)
+        self._count(calls.values())
+        return calls
 
     def _count(self, calls: Iterable[Call]) -> None:
         for outcome, number in Counter(call.outcome for call in calls).items():

@@ -18,7 +18,8 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.gate import OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor
 from airflow_provider_retell.operators.base import DEFAULT_DEFERRABLE, PhoneCallOperator, shared_arguments
-from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.operators.policies import check_redial
+from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
         time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
         backfill: Whether to call in a backfill too, which is skipped otherwise.
+        call_key: A name of the intended call for the complete Retell account, such as ``appointment-17``: there is
+            one call of that name, whichever DAG, run or task asks for it.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -77,7 +80,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         "agent_version",
         "agent_override",
     )
-    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", "call_key", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",
@@ -114,6 +117,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         outside_hours: OutsideHoursAction = "wait",
         time_zone: str | XComArg | None = None,
         backfill: bool = False,
+        call_key: str | XComArg | None = None,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -174,6 +178,9 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
         time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
         backfill: Whether to call in a backfill too, which is skipped otherwise.
+        call_key: A name of the intended call for the complete Retell account, such as ``appointment-17``: there is
+            one call of that name, whichever DAG, run or task asks for it.
+        redial: Rules by which the task calls again after a call that ended as they name; needs ``wait_for``.
         retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
         **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
@@ -190,7 +197,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         "ignore_e164_validation",
         "honor_internal_dnc",
     )
-    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", *request_fields)
+    template_fields = ("retell_conn_id", "is_dry_run", "time_zone", "call_key", *request_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "metadata": "json",
         "retell_llm_dynamic_variables": "json",
@@ -230,10 +237,13 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         outside_hours: OutsideHoursAction = "wait",
         time_zone: str | XComArg | None = None,
         backfill: bool = False,
+        call_key: str | XComArg | None = None,
+        redial: Redial | Sequence[Redial] = (),
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**shared_arguments(locals()))
+        self.redial = check_redial(redial, wait_for=wait_for, durable=durable)
         self.from_number = from_number
         self.to_number = to_number
         self.override_agent_id = override_agent_id

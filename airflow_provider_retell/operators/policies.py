@@ -1,10 +1,13 @@
-"""Checks of the policies that an operator is given, made when the DAG is parsed."""
+"""Checks of the policies that an operator is given: when the DAG is parsed, or when a template is rendered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.policy import CallingHours, Redial
 
 
 def check_calling_hours(given: object) -> CallingHours | None:
@@ -14,3 +17,39 @@ def check_calling_hours(given: object) -> CallingHours | None:
     raise RetellInputError(
         f'calling_hours takes CallingHours, such as CallingHours("09:00", "20:00"), not {shown(given)}.'
     )
+
+
+def check_redial(given: Redial | Sequence[Redial], *, wait_for: str | None, durable: bool) -> tuple[Redial, ...]:
+    """Return the rules of ``redial``, else raise ``RetellInputError``."""
+    rules: tuple[object, ...] = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for rule in rules:
+        if not isinstance(rule, Redial):
+            raise RetellInputError(
+                'redial takes rules such as Redial("no_answer", after=timedelta(hours=2), times=2), '
+                f"not {shown(rule)}."
+            )
+    if rules and wait_for is None:
+        raise RetellInputError(
+            'redial needs wait_for="ended" or "analyzed": without it the task does not see how its call ends.'
+        )
+    if rules and not durable:
+        raise RetellInputError("redial needs durable=True: a retry must know which calls were placed.")
+    return cast("tuple[Redial, ...]", rules)
+
+
+def check_call_key(given: object, *, durable: bool) -> None:
+    """Raise ``RetellInputError`` for a ``call_key`` that cannot work, whatever it renders to."""
+    if given is not None and not durable:
+        raise RetellInputError("call_key needs durable=True: the call is found by its metadata.")
+
+
+def rendered_call_key(given: object) -> str | None:
+    """Return a ``call_key`` as rendered, else raise ``RetellInputError``: no two calls share an empty name."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or given.strip() in {"", "None"}:
+        raise RetellInputError(
+            f"call_key must be text that names the intended call, such as 'appointment-17', not {shown(given)}. "
+            "Nothing was sent."
+        )
+    return given.strip()

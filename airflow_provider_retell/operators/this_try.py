@@ -15,7 +15,9 @@ class ThisTry:
         began: When the try began, in seconds since the epoch.
         sent: Whether it has sent a request that may have placed a call.
         placed_at: When its call was placed.
+        over_at: When that was over, as far as the next one asks.
         number: Of its call, as in ``Intent``.
+        calls: The ids of its calls, and of those of earlier tries that they follow, oldest first.
         follows: Whether the next call follows that one.
         waited: Seconds that it has waited for a free line.
     """
@@ -23,7 +25,9 @@ class ThisTry:
     began: float
     sent: bool = False
     placed_at: float = 0.0
+    over_at: float = 0.0
     number: int = 0
+    calls: tuple[str, ...] = ()
     follows: bool = False
     waited: float = 0.0
 
@@ -31,8 +35,9 @@ class ThisTry:
     def read(cls, memo: Mapping[str, Any], *, now: float) -> Self:
         """Return what a trigger hands back; an event of Airflow's own brings nothing."""
         known = {each.name for each in fields(cls)}
-        return cls(**{"began": now, "placed_at": now} | {k: v for k, v in memo.items() if k in known})
+        given = {name: value for name, value in memo.items() if name in known}
+        return cls(**{"began": now, "placed_at": now, **given, "calls": tuple(given.get("calls", ()))})
 
     def to_memo(self) -> dict[str, Any]:
         """Return it as JSON, for a trigger."""
-        return asdict(self)
+        return {**asdict(self), "calls": list(self.calls)}

@@ -32,3 +32,10 @@ class RetellCallLink(BaseOperatorLink):
 def call_url(call_id: str) -> str:
     """Return where Retell's dashboard shows a call."""
     return f"https://dashboard.retellai.com/call-history?history={quote(call_id, safe='')}"
+
+
+def handed_on_id(context: Mapping[str, Any]) -> str | None:
+    """Return the id of the call that this try handed on last, None if there is none."""
+    ti = context["ti"]
+    call_id = ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index)
+    return None if call_id is None else str(call_id)

@@ -1,0 +1,50 @@
+"""Call again in the same task, by the rules of ``redial``. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from airflow_provider_retell.calls.steps import LONGEST_RINGING
+from airflow_provider_retell.outcomes import CallStatus
+from airflow_provider_retell.policy import Attempt, Redial, next_redial
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+
+
+def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: float) -> float | None:
+    """Return from when on the rules ask for another call, in seconds since the epoch; None if they do not.
+
+    Args:
+        rules: ``redial`` of the task.
+        calls: Under these rules so far, oldest first.
+        over_at: When the last one was over.
+    """
+    # Retell tells no time of a call that was not connected. Only the order counts, and the end of the last one.
+    end = datetime.fromtimestamp(over_at, UTC)
+    attempts = [
+        Attempt(
+            placed_at=end,
+            outcome=call.outcome,
+            call_status=call.call_status,
+            disconnection_reason=call.disconnection_reason,
+        )
+        for call in calls
+    ]
+    moment = next_redial(rules, attempts) if rules else None
+    return None if moment is None else moment.timestamp()
+
+
+def end_of(call: Call, *, placed_at: float, now: float) -> float:
+    """Return when a call was over, in seconds since the epoch; if that is not known, not before it was.
+
+    Args:
+        call: A call that is over.
+        placed_at: When it was placed; when it was adopted, if that is not known.
+        now: Seconds since the epoch.
+    """
+    if isinstance(call.end_timestamp, int):
+        return call.end_timestamp / 1000
+    return min(now, placed_at + LONGEST_RINGING) if call.call_status == CallStatus.NOT_CONNECTED else now

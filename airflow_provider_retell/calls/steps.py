@@ -1,0 +1,124 @@
+"""What a try wants, what it sees, and what it may do next: the words of ``next_step``. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from airflow_provider_retell.calls.intent import Intent, Record
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.policy import Redial
+
+KEY_LIFETIME: Final = 3600 - 300
+"""Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
+
+LONGEST_RINGING: Final = 330.0
+"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
+
+
+class Missing(StrEnum):
+    """Why there is no call to look at."""
+
+    UNKNOWN = "unknown"
+    """Retell does not know its id."""
+    UNLISTED = "unlisted"
+    """Retell lists no call with the tag."""
+    UNLISTABLE = "unlistable"
+    """This key, or this server, lists no calls."""
+
+
+Seen: TypeAlias = "tuple[Call, ...] | Missing | None"
+"""The calls of the task as Retell shows them, or why there are none; None if Retell was not asked yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What this try wants.
+
+    Attributes:
+        intent: Whose call.
+        body: The request that it would send.
+        retell_dials: Whether Retell dials, under an idempotency key. Otherwise no phone rings until the user's
+            telephony dials, and there is no key.
+        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
+        first_try: Whether no earlier try can have placed a call.
+        began: When this try began to look, in seconds since the epoch.
+        run_began: When the DAG run began: no key of its is older. None if that is not known.
+        redial: The rules by which one try may place several calls, one after the other.
+    """
+
+    intent: Intent
+    body: Mapping[str, Any]
+    retell_dials: bool
+    fail_on: tuple[str, ...]
+    first_try: bool
+    began: float
+    run_began: float | None = None
+    redial: tuple[Redial, ...] = ()
+
+    def key_is_alive(self, now: float) -> bool:
+        """Return whether each key that the task may have used is still trusted."""
+        return self.run_began is not None and now - self.run_began < KEY_LIFETIME
+
+
+# -- the steps -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlaceNew:
+    """Place a call under a generation and a number."""
+
+    generation: int
+    number: int
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """Send the request on record again, with the same key: Retell places it once."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Continue with a call."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read calls, oldest first, in addition to those seen."""
+
+    call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LookForTag:
+    """List the calls whose tag begins so; again, after a pause, if that was done already."""
+
+    prefix: str
+
+
+@dataclass(frozen=True)
+class StopFirst:
+    """Stop the calls of before a clear, then place a new one."""
+
+    calls: tuple[Call, ...]
+    then: PlaceNew
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Fail the task for good, with a message for people."""
+
+    message: str
+    call_ids: tuple[str, ...] = ()
+    outcomes: frozenset[str] = frozenset()
+
+
+Step: TypeAlias = PlaceNew | SendAgain | Adopt | Read | LookForTag | StopFirst | Refuse

@@ -1,0 +1,332 @@
+"""``redial`` on the create operator: call again in the same task, by the rules, whatever dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place, run_task
+
+from airflow_provider_retell.calls.redialing import end_of
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellInputError
+from airflow_provider_retell.policy import CallingHours, Redial
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+TO = "+14155550155"
+TWO_HOURS = timedelta(hours=2)
+TWICE = [Redial("no_answer", "busy", after=TWO_HOURS, times=2)]
+NO_ANSWER, BUSY, ANSWERED = "dial_no_answer", "dial_busy", "user_hangup"
+NOON = datetime(2026, 7, 6, 16, tzinfo=UTC)
+
+
+class Crash(BaseException):
+    """The worker is gone."""
+
+
+@pytest.fixture
+def time() -> ManualClock:
+    """The simulator's time."""
+    return ManualClock(start=NOON.timestamp())
+
+
+@pytest.fixture(params=[True, False], ids=["store", "no store"])
+def store(request: pytest.FixtureRequest) -> Store | None:
+    """Airflow from 3.3 on, and before."""
+    return Store() if request.param else None
+
+
+@pytest.fixture(params=[True, False], ids=["deferrable", "blocking"])
+def run(request: pytest.FixtureRequest, clock: SteppingClock, store: Store | None) -> Callable[..., Any]:
+    """Run a try of a task that calls TO again, and return its row."""
+
+    def run(ti: TaskInstance | None = None, on: SteppingClock | None = None, **arguments: Any) -> Any:
+        given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, **arguments}
+        given.setdefault("deferrable", request.param)
+        context = {} if store is None else {"task_state_store": store}
+        return run_task(lambda: place(CREATE, **given), ti, on or clock, **context)
+
+    return run
+
+
+def placed(simulator: Simulator) -> list[float]:
+    """Return when the calls were placed, each once, in seconds since noon."""
+    keys: dict[str, float] = {}
+    for request in simulator.requests:
+        if request.endpoint == CREATE and request.status == 201:
+            keys.setdefault(request.json["idempotency_key"], request.clock - NOON.timestamp())
+    return list(keys.values())
+
+
+# -- the rules -----------------------------------------------------------------------------------------------
+
+
+def test_the_task_calls_again_and_succeeds(run: Callable[..., Any], simulator: Simulator) -> None:
+    """The row is the last call's, with how many there were; the XCom call_id is that one's too."""
+    simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
+    ti = TaskInstance()
+    row = run(ti)
+    assert (row["outcome"], row["attempts"]) == ("answered", 3)
+    assert list(simulator.calls)[-1] == row["call_id"] == ti.xcoms["call_id"]
+    assert len(placed(simulator)) == len(simulator.calls) == 3
+
+
+def test_the_pause_runs_from_the_end_of_the_call(run: Callable[..., Any], simulator: Simulator) -> None:
+    """Never earlier than the rule says, and later by the time in which the phone may have rung at most."""
+    simulator.play(TO, NO_ANSWER, NO_ANSWER, ANSWERED)
+    run()
+    first, second, third = placed(simulator)
+    for before, after in ((first, second), (second, third)):
+        assert 2 * 3600 + 4 < after - before <= 2 * 3600 + 400
+
+
+def test_rules_that_are_used_up_end_the_task_well(run: Callable[..., Any], simulator: Simulator) -> None:
+    """The last row is a result like any other: rows are not lost, as they are with fail_on and retries."""
+    simulator.play(TO, NO_ANSWER)
+    row = run()
+    assert (row["outcome"], row["attempts"]) == ("no_answer", 3)
+    assert len(simulator.calls) == 3
+
+
+@pytest.mark.parametrize("scenario", [ANSWERED, "voicemail_reached", "user_declined"])
+def test_other_endings_are_final(run: Callable[..., Any], simulator: Simulator, scenario: str) -> None:
+    """What no rule names is not called again."""
+    simulator.play(TO, scenario)
+    assert run()["attempts"] == 1
+    assert len(simulator.calls) == 1
+
+
+def test_each_rule_counts_its_own_calls(run: Callable[..., Any], simulator: Simulator) -> None:
+    """The first rule that names an ending decides."""
+    simulator.play(TO, NO_ANSWER, "voicemail_reached", NO_ANSWER, "voicemail_reached", ANSWERED)
+    rules = [
+        Redial("no_answer", after=TWO_HOURS, times=2),
+        Redial("voicemail", after=timedelta(minutes=10), times=1),
+    ]
+    row = run(redial=rules)
+    assert (row["outcome"], row["attempts"]) == ("voicemail", 4)
+
+
+@pytest.mark.parametrize("endings", [("ended",), ("ended", "error", "not_connected")])
+def test_who_asked_never_to_be_called_again_is_not(
+    run: Callable[..., Any], simulator: Simulator, endings: tuple[str, ...]
+) -> None:
+    """Not by any rule, however wide."""
+    simulator.play(TO, NO_ANSWER, "user_requested_dnc", ANSWERED)
+    rules = [*TWICE, Redial(*endings, after=TWO_HOURS, times=5)]
+    row = run(redial=rules)
+    assert (row["outcome"], row["attempts"]) == ("do_not_call", 2)
+
+
+def test_a_call_that_found_no_line_is_no_attempt(run: Callable[..., Any], simulator: Simulator) -> None:
+    """It never rang; with fail_on it is replaced at once, and without counting."""
+    simulator.play(TO, "concurrency_limit_reached", NO_ANSWER, ANSWERED)
+    row = run(fail_on=["capacity"])
+    assert (row["outcome"], row["attempts"]) == ("answered", 2)
+    assert len(simulator.calls) == 3
+
+
+@pytest.mark.parametrize("outside_hours", ["wait", "skip", "fail"])
+def test_the_next_call_waits_for_the_hours(
+    run: Callable[..., Any], simulator: Simulator, outside_hours: str
+) -> None:
+    """Whatever outside_hours says about the first call: the row of a call that was placed is not lost."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    hours = CallingHours("09:00", "10:00", time_zone="America/Los_Angeles")
+    row = run(calling_hours=hours, outside_hours=outside_hours)
+    assert (row["outcome"], row["attempts"]) == ("answered", 2)
+    assert placed(simulator) == [0, 24 * 3600]
+
+
+# -- fail_on and retries -------------------------------------------------------------------------------------
+
+
+def test_fail_on_is_judged_on_the_last_call(run: Callable[..., Any], simulator: Simulator) -> None:
+    """What the rules have mended does not fail the task."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    assert run(fail_on=["no_answer"])["attempts"] == 2
+
+
+def test_a_retry_adds_one_call(run: Callable[..., Any], simulator: Simulator) -> None:
+    """The rules are used up; each retry then places one call more, as it does without them."""
+    simulator.play(TO, NO_ANSWER, NO_ANSWER, NO_ANSWER, NO_ANSWER, ANSWERED)
+    with pytest.raises(RetellCallError, match="no_answer"):
+        run(fail_on=["no_answer"])
+    assert len(simulator.calls) == 3
+    with pytest.raises(RetellCallError, match="no_answer"):
+        run(TaskInstance(try_number=2), fail_on=["no_answer"])
+    assert len(simulator.calls) == 4
+    row = run(TaskInstance(try_number=3), fail_on=["no_answer"])
+    assert (row["outcome"], row["attempts"]) == ("answered", 5)
+
+
+def test_a_clear_begins_again(run: Callable[..., Any], simulator: Simulator) -> None:
+    """A new intent has all its calls before it."""
+    simulator.play(TO, NO_ANSWER)
+    run()
+    row = run(TaskInstance(try_number=2, max_tries=1))
+    assert row["attempts"] == 3
+    assert len(simulator.calls) == 6
+
+
+# -- what dies in between ------------------------------------------------------------------------------------
+
+
+class Dying(SteppingClock):
+    """A clock in whose n-th sleep the worker dies."""
+
+    def __init__(self, time: ManualClock, sleeps: int) -> None:
+        super().__init__(time)
+        self.sleeps = sleeps
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.sleeps -= 1
+        if self.sleeps < 0:
+            raise Crash
+
+
+@pytest.mark.parametrize("sleeps", [0, 1, 2, 60, 118, 119, 120, 121, 122, 123, 124, 200, 240, 241, 242, 243, 244])
+def test_a_worker_that_dies_changes_nothing(
+    run: Callable[..., Any], simulator: Simulator, time: ManualClock, sleeps: int
+) -> None:
+    """While a phone rings, between two calls, anywhere: the next try goes on with the same plan."""
+    simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
+    try_number = 1
+    try:
+        row = run(on=Dying(time, sleeps), deferrable=False)
+    except Crash:
+        time.advance(300)
+        try_number += 1
+        row = run(TaskInstance(try_number=try_number))
+    assert (row["outcome"], row["attempts"]) == ("answered", 3)
+    times = placed(simulator)
+    assert len(times) == len(simulator.calls) == 3
+    assert all(after - before >= 2 * 3600 for before, after in pairwise(times))
+
+
+@pytest.mark.parametrize("dies", range(1, 8))
+def test_a_worker_that_dies_as_it_writes_changes_nothing(
+    clock: SteppingClock, simulator: Simulator, time: ManualClock, dies: int
+) -> None:
+    """Before a request, or between the response and the note of it."""
+
+    class Fragile(Store):
+        left = dies
+
+        def set(self, key: str, value: Any) -> None:
+            type(self).left -= 1
+            if not self.left:
+                raise Crash
+            super().set(key, value)
+
+    simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
+    fragile = Fragile()
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60}
+    try:
+        run_task(lambda: place(CREATE, **given), clock=clock, task_state_store=fragile)
+    except Crash:
+        time.advance(300)
+        ti = TaskInstance(try_number=2)
+        row = run_task(lambda: place(CREATE, **given), ti, clock, task_state_store=fragile)
+        assert (row["outcome"], row["attempts"]) == ("answered", 3)
+    assert len(placed(simulator)) == len(simulator.calls) == 3
+
+
+def test_neither_a_store_nor_a_list_is_needed_after_a_deferral(clock: SteppingClock, simulator: Simulator) -> None:
+    """The trigger hands back which calls there were."""
+    simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
+    simulator.fail(Fault(endpoint="list-calls", answer=403, times=None))
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    row = run_task(lambda: place(CREATE, **given), clock=clock)
+    assert (row["outcome"], row["attempts"]) == ("answered", 3)
+
+
+def test_a_wait_that_no_triggerer_ended_goes_on(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator
+) -> None:
+    """Airflow's own event brings nothing: the last call is read, and the next one is placed, later if need be."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    ti = TaskInstance()
+    first = place(CREATE, **{**given, "deferrable": False, "execution_timeout": timedelta(hours=1)})
+    first._clock = clock
+    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
+        first.execute(ti.context())
+    time.advance(3 * 3600)
+    resumed = place(CREATE, **given)
+    resumed._clock = clock
+    with pytest.raises(TaskDeferred):
+        resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+    assert len(simulator.calls) == 1
+
+
+def test_a_call_that_is_due_after_execution_timeout_fails_the_try(
+    run: Callable[..., Any], simulator: Simulator, time: ManualClock
+) -> None:
+    """At once; a retry, with a time of its own, goes on with the plan."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout") as raised:
+        run(execution_timeout=timedelta(hours=1))
+    assert not isinstance(raised.value, AirflowFailException)
+    time.advance(2 * 3600)
+    row = run(TaskInstance(try_number=2))
+    assert (row["outcome"], row["attempts"]) == ("answered", 2)
+
+
+# -- when a call was over ------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_call_is_never_taken_for_earlier() -> None:
+    """Retell's time if it has one; else now, or when a phone that was not picked up had stopped ringing."""
+    call: Any = SimpleNamespace(end_timestamp=None, call_status="not_connected")
+    assert end_of(call, placed_at=1000.0, now=1010.0) == 1010.0
+    assert end_of(call, placed_at=1000.0, now=9999.0) == 1330.0
+    call.call_status = "ended"
+    assert end_of(call, placed_at=1000.0, now=9999.0) == 9999.0
+    call.end_timestamp = 1005_000
+    assert end_of(call, placed_at=1000.0, now=1010.0) == 1005.0
+
+
+# -- arguments -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"redial": TWICE}, "redial needs wait_for"),
+        ({"redial": TWICE, "wait_for": "ended", "durable": False}, "redial needs durable=True"),
+        ({"redial": "no_answer", "wait_for": "ended"}, "redial takes rules"),
+        ({"redial": ["no_answer"], "wait_for": "ended"}, "redial takes rules"),
+        ({"redial": None, "wait_for": "ended"}, "redial takes rules"),
+        ({"redial": 2, "wait_for": "ended"}, "redial takes rules"),
+    ],
+)
+def test_bad_rules_fail_when_the_dag_is_parsed(arguments: Any, message: str) -> None:
+    """Not when the first call has rung."""
+    with pytest.raises(RetellInputError, match=message):
+        place(CREATE, **arguments)
+
+
+def test_one_rule_needs_no_list(simulator: Simulator) -> None:
+    """A rule, or a sequence of them."""
+    assert place(CREATE, redial=TWICE[0], wait_for="ended").redial == tuple(TWICE)
+
+
+def test_a_registered_call_is_not_redialled() -> None:
+    """The user's own telephony dials it: the argument is the create operator's alone."""
+    with pytest.raises(TypeError, match="redial"):
+        place(REGISTER, redial=TWICE, wait_for="ended")
+
+
+def test_without_rules_a_row_is_as_ever(clock: SteppingClock) -> None:
+    """``attempts`` is there with ``redial`` alone."""
+    number = SCENARIOS[ANSWERED].number
+    row = run_task(lambda: place(CREATE, to_number=number, wait_for="ended", poll_interval=9), clock=clock)
+    assert "attempts" not in row
