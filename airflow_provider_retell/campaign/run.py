@@ -25,8 +25,9 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.reader import Reader
 from airflow_provider_retell.campaign.recorder import Files, Recorder
 from airflow_provider_retell.campaign.requests import CallRequests
+from airflow_provider_retell.campaign.roster import Turn
 from airflow_provider_retell.campaign.sender import Answer, NotNow, Sender
-from airflow_provider_retell.campaign.terms import WORTH_LEAVING, End, Leave, Terms
+from airflow_provider_retell.campaign.terms import LONGEST_LEAVE, WORTH_LEAVING, End, Leave, Terms
 from airflow_provider_retell.campaign.upkeep import Upkeep
 from airflow_provider_retell.errors import (
     Concerns,
@@ -47,8 +48,7 @@ UNREACHABLE_FOR: Final = 600.0
 
 _LONGEST_SLEEP: Final = 1.0
 """Seconds after which a task that waits looks whether it was killed: it has five to clean up."""
-_SHORTEST_WAIT: Final = 0.05
-_MAX_THREADS: Final = 16
+_SHORTEST_WAIT, _MAX_THREADS = 0.05, 16
 
 
 @dataclass(kw_only=True)
@@ -260,11 +260,13 @@ class CampaignRun:
         watched = tuple(call.call_id for call in state.watch.calls())
         if lasts < WORTH_LEAVING or (math.isinf(lasts) and not watched) or not self.recorder.complete:
             return None
-        times = [now.wall + lasts, self.terms.ends_at, self.terms.stops_at()]
+        times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, self.terms.stops_at()]
         if state.queue:
             times.append(state.checks.ends_at)
         until = min(times)
-        if until - now.wall < WORTH_LEAVING:
+        # Without files, when a call was first seen over is known in this process alone.
+        forgets = self.files is None and (until > self.terms.known_until or state.queue.count(Turn.AGAIN))
+        if until - now.wall < WORTH_LEAVING or forgets:
             return None
         return Leave(call_ids=watched, until=until, placed_at=self.last_placed_at)
 

@@ -13,6 +13,9 @@ from airflow_provider_retell.errors import RetellError
 WORTH_LEAVING: Final = 120.0
 """Seconds from which on a wait is worth leaving the worker for."""
 
+LONGEST_LEAVE: Final = 6 * 3600.0
+"""Seconds after which a task comes back to look, whatever it waits for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -20,6 +23,7 @@ class Terms:
 
     Attributes:
         may_leave: Whether the task may leave its worker for a wait.
+        known_until: Until when Retell certainly keeps the calls: a task without files must not leave for longer.
         ends_at: When the task must be over, in seconds since the epoch.
         stops_at: When live calls are stopped; the plan's ``ends_at`` is not later.
         killed: Returns whether the task was killed.
@@ -30,6 +34,7 @@ class Terms:
     """
 
     may_leave: bool = False
+    known_until: float = math.inf
     ends_at: float = math.inf
     stops_at: Callable[[], float] = lambda: math.inf
     killed: Callable[[], bool] = lambda: False

@@ -75,6 +75,18 @@ def announce_export(
             accessor.extra.update(summary)
 
 
+def announce_campaign(
+    context: Mapping[str, Any], outlets: Iterable[Any], result: Mapping[str, Any], *, retell_conn_id: str
+) -> None:
+    """Announce a campaign to its outlets: its counts and its files, nothing about a person."""
+    extra = {name: value for name, value in result.items() if name != "rows"}
+    for outlet, accessor in _accessors(context, outlets):
+        if isinstance(outlet, AssetAlias):
+            accessor.add(Asset(uri=f"retell://{retell_conn_id}/campaigns"), extra=extra)
+        else:
+            accessor.extra.update(extra)
+
+
 def _accessors(context: Mapping[str, Any], outlets: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
     events = context.get("outlet_events")
     if events is None:

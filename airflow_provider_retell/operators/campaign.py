@@ -1,0 +1,285 @@
+"""The operator that calls a list of people from one task."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from airflow.providers.common.compat.sdk import Context, XComArg, conf
+
+from airflow_provider_retell._arguments import choice, flag, seconds
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
+from airflow_provider_retell.calls.pause import PauseSwitch
+from airflow_provider_retell.campaign.columns import REQUEST_FIELDS
+from airflow_provider_retell.campaign.eligibility import Eligible
+from airflow_provider_retell.errors import (
+    RetellCallFinalError,
+    RetellCallTimeoutError,
+)
+from airflow_provider_retell.files.formats import FileFormat, check_format
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies
+from airflow_provider_retell.operators.campaign_terms import CampaignTerms, ends_at, first_began, trigger_for
+from airflow_provider_retell.operators.policies import check_calling_hours
+from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
+from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
+from airflow_provider_retell.provider.backfills import check_run
+from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.options import read_options
+from airflow_provider_retell.provider.outlets import announce_campaign
+from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
+from airflow_provider_retell.rows import check_include
+
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.campaign.terms import End
+
+_LISTS: Final = ("people", "do_not_call")
+_DEFAULTS: Final = tuple(name for name in REQUEST_FIELDS if name != "to_number")
+
+
+class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
+    """Call a list of people from one task, each of them once per attempt, whatever dies.
+
+    A clear continues, as a retry does: nobody is called again who was called. A new run is a new campaign. The
+    task succeeds once each person's fate is known, however bad; it fails for trouble of the account.
+
+    Result: counts (``people``, ``reached``, ``outcomes``, ``attempts``, ``refused``, ``not_called``),
+    ``talk_seconds``, ``cost_cents`` and ``paths``; without ``path`` the rows of the people as ``rows``.
+
+    See https://docs.retellai.com/api-references/create-phone-call
+
+    Args:
+        people: Mappings with the fields of the create operator and ``person_id``, ``time_zone``, ``not_before``,
+            ``not_after``; or the URL of a .csv, .jsonl or .parquet file, whose other columns are variables.
+        path: The folder for the results, one for each run. May be left out for up to 1,000 people; then the task
+            stays on its worker while people wait to be called again.
+        from_number: A default for all people, as the fields below it; a person's own value wins.
+        override_agent_id: The agent that speaks.
+        override_agent_version: Its version.
+        agent_override: Settings of the agent.
+        metadata: Comes back with each call.
+        retell_llm_dynamic_variables: What the agent's prompt may quote.
+        custom_sip_headers: Headers of the SIP calls.
+        ignore_e164_validation: Let ``from_number`` be anything, for custom telephony.
+        honor_internal_dnc: Have Retell refuse contacts that it keeps as do-not-call.
+        region: The country of numbers in a national form, such as ``"US"``.
+        calls_per_second: Calls to place in a second at most.
+        lines: Live calls at most; None: the account's limit, less what others use now.
+        reserved_lines: Lines of the account to leave free, with ``lines=None``.
+        calling_hours: When people may be called.
+        redial: Which calls are followed by another one, when, and how often.
+        attempts: How often a person may be called, over this run and ``history``.
+        history: A folder of earlier results; False if there is none to look at.
+        do_not_call: Numbers never to be called, or a file with a column ``to_number``.
+        eligible: A function of a person, or its dotted path, asked right before each call.
+        until: When to place no more calls: a datetime, ISO 8601, or a timedelta from when the run was due.
+        limit: People to call at most, over all tries.
+        wait_for: ``ended``, or ``analyzed``: also wait for each ``call_analysis``.
+        analysis_timeout: Seconds to wait for an analysis after the end of a call.
+        include: Heavy fields for the rows of attempts, such as ``transcript``.
+        file_format: ``jsonl`` or ``parquet`` (extra ``export``).
+        poll_interval: Seconds between two looks at live calls.
+        timeout: Acts like ``until`` from the first try on, and then stops live calls.
+        cancel_on_kill: Stop live calls when the task is killed; else the next try goes on with them.
+        backfill: Whether to call in backfills too.
+        deferrable: Leave the worker during waits of two minutes or longer.
+        retell_conn_id: A connection of type ``retell``.
+        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
+        **kwargs: Airflow's own arguments.
+    """
+
+    template_fields: Sequence[str] = (
+        "retell_conn_id",
+        "people",
+        "path",
+        "history",
+        "do_not_call",
+        "until",
+        "limit",
+        *_DEFAULTS,
+    )
+    field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
+        **dict.fromkeys(
+            ("retell_conn_id", "people", "path", "history", "do_not_call", "until", "limit"), FieldKind.TEXT
+        ),
+        **dict.fromkeys(("from_number", "override_agent_id"), FieldKind.TEXT),
+        **dict.fromkeys(("retell_llm_dynamic_variables", "custom_sip_headers"), FieldKind.STRINGS),
+        "metadata": FieldKind.OBJECT,
+        "agent_override": FieldKind.VERBATIM,
+    }
+    hidden_fields = ("custom_sip_headers",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "metadata": "json",
+        "retell_llm_dynamic_variables": "json",
+        "agent_override": "json",
+    }
+    ui_color = "#e8f4ea"
+    _kill: StopCallsOnKill
+
+    def __init__(
+        self,
+        *,
+        people: Sequence[Mapping[str, Any]] | str | XComArg,
+        path: Any = None,
+        from_number: str | XComArg | None = None,
+        override_agent_id: str | XComArg | None = None,
+        override_agent_version: int | str | XComArg | None = None,
+        agent_override: Mapping[str, Any] | XComArg | None = None,
+        metadata: Mapping[str, Any] | XComArg | None = None,
+        retell_llm_dynamic_variables: Mapping[str, str | XComArg] | XComArg | None = None,
+        custom_sip_headers: Mapping[str, str | XComArg] | XComArg | None = None,
+        ignore_e164_validation: bool | XComArg | None = None,
+        honor_internal_dnc: bool | XComArg | None = None,
+        region: str | None = None,
+        calls_per_second: float = 1,
+        lines: int | None = None,
+        reserved_lines: int = 0,
+        calling_hours: CallingHours | None = None,
+        redial: Sequence[Redial] = (),
+        attempts: AttemptLimit | None = None,
+        history: Any = None,
+        do_not_call: Sequence[str] | str | XComArg = (),
+        eligible: Eligible | str | None = None,
+        until: datetime | timedelta | str | None = None,
+        limit: int | str | None = None,
+        wait_for: Literal["ended", "analyzed"] = "ended",
+        analysis_timeout: float | timedelta = 600,
+        include: Sequence[str] = (),
+        file_format: FileFormat = "jsonl",
+        poll_interval: float | timedelta = 10,
+        timeout: float | timedelta | None = None,
+        cancel_on_kill: bool = False,
+        backfill: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        retell_conn_id: str = DEFAULT_CONN_ID,
+        retry_policy: Any = DEFAULT_RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        # Airflow before 3.3 does not know the argument.
+        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
+        check_format(file_format, None)
+        check_policies(redial=redial, attempts=attempts, history=history, eligible=eligible)
+        self.people = people
+        self.path = path
+        self.from_number = from_number
+        self.override_agent_id = override_agent_id
+        self.override_agent_version = override_agent_version
+        self.agent_override = agent_override
+        self.metadata = metadata
+        self.retell_llm_dynamic_variables = retell_llm_dynamic_variables
+        self.custom_sip_headers = custom_sip_headers
+        self.ignore_e164_validation = ignore_e164_validation
+        self.honor_internal_dnc = honor_internal_dnc
+        self.region = region
+        self.calls_per_second = check_number("calls_per_second", calls_per_second, above=0)
+        self.lines = None if lines is None else check_number("lines", lines, above=0, whole=True)
+        self.reserved_lines = check_number("reserved_lines", reserved_lines, above=-1, whole=True)
+        self.calling_hours = check_calling_hours(calling_hours)
+        self.redial = tuple(redial)
+        self.attempts = attempts
+        self.history = history
+        self.do_not_call = do_not_call
+        self.eligible = eligible
+        self.until = until
+        self.limit = limit
+        self.wait_for = choice("wait_for", wait_for, ("ended", "analyzed"))
+        self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)
+        self.include = check_include(include)
+        self.file_format: FileFormat = file_format
+        self.poll_interval = seconds("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else seconds("timeout", timeout)
+        self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
+        self.backfill = flag("backfill", backfill)
+        self.deferrable = flag("deferrable", deferrable)
+        self.retell_conn_id = retell_conn_id
+        self._clock: Clock = SYSTEM_CLOCK
+
+    def _mask(self) -> None:
+        """Keep lists of people for the task alone: rendered fields show how many there are."""
+        for name in _LISTS:
+            given = getattr(self, name)
+            if isinstance(given, Sequence) and not isinstance(given, str):
+                vars(self)[f"_given_{name}"] = given
+                setattr(self, name, f"{len(given)} given")
+        super()._mask()
+
+    def _list(self, name: str) -> Any:
+        return vars(self).get(f"_given_{name}", getattr(self, name))
+
+    # -- the task ------------------------------------------------------------------------------------------
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Call the people, or go on with it; write the results, and return the counts."""
+        check_run(context, backfill=self.backfill, now=self._clock.now())
+        return self._run(context, {}, may_leave=self.deferrable)
+
+    def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
+        """Go on after a wait: who was called is read again from the list and the files."""
+        # A trigger that failed would fail again at once: the rest of the wait is in this process.
+        return self._run(context, event.memo, may_leave=self.deferrable and event.wake is not Wake.FAILED)
+
+    def on_kill(self) -> None:
+        """Place nothing more, and stop the live calls if wanted. This runs in a signal handler."""
+        if kill := vars(self).get("_kill"):  # not before the task runs
+            kill.order()
+
+    def _run(self, context: Context, memo: Mapping[str, Any], *, may_leave: bool) -> dict[str, Any]:
+        from airflow_provider_retell.campaign.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
+
+        now = self._clock.now()
+        began = float(memo.get("began", now))
+        campaign_began = first_began(context, memo, now=now)
+        with RetellHook(self.retell_conn_id) as hook:
+            built = self._built(context, hook)
+            settings = hook.get_conn().settings
+            self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
+            pause = PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused, clock=self._clock)
+            run = built.run(
+                context,
+                memo,
+                may_leave=may_leave,
+                killed=lambda: self._kill.killed,
+                paused=pause.is_on,
+                task_ends_at=ends_at(self.execution_timeout, began),
+                campaign_began=campaign_began,
+            )
+            self._kill.live = lambda: [c.call_id for c in list(run.plan.state.watch.calls()) if c.live and c.ours]
+            with self._kill:
+                try:
+                    done = run.run()
+                except RetellCallTimeoutError:
+                    self._kill.stop_if_wanted()
+                    raise
+        if isinstance(done, Leave):
+            memo = {"began": began, "campaign_began": campaign_began, "placed_at": done.placed_at}
+            self._defer_to(trigger_for(self, done, memo))
+        return self._result(context, built.finish(run), done)
+
+    def _built(self, context: Context, hook: RetellHook) -> CampaignTerms:
+        defaults = {name: getattr(self, name) for name in _DEFAULTS}
+        return CampaignTerms(
+            operator=self,
+            client=hook.get_conn(),
+            defaults=defaults,
+            people=self._list("people"),
+            do_not_call=self._list("do_not_call"),
+            namespace=read_options().namespace,
+            token=f"{context['ti'].try_number}-{secrets.token_hex(4)}",
+            clock=self._clock,
+        )
+
+    def _result(self, context: Context, result: dict[str, Any], done: End) -> dict[str, Any]:
+        if done.error is not None:
+            raise done.error
+        if done.failure is not None:
+            counts = {name: value for name, value in result.items() if name != "rows"}
+            raise RetellCallFinalError(f"{done.failure} So far: {counts}. A clear goes on with the rest.")
+        announce_campaign(context, self.outlets, result, retell_conn_id=self.retell_conn_id)
+        return result

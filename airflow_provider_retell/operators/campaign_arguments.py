@@ -1,0 +1,70 @@
+"""Checks of a campaign's arguments: fixed ones when the DAG is parsed, templated ones when it runs. Pure."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from airflow_provider_retell._masking import shown
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.policy import AttemptLimit, Redial
+
+_UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
+
+
+def check_number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
+    """Return a number, else raise ``RetellInputError``."""
+    kind = int if whole else int | float
+    if isinstance(value, bool) or not isinstance(value, kind) or not above < value < math.inf:
+        what = "a whole number" if whole else "a number"
+        raise RetellInputError(f"{argument} must be {what} above {above:g}, not {shown(value)}.")
+    return value
+
+
+def check_policies(*, redial: Any, attempts: Any, history: Any, eligible: Any) -> None:
+    """Raise ``RetellInputError`` if one of them is something else, or ``attempts`` comes without ``history``."""
+    if attempts is not None and not isinstance(attempts, AttemptLimit):
+        raise RetellInputError("attempts takes an AttemptLimit, such as AttemptLimit(3, per=timedelta(days=7)).")
+    if attempts is not None and history is None:
+        raise RetellInputError(
+            "attempts needs history, a folder of earlier results; say history=False if there is none."
+        )
+    if isinstance(redial, str) or not all(isinstance(rule, Redial) for rule in redial):
+        raise RetellInputError(
+            'redial takes rules such as Redial("no_answer", after=timedelta(hours=2), times=2), in a list.'
+        )
+    if eligible is not None and not callable(eligible) and not isinstance(eligible, str):
+        raise RetellInputError("eligible takes a function, or its dotted path.")
+
+
+def until_at(until: Any, due: float) -> float:
+    """Return ``until`` in seconds since the epoch; infinite if there is none."""
+    match until:
+        case None | "":
+            return math.inf
+        case timedelta():
+            return due + until.total_seconds()
+        case str():
+            try:
+                at = datetime.fromisoformat(until)
+            except ValueError:
+                raise RetellInputError(f"until must be {_UNTIL}, not {shown(until)}. Nothing was sent.") from None
+        case datetime():
+            at = until
+        case _:
+            raise RetellInputError(f"until must be {_UNTIL}, not {shown(until)}. Nothing was sent.")
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def read_limit(given: Any) -> int | None:
+    """Return ``limit`` as a template rendered it."""
+    if given is None or given in ("", "None"):
+        return None
+    try:
+        limit = int(given)
+    except (TypeError, ValueError):
+        limit = 0
+    if limit < 1 or isinstance(given, bool):
+        raise RetellInputError(f"limit must be a whole number above 0, not {shown(given)}. Nothing was sent.")
+    return limit

@@ -1,0 +1,93 @@
+"""Stop all live calls of a task, side by side, when the task is killed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from airflow_provider_retell.api.flows import stop
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.provider.ownership import KillThread, owns_task
+from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+
+log = logging.getLogger(__name__)
+
+_ONE_RESPONSE: Final = 2.0
+_LAST_SECONDS: Final = 4.0
+"""Seconds for one response, and for all: Airflow grants a killed task five."""
+_AT_ONCE: Final = 20
+
+
+class StopCallsOnKill:
+    """Note that a task is killed, and stop its calls if wanted.
+
+    The signal handler only gives the order: a thread finds out whether the task is still this process's, and stops
+    the calls. On Airflow 2, where that cannot be found out, the handler stops them itself.
+
+    Args:
+        context: Airflow's.
+        settings: The connection.
+        wanted: Whether to stop calls at all.
+
+    Attributes:
+        killed: Whether the task was killed.
+        live: Returns the ids of the calls that are live.
+    """
+
+    def __init__(self, context: Mapping[str, Any], *, settings: ConnectionSettings, wanted: bool) -> None:
+        self.killed = False
+        self.live: Callable[[], Sequence[str]] = tuple
+        self._settings = settings
+        self._wanted = wanted
+        self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
+        self._thread = KillThread(self.stop)
+
+    def __enter__(self) -> None:
+        if self._wanted and TASKS_ASK_A_SUPERVISOR:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.killed and self._wanted:
+            self._thread.wait(_LAST_SECONDS)
+        self._thread.dismiss()
+
+    def order(self) -> None:
+        """Note that the task is killed, and have its calls stopped. Safe in a signal handler."""
+        self.killed = True
+        if self._wanted and TASKS_ASK_A_SUPERVISOR:
+            self._thread.order()
+        elif self._wanted:
+            self.stop()
+
+    def stop_if_wanted(self) -> None:
+        """Stop the live calls if wanted, because the task has no time left."""
+        if self._wanted:
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop the live calls, unless another process has the task by now."""
+        # Here, not above: every process that parses a DAG imports this module, and few tasks are killed.
+        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
+
+        if not (call_ids := self.live()):
+            return
+        if self._owns() is False:
+            log.info("The task is killed, and another try runs it by now: its calls go on.")
+            return
+        # A client of its own: the task's may be in the middle of a request.
+        settings = replace(self._settings, timeout=_ONE_RESPONSE, max_attempts=1)
+        with RetellClient(settings) as client, ThreadPoolExecutor(_AT_ONCE) as pool:
+            for said in pool.map(lambda call_id: _stopped(client, call_id), call_ids):
+                log.info("The task is over: %s.", said)
+
+
+def _stopped(client: Any, call_id: str) -> str:
+    try:
+        return str(client.run(stop(call_id, leave_registered=False)).message)
+    except RetellError as error:
+        return f"{call_id} may go on ({error})"

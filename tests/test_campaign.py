@@ -1,0 +1,246 @@
+"""The campaign operator: people in, counts and files out, through kills, retries, clears and deferrals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from conftest import FROM, SteppingClock, Store, TaskInstance, fire, run_task
+
+from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellInputError
+from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
+from airflow_provider_retell.simulator import Fault, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+
+def people(count: int = 4) -> list[dict[str, Any]]:
+    return [
+        {"to_number": f"+1206555{100 + n:04d}", "retell_llm_dynamic_variables": {"name": "Ada"}}
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _plain_calls(simulator: Simulator) -> None:
+    """Let each number answer: some stand for a scenario."""
+    for each in people(20):
+        simulator.play(each["to_number"], "agent_hangup")
+
+
+def operator(clock: SteppingClock | None = None, **arguments: Any) -> RetellCampaignOperator:
+    given = {"task_id": "call", "from_number": FROM, "people": people(), "calls_per_second": 5, "lines": 3}
+    made = RetellCampaignOperator(**{**given, **arguments})
+    made._clock = clock or made._clock
+    return made
+
+
+class KilledTaskInstance(TaskInstance):
+    """A task that is killed when it reports for the first time."""
+
+    killed: Callable[[], None]
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.killed()
+
+
+def test_everybody_is_called_and_the_result_is_small(simulator: Simulator, clock: SteppingClock) -> None:
+    """The result has the counts of the contract, and without a path the rows, without variables."""
+    ti = TaskInstance()
+    result = operator(clock).execute(ti.context())
+    assert sorted(call.request["to_number"] for call in simulator.placed) == [p["to_number"] for p in people()]
+    rows = result.pop("rows")
+    assert result == {
+        "people": 4,
+        "reached": 4,
+        "outcomes": {"answered": 4},
+        "attempts": 4,
+        "refused": {},
+        "not_called": 0,
+        "talk_seconds": 80,
+        "cost_cents": result["cost_cents"],
+        "paths": [],
+    }
+    assert result["cost_cents"] > 0
+    assert [row["outcome"] for row in rows] == ["answered"] * 4
+    assert "Ada" not in json.dumps([rows, ti.xcoms])
+    assert ti.xcoms["progress"]["done"] == 4
+
+
+def test_rendered_fields_show_how_many_and_nobody(simulator: Simulator, clock: SteppingClock) -> None:
+    """Airflow stores rendered fields: of people and numbers they hold the count, and the task still calls them."""
+    task = operator(clock, do_not_call=[people()[0]["to_number"]], until="{{ '2999-01-01' }}")
+    ti = TaskInstance()
+    task.render_template_fields(ti.context())
+    assert (task.people, task.do_not_call, task.until) == ("4 given", "1 given", "2999-01-01")
+    assert task.execute(ti.context())["refused"] == {"do_not_call": 1}
+    assert len(simulator.placed) == 3
+
+
+def test_the_results_are_files(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
+    """``people-*`` has a row for each person in order, ``attempts-*`` one for each attempt and each refusal."""
+    given = [*people(3), {"to_number": "12"}]
+    result = operator(clock, people=given, path=str(tmp_path / "out")).execute(TaskInstance().context())
+    assert len(result["paths"]) == 2
+    rows = {
+        path.name[:6]: list(map(json.loads, path.read_text().splitlines()))
+        for path in (tmp_path / "out").glob("*.jsonl")
+    }
+    assert [row["to_number"] for row in rows["people"]] == [row["to_number"] for row in given]
+    assert [row["refused"] for row in rows["people"]] == [None, None, None, "bad_number"]
+    assert len(rows["attemp"]) == 4
+    assert result["refused"] == {"bad_number": 1}
+
+
+def test_a_retry_and_a_clear_call_nobody_again(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
+    """Another try, with or without the list, finds who was called."""
+    path = str(tmp_path / "out")
+    first = operator(clock, path=path).execute(TaskInstance().context())
+    again = operator(clock, path=path).execute(TaskInstance(try_number=2, max_tries=3).context())
+    for call_id in simulator.calls:
+        simulator.delete(call_id)
+    third = operator(clock, path=path).execute(TaskInstance(try_number=3, max_tries=3).context())
+    assert not simulator.placed
+    assert first["outcomes"] == again["outcomes"] == third["outcomes"] == {"answered": 4}
+
+
+def test_a_list_from_a_file(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
+    """Columns of other names are dynamic variables."""
+    source = tmp_path / "people.csv"
+    source.write_text("to_number,name\n+12065550100,Ada\n+12065550101,Grace\n")
+    operator(clock, people=str(source)).execute(TaskInstance().context())
+    spoken = {
+        call.request["to_number"]: call.request["retell_llm_dynamic_variables"]["name"]
+        for call in simulator.placed
+    }
+    assert spoken == {"+12065550100": "Ada", "+12065550101": "Grace"}
+
+
+def test_checks_of_each_person(simulator: Simulator, clock: SteppingClock) -> None:
+    """Who is on the list, or not eligible, is refused with the reason; the others are called."""
+    numbers = [each["to_number"] for each in people()]
+    seen: list[Any] = []
+
+    def eligible(person: Any) -> bool | str:
+        seen.append((person["attempts"], person["last_outcome"]))
+        return "paid already" if person["to_number"] == numbers[1] else True
+
+    task = operator(
+        clock,
+        do_not_call=[numbers[0]],
+        eligible=eligible,
+        calling_hours=CallingHours("00:00", "24:00", time_zone="UTC"),
+    )
+    result = task.execute(TaskInstance().context())
+    assert result["refused"] == {"do_not_call": 1, "not_eligible": 1}
+    assert sorted(call.request["to_number"] for call in simulator.placed) == numbers[2:]
+    assert set(seen) == {(0, None)}
+
+
+@pytest.mark.parametrize("with_path", [True, False])
+def test_a_redial_is_waited_for(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, with_path: bool
+) -> None:
+    """Ten minutes are spent without a worker if files say when a call ended, else on it; the redial comes once."""
+    shy = people()[0]["to_number"]
+    simulator.play(shy, "dial_no_answer", "agent_hangup")
+    rules = [Redial("no_answer", after=timedelta(minutes=10), times=1)]
+    path = str(tmp_path / "out") if with_path else None
+    began, looks = clock.now(), []
+
+    def make() -> RetellCampaignOperator:
+        looks.append(clock.now())
+        return operator(deferrable=True, redial=rules, path=path)
+
+    result = run_task(make, clock=clock)
+    assert result["outcomes"] == {"answered": 4}
+    assert result["attempts"] == 5
+    assert 600 <= clock.now() - began < 1200
+    assert (len(looks) > 2) is with_path
+
+
+def test_hours_that_are_shut_are_waited_for_without_a_worker(simulator: Simulator, clock: SteppingClock) -> None:
+    """Outside the hours the task defers until they open, and places nothing."""
+    opens = datetime.fromtimestamp(clock.now() + 3 * 3600, UTC)
+    closes = opens + timedelta(hours=2)
+    hours = CallingHours(f"{opens:%H:%M}", f"{closes:%H:%M}", time_zone="UTC")
+    with pytest.raises(TaskDeferred) as deferral:
+        operator(clock, deferrable=True, calling_hours=hours).execute(TaskInstance().context())
+    assert not simulator.placed
+    fire(deferral.value.trigger, clock)
+    assert clock.now() >= opens.timestamp() - 60
+
+
+def test_a_kill_leaves_live_calls_or_stops_them(simulator: Simulator, clock: SteppingClock) -> None:
+    """``cancel_on_kill`` decides; nothing is placed after the kill either way."""
+    for stops in (False, True):
+        task = operator(clock, cancel_on_kill=stops, lines=2, calls_per_second=1)
+        ti = KilledTaskInstance()
+        ti.run_id = f"run {stops}"
+        for each in people():
+            simulator.play(each["to_number"], "talks_forever")
+        before = len(simulator.placed)
+        ti.killed = task.on_kill
+        with pytest.raises(RetellCallError, match="killed"):
+            task.execute(ti.context(task_state_store=Store()))
+        placed = simulator.placed[before:]
+        assert len(placed) == 2
+        assert all(bool(call.stops) is stops for call in placed)
+
+
+def test_trouble_of_the_account_fails_the_task_for_good(simulator: Simulator, clock: SteppingClock) -> None:
+    """Airflow does not retry it; a clear goes on with everybody."""
+    simulator.fail(Fault(endpoint="create-phone-call", answer=402, times=None))
+    with pytest.raises(RetellCallFinalError, match="402"):
+        operator(clock).execute(TaskInstance().context())
+    simulator.recover()
+    assert operator(clock).execute(TaskInstance(try_number=2).context())["outcomes"] == {"answered": 4}
+
+
+def test_until_and_limit(simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture) -> None:
+    """An ``until`` that is past places nothing, and succeeds; ``limit`` calls so many people."""
+    past = datetime.fromtimestamp(clock.now() - 1, UTC)
+    assert operator(clock, until=past.isoformat()).execute(TaskInstance().context())["not_called"] == 4
+    assert "until is past" in caplog.text
+    assert not simulator.placed
+    assert operator(clock, limit="1").execute(TaskInstance().context())["attempts"] == 1
+
+
+def test_many_people_need_a_path(simulator: Simulator, clock: SteppingClock) -> None:
+    """Rows of more than a thousand people do not go through XCom; without files, a day is the longest memory."""
+    many = [{"to_number": f"+1206{5550000 + n}"} for n in range(1001)]
+    with pytest.raises(RetellInputError, match="path must be given"):
+        operator(clock, people=many).execute(TaskInstance().context())
+    store = Store()
+    operator(clock).execute(TaskInstance().context(task_state_store=store))
+    clock.sleep(25 * 3600)
+    with pytest.raises(RetellInputError, match="24 hours"):
+        operator(clock).execute(TaskInstance(try_number=2).context(task_state_store=store))
+
+
+def test_an_empty_list_succeeds(clock: SteppingClock) -> None:
+    """There is nothing to do, and nothing goes wrong."""
+    assert operator(clock, people=[]).execute(TaskInstance().context())["people"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lines": 0}, "lines"),
+        ({"calls_per_second": -1}, "calls_per_second"),
+        ({"attempts": AttemptLimit(1, per=timedelta(days=1))}, "history"),
+        ({"redial": ["no_answer"]}, "redial"),
+        ({"wait_for": None}, "wait_for"),
+        ({"file_format": "xml"}, "file_format"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_the_dag(arguments: dict[str, Any], message: str) -> None:
+    """What cannot be meant is refused when the DAG is parsed."""
+    with pytest.raises(RetellInputError, match=message):
+        operator(**arguments)
