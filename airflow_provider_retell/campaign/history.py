@@ -55,15 +55,7 @@ _FILES_AT_ONCE: Final = 8
 _LISTINGS: Final = 5
 _TIMES: Final = ("placed_at", "start_timestamp", "seen_over_at", "end_timestamp")
 """When a call was placed, by the first of these that a row has."""
-_FIELDS: Final = (
-    "call_id",
-    "to_number",
-    "person_id",
-    "outcome",
-    "call_status",
-    "disconnection_reason",
-    *_TIMES,
-)
+_FIELDS: Final = ("call_id", "to_number", "person_id", "outcome", "call_status", "disconnection_reason", *_TIMES)
 _OURS: Final = ("people-", "calls-", MANIFEST)
 
 
