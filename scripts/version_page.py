@@ -18,13 +18,13 @@ FEATURES: Final = {
     "the example DAGs run with `dag.test()`": "test_(a_single_call|a_list_of|a_call_ends|the_outcome_chooses)",
     "the connection form has labelled fields": "test_the_connection_form_has",
     "the link is there while the task waits": "test_the_link_to_the_call",
-    "a retry goes on with the call of the try before": "test_a_retry_goes_on",
+    "a retry continues with the call of an earlier try": "test_a_retry_goes_on",
     "a retry reads in the task state store which call that is": "test_a_retry_knows",
     "`RetellRetryPolicy` sets the pause before a retry": "test_a_full_account_is_given_time",
-    "a deferred task that is marked failed hangs up": "test_a_deferred_task_that_is_marked",
-    "a deferred task that is cleared hangs up and calls anew": "test_a_deferred_task_that_is_cleared",
-    "a triggerer that is stopped or killed hangs up on nobody": "test_a_triggerer_that_ends",
-    "a triggerer that loses its triggers to another hangs up on nobody": "test_a_triggerer_that_loses",
+    "a deferred task that is marked failed stops its call": "test_a_deferred_task_that_is_marked",
+    "a deferred task that is cleared stops its call and places a new one": "test_a_deferred_task_that_is_cleared",
+    "a triggerer that is stopped or killed stops no call": "test_a_triggerer_that_ends",
+    "a triggerer that loses its triggers to another stops no call": "test_a_triggerer_that_loses",
 }
 """What a version may do less of, and the tests that say whether it does."""
 

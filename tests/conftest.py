@@ -279,3 +279,25 @@ def functions_run() -> Callable[[Callable[[], Any]], int]:
         return counted
 
     return count
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Return the URL of a local S3: one for all, because Airflow keeps a filesystem for each connection id."""
+    moto_server = pytest.importorskip("moto.server")
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://127.0.0.1:{1}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def aws(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the filesystem of a local S3, which the connection ``aws_local`` reaches."""
+    s3fs = pytest.importorskip("s3fs")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
+    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_LOCAL", json.dumps(fields))
+    return s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=s3_endpoint, skip_instance_cache=True)

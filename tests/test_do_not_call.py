@@ -146,3 +146,17 @@ def test_a_failed_reading_leaves_the_list_as_it_was(tmp_path: Path) -> None:
         with pytest.raises(RetellInputError):
             made.refresh(LOOKED_AT_EVERY)
         assert made.listed(NUMBER)
+
+
+def test_a_list_on_s3_is_read_again_when_it_changes(aws: Any) -> None:
+    """As on a disk."""
+    aws.mkdir("dnc")
+    aws.pipe_file("dnc/dnc.csv", b"to_number\n+14155550101\n")
+    made = read("s3://aws_local@dnc/dnc.csv")
+    assert made.listed(OTHER)
+    aws.pipe_file("dnc/dnc.csv", b"to_number\n+14155550100\n")
+    made.refresh(LOOKED_AT_EVERY)
+    assert (made.listed(NUMBER), made.listed(OTHER)) == (True, False)
+    aws.rm_file("dnc/dnc.csv")
+    with pytest.raises(RetellInputError, match="there is no such file"):
+        made.refresh(2 * LOOKED_AT_EVERY)

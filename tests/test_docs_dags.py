@@ -172,7 +172,7 @@ def test_those_who_did_not_answer_are_called_again(
 
 def test_everybody_has_a_row_reached_or_not(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
     """Two of three are called three times in vain: their tasks fail, and the sensor returns three rows."""
-    code = dag_of(RECIPES, "A row for everybody, reached or not")
+    code = dag_of(RECIPES, "A row for each person, reached or not")
     run = saved(code.replace("hours=1", "seconds=0")).test()
     assert states(run) == [
         ("call", "failed"),

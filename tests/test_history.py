@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,11 @@ from airflow_provider_retell.campaign.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy import Attempt, AttemptLimit
 
+pytest.importorskip("moto.server")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+from failing_storage import attach  # noqa: E402 (comes with what is looked for above)
+from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 
 NOON = datetime(2026, 7, 6, 12, tzinfo=UTC)
 NOW = NOON.timestamp()
@@ -199,6 +204,7 @@ def test_a_table_of_another_system_is_read(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"call_id": "1", "phone": "+14155550100", "placed_at": "2026-07-06"}, "neither to_number nor person_id"),
+        (attempt(outcome="DNC"), "outcome takes answered, transferred,"),
         ({"call_id": "1", "to_number": "+14155550100"}, "it has no time: none of placed_at, start_timestamp"),
         (
             {"call_id": "1", "to_number": "+14155550100", "placed_at": "6.7.2026"},
@@ -254,7 +260,7 @@ def test_files_of_others_are_left_alone_with_one_warning(tmp_path: Path, caplog:
         (tmp_path / name).write_text("mine")
     for name in ("run1/people-00000.jsonl", "run1/_retell_manifest", "calls-00000.jsonl"):
         (tmp_path / name).write_text("known")
-    put(tmp_path, {}, name="run2/_retell_unfinished/1/complete/attempts-00000.jsonl")
+    put(tmp_path, attempt("call_2"), name="run2/_retell_unfinished/1/complete/attempts-00000.jsonl")
     put(tmp_path, {}, name="run2/_retell_parts/abc/unfinished-1")
     made = history(tmp_path)
     made.refresh(NOW + READ_EVERY)
@@ -297,35 +303,62 @@ def test_it_is_read_again_every_ten_minutes_and_only_what_changed(tmp_path: Path
     assert set(made.of(ADA)) == {"call_1", "call_4"}
 
 
+class Moving(LocalFileSystem):  # type: ignore[misc]
+    """A disk on which something happens after each listing."""
+
+    cachable = False
+    after: Iterator[Callable[[], object]] = iter(())
+
+    def find(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().find(*args, **kwargs)
+        next(self.after, lambda: None)()
+        return found
+
+
+def test_a_campaign_that_ends_meanwhile_is_read_all_the_same(tmp_path: Path) -> None:
+    """Its parts go when its results are there: the folder is listed once more, and not forever."""
+    part, disk = put(tmp_path, attempt(), name="run1/_retell_parts/abc/attempts-1-00000.jsonl"), Moving()
+    attach("file", conn_id=tmp_path.name, fs=disk)
+    url = f"file://{tmp_path.name}@{tmp_path}"
+    disk.after = iter([lambda: part.rename(tmp_path / "run1" / "attempts-00000.jsonl")])
+    assert set(history(url).of(ADA)) == {"call_1"}
+    names = [tmp_path / "run1" / f"attempts-{number:05}.jsonl" for number in range(9)]
+    disk.after = iter([partial(old.rename, new) for old, new in pairwise(names)])
+    with pytest.raises(RetellError, match="files disappear while they are read"):
+        history(url)
+
+
 # -- S3 --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def s3_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Return a local S3."""
-    s3fs = pytest.importorskip("s3fs")
-    moto_server = pytest.importorskip("moto.server")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://127.0.0.1:{1}".format(*server.get_host_and_port())
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_HISTORY", json.dumps(fields))
-    files = s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=endpoint, skip_instance_cache=True)
-    files.mkdir("calls")
-    yield files
-    server.stop()
-
-
-def test_a_folder_of_s3_is_read_like_one_of_a_disk(s3_files: Any) -> None:
+def test_a_folder_of_s3_is_read_like_one_of_a_disk(aws: Any) -> None:
     """Below the folder and not beside it; changed files are noticed."""
     lines = f"{json.dumps(attempt())}\n".encode()
-    s3_files.pipe_file("calls/a/run1/attempts-00000.jsonl", lines)
-    s3_files.pipe_file("calls/ab/attempts-00000.jsonl", lines.replace(b"call_1", b"call_2"))
-    made = history("s3://aws_history@calls/a/")
+    aws.mkdir("calls")
+    aws.pipe_file("calls/a/run1/attempts-00000.jsonl", lines)
+    aws.pipe_file("calls/ab/attempts-00000.jsonl", lines.replace(b"call_1", b"call_2"))
+    made = history("s3://aws_local@calls/a/")
     assert set(made.of(ADA)) == {"call_1"}
-    s3_files.pipe_file("calls/a/run1/attempts-00000.jsonl", lines.replace(b"call_1", b"call_3"))
+    aws.pipe_file("calls/a/run1/attempts-00000.jsonl", lines.replace(b"call_1", b"call_3"))
     made.refresh(NOW + READ_EVERY)
     assert set(made.of(ADA)) == {"call_3"}
+
+
+# -- the page --------------------------------------------------------------------------------------------------
+
+
+def test_the_import_of_the_page_is_history(tmp_path: Path) -> None:
+    """The code of docs/policy.md, as it stands, makes a file that counts."""
+    page = (Path(__file__).parents[1] / "docs" / "policy.md").read_text()
+    _, _, rest = page.partition("## Import a history from another system")
+    written: dict[str, Any] = {}
+    exec(rest.partition("```python\n")[2].partition("```")[0], written)  # noqa: S102 (our own documentation)
+    (tmp_path / "dialler.csv").write_text(
+        "id,number,started,status\n"
+        "1,+14155550100,2026-07-06T04:00:00-07:00,NO ANSWER\n"
+        "2,+14155550101,2026-01-01T10:00:00-08:00,DNC\n"
+    )
+    written["import_calls"](tmp_path / "dialler.csv", tmp_path / "calls" / "dialler")
+    known = history(tmp_path / "calls")
+    assert known.of(ADA) == {"dialler-1": Attempt(placed_at=NOON - timedelta(hours=1), outcome="no_answer")}
+    assert known.of(BOB)["dialler-2"].asked_never_again

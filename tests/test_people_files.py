@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,28 +200,10 @@ def test_a_long_file_is_a_stream(tmp_path: Path, suffix: str) -> None:
 # -- S3 --------------------------------------------------------------------------------------------------------
 
 
-def test_people_are_read_from_s3(s3_url: str) -> None:
+def test_people_are_read_from_s3(aws: Any) -> None:
     """Through the connection that the URL names."""
-    assert rows(s3_url) == [ADA, BOB]
+    aws.mkdir("lists")
+    aws.pipe_file("lists/people.csv", b"to_number,name\n+14155550100,Ada\n+14155550101,Bob\n")
+    assert rows("s3://aws_local@lists/people.csv") == [ADA, BOB]
     with pytest.raises(RetellInputError, match="there is no such file"):
-        rows(s3_url.replace("people.csv", "others.csv"))
-
-
-@pytest.fixture
-def s3_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return the URL of a file of people in a local S3."""
-    s3fs = pytest.importorskip("s3fs")
-    moto_server = pytest.importorskip("moto.server")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://127.0.0.1:{1}".format(*server.get_host_and_port())
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_PEOPLE", json.dumps(fields))
-    files = s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=endpoint, skip_instance_cache=True)
-    files.mkdir("lists")
-    files.pipe_file("lists/people.csv", b"to_number,name\n+14155550100,Ada\n+14155550101,Bob\n")
-    yield "s3://aws_people@lists/people.csv"
-    server.stop()
+        rows("s3://aws_local@lists/others.csv")

@@ -235,13 +235,15 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
         region: The country of numbers in a national form.
 
     Raises:
-        ValueError: It does not say who was called, or when.
+        ValueError: It does not say who was called, when, or how that went.
     """
     call_id, outcome, reason = (_word(row.get(name)) for name in ("call_id", "outcome", "disconnection_reason"))
     if outcome is None:
         outcome = outcome_of(_word(row.get("call_status")), reason)
     if call_id is None or outcome in {DRY_RUN, Outcome.CAPACITY}:
         return None
+    if outcome is not None and outcome not in set(Outcome):
+        raise ValueError(f"outcome takes {', '.join(Outcome)}, not {shown(outcome)}")
     if not {"to_number", "person_id"} & row.keys():
         raise ValueError("it has neither to_number nor person_id")
     number, person_id = _word(row.get("to_number")), _word(row.get("person_id"))
