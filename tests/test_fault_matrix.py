@@ -14,7 +14,8 @@ from fault_matrix.load import RUNS, TASKS, Load
 from fault_matrix.load import measure as measure_load
 from fault_matrix.measure import Results, measure
 from fault_matrix.page import page
-from fault_matrix.rows import ROWS, Row
+from fault_matrix.row import Row
+from fault_matrix.rows import ROWS
 
 PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 

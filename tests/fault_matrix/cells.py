@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -176,6 +176,22 @@ class Cell:
             task.kill()
         self.line.mark()
 
+    @contextmanager
+    def frozen_worker(self) -> Iterator[None]:
+        """Have the worker stand still inside the block, as a paused machine does; then wake it and end it."""
+        processes = self._worker()
+        for process in processes:
+            process.suspend()
+        self.line.mark()
+        try:
+            yield
+        finally:
+            processes[1].terminate()
+            for process in processes:
+                process.resume()
+        psutil.wait_procs(processes[1:], timeout=GRACE)
+        self.line.mark()
+
     def _worker(self) -> tuple[psutil.Process, psutil.Process]:
         task = psutil.Process(self._notes("started")[-1]["pid"])
         supervisor = task.parent()
@@ -190,6 +206,11 @@ class Cell:
         self._acted_at = time.monotonic()
         for line in self.lines:
             line.mark()
+
+    def forget(self) -> None:
+        """Empty the state store of the task, as Airflow may do itself after a success (`clear_on_success`)."""
+        path = f"{run_path(self.dag_id, self.run_id)}/taskInstances/call/state-store"
+        self.stage.order("DELETE", path)
 
     def wait_for_requests(self, endpoint: str, count: int) -> None:
         """Wait until Retell has had so many requests of a kind, or the run is over."""

@@ -8,6 +8,9 @@ from typing import Final
 MAX_ATTEMPTS: Final = 2
 """How often our client sends a request in place, in these runs."""
 
+SIBLINGS: Final = 4
+"""How many DAGs a column has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:

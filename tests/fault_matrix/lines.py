@@ -14,6 +14,9 @@ from airflow_provider_retell.simulator.call import SimulatedCall
 from airflow_provider_retell.simulator.responses import Patience, Request, Response, error
 from airflow_provider_retell.simulator.server import serving
 
+NUMBER: Final = "+12025550100"
+"""The number that every DAG calls."""
+
 TALK: Final = 1200.0
 """Seconds of the simulator's clock that a call lasts: for ever, until the matrix makes time pass."""
 
@@ -34,12 +37,13 @@ class Time:
 class Line:
     """The Retell behind one connection: whoever has its key talks to it, and to nobody else's."""
 
-    def __init__(self, conn_id: str, *, ring_seconds: float = 0) -> None:
+    def __init__(self, conn_id: str, *, ring_seconds: float = 0, scenario: str = "agent_hangup") -> None:
         self.conn_id = conn_id
         self.time = Time()
         self.simulator = Simulator(
             clock=self.time,
             api_key=f"key_of_{conn_id}",
+            numbers={NUMBER: scenario},
             auto_dial=False,  # only ids that were handed on are dialed
             ring_seconds=ring_seconds,
             talk_seconds=TALK,

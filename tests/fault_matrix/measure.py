@@ -15,9 +15,9 @@ from airflow_stack import AirflowStack
 
 from airflow_provider_retell.simulator.server import serving
 from fault_matrix.cells import Cell, Figures
-from fault_matrix.columns import COLUMNS, Column
+from fault_matrix.columns import COLUMNS, SIBLINGS, Column
 from fault_matrix.lines import Port, Switchboard
-from fault_matrix.rows import Goal, Row
+from fault_matrix.row import Goal, Row
 from fault_matrix.stage import HERE, Airflow, MissedError, Stage, environment, wait_for
 
 QUEUE: Final = 900.0
@@ -40,7 +40,7 @@ def measure(rows: Sequence[Row], folder: Path) -> Results:
         connections = dict(pair for cell in every for pair in cell.connections(url))
         env = environment(connections, folder, home)
         airflow = stack.enter_context(Airflow(HERE / "dags", home=home, env=env))
-        airflow.wait_for_dags(3 * len(COLUMNS))
+        airflow.wait_for_dags(SIBLINGS * len(COLUMNS))
         stage = Stage(airflow, folder)
         # All of them before the first begins, those who wait longest in front.
         apart = [(row, cell) for row in reversed(rows) if row.together is None for cell in cells[row.name]]
@@ -66,7 +66,7 @@ def _cell(row: Row, column: Column, switchboard: Switchboard, stack: ExitStack) 
     cell = Cell(
         row=row.name,
         column=column,
-        lines=[switchboard.line(name, ring_seconds=row.ring_seconds) for name in names],
+        lines=[switchboard.line(name, ring_seconds=row.ring_seconds, scenario=row.scenario) for name in names],
         suffix=row.suffix,
         port=Port(switchboard) if row.refuses else None,
         timeout=row.timeout,

@@ -14,7 +14,7 @@ from fault_matrix.cells import Figures
 from fault_matrix.columns import COLUMNS, Column
 from fault_matrix.load import Load, describe
 from fault_matrix.measure import Results
-from fault_matrix.rows import Group, Row
+from fault_matrix.row import Group, Row
 from fault_matrix.stage import HERE
 
 PACKAGES: Final = {

@@ -88,6 +88,20 @@ def killed_while_waiting(cell: Cell) -> None:
     cell.release("starting")
 
 
+def killed_and_unanswered(cell: Cell) -> None:
+    """Kill the worker that waits; the phone stops ringing before the next try."""
+    killed_while_waiting(cell)
+    if not cell.column.deferrable:
+        cell.line.end_calls()
+
+
+def woken_too_late(cell: Cell) -> None:
+    """Freeze the worker that waits until a retry waits for its call, then wake it and ask it to end."""
+    cell.wait_until_waiting()
+    with cell.frozen_worker():
+        wait_for(lambda: cell.tries > 1 and cell.line.polled, "no retry waits for the call")
+
+
 def evicted_while_waiting(cell: Cell) -> None:
     """Evict the worker that waits."""
     cell.wait_until_waiting()
@@ -121,6 +135,16 @@ def cleared_while_ringing(cell: Cell) -> None:
     cell.wait_for_requests(cell.column.endpoint, 2)
 
 
+def cleared_without_record(cell: Cell) -> None:
+    """Clear the run while a phone rings that is neither listed nor on record; after a while it is answered."""
+    cell.wait_until_waiting()
+    cell.forget()
+    cell.clear()
+    cell.wait_for_requests("list-calls", 3)  # the id that was written down would be read, and never looked for
+    cell.line.end_calls()
+    cell.wait_for_requests(cell.column.endpoint, 2)
+
+
 def cleared_after_the_end(cell: Cell) -> None:
     """Clear the run when all is over."""
     cell.let_it_end()
@@ -131,6 +155,13 @@ def marked_failed(cell: Cell) -> None:
     """Mark the task as failed while its call is live."""
     cell.wait_until_waiting()
     cell.mark_failed()
+
+
+def answered_after_the_time_out(cell: Cell) -> None:
+    """Let a phone ring, which cannot be stopped, until the time of its task is over; then somebody answers."""
+    # Twice before Airflow interrupts the task, and twice after that.
+    cell.wait_for_requests("stop-call", 4)
+    cell.line.end_calls()
 
 
 # -- Airflow itself ----------------------------------------------------------------------------------------------

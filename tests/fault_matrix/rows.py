@@ -1,116 +1,18 @@
-"""The rows of the fault matrix: what goes wrong, and what must come of it."""
+"""The rows of the fault matrix: what goes wrong."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from airflow_stack import AirflowStack
-
 from airflow_provider_retell.simulator import Fault
 from fault_matrix import plays
-from fault_matrix.cells import Cell, Figures
-from fault_matrix.columns import COLUMNS, Column
+from fault_matrix.columns import COLUMNS
 from fault_matrix.lines import TALK
 from fault_matrix.plays import answered, restart
-
-
-class Goal(Enum):
-    """What must come of a row."""
-
-    ONCE = "one call, and the task succeeds"
-    ANEW = "one call more, never two at once, and the task succeeds"
-    STOPPED = "one call, hung up on, and the run fails"
-
-
-class Group(Enum):
-    """Which table of the page a row stands in."""
-
-    ANSWERS = "Answers that go wrong"
-    PROCESSES = "Processes that die"
-    PEOPLE = "Clears, kills and time-outs"
-
-    @property
-    def goal(self) -> str:
-        """Return what the page says of the rows' goals."""
-        if self is Group.PEOPLE:
-            return (
-                "The goal after a clear, which asks for a new call: one more call, never two at once, success. "
-                "The goal of the\nother rows: the call is stopped, no other is placed, and the run fails."
-            )
-        return "The goal: one call placed, or one registered call handed on (three for three tasks); success."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Miss:
-    """A cell that does not reach the goal, and cannot.
-
-    Attributes:
-        shown: What the page shows instead.
-        reason: Why.
-    """
-
-    shown: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One fault.
-
-    Attributes:
-        name: Part of run ids.
-        title: What the page calls it.
-        group: Which table of the page it stands in.
-        faults: What goes wrong with the requests.
-        play: What happens to the run meanwhile.
-        together: What happens to Airflow, once all runs of the row wait for their calls.
-        goal: What must come of it.
-        calls: How many calls are intended.
-        tries: How many tries it takes at least, else nothing has gone wrong.
-        suffix: Which sibling of the DAG.
-        timeout: Seconds that the client waits for an answer.
-        refuses: Whether connections are refused, until the row's play opens the port.
-        held_at: Where the task stands still, until it is killed there.
-        ring_seconds: How long phones ring.
-        columns: Which columns meet it.
-        misses: The columns, by their DAG, that do not reach the goal.
-    """
-
-    name: str
-    title: str
-    group: Group = Group.ANSWERS
-    faults: Callable[[Column], Sequence[Fault]] = plays.no_faults
-    play: Callable[[Cell], None] = plays.nothing
-    together: Callable[[AirflowStack], None] | None = None
-    goal: Goal = Goal.ONCE
-    calls: int = 1
-    tries: int = 2
-    suffix: str = ""
-    timeout: float = 30
-    refuses: bool = False
-    held_at: str = ""
-    ring_seconds: float = 0
-    columns: tuple[Column, ...] = COLUMNS
-    misses: Mapping[str, Miss] = field(default_factory=dict)
-
-    def reached(self, column: Column, figures: Figures) -> bool:
-        """Say whether the goal is reached."""
-        intended = 2 * self.calls if self.goal is Goal.ANEW else self.calls
-        # A registration whose answer was lost is nobody's: nobody can dial it, and it times out.
-        calls = figures.handed_on if column.registers else figures.placed
-        if (calls, figures.at_once, figures.live, figures.note) != (intended, 1, 0, ""):
-            return False
-        if figures.tries < self.tries:
-            return False
-        if self.goal is Goal.STOPPED:
-            return figures.stopped == 1 and figures.state in {"failed", "skipped, run failed"}
-        return figures.state == "success"
-
+from fault_matrix.row import Goal, Group, Miss, Row
 
 OURS: Final = tuple(column for column in COLUMNS if column.ours)
 OURS_BLOCKING: Final = tuple(column for column in OURS if not column.deferrable)
@@ -188,6 +90,19 @@ PROCESSES: Final = (
     ),
     Row(name="worker_waiting", title="worker SIGKILL while waiting", play=plays.killed_while_waiting),
     Row(
+        name="worker_unanswered",
+        title="worker SIGKILL while waiting, and nobody answers the phone",
+        play=plays.killed_and_unanswered,
+        ring_seconds=TALK,
+        scenario="dial_no_answer",
+    ),
+    Row(
+        name="worker_frozen",
+        title="worker SIGSTOP while waiting, and SIGCONT with SIGTERM once a retry waits for its call",
+        play=plays.woken_too_late,
+        columns=OURS_BLOCKING,
+    ),
+    Row(
         name="triggerer_sigterm",
         title="triggerer SIGTERM while waiting",
         together=partial(restart, "triggerer", signal.SIGTERM),
@@ -245,6 +160,14 @@ PEOPLE: Final = (
         columns=CREATES,
     ),
     Row(
+        name="clear_forgotten",
+        title="clear while the phone still rings, and the task state store is empty",
+        goal=Goal.ANEW,
+        play=plays.cleared_without_record,
+        ring_seconds=TALK,
+        columns=CREATES,
+    ),
+    Row(
         name="mark_failed", title="mark failed while waiting", goal=Goal.STOPPED, tries=1, play=plays.marked_failed
     ),
     Row(
@@ -261,6 +184,16 @@ PEOPLE: Final = (
         goal=Goal.STOPPED,
         tries=1,
         suffix="_limited",
+    ),
+    Row(
+        name="execution_timeout",
+        title="`execution_timeout` while the phone still rings, without retries",
+        goal=Goal.STOPPED,
+        tries=1,
+        play=plays.answered_after_the_time_out,
+        suffix="_timed",
+        ring_seconds=TALK,
+        columns=CREATES,
     ),
     Row(
         name="worker_sigterm",

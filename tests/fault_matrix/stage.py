@@ -152,7 +152,7 @@ class Stage:
     def order(self, method: str, path: str, **request: Any) -> None:
         """Have Airflow do something, one thing after the other."""
         with self._hands:
-            self.airflow._ask(method, path, **request)
+            self.airflow._send(method, path, **request)
 
 
 class MissedError(Exception):

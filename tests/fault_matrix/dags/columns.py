@@ -1,7 +1,7 @@
 """A DAG per column of the fault matrix: four of this package, and two that users would write instead.
 
-Each has two siblings: `..._mapped` places three calls at once, `..._limited` has a dag-run time-out. A run is
-given its connections, so that a fault in one run's Retell is nobody else's.
+Each has three siblings: `..._mapped` places three calls at once, `..._limited` has a dag-run time-out, `..._timed`
+an `execution_timeout`. A run is given its connections, so that a fault in one run's Retell is nobody else's.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ SIBLINGS: dict[str, dict[str, Any]] = {
     "_mapped": {"default_args": RETRIES | {"priority_weight": 10}},
     # Its time runs, whoever waits for a worker.
     "_limited": {"default_args": RETRIES | {"priority_weight": 100}, "dagrun_timeout": timedelta(seconds=45)},
+    # Without retries: one would find the call, and stop it.
+    "_timed": {"default_args": {"execution_timeout": timedelta(seconds=60)}},
 }
 for name, (place, arguments) in COLUMNS.items():
     for suffix, more in SIBLINGS.items():
