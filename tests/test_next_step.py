@@ -98,6 +98,8 @@ LONG_AGO = NOW - KEY_LIFETIME
     [
         # none
         (wanted(first_try=True), None, None, NEW),
+        (wanted(durable=False), None, None, NEW),
+        (wanted(intent=CLEARED, durable=False), None, None, AFTER_CLEAR),
         (wanted(), None, None, LookForTag(INTENT.prefix)),
         (wanted(), None, Missing.UNLISTED, NEW),
         (wanted(), None, Missing.UNLISTABLE, NEW),

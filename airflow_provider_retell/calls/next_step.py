@@ -8,6 +8,7 @@ for it, and the same rules apply. *Cleared* means that a user cleared the task s
 record                       the call                                       the next step
 ===========================  =============================================  ====================================
 none, first try              -                                              PlaceNew
+none, not durable            has no tag                                     PlaceNew: a young call has its key
 none, later try              not looked for                                 LookForTag
 none, retried                not listed                                     PlaceNew: a young call has its key
 none, retried                cannot be listed, the key may have expired     Refuse
@@ -137,7 +138,7 @@ def _named(wanted: Wanted, record: Record | None, seen: Seen, first: PlaceNew, n
 
 
 def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> Step:
-    if wanted.first_try or wanted.intent.named:
+    if wanted.first_try or wanted.intent.named or not wanted.durable:
         return first
     if seen is None:
         return LookForTag(wanted.intent.prefix)

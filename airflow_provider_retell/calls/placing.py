@@ -113,7 +113,8 @@ class Placement(RecordedSender):
     # -- what next_step decides is carried out -----------------------------------------------------------------
 
     def _continue(self) -> Call:
-        wanted, record, seen = self._wanted(), self._record(), self._seen_so_far()
+        wanted, record = self._wanted(), self._record()
+        seen: Seen = None
         while True:
             match step := next_step(wanted, record, seen, now=self.clock.now()):
                 case PlaceNew():
@@ -154,11 +155,8 @@ class Placement(RecordedSender):
             redial=self.redial,
             began=self.clock.now(),
             run_began=self.run_began,
+            durable=self.durable,
         )
-
-    def _seen_so_far(self) -> Seen:
-        # Without durability nothing is looked for: only the key stands between two calls.
-        return None if self.durable else Missing.UNLISTED
 
     def _as_record(self, step: PlaceNew, call: Call) -> Record:
         return Record(

@@ -49,6 +49,7 @@ class Wanted:
         began: When this try began to look, in seconds since the epoch.
         run_began: When the DAG run began: no key of its is older. None if that is not known.
         redial: The rules by which one try may place several calls, one after the other.
+        durable: Whether calls are tagged, so that they can be looked for.
     """
 
     intent: Intent
@@ -59,6 +60,7 @@ class Wanted:
     began: float
     run_began: float | None = None
     redial: tuple[Redial, ...] = ()
+    durable: bool = True
 
     def key_is_alive(self, now: float) -> bool:
         """Return whether each key that the task may have used is still trusted."""
