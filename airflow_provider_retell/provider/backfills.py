@@ -60,7 +60,7 @@ def _period(run: Any, dag: Any, due: datetime) -> timedelta | None:
     start, end = (getattr(run, f"data_interval_{name}", None) for name in ("start", "end"))
     if start is not None and end is not None and end > start:
         return timedelta(seconds=(end - start).total_seconds())
-    schedule = getattr(dag, "schedule", None)
+    schedule = getattr(dag, "schedule", getattr(dag, "schedule_interval", None))  # so called on Airflow 2
     if isinstance(schedule, timedelta):
         return schedule or None
     timetable = getattr(dag, "timetable", None)
