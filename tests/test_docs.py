@@ -518,6 +518,7 @@ class World:
 
     def deleted(self) -> None:
         self.run(create(self.clock))
+        self.clock.sleep(60)
         self.simulator.fail(Fault(endpoint="get-call", answer=422))
         self.run(create(self.clock), try_number=2)
 

@@ -300,9 +300,22 @@ def test_a_call_retell_no_longer_knows_is_not_placed_again(
     """A stored call that was deleted may have rung: the task fails for good and says what to do."""
     attempts = Attempts(endpoint, time, Store())
     call_id = attempts.retry()["call_id"]
+    time.advance(60)
     simulator.fail(Fault(endpoint="get-call", answer=422))
     with pytest.raises(RetellCallFinalError, match=f"Not called again.*{call_id}.*clear the task"):
         attempts.retry()
+    assert len(simulator.calls) == 1
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_a_call_that_retell_does_not_show_yet_is_read_again(
+    endpoint: str, time: ManualClock, simulator: Simulator, status: int
+) -> None:
+    """A retry may come within seconds of the placing: for a minute, "not found" means "not there yet"."""
+    attempts = Attempts(endpoint, time, Store())
+    call_id = attempts.retry()["call_id"]
+    simulator.fail(Fault(endpoint="get-call", answer=status, times=3))
+    assert attempts.retry()["call_id"] == call_id
     assert len(simulator.calls) == 1
 
 

@@ -61,11 +61,6 @@ class Request(Generic[T]):
     def __str__(self) -> str:
         return f"{self.method} {self.shown_path or self.path}"
 
-    def with_metadata(self, metadata: Mapping[str, Any]) -> Self:
-        """Return the request with more metadata; its own keys win."""
-        body = self.body or {}
-        return replace(self, body={**body, "metadata": {**metadata, **(body.get("metadata") or {})}})
-
     def with_idempotency_key(self, key: str) -> Self:
         """Return the request under a key: for one hour, a request with the same key places no second call.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.pages import PageWalk
+from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
 from airflow_provider_retell.calls.next_step import next_step
@@ -196,10 +197,17 @@ class Placement(RecordedSender):
 
     def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
         listed = seen if isinstance(seen, tuple) else ()
-        try:
-            return (*listed, *(self.client.send(endpoints.get_call(call_id)) for call_id in call_ids))
-        except RetellNotFoundError:
-            return Missing.UNKNOWN
+        record = self._record()
+        while True:
+            try:
+                return (*listed, *(self.client.send(endpoints.get_call(call_id)) for call_id in call_ids))
+            except RetellNotFoundError as error:
+                # A retry may come so soon that Retell does not show the call yet.
+                if record is None or self.clock.now() >= record.last_sent_at + NOT_THERE_YET:
+                    return Missing.UNKNOWN
+                log.info("The call of an earlier try is not there yet, and is read again: %s", error)
+            self.before_looking()
+            self.clock.sleep(STOP_INTERVAL)
 
     def _look(self, prefix: str, *, again: bool) -> Seen:
         if again:
