@@ -150,7 +150,7 @@ def call(browser: Browser, airflow: AirflowStack) -> dict[str, Any]:
         raise RuntimeError("The README's DAG has failed.")
     run = browser.open_run(*people)
     browser.picture("run")
-    rendered["call"] = browser.open_task(*people, "call/mapped/0", "rendered_templates")
+    rendered["person"] = browser.open_task(*people, "call/mapped/0", "rendered_templates")
     rendered["wait"] = browser.open_task(*people, "wait", "rendered_templates")
     log = browser.open_task(*people, "wait")
     browser.picture("log")
