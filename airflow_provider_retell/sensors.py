@@ -122,6 +122,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         # A rescheduled sensor meets the same race as a deferred one: its process must have ended first.
         shortest = options.shortest_deferral if self.reschedule else options.shortest_poll_interval
         self.poke_interval = max(self.poke_interval, shortest)
+        self._wait = None  # `dag.test()` may resume the same object, whose wait holds a client that is closed
         with RetellHook(self.retell_conn_id) as self._hook:
             result: Row | list[Row] = super().execute(context)
         rows = result if isinstance(result, list) else [result]
