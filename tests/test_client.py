@@ -218,7 +218,14 @@ def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None
         ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "ALL_PROXY", "A SOCKS proxy needs the package httpx[socks]."),
         ({"https_proxy": "foo://user:secret@proxy", "NO_PROXY": "localhost"}, "https_proxy", "(ValueError)"),
         ({"HTTPS_PROXY": "http://user:secret@[::1"}, "HTTPS_PROXY", "(InvalidURL)"),
-        ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE", "(FileNotFoundError)"),
+        pytest.param(
+            {"SSL_CERT_FILE": "/nowhere/ca.pem"},
+            "SSL_CERT_FILE",
+            "(FileNotFoundError)",
+            marks=pytest.mark.skipif(
+                httpx.__version__.startswith("0.27"), reason="leaves out a file of certificates that is not there"
+            ),
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_used_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -195,8 +196,13 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
     Raises:
         RetellInputError: Its body is not JSON.
     """
+    content, headers = None, {}
     try:
-        made = client.build_request(request.method, request.path, json=request.body)
+        if request.body is not None:
+            # Not by httpx, whose older releases escape what no UTF-8 can hold, and send NaN.
+            content = json.dumps(request.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+            headers["Content-Type"] = "application/json"
+        made = client.build_request(request.method, request.path, content=content, headers=headers)
     except (TypeError, ValueError) as error:
         raise RetellInputError(
             f"{request}: the request cannot be written as JSON ({type(error).__name__}). Nothing was sent."
