@@ -16,7 +16,7 @@ from airflow_provider_retell.campaign.checks import Checks, Dial, Later, Left, N
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey, TaggedAttempt
 from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merge, read_call, redial_at
 from airflow_provider_retell.campaign.pacing import MARGIN, Pace, SteadyTime, free_lines
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.queue import Queue
 from airflow_provider_retell.campaign.roster import Slot, Turn
 from airflow_provider_retell.campaign.watching import READS_PER_ROUND, Watch

@@ -23,7 +23,7 @@ from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.state import CampaignState

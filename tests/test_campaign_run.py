@@ -15,11 +15,11 @@ from conftest import FROM, SteppingClock
 
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.moments import Moments
 from airflow_provider_retell.campaign.pacing import Pace
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.recorder import Recorder
 from airflow_provider_retell.campaign.requests import CallRequests

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_retell.campaign.history import READ_EVERY, History, PastCall, merge, read_attempt
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy import Attempt, AttemptLimit

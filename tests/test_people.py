@@ -22,8 +22,7 @@ from airflow_provider_retell.campaign.columns import (
     nearly,
     separator,
 )
-from airflow_provider_retell.campaign.people import own_columns, read_person, request_fields
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal, own_columns, read_person, request_fields
 from airflow_provider_retell.errors import RetellInputError
 
 NUMBER = "+14155550100"

@@ -17,7 +17,7 @@ from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKe
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.listing import LIST_TRUSTED, LONGEST_GAP
 from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState

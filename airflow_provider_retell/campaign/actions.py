@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from airflow_provider_retell.campaign.pacing import Moment
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

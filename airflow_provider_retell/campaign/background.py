@@ -1,17 +1,23 @@
-"""Requests side by side: work runs in threads, and what came of it is reported in the campaign's own thread."""
+"""The threads of a campaign: requests run side by side in them, and all of them have one time."""
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any, TypeVar
+
+from airflow_provider_retell._clock import Clock
+from airflow_provider_retell.campaign.pacing import Moment, SteadyTime
 
 T = TypeVar("T")
 
 
 class Background:
-    """Runs work in threads. A thread is only begun if all others are busy.
+    """Run work in threads, and report what came of it in the campaign's own thread.
+
+    A thread is only begun if all others are busy.
 
     Args:
         threads: How many at most.
@@ -51,3 +57,21 @@ class Background:
         """Begin nothing more. What is under way ends by itself, and is not reported."""
         self._reports.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Moments:
+    """Reads the clocks.
+
+    Args:
+        clock: The clocks.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._time = SteadyTime(wall=clock.now(), boot=clock.boottime())
+
+    def now(self) -> Moment:
+        """Return the present moment."""
+        with self._lock:
+            return self._time.read(wall=self._clock.now(), boot=self._clock.boottime())

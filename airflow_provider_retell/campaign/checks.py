@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
 from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.errors import RetellTimeZoneError
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours
 

@@ -12,8 +12,7 @@ from typing import Any, Final, TypeAlias
 from airflow_provider_retell._masking import mask_numbers, shown
 from airflow_provider_retell.campaign.checks import NotEligible
 from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.people import own_columns
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person, own_columns
 from airflow_provider_retell.errors import RetellInputError
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from typing import Any, Final
 from airflow_provider_retell._masking import mask_numbers, shown
 from airflow_provider_retell.campaign.columns import absent, as_variable
 from airflow_provider_retell.campaign.parts import PARTS
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.files.destination import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST

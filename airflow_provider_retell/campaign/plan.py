@@ -41,7 +41,7 @@ from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, 
 from airflow_provider_retell.campaign.checks import Dial, Later, Left, Refuse
 from airflow_provider_retell.campaign.listing import LONGEST_GAP
 from airflow_provider_retell.campaign.pacing import Moment
-from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.roster import Fate, Slot, Turn
 from airflow_provider_retell.campaign.state import CampaignState
 

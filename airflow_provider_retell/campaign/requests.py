@@ -22,8 +22,7 @@ from airflow_provider_retell.api.endpoints import Request, create_phone_call
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.campaign.columns import OBJECTS, REQUEST_FIELDS
 from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.people import request_fields
-from airflow_provider_retell.campaign.person import Person
+from airflow_provider_retell.campaign.people import Person, request_fields
 from airflow_provider_retell.campaign.trouble import Rejection
 from airflow_provider_retell.errors import RetellInputError, RetellStatusError
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.ledger import KnownCall, merge
-from airflow_provider_retell.campaign.person import Person, Refusal
+from airflow_provider_retell.campaign.people import Person, Refusal
 
 
 class Fate(IntEnum):

@@ -17,10 +17,9 @@ from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.background import Background
+from airflow_provider_retell.campaign.background import Background, Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
 from airflow_provider_retell.campaign.ledger import KnownCall, read_call
-from airflow_provider_retell.campaign.moments import Moments
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.reader import Reader
 from airflow_provider_retell.campaign.recorder import Files, Recorder

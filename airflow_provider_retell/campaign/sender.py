@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.campaign.actions import Place
+from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
 from airflow_provider_retell.campaign.ledger import read_call
-from airflow_provider_retell.campaign.moments import Moments
-from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.requests import CallRequests, rejection
 from airflow_provider_retell.errors import (

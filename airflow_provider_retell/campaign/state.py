@@ -12,7 +12,7 @@ from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.ledger import KnownCall, redial_at
 from airflow_provider_retell.campaign.listing import Listing
 from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.person import Refusal
+from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.queue import Queue
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot, Turn
 from airflow_provider_retell.campaign.trouble import NOT_LISTED, Rejection, Trouble

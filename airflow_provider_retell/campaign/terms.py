@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from airflow_provider_retell.campaign.progress import Progress
+from airflow_provider_retell.campaign.summary import Progress
 from airflow_provider_retell.errors import RetellError
 
 WORTH_LEAVING: Final = 120.0

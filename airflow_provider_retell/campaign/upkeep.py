@@ -8,8 +8,8 @@ from typing import Final
 
 from airflow_provider_retell.campaign.pacing import Moment
 from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.progress import Progress
 from airflow_provider_retell.campaign.recorder import Files
+from airflow_provider_retell.campaign.summary import Progress
 from airflow_provider_retell.campaign.terms import Terms
 from airflow_provider_retell.errors import RetellError
 

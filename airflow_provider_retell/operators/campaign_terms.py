@@ -19,7 +19,7 @@ from airflow_provider_retell.policy.numbers import e164
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.campaign.checks import Checks
-    from airflow_provider_retell.campaign.person import Person
+    from airflow_provider_retell.campaign.people import Person
     from airflow_provider_retell.campaign.results import Results
     from airflow_provider_retell.campaign.run import CampaignRun
     from airflow_provider_retell.campaign.terms import Leave
@@ -121,8 +121,8 @@ class CampaignTerms:
     ) -> CampaignRun:
         """Return what is to run; nothing was placed so far."""
         from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
+        from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
         from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415
-        from airflow_provider_retell.campaign.moments import Moments  # noqa: PLC0415
         from airflow_provider_retell.campaign.pacing import Pace  # noqa: PLC0415
         from airflow_provider_retell.campaign.plan import Plan  # noqa: PLC0415
         from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415
