@@ -222,7 +222,7 @@ def test_the_calls_number_does_not_survive(
     written = data.draw(spelled(number))
     text = Masker((number,), guess=guess).text(f"{before}{written}{after}")
     assert digits_of(text) == digits_of(before) + number[-4:] + digits_of(after)
-    assert text.startswith(before.rstrip("+\uff0b( ").removesuffix("%2B"))
+    assert text.startswith(before.rstrip("+\uff0b( \\").removesuffix("%2B"))  # a backslash may belong to an escape
     assert text.endswith(after)
 
 
