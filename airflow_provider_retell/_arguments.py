@@ -26,7 +26,7 @@ from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 
 LONGEST_DURATION: Final = timedelta(days=366)
-"""What a duration may be at most. No call, wait or pause of a task lasts longer: more is a mistake of units."""
+"""Upper bound of a duration. No call, wait or pause of a task lasts longer: more is a mistake of units."""
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -74,7 +74,10 @@ def rendered_flag(argument: str, value: object) -> bool:
 
 
 def truth(value: object) -> bool:
-    """Return the boolean in a rendered value, read as Airflow reads its own; raise ``ValueError`` if it is none.
+    """Return the boolean in a rendered value, read as Airflow reads its own.
+
+    Raises:
+        ValueError: It is not a boolean.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
     """
@@ -87,7 +90,7 @@ def truth(value: object) -> bool:
 
 
 def choice(argument: str, given: Choice, allowed: Sequence[str]) -> Choice:
-    """Return one of some words.
+    """Return the word that was given if it is one of those allowed.
 
     >>> choice("outside_hours", "skip", ["wait", "skip"])
     'skip'
@@ -104,7 +107,7 @@ def words(argument: str, given: object, *, allowed: Container[str], takes: str) 
         argument: Its name.
         given: What the user wrote.
         allowed: The words that there are.
-        takes: How a message describes them.
+        takes: The allowed words as a message describes them.
 
     >>> words("fail_on", "busy", allowed={"busy"}, takes="outcomes (busy)")
     ('busy',)

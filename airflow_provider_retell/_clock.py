@@ -8,11 +8,11 @@ from typing import Final, Protocol
 
 
 class Clock(Protocol):
-    """Three clocks and the pauses between two looks at them.
+    """Three clocks, and two ways to sleep.
 
     ``monotonic`` measures how long something takes in this process. ``now`` is for points in time that another
     process or Retell knows too, such as deadlines; it may be set back or forward while a process runs.
-    ``boottime`` goes on while the machine sleeps, during which ``monotonic`` stands still on Linux.
+    ``boottime`` keeps counting while the machine is suspended, when ``monotonic`` stops on Linux.
     """
 
     def now(self) -> float:
@@ -22,7 +22,7 @@ class Clock(Protocol):
         """Return seconds since some point in time, never fewer than before."""
 
     def boottime(self) -> float:
-        """Return the same, including the time for which the machine slept, if the system can say that."""
+        """Return the same, plus the time the machine was suspended, on systems that count it."""
 
     def sleep(self, seconds: float) -> None:
         """Block for some seconds."""
@@ -32,7 +32,7 @@ class Clock(Protocol):
 
 
 _BOOTTIME: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
-"""Linux has it."""
+"""Only Linux has it."""
 
 
 class _SystemClock:

@@ -1,4 +1,4 @@
-"""What is taken through ``**kwargs``, so that editors complete it and type checkers check it.
+"""The types of ``**kwargs``, so that editors complete them and type checkers check them.
 
 Nothing here is read at run time.
 """
@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 
 class CallFilters(TypedDict, total=False):
-    """What ``RetellHook.list_calls`` takes besides ``call_ids``, ``metadata`` and ``page_size``."""
+    """The arguments of ``RetellHook.list_calls`` besides ``call_ids``, ``metadata`` and ``page_size``."""
 
     agent_id: str | None
     call_status: Sequence[str] | None
@@ -23,7 +23,7 @@ class CallFilters(TypedDict, total=False):
 
 
 class ContactFilters(TypedDict, total=False):
-    """What ``RetellHook.list_contacts`` takes besides ``do_not_call`` and ``page_size``."""
+    """The arguments of ``RetellHook.list_contacts`` besides ``do_not_call`` and ``page_size``."""
 
     search_query: str | None
     filter_criteria: Mapping[str, Any] | None

@@ -1,8 +1,9 @@
 r"""Replace phone numbers by their last four digits, in logs, messages, dry runs and exports. Pure: no I/O.
 
-*The call's own numbers*, if known, are masked in each form: with ``+``, ``00``, ``011`` or the country code alone,
-without it, with the trunk zero; separators may be inside, anything but a digit next to them.
-*What looks like a number* is masked by this table; "guess" leaves out exports, which know their numbers:
+*The call's own numbers*, if known, are masked in every notation: with ``+``, ``00``, ``011`` or the country code
+alone, without it, with the trunk zero; separators may be inside, and anything but a digit may be next to them.
+*Other text that looks like a number* is masked by this table. "guess" means everywhere but in exports, which know
+the numbers of their calls:
 
 =============================================  ==========================  ======
 what a text holds                              for example                 masked
@@ -24,8 +25,8 @@ an id of Retell, a UUID, 16 and more hex       ``call_14155550199``        no
 more than 15 digits without a plus             ``4155550100123456``        no
 =============================================  ==========================  ======
 
-An escape of JSON, Python or a URL counts as what it stands for (``\u00a0``, ``%2B``), a full-width digit as a
-digit, an invisible character as a gap. A date with exactly the digits of the call's own number is that number.
+An escape of JSON, Python or a URL (``\u00a0``, ``%2B``) counts as the character it stands for, a full-width digit
+as a digit, an invisible character as a gap. A date with exactly the digits of the call's own number is masked.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Masker:
     """Masks phone numbers.
 
     Attributes:
-        numbers: The call's own numbers, in whatever type; what holds fewer than seven digits is none.
-        guess: Whether any other digits are masked if they look like a number.
+        numbers: The call's own numbers, of any type; those with fewer than seven digits are ignored.
+        guess: Whether other digits are masked too if they look like a number.
     """
 
     numbers: tuple[object, ...] = ()
@@ -102,7 +103,7 @@ class Masker:
         'sip:…0100@10.0.0.1, order 4155550199'
         """
         if self._own and _may_hold_a_number(text):
-            # In all readings: "50%4155550100" holds no escape, although it looks like one.
+            # Every reading is searched: "50%4155550100" holds no escape, although it looks like one.
             text = _replaced(text, lambda plain: _own_numbers(plain, self._own), _readings(text))
         if _may_hold_a_number(text):
             text = _replaced(text, lambda plain: _likely_numbers(plain, guess=self.guess), _readings(text)[-1:])
@@ -111,7 +112,7 @@ class Masker:
     def json(self, value: Any) -> Any:
         """Return JSON without phone numbers, in values and in keys; a number given as an integer becomes text.
 
-        Keys that would be the same are counted, so that no value is lost.
+        Keys that become equal are numbered, so that no value is lost.
 
         >>> Masker(("+14155550100",)).json({"14155550100": [14155550100, 1.5], "+14155550100": None})
         {'…0100': ['…0100', 1.5], '…0100 (2)': None}
@@ -149,17 +150,19 @@ def _may_hold_a_number(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_word(name: object) -> bool:
-    """Return whether a key holds no number: the same keys come with each call."""
+    """Return whether a key holds no number; cached, because every call has the same keys."""
     return isinstance(name, str) and not _may_hold_a_number(name)
 
 
 def mask_numbers(text: str) -> str:
-    """Return a text without what looks like a phone number."""
+    """Return a text in which everything that looks like a phone number is masked."""
     return Masker().text(text)
 
 
 def shown(value: object, *, is_number: bool = False) -> str:
-    """Return a value as a message shows it: its repr, masked (in any form, if it ``is_number``), then cut to 120.
+    """Return a value as a message shows it: its masked repr, cut to 120 characters.
+
+    With ``is_number`` the value itself is masked in every notation, otherwise only what looks like a number.
 
     >>> shown(["+14155550100", 7]), shown(14155550100.0), shown(float("nan"))
     ("['…0100', 7]", '…0100', 'NaN')
@@ -177,7 +180,7 @@ def _written(number: object) -> str:
 
 @lru_cache(maxsize=4096)
 def _spellings(number: str) -> frozenset[str]:
-    """Return the digits of a number, in each way of writing it down."""
+    """Return the digits of a number in every notation."""
     text = _readings(number)[-1][0].replace("(0)", "")
     forms: set[str] = set()
     for match in _OWN.finditer(text):
@@ -217,7 +220,7 @@ def _own_numbers(text: str, own: frozenset[str]) -> Iterator[tuple[int, int]]:
 
 @cache
 def _no_number() -> re.Pattern[str]:
-    """Return the pattern of what is made of digits and is no phone number: the lower half of the table."""
+    """Return the pattern of digits that are not a phone number: the lower half of the table."""
     edge, inside = r"(?<![^\W_])", r"(?![^\W_])"
     month, day, year = r"(?:1[0-2]|0?[1-9])", r"(?:3[01]|[12]\d|0?[1-9])", r"(?:19|20)\d\d"
     orders = ((year, month, day), (day, month, year), (month, day, year))
@@ -245,7 +248,7 @@ def _no_number() -> re.Pattern[str]:
 
 @cache
 def _number(*, guess: bool) -> re.Pattern[str]:
-    """Return the pattern of what looks like a phone number: the upper half of the table, no single last digit."""
+    """Return the pattern of a phone number: the upper half of the table, without a lone digit at the end."""
     gap, more = rf"{_GAP}{{1,4}}", rf"(?:{_GAP}{{0,4}}\d)"
     core = rf"(?:\d{{10,}}|1{more}{{10}}(?!\d)|[1-9]{more}{{5,13}}\d(?!\d))"
     always = rf"[{_PLUS}]{_GAP}{{0,2}}(?=[1-9]){core}|(?<!\d)00(?=\d{{0,6}}{gap}\d){_GAP}{{0,4}}(?=[1-9]){core}"
@@ -267,7 +270,7 @@ def _ascii(digits: str) -> str:
 
 
 def _replaced(text: str, find: Callable[[str], Iterable[tuple[int, int]]], readings: list[_Reading]) -> str:
-    """Replace what is found in any reading, with the plus, the parenthesis and the ".0" that belong to it."""
+    """Replace every number found in any reading, including its plus sign, parenthesis and ".0"."""
     found, covered = dict[int, tuple[int, str]](), set[int]()
     for plain, places in reversed(readings):
         for start, end in find(plain):
@@ -285,7 +288,7 @@ def _replaced(text: str, find: Callable[[str], Iterable[tuple[int, int]]], readi
 
 
 def _readings(text: str) -> list[_Reading]:
-    """Return a text as it is, then without its escapes, then without the escapes that these stand for."""
+    """Return a text as it is, then with its escapes decoded, then with the escapes in the result decoded."""
     readings: list[_Reading] = [(text, range(len(text) + 1))]
     while len(readings) < _MOST_READINGS and _ESCAPE.search(text):
         parts, places, before, done = [""], list[int](), readings[-1][1], 0

@@ -1,4 +1,4 @@
-"""What this package counts, through Airflow's own metrics.
+"""The metrics of this package, reported through Airflow's own.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/logging-monitoring/metrics.html
 """
@@ -44,7 +44,7 @@ def gauge(name: str, value: float) -> None:
 
 
 def _stats() -> Any:
-    # Here, not above: what a process that only parses DAGs never counts, it need not import.
+    # Imported here: a process that only parses DAGs counts nothing.
     from airflow.providers.common.compat.sdk import Stats  # noqa: PLC0415
 
     return Stats

@@ -1,4 +1,4 @@
-"""The errors of this package: what each says something about, and whether a retry of the task helps.
+"""The errors of this package: what each one concerns, and whether a retry of the task helps.
 
 ::
 
@@ -21,11 +21,10 @@
     └── RetellExportError           an export that cannot be complete                          transient
         └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
 
-*Final* errors are Airflow's ``AirflowFailException`` too: the task fails without an Airflow retry, in the
-operators of this package as in a user's own task that calls the hook. After a *transient* one Airflow's
-``retries`` apply.
+*Final* errors are ``AirflowFailException`` too: the task fails without an Airflow retry, also in a user's own task
+that calls the hook. After a *transient* error Airflow's ``retries`` apply.
 
-``RetellError.concerns`` is the one place that says what a failure says something about; every layer decides by it:
+``RetellError.concerns`` says what a failure is about, and every layer decides by it:
 
 =========================  ==========================  ================================================
 failure                    concerns                    while waiting for calls
@@ -53,7 +52,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 
 class Concerns(StrEnum):
-    """The thing that a failure says something about."""
+    """The thing that a failure is about."""
 
     NOTHING = "nothing"
     """Trouble on the way: the same request may succeed later."""
@@ -66,11 +65,11 @@ class Concerns(StrEnum):
 
 
 class RetellError(Exception):
-    """Everything this package raises about Retell.
+    """The base of all errors that this package raises about Retell.
 
     Attributes:
-        concerns: What the failure says something about.
-        may_have_arrived: Whether Retell may have carried out the request, or an attempt at it before, although
+        concerns: What the failure is about.
+        may_have_arrived: Whether Retell may have carried out the request, or an earlier attempt at it, although
             it failed: True after a lost or unreadable response and after a 5xx.
     """
 
@@ -79,11 +78,11 @@ class RetellError(Exception):
 
 
 class RetellInputError(RetellError, AirflowFailException, ValueError):
-    """An argument, or a setting of the connection, that cannot be sent. Nothing was sent."""
+    """An argument or a setting of the connection is invalid. Nothing was sent."""
 
 
 class RetellTimeZoneError(RetellInputError):
-    """The time zone of a person is not known, and so the hours there are not. Nothing was sent."""
+    """The person's time zone is not known, so the calling hours cannot be checked. Nothing was sent."""
 
 
 class RetellConnectionError(RetellError):
@@ -93,8 +92,8 @@ class RetellConnectionError(RetellError):
     host), True if it may have been carried out although the response was lost.
 
     Attributes:
-        timed_out: Whether it took longer than the connection's ``timeout``.
-        reason: What the HTTP library or the operating system said.
+        timed_out: Whether the response took longer than the connection's ``timeout``.
+        reason: The words of the HTTP library or of the operating system.
     """
 
     concerns = Concerns.NOTHING
@@ -227,12 +226,12 @@ class RetellCallTimeoutError(RetellCallError):
 
 
 class RetellCallFinalError(RetellCallError, AirflowFailException):
-    """The call is over as ``fail_on`` names it, and a retry of the sensor would read the same."""
+    """The call is over and cannot change any more, so a retry of the task would not help."""
 
 
 class RetellExportError(RetellError):
-    """An export cannot be complete: its destination does not take it, or Retell's list does not end."""
+    """An export cannot be completed: the files cannot be written, or Retell's list cannot be read to its end."""
 
 
 class RetellExportOvertakenError(RetellExportError, AirflowFailException):
-    """Another run of the same export began later, and a retry would only get in its way."""
+    """Another run of the same export began later; a retry would only get in its way."""

@@ -34,7 +34,7 @@ T = TypeVar("T")
 class RetellHook(BaseHook):
     """Talk to Retell with the key of an Airflow connection.
 
-    Nothing is read and nothing is sent before the first method that needs it. Every method raises
+    The connection is read when the first method needs it. Every method raises
     ``RetellError`` (see ``airflow_provider_retell.errors``), and Airflow's own not-found error for a connection
     that does not exist.
 
@@ -94,8 +94,8 @@ class RetellHook(BaseHook):
     ) -> Iterator[Call]:
         """Read all calls that pass the filters, page by page, without their transcripts.
 
-        A page is read when its first call is asked for. An item of the list that cannot be read is left out with a
-        warning; a list that cannot be read to its end raises ``RetellResponseError``, after the calls before.
+        Each page is requested when the iteration gets there. An item that cannot be read is left out with a
+        warning. A list that cannot be read to its end raises ``RetellResponseError`` after the calls read so far.
 
         See https://docs.retellai.com/api-references/list-calls
 
@@ -145,7 +145,7 @@ class RetellHook(BaseHook):
         data_storage_setting: str | None = None,
         custom_attributes: Mapping[str, str | float | bool] | None = None,
     ) -> Call:
-        """Change what Retell keeps of a call that is over, and return the call.
+        """Change the data that Retell keeps of a call that is over, and return the call.
 
         See https://docs.retellai.com/api-references/update-call
 
@@ -165,8 +165,8 @@ class RetellHook(BaseHook):
         See https://docs.retellai.com/api-references/delete-call
 
         Raises:
-            RetellNotFoundError: There is no such call, or a first attempt deleted it whose response was lost
-                (``may_have_arrived`` is True then).
+            RetellNotFoundError: There is no such call; or an attempt whose response was lost has already deleted
+                it (``may_have_arrived`` is True then).
         """
         self.get_conn().send(endpoints.delete_call(call_id))
 
@@ -230,9 +230,9 @@ class RetellHook(BaseHook):
         return try_key(settings)
 
     def get_conn(self) -> RetellClient:
-        """Return the blocking client, which the hook closes in ``close``, or with its last reference."""
+        """Return the blocking client; ``close`` closes it, and so does dropping the hook."""
         if self._client is None:
-            # Here, not above: every DAG file imports this module, and few processes send anything.
+            # Imported here: every DAG file imports this module, and few processes send anything.
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
             settings = self._settings(self.get_connection(self.retell_conn_id))
@@ -287,10 +287,10 @@ class RetellHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return the look of the form's standard fields, where Airflow asks the hook for it (2.11 to 3.1)."""
+        """Return how the connection form shows the standard fields (for Airflow 2.11 to 3.1)."""
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the form's own fields, likewise."""
+        """Return the additional fields of the connection form (for Airflow 2.11 to 3.1)."""
         return form_widgets()

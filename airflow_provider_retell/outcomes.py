@@ -16,13 +16,13 @@ class CallStatus(StrEnum):
     REGISTERED = "registered"
     """It has an id; it may be ringing."""
     ONGOING = "ongoing"
-    """Somebody, or a machine, answered."""
+    """A person or a machine answered."""
     ENDED = "ended"
     """It was connected and is over."""
     ERROR = "error"
-    """It broke, or was never dialed."""
+    """It failed, or was never dialed."""
     NOT_CONNECTED = "not_connected"
-    """Nobody answered."""
+    """It was not answered."""
 
     @property
     def is_terminal(self) -> bool:
@@ -87,10 +87,10 @@ class Outcome(StrEnum):
     ANSWERED = "answered"
     """A conversation took place and came to its end."""
     TRANSFERRED = "transferred"
-    """Handed on to a person or another number."""
+    """Transferred to a person or another number."""
     VOICEMAIL = "voicemail"
     IVR = "ivr"
-    """A menu of recorded voices answered."""
+    """A recorded menu answered."""
     NO_ANSWER = "no_answer"
     BUSY = "busy"
     DECLINED = "declined"
@@ -99,11 +99,11 @@ class Outcome(StrEnum):
     """The person asked never to be called again."""
     CALLBACK_REQUESTED = "callback_requested"
     NOT_DIALED = "not_dialed"
-    """Registered, but nobody's telephony dialed it within five minutes."""
+    """Registered, but not dialed within five minutes."""
     CAPACITY = "capacity"
     """The account had no free line."""
     BLOCKED = "blocked"
-    """Taken for spam or a scam on the way."""
+    """Blocked on the way as spam or a scam."""
     BILLING = "billing"
     STOPPED = "stopped"
     """Hung up through the API or the dashboard."""
@@ -198,7 +198,7 @@ _TAKES: Final = (
 
 def check_endings(argument: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
-    # Here, not above: errors are Airflow's too, and a policy that names endings needs no Airflow.
+    # Imported here: errors import Airflow, which a policy that names endings does not need.
     from airflow_provider_retell._arguments import words  # noqa: PLC0415
 
     return words(argument, given, allowed=ENDINGS, takes=_TAKES)

@@ -11,15 +11,15 @@ from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 _MOST_DOUBLINGS: Final = 60
-"""More of them make no difference below the longest pause that can be asked for, and would overflow a float."""
+"""The longest pause allowed is reached before; more doublings would overflow a float."""
 
 
 class RetellRetryPolicy(RetryPolicy):
-    """Wait as long as Retell asks, or longer from try to try, while the account is at its limit.
+    """Wait as long as Retell asks, or longer with each try, while the account is at its limit.
 
     This is the operators' default. After a 429 the pause is Retell's Retry-After; without one, and after a call
-    that found no free line (outcome ``capacity``), it doubles from try to try. Every other failure is left to the
-    task's own ``retry_delay``. Final errors are never retried, whatever the policy.
+    that found no free line (outcome ``capacity``), it doubles with each try. After every other failure the task's
+    own ``retry_delay`` applies. Final errors are never retried.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/tasks.html
 

@@ -1,4 +1,4 @@
-"""A call as a row: what a task hands on through XCom."""
+"""A call as a row: the form in which a task passes it on through XCom."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ DRY_RUN: Final = "dry_run"
 
 
 class Row(TypedDict, total=False):
-    """A call as tasks hand it on: Retell's fields, those that the call has, plus ``outcome``.
+    """A call as tasks pass it on: those of Retell's fields that the call has, plus ``outcome``.
 
-    Timestamps are milliseconds since the epoch. Fields that Retell adds later are in the row too, though not in
-    this type.
+    Timestamps are milliseconds since the epoch. Fields that Retell adds later are in the row too, although this
+    type does not name them.
 
     See https://docs.retellai.com/api-references/get-call
     """
@@ -156,7 +156,7 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
 
 
 class ReadCall(Protocol):
-    """What a row is made of: the model ``Call``, which the rows need not know."""
+    """The part of the model ``Call`` that a row needs, so that this module need not import the models."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -167,7 +167,7 @@ class ReadCall(Protocol):
 
 
 def row(call: ReadCall, include: Iterable[str] = ()) -> Row:
-    """Return a call as a JSON-able dict: Retell's fields, plus ``outcome``, less the heavy ones.
+    """Return a call as a JSON-able dict: Retell's fields plus ``outcome``, without the heavy ones.
 
     Args:
         call: The call as read.

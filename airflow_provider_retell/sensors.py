@@ -35,20 +35,20 @@ from airflow_provider_retell.rows import Row, check_include, is_dry
 
 
 class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator):
-    """Wait until calls are over: ``ended``, ``error`` or ``not_connected``, whatever the status.
+    """Wait until calls are over, that is ``ended``, ``error`` or ``not_connected``.
 
-    Result: a row for one call; for a sequence the rows in the order given. An empty sequence succeeds at once
-    with ``[]``. The modes ``poke`` and ``reschedule`` and ``deferrable=True`` give the same results and the same
-    failures.
+    Result: a row for one call, a list of rows in the order given for a sequence, ``[]`` at once for an empty
+    sequence. The modes ``poke`` and ``reschedule`` and ``deferrable=True`` differ neither in their results nor in
+    their failures.
 
     Args:
         call_id: One call id, one row of an operator, or a sequence of either (the output of a mapped operator).
         wait_for: ``ended``, or ``analyzed``: wait for ``call_analysis`` too.
-        analysis_timeout: Seconds to wait for the analysis after the end of each call; not at all for calls that
-            never connected.
-        fail_on: Statuses, outcomes and disconnection reasons: a call that ends so fails the task, without a
-            retry, because the call cannot change any more.
-        skip_on: The same, to skip it. Failing wins.
+        analysis_timeout: Seconds to wait for the analysis after the end of each call. Calls that never connected
+            are not waited for.
+        fail_on: Statuses, outcomes and disconnection reasons. A call that ends in one of them fails the task
+            without a retry, because the call cannot change any more.
+        skip_on: The same, but the task is skipped. ``fail_on`` goes first.
         include: Heavy fields to put into the rows, such as ``transcript``.
         deferrable: Wait in the triggerer, without a worker.
         retell_conn_id: A connection of type ``retell``.
@@ -109,7 +109,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
 
     @property
     def _given(self) -> Any:
-        """The calls to wait for, as they were given, or as far as it takes to find them."""
+        """The calls to wait for: ``call_id`` as it was before rendering replaced what it holds."""
         return self.call_id if self._hidden is None else self._hidden
 
     def execute(self, context: Context) -> Row | list[Row]:
@@ -146,7 +146,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         if self.deferrable:
             if wait.timed_out:
                 raise AirflowSensorTimeout(f"{wait.missed()} The calls go on by themselves.")
-            # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
+            # Imported here: Airflow's part of it takes 10 ms, in every process that parses a DAG.
             from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
             # From inside Airflow's own loop, so that soft_fail and the like mean the same in every mode.

@@ -1,6 +1,6 @@
-"""A pytest plugin to test DAGs with: pytest finds it by itself wherever this package is installed.
+"""A pytest plugin to test DAGs with; pytest finds it by itself once this package is installed.
 
-It imports nothing but pytest until a test asks for its fixture: every run of pytest loads it.
+It imports nothing but pytest until a test asks for its fixture, because every run of pytest loads it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from airflow_provider_retell.simulator import Simulator
 
 MANY = 10_000
-"""Calls that may go on at once: time stands still between them, so that all of them do."""
+"""Calls that may be live at once: time only passes while a task waits, so the calls of many tasks overlap."""
 
 
 @pytest.fixture
 def retell_simulator() -> Iterator[Simulator]:
-    """Stand in for Retell: the connection ``retell_default`` leads to a simulator, and no task waits.
+    """Point the connection ``retell_default`` at a simulator, and let no task really wait.
 
-    ``retell_simulator.play(number, "dial_busy")`` chooses what becomes of calls to a number;
-    ``retell_simulator.calls`` are those that were placed. Time stands still, except where a task of this package
-    waits: then it moves on at once.
+    ``retell_simulator.play(number, "dial_busy")`` chooses how calls to a number go; ``retell_simulator.calls`` are
+    the calls placed so far. Whenever a task of this package waits, the simulator's clock jumps ahead instead;
+    between waits it does not move.
     """
     from airflow_provider_retell.simulator import ManualClock, Simulator  # noqa: PLC0415 (see above)
 

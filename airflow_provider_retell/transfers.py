@@ -38,15 +38,15 @@ _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "met
 
 
 class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
-    """Write the calls of an interval to files: those with a start in it, whoever placed them.
+    """Write the calls that started in an interval to files, also those that were not placed by Airflow.
 
-    Calls without a start, such as those that were not answered, are in no interval: they are missing unless
-    ``undated=True``, which writes all there are to files of their own. Calls that are still ``registered`` are in
-    no list of Retell's. The result names what it cannot contain.
+    Calls that were not answered have no start and so belong to no interval: they are missing unless
+    ``undated=True``, which writes all of them, of any time, to files of their own. Retell does not list calls that
+    are still ``registered``. The result says which calls are missing.
 
-    A rerun replaces the files of the interval. They appear when all of them are complete; a run that fails before
-    leaves those of an earlier run as they are. Result: a summary (paths, counts by outcome, seconds of talk, cost
-    in cents, first and last start) without personal data.
+    A rerun replaces the files of the interval. They appear when all of them are complete; a run that fails earlier
+    leaves the files of the run before as they are. Result: a summary without personal data (paths, counts by
+    outcome, seconds of talk, cost in cents, first and last start).
 
     See https://docs.retellai.com/api-references/list-calls
 
@@ -62,14 +62,14 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         batch_call_id: Only calls of this batch.
         metadata: Only calls whose top-level metadata has these values.
         undated: Also write the calls that have no start, of any time, to files ``undated-...``.
-        late_arrivals: How long after the end of the interval to wait for its calls that still go on or have no
-            analysis yet: seconds, or a timedelta.
+        late_arrivals: How long after the end of the interval to wait for its calls that are still in progress or
+            not yet analyzed: seconds, or a timedelta.
         file_format: ``jsonl`` or ``parquet`` (extra ``export``).
         compression: For ``jsonl``: None or ``gzip``; for ``parquet``: None, ``snappy``, ``gzip`` or ``zstd``.
-        max_file_bytes: Start a new file after the page of calls that makes this one so large. None: one file.
+        max_file_bytes: Start a new file after the page of calls that exceeds this size. None: one file.
         include: Fields that list-calls leaves out, such as ``transcript``: one more request per call.
-        scrubbed: Retell's scrubbed transcripts and recordings instead of the others.
-        mask_numbers: Only the last four digits of phone numbers.
+        scrubbed: Write Retell's scrubbed transcripts and recordings instead of the others.
+        mask_numbers: Write only the last four digits of phone numbers.
         recordings: Save recordings as files in the folder ``recordings``.
         requests_per_second: Requests to Retell's API per second. None: no limit.
         deferrable: Wait for late arrivals in the triggerer, without a worker.
@@ -78,7 +78,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         retry_policy: Airflow's argument; ``RetellRetryPolicy`` by default (Airflow 3.3 and later).
 
     Raises:
-        RetellInputError: An argument cannot be meant, such as a filter that a template left empty.
+        RetellInputError: An argument is invalid, such as a filter that a template left empty.
         RetellExportError: The destination cannot be written.
         RetellExportOvertakenError: A later run writes to the same path.
         RetellResponseError: Retell's list cannot be read to its end.
@@ -164,10 +164,10 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         return self._execute(context, may_defer=self.deferrable)
 
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
-        """Continue after the wait: list the calls again, whatever the event says about them."""
+        """Continue after the wait: list the calls again, whatever the event says."""
         if event.message:
             self.log.warning("The wait for late arrivals was ended (%s): looking again.", event.message)
-        # A trigger that failed would fail again at once: the rest of the wait is in this process.
+        # A trigger that failed would fail again at once, so this process waits for the rest of the time.
         return self._execute(context, may_defer=self.deferrable and event.wake is Wake.OVER)
 
     def _execute(self, context: Context, *, may_defer: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _LONGEST_SLEEP: Final = 60.0  # seconds
 
 
 class RetellTimeTrigger(BaseTrigger):
-    """Fire when it is time to place a call. It waits for no call and asks for nothing.
+    """Fire when it is time to place a call. It sends no request.
 
     Args:
         deadline: When, in seconds since the epoch.
@@ -43,7 +43,7 @@ class RetellTimeTrigger(BaseTrigger):
         self._clock: Clock = SYSTEM_CLOCK
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments that Airflow stores."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {"deadline": self.deadline, "not_before": self.not_before, "memo": self.memo},
@@ -52,7 +52,7 @@ class RetellTimeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         while (left := max(self.deadline, self.not_before) - self._clock.now()) > 0:
-            # A look at the clock now and then: it may be set, and this machine may sleep.
+            # In short steps, because the clock may be set and the machine may be suspended.
             await self._clock.asleep(min(left, _LONGEST_SLEEP))
         yield TriggerEvent(WakeEvent(wake=Wake.OVER, deadline=self.deadline, memo=self.memo).to_payload())
 
@@ -69,16 +69,16 @@ class RetellCallTrigger(BaseTrigger):
     Args:
         call_ids: The calls.
         retell_conn_id: A connection of type ``retell``; its key is read where the trigger runs.
-        deadline: When to give up, in seconds since the epoch. The calls are read at least once before, because
-            they may have ended while no triggerer ran.
+        deadline: When to give up, in seconds since the epoch. The calls are read at least once, also if the
+            deadline has passed: they may have ended while no triggerer ran.
         poll_interval: Seconds between two polls.
         wait_for: ``ended``: until every call is over; ``analyzed``: until it has its ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
         cancel_on_kill: Whether to stop the calls if the task is killed while it waits.
-        leave_registered: Whether a kill leaves calls alone that were not dialed yet.
+        leave_registered: Whether a kill leaves calls alone that have not been dialed yet.
         not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
             that the process that deferred has ended. Each deferral sets it.
-        memo: What the task wants back with the event: times, counts and ids.
+        memo: Times, counts and ids that the task gets back with the event.
     """
 
     _learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
@@ -191,7 +191,7 @@ class RetellCallTrigger(BaseTrigger):
         """
         if not self.cancel_on_kill or self._fired:
             return
-        # In a task of its own, shielded: a triggerer cancels the trigger again while this is under way.
+        # In a shielded task of its own, because the triggerer may cancel the trigger again meanwhile.
         stopping = asyncio.create_task(self._stop_calls())
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -201,8 +201,7 @@ class RetellCallTrigger(BaseTrigger):
         still_deferred = await self._still_deferred()
         if still_deferred is None:
             self.log.info(
-                "Cancelled, either by a kill or because the triggerer is ending; Airflow does not say which: "
-                "%s goes on.",
+                "Cancelled by a kill, or because the triggerer is ending; Airflow does not say which: %s goes on.",
                 ", ".join(self.call_ids),
             )
         if still_deferred is not False:
@@ -214,9 +213,9 @@ class RetellCallTrigger(BaseTrigger):
                         poller, call_id, leave_registered=self.leave_registered, clock=self._clock
                     )
                 except RetellError as error:
-                    self.log.warning("The task is killed, and %s may go on: %s", call_id, error)
+                    self.log.warning("The task was killed, but %s may go on: %s", call_id, error)
                 else:
-                    self.log.info("The task is killed: %s.", result.message)
+                    self.log.info("The task was killed: %s.", result.message)
 
     async def _still_deferred(self) -> bool | None:
         return await is_deferred(self.task_instance) if self.task_instance is not None else False

@@ -227,7 +227,7 @@ def test_a_registered_call_is_left_alone_where_wanted(
     """A call that is not dialed times out by itself."""
     call_id = register()
     assert run(stop(call_id, leave_registered=True)) == StopResult(
-        message=f"{call_id} was not dialed yet and times out by itself"
+        message=f"{call_id} has not been dialed yet and times out by itself"
     )
     assert sent(simulator) == ["get-call"]
 

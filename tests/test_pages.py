@@ -134,8 +134,8 @@ def test_all_pages_are_walked() -> None:
 @pytest.mark.parametrize(
     ("last", "problem"),
     [
-        ({"has_more": True}, "says that it has more, and not where"),
-        ({"has_more": True, "pagination_key": ""}, "says that it has more, and not where"),
+        ({"has_more": True}, "says that it has more, but gives no cursor"),
+        ({"has_more": True, "pagination_key": ""}, "says that it has more, but gives no cursor"),
         ({"has_more": True, "pagination_key": "page 1"}, "leads back to a page that was read before"),
         ({"pagination_key": "page 2"}, "leads back to a page that was read before"),
     ],

@@ -1,7 +1,7 @@
 """The only sender of requests, blocking and asynchronous.
 
-What is decided is pure and shared (``endpoints``, ``retries``, ``responses``, ``handshake``), and httpx is tamed
-in ``wire``; each client adds only how to send, how to sleep and how to close.
+All decisions are pure and shared (``endpoints``, ``retries``, ``responses``, ``handshake``), and ``wire`` hides
+httpx; each client adds only how to send, how to sleep and how to close.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class RetellClient:
     """Send requests and wait for the responses.
 
     Args:
-        settings: Where to, with which key, and how patiently.
-        transport: What carries the requests; a simulator in tests.
+        settings: The server, the key, and how often and how long to try.
+        transport: The httpx transport that carries the requests; a simulator in tests.
         sleep: Waits between two attempts, in seconds.
     """
 
@@ -78,12 +78,12 @@ class RetellClient:
         return self.repeat(request, partial(self.send_once, request))
 
     def repeat(self, request: Request[Any], attempt: Callable[[], T], *, retry_rate_limits: bool = True) -> T:
-        """Make an attempt at a request, again if that is harmless, and return its result.
+        """Attempt a request, repeat it if that is harmless, and return its result.
 
         Args:
             request: The request.
             attempt: Sends it once.
-            retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
+            retry_rate_limits: Whether a 429 is retried too; False if the caller itself waits after a 429.
         """
         options = retrying(request, self.settings, retry_rate_limits=retry_rate_limits)
         return Retrying(sleep=self._sleep, **options)(attempt)
@@ -93,8 +93,8 @@ class RetellClient:
 
         Args:
             request: The request.
-            check: Called once, with the connection open, right before the request goes out; if it raises, nothing
-                is sent, and that is raised. A transport without a network does not call it.
+            check: Called once, with the connection open, right before the request goes out. If it raises, nothing
+                is sent and its error is raised. A transport without a network does not call it.
         """
         self._shake_hands()
         return read(request, self._exchange(request, check=check), self.settings)
@@ -133,8 +133,8 @@ class RetellClient:
         """Open a link that Retell gave out, as a stream of bytes: without the API key, the link is the permission.
 
         Args:
-            request: What messages call it, since a link is a secret.
-            link: ``https://``, or ``http://`` where Retell's API itself is (a simulator).
+            request: The name that messages use, since a link is a secret.
+            link: ``https://``, or ``http://`` at the server of the API itself (a simulator).
         """
         if not link.startswith(("https://", f"{self.settings.base_url}/")):
             raise RetellInputError(
@@ -148,7 +148,7 @@ class RetellClient:
             yield self._chunks(request, response, reading)
 
     def _chunks(self, request: Request[None], response: httpx.Response, reading: Reading) -> Iterator[bytes]:
-        # Translated here: further out, an error of the network would pass for one of what is done with the bytes.
+        # Translated here: further out, a network error could not be told from an error of the caller's.
         with translated(request, self.settings, server=_STORAGE):
             for chunk in response.iter_bytes():
                 reading.check()
@@ -257,7 +257,7 @@ class AsyncRetellClient:
 
         Args:
             flow: The requests.
-            once: Send each of them once, whatever becomes of it, and bound the time of each from its beginning.
+            once: Send each of them only once, and let its time-out run from the moment it is passed on.
         """
         send = self._send_in_time if once else self.send
         step: Callable[[], Request[Any]] = partial(next, flow)

@@ -18,7 +18,7 @@ CONCURRENCY: Final = 8
 
 
 class RequestRate:
-    """Let requests begin at even intervals, in whichever thread.
+    """Let requests begin at even intervals, across all threads.
 
     Args:
         per_second: Requests a second at most, None for no limit.
@@ -52,8 +52,8 @@ def read_details(
 ) -> Iterator[tuple[str, T]]:
     """Yield each call id with what ``read`` returns for it, in the order given.
 
-    At most twice ``concurrency`` results are in memory. The first error, in the order given, is raised; reads that
-    have not begun by then do not begin any more, and those that have are waited for.
+    At most twice ``concurrency`` results are in memory. The first error in the order given is raised; after it no
+    further read begins, and those in progress are waited for.
 
     >>> dict(read_details(str.upper, ["call_1", "call_2"]))
     {'call_1': 'CALL_1', 'call_2': 'CALL_2'}
@@ -63,7 +63,7 @@ def read_details(
             is open (``hook.get_conn()``).
         call_ids: The calls.
         concurrency: How many are read at the same time.
-        pace: When the next request may begin; may be shared. It does not count repetitions of failed requests.
+        pace: The rate of the requests, which several callers may share. Retries of failed requests do not count.
     """
     ids = iter(call_ids)
     begun: deque[tuple[str, Future[T]]] = deque()

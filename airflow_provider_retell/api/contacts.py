@@ -1,4 +1,4 @@
-"""The requests for contacts: people whom the account knows by their number."""
+"""The requests for contacts: the people in the account's address book."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each request to Retell as a value: what is sent, how the response reads, whether it may be repeated. No I/O.
+"""Each request to Retell as a value: what is sent, how to read the response, whether to repeat it. No I/O.
 
 Base: https://docs.retellai.com/api-references
 """
@@ -42,7 +42,7 @@ class Request(Generic[T]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        read: Makes a value of the decoded JSON (None for an empty response). Raises ``ValueError``.
+        read: Turns the decoded JSON (None for an empty response) into a value; raises ``ValueError`` if it cannot.
         idempotent: Whether sending it twice does no more than sending it once. If not, it is repeated only
             when the first one certainly was not carried out (connection refused, 429).
         body: The JSON body, None for none.
@@ -73,7 +73,7 @@ class Request(Generic[T]):
 
     @property
     def cursor(self) -> str | None:
-        """Where the page that is asked for begins, None for the first page of a list."""
+        """The beginning of the requested page of a list, None for its first page."""
         return None if self.body is None else self.body.get("pagination_key")
 
     def at(self, cursor: str) -> Self:
@@ -82,7 +82,7 @@ class Request(Generic[T]):
 
 
 def _read_call(body: Any) -> Call:
-    # Here, not above: a DAG file that is parsed sends nothing and reads no response, so it needs no models.
+    # Imported here: a process that parses a DAG file reads no response and needs no models.
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415
 
     return Call.read(body)
@@ -142,7 +142,7 @@ def create_phone_call(
 
 
 def get_call(call_id: str) -> Request[Call]:
-    """Read one call, with everything Retell has of it.
+    """Read one call with all its fields.
 
     See https://docs.retellai.com/api-references/get-call
     """
@@ -221,12 +221,12 @@ def list_calls(
 
 
 def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Request[Page[Call]]:
-    """Read the calls whose top-level metadata has a key that equals a value, or starts with it."""
+    """Read the calls whose top-level metadata has under a key a given value, or one that begins with it."""
     return list_calls(filter_criteria={"metadata": [{"key": key, "type": "string", "op": op, "value": value}]})
 
 
 def update_call(call_id: str, changes: UpdateCallRequest | Mapping[str, Any]) -> Request[Call]:
-    """Change what Retell keeps of a call that is over.
+    """Change the data that Retell keeps of a call that is over.
 
     See https://docs.retellai.com/api-references/update-call
 
@@ -235,7 +235,7 @@ def update_call(call_id: str, changes: UpdateCallRequest | Mapping[str, Any]) ->
         changes: ``metadata``, ``data_storage_setting``, ``custom_attributes``.
 
     Raises:
-        RetellInputError: Nothing is to be changed, or a value cannot be sent.
+        RetellInputError: No change is given, or a value cannot be sent.
     """
     from airflow_provider_retell.api.requests import UpdateCallRequest  # noqa: PLC0415 (as above)
 
@@ -284,5 +284,5 @@ def get_concurrency() -> Request[dict[str, Any]]:
 
 
 def get_api_key_info() -> Request[dict[str, Any]]:
-    """Read whose API key this is: ``org_id``, ``org_name``, ``api_key_name``."""
+    """Read to whom the API key belongs: ``org_id``, ``org_name``, ``api_key_name``."""
     return Request(method="GET", path="/get-api-key-info", read=_read_object, idempotent=True)

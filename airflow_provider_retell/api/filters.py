@@ -1,4 +1,4 @@
-"""Filters, order and size of a list that is asked for. Pure.
+"""The filters, the order and the page size of a list request. Pure.
 
 See https://docs.retellai.com/api-references/list-calls
 """
@@ -16,7 +16,7 @@ MAX_PAGE_SIZE: Final = 1000
 
 
 def any_of(values: str | Sequence[str]) -> dict[str, Any]:
-    """Return the filter for one of some words, given as a sequence or as one word."""
+    """Return the filter that lets any of some words pass, given as a sequence or as one word."""
     # One word is a sequence too, of letters.
     return {"type": "enum", "op": "in", "value": [values] if isinstance(values, str) else list(values)}
 
@@ -63,8 +63,8 @@ def criteria(
 
     Args:
         given: Filters in Retell's own form.
-        named: Filters by Retell's name, made of arguments; None for those that were not given.
-        arguments: What was given, by argument; an empty value would look like a filter and be none.
+        named: Filters made from arguments, by Retell's name; None for those that were not given.
+        arguments: The values given, by argument. An empty value is refused: it would filter nothing.
 
     Raises:
         RetellInputError: An argument is empty, or a filter is given in both ways.
@@ -72,7 +72,7 @@ def criteria(
     for argument, value in arguments.items():
         if value is not None and not isinstance(value, bool | int) and not value:
             raise RetellInputError(
-                f"{argument} is empty, which is no filter. Leave it out to list without it. Nothing was sent."
+                f"{argument} is empty and would filter nothing. Leave it out to list without it. Nothing was sent."
             )
     made = {name: criterion for name, criterion in named.items() if criterion is not None}
     if twice := sorted(made.keys() & given.keys()):

@@ -1,4 +1,4 @@
-"""Several requests of which each depends on the responses before. No I/O: a client runs them, blocking or not."""
+"""Sequences of requests, each depending on the responses before it. No I/O: a client runs them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ For example, a flow that reads a call and then its agent, and the loop that runs
 
 
 class FlowRunner(Protocol):
-    """Sends the requests of flows, blocking: a ``RetellClient``."""
+    """A blocking sender of the requests of flows: a ``RetellClient``."""
 
     def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""
 
 
 class AsyncFlowRunner(Protocol):
-    """Sends the requests of flows on an event loop: an ``AsyncRetellClient``, or a ``Poller``."""
+    """A sender of the requests of flows on an event loop: an ``AsyncRetellClient``, or a ``Poller``."""
 
     async def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, one after the other, and return its result."""
@@ -63,8 +63,8 @@ class StopResult:
     """The result of an attempt to stop a call.
 
     Attributes:
-        message: The same in words, beginning with the call's id.
-        live: Whether Retell refused to stop it, so that it may go on.
+        message: The result in words, beginning with the call's id.
+        live: Whether the call may go on, because Retell refused to stop it.
     """
 
     message: str
@@ -76,7 +76,7 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
 
     Args:
         call_id: The call.
-        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
+        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
     """
     try:
         call: Call = yield get_call(call_id)
@@ -86,7 +86,7 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
     if call.is_terminal:
         return StopResult(message=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:
-        return StopResult(message=f"{call_id} was not dialed yet and times out by itself")
+        return StopResult(message=f"{call_id} has not been dialed yet and times out by itself")
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:

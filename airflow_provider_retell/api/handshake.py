@@ -27,7 +27,7 @@ def check_is_simulator(response: Response, settings: ConnectionSettings) -> None
     ========================  ==================================================================
     200, names a simulator    the key may be sent
     5xx                       no answer: ``RetellConnectionError``, tried again
-    anything else             another server: ``RetellInputError``, which a retry would not help
+    anything else             another server: ``RetellInputError``, since a retry would not help
     ========================  ==================================================================
     """
     if response.status_code >= _FIRST_SERVER_ERROR:

@@ -27,7 +27,7 @@ def check_e164(field: str, value: object) -> None:
 
 
 def check_call_id(value: object) -> str:
-    """Return a call id that is safe as a part of a path, else raise ``RetellInputError``."""
+    """Return a call id if it is safe as part of a URL path, else raise ``RetellInputError``."""
     if not isinstance(value, str) or not _CALL_ID.fullmatch(value) or value == "None":
         raise RetellInputError(f"call_id must be the id of a call, such as call_0123abcd, got {shown(value)}.")
     return value

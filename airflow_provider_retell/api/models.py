@@ -36,7 +36,7 @@ class Sentiment(StrEnum):
 
 
 def _open(enum: type[StrEnum]) -> BeforeValidator:
-    """Read an enum to which Retell adds values: known ones are members, others stay strings."""
+    """Read an enum to which Retell may add values: known ones become members, others stay strings."""
     members = {member.value: member for member in enum}
     return BeforeValidator(lambda value: members.get(value, value) if isinstance(value, str) else value)
 
@@ -92,7 +92,7 @@ class CallCost(_Response):
 class Call(_Response):
     """A call as Retell shows it. Timestamps are milliseconds since the epoch.
 
-    Fields appear one after the other: ``start_timestamp`` when the call is answered, most others after the end,
+    Fields appear over time: ``start_timestamp`` when the call is answered, most others after the end,
     ``call_analysis`` some seconds to minutes later.
 
     See https://docs.retellai.com/api-references/get-call
@@ -170,12 +170,12 @@ class Call(_Response):
 
     @property
     def outcome(self) -> Outcome | None:
-        """The end of the call in one plain word; None while it is not over."""
+        """How the call ended, in one plain word; None while it is not over."""
         return outcome_of(self.call_status, self.disconnection_reason)
 
     @property
     def analyzed(self) -> bool:
-        """Whether the call has an analysis; an empty one is none yet."""
+        """Whether the call has an analysis; an empty one does not count."""
         analysis = self.call_analysis
         return bool(analysis.model_fields_set if isinstance(analysis, CallAnalysis) else analysis)
 

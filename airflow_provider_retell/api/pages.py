@@ -1,4 +1,4 @@
-"""Lists that come in pages: read one, and go on to the next. Pure: no I/O.
+"""Read lists page by page. Pure: no I/O.
 
 See https://docs.retellai.com/api-references/list-calls
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Fields: TypeAlias = dict[str, Any]
-"""A call as Retell sends it: as a model it would cost ten times as much."""
+"""A call as Retell sends it: making a model of it takes ten times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Page(Generic[T]):
 
 
 def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any], Page[T]]:
-    """Return what reads a page of items.
+    """Return the function that reads a page of items.
 
     Args:
         read: Reads one item; raises ``ValueError`` for one that it cannot read.
@@ -59,7 +59,7 @@ def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any]
             try:
                 items.setdefault(_id(item, key), read(item))
             except ValueError:
-                # It must not hide the other items of its page.
+                # One bad item must not hide the others of its page.
                 unreadable += 1
         cursor = body.get("pagination_key")
         cursor = cursor if isinstance(cursor, str) and cursor else None
@@ -78,20 +78,20 @@ def _id(item: Any, key: str) -> str:
 
 
 def as_sent(request: Request[Page[Any]]) -> Request[Page[Fields]]:
-    """Return a request for a page of calls that reads them as Retell sends them, not as models."""
+    """Return the same request for a page of calls, which reads them as plain dicts and not as models."""
     return cast("Request[Page[Fields]]", replace(request, read=page_of(dict)))
 
 
 class PageWalk(Generic[T]):
-    """Walk through the pages of a list, so that no item comes twice and none is left out without a word.
+    """Walk through the pages of a list, so that no item comes twice and none is dropped silently.
 
     ======================================  ============================================
     the page                                the walk
     ======================================  ============================================
     says that there are no more             ends
     has a cursor                            goes on there
-    has a cursor that was there before      fails: it would go round in circles
-    says that there are more, and no where  fails: it would be a part of the list
+    has a cursor that it had before         fails: the walk would never end
+    says that it has more, without cursor   fails: the list would be incomplete
     holds items of an earlier page          leaves them out
     holds items that cannot be read         leaves them out and counts them
     ======================================  ============================================
@@ -105,12 +105,12 @@ class PageWalk(Generic[T]):
 
     Args:
         first: The request for the first page, or for the page at which an earlier walk stopped.
-        seen: Ids of items that an earlier walk had.
+        seen: Ids of items that an earlier walk returned.
 
     Attributes:
         request: The request for the next page, None at the end.
-        seen: Ids of the items of earlier pages. If a list is too long to keep them all, those of the last page can
-            take their place.
+        seen: Ids of the items of earlier pages. For a list too long to keep them all, those of the last page are
+            enough.
         unreadable: How many items could not be read.
     """
 
@@ -122,13 +122,13 @@ class PageWalk(Generic[T]):
         self._cursors = {first.cursor}
 
     def take(self, page: Page[T]) -> list[T]:
-        """Return the items of a page that no earlier page had, and go on to the next page.
+        """Return the items of a page that were not on an earlier page, and go on to the next page.
 
         Raises:
             RetellResponseError: The list cannot be read to its end. The items of this page are lost with it.
         """
         if page.has_more and page.cursor is None:
-            raise self._broken("says that it has more, and not where")
+            raise self._broken("says that it has more, but gives no cursor")
         if page.has_more and page.cursor in self._cursors:
             raise self._broken("leads back to a page that was read before")
         self._cursors.add(page.cursor)

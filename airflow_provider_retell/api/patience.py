@@ -7,24 +7,24 @@ from typing import Final
 from airflow_provider_retell.errors import Concerns, RetellError, RetellResponseError
 
 UNREADABLE_FOR: Final = 600.0
-"""Seconds for which nothing but unreadable responses is waited out.
+"""Seconds for which a wait puts up with nothing but unreadable responses.
 
 A gateway's maintenance page goes away by itself; the page of a wrong host does not.
 """
 
 NOT_THERE_YET: Final = 60.0
-"""Seconds for which Retell may not know a call that it has just placed."""
+"""Seconds for which a call that Retell has just placed may not be found."""
 
 
 class Patience:
-    """Decide how long one wait puts up with reads that fail.
+    """Decide how long one wait puts up with failing reads.
 
     =====================================  ==============================================================
     the failure                            the wait goes on
     =====================================  ==============================================================
     an unreadable response                 until all have been unreadable for ``UNREADABLE_FOR`` seconds
-    any other that concerns nothing        always: the wait's own deadline bounds it
-    concerns the call, request or account  never (``Sweeps`` hold a call back that is not there yet)
+    any other that concerns nothing        always: the wait's own deadline limits it
+    concerns the call, request or account  never (``Sweeps`` hold back a call that is not found yet)
     =====================================  ==============================================================
     """
 
@@ -32,11 +32,11 @@ class Patience:
         self._unreadable_since: float | None = None
 
     def succeeded(self) -> None:
-        """Note that a read went well."""
+        """Note that a read succeeded."""
         self._unreadable_since = None
 
     def bears(self, error: RetellError, *, now: float) -> bool:
-        """Return whether the wait goes on after a read that failed so.
+        """Return whether the wait goes on after a failed read.
 
         Args:
             error: Why it failed.

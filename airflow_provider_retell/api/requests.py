@@ -28,7 +28,7 @@ _AGENT_VERSION = re.compile(r"latest|latest_published|(?!v\d+$)[a-z][a-z0-9_-]{0
 
 
 def _text(value: object) -> object:
-    # Jinja writes a missing XCom as the text "None"; no agent and no number is called that.
+    # Jinja renders a missing XCom as the text "None", which is no agent id and no number.
     if value is None or (isinstance(value, str) and value.strip() in {"", "None"}):
         raise ValueError("must be given")
     if not isinstance(value, str):
@@ -41,7 +41,7 @@ def _phone_number(value: object) -> object:
         return _text(value)
     if isinstance(value, float) and isnan(value):
         raise ValueError("must be given: NaN is how pandas reads an empty cell")
-    # The digits may be a national number: with a plus before them, a phone in another country rings.
+    # The digits may be a national number: with a plus added, a phone in another country would ring.
     raise ValueError(
         f"must be text such as '+14155550100', not {type(value).__name__}: a number has no plus. Read the column "
         "as text (dtype=str in pandas, a VARCHAR in SQL), with the plus and the country code"
@@ -49,7 +49,7 @@ def _phone_number(value: object) -> object:
 
 
 def _version(value: object) -> object:
-    # A template renders the number 3 as "3"; no tag begins with a digit.
+    # A template renders the number 3 as "3", and no tag begins with a digit.
     if isinstance(value, str) and value.isdecimal():
         return int(value)
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -134,7 +134,7 @@ Metadata = Annotated[JsonObject, AfterValidator(_metadata)]
 
 
 class _Request(BaseModel):
-    """A request's body: fields left out, or None, are not sent; fields this package does not know are."""
+    """A request's body. Fields left out, or None, are not sent; unknown ones are sent as given."""
 
     model_config = ConfigDict(extra="allow", frozen=True, defer_build=True, hide_input_in_errors=True)
 
@@ -143,7 +143,7 @@ class _Request(BaseModel):
         """Return the request in a model or a plain mapping.
 
         Raises:
-            RetellInputError: A field cannot be sent; names the field and what was given.
+            RetellInputError: A field cannot be sent; the message names the field and the value.
         """
         if isinstance(fields, cls):
             return fields
@@ -159,7 +159,7 @@ class _Request(BaseModel):
             raise RetellInputError(f"A request {error}. Nothing was sent.") from None
 
     def body(self) -> dict[str, Any]:
-        """Return what is sent, as a JSON-able dict."""
+        """Return the body as a JSON-able dict."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
@@ -171,7 +171,7 @@ def _explain(error: ValidationError) -> str:
             problems.append(f"{field} must be given, got None")
             continue
         text = problem["msg"].removeprefix("Value error, ")
-        # Objects are described by their keys and types: their values may be anybody's data.
+        # Objects are described by their keys and types, because their values may be personal data.
         value = shown(problem["input"], is_number=field in NUMBER_FIELDS)
         given = "" if isinstance(problem["input"], Mapping) else f", got {value}"
         problems.append(f"{field} {text[0].lower()}{text[1:]}{given}")
@@ -179,7 +179,7 @@ def _explain(error: ValidationError) -> str:
 
 
 class RegisterPhoneCallRequest(_Request):
-    """What ``POST /v2/register-phone-call`` takes.
+    """The body of ``POST /v2/register-phone-call``.
 
     See https://docs.retellai.com/api-references/register-phone-call
     """
@@ -195,7 +195,7 @@ class RegisterPhoneCallRequest(_Request):
 
 
 class CreatePhoneCallRequest(_Request):
-    """What ``POST /v2/create-phone-call`` takes.
+    """The body of ``POST /v2/create-phone-call``.
 
     See https://docs.retellai.com/api-references/create-phone-call
     """
@@ -222,7 +222,7 @@ class StorageSetting(StrEnum):
 
 
 class UpdateCallRequest(_Request):
-    """What ``PATCH /v2/update-call/{call_id}`` takes.
+    """The body of ``PATCH /v2/update-call/{call_id}``.
 
     See https://docs.retellai.com/api-references/update-call
     """

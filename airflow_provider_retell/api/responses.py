@@ -32,7 +32,7 @@ _FIRST_ERROR: Final = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """An HTTP response, as far as it says anything.
+    """The part of an HTTP response that this package reads.
 
     Attributes:
         status_code: The HTTP status.
@@ -51,12 +51,12 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text, whatever it is."""
+        """The body as text; bytes that are not text are replaced."""
         return self.content.decode(errors="replace")
 
 
 def read(request: Request[T], response: Response, settings: ConnectionSettings) -> T:
-    """Return what a response says, or raise what it means."""
+    """Return the value in a response, or raise the error that it stands for."""
     if response.status_code in _SUCCESSES:
         try:
             return request.read(None if request.empty else json.loads(response.content))
@@ -72,7 +72,7 @@ def read(request: Request[T], response: Response, settings: ConnectionSettings) 
 
 
 def status_error(request: Request[Any], response: Response, settings: ConnectionSettings) -> RetellStatusError:
-    """Return the error for an error status, whatever the body is."""
+    """Return the error for an error status, also if the body cannot be read."""
     kind = RetellStatusError.kind(response.status_code)
     message = clean(_message(response), request, settings)
     return kind(
@@ -108,7 +108,7 @@ def _message(response: Response) -> str:
 
 
 def clean(text: object, request: Request[Any], settings: ConnectionSettings) -> str:
-    """Return a text from outside as it may stand in a message: short, without key and phone numbers."""
+    """Return a text from outside in a form safe for a message: short, without the key and phone numbers."""
     line = " ".join(str(text).replace(settings.api_key, "***").split())
     return Masker.of(request.body).text(line)[:_FIRST_CHARACTERS]
 

@@ -21,12 +21,12 @@ _FIRST_PAUSE: Final = 0.5  # seconds; doubles from attempt to attempt, with jitt
 def retrying(
     request: Request[Any], settings: ConnectionSettings, *, retry_rate_limits: bool = True
 ) -> dict[str, Any]:
-    """Return the options of tenacity that repeat a request if that is harmless.
+    """Return the options with which tenacity repeats a request if that is harmless.
 
     Args:
         request: The request.
-        settings: How often, and with which pauses.
-        retry_rate_limits: Whether a 429 is retried too; not if the caller waits for it by itself.
+        settings: The number of attempts and the pauses between them.
+        retry_rate_limits: Whether a 429 is retried too; False if the caller itself waits after a 429.
     """
     arrived = False
 
@@ -37,7 +37,7 @@ def retrying(
         if isinstance(error, RetellRateLimitError):
             metrics.count("retell.rate_limited")
         if isinstance(error, RetellError):
-            # A lost response stays lost, whatever the next attempt gets.
+            # A lost response stays lost, whatever the next attempt brings.
             arrived = error.may_have_arrived = arrived or error.may_have_arrived
         return repeat
 

@@ -22,10 +22,10 @@ _LONGEST_NAME: Final = 30  # characters
 
 @dataclass(frozen=True, kw_only=True)
 class NumericSetting:
-    """A number that a person writes into a form or a configuration file.
+    """A number in a form or in a configuration file.
 
     Attributes:
-        help: An explanation for people.
+        help: An explanation for users.
         default: Its value if nothing is given.
         minimum: The least it may be.
         integer: Whether it must be a whole number.
@@ -40,7 +40,7 @@ class NumericSetting:
         """Return the number that was given, as a number or as text; the default for None and empty text.
 
         Raises:
-            ValueError: It cannot be used; the message goes on after the name of the field.
+            ValueError: It cannot be used; the message continues after the name of the field.
         """
         if given is None or given == "":
             return self.default
@@ -59,7 +59,7 @@ class NumberInExtra(NumericSetting):
     """A number in the connection's extra.
 
     Attributes:
-        label: What the form calls it.
+        label: Its name in the form.
     """
 
     label: str
@@ -70,8 +70,8 @@ class FlagInExtra:
     """A switch in the connection's extra, off by default.
 
     Attributes:
-        label: What the form calls it.
-        help: An explanation for people.
+        label: Its name in the form.
+        help: An explanation for users.
     """
 
     label: str
@@ -82,7 +82,7 @@ class FlagInExtra:
         """Return the flag that was given, as Airflow reads its own booleans; the default for None and empty text.
 
         Raises:
-            ValueError: It is no flag; the message goes on after the name of the field.
+            ValueError: It is no flag; the message continues after the name of the field.
         """
         if given is None or given == "":
             return self.default
@@ -125,7 +125,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 
 API_KEY_FIELD: Final = "Password (API key)"
 BASE_URL_FIELD: Final = "Host (Base URL)"
-"""The name of a field in messages: its own and, in brackets, the form's."""
+"""The name of a field in messages: Airflow's own and, in brackets, the label in the form."""
 
 
 class SettingsError(ValueError):
@@ -144,7 +144,7 @@ class ConnectionSettings:
         max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
         paused: Whether no call is to be placed: the kill switch.
         conn_id: The connection these came from, for messages.
-        remarks: What a person should know or mend although it can be used, a sentence each.
+        remarks: Sentences on settings that work but should be looked at or corrected.
     """
 
     api_key: str = field(repr=False)
@@ -158,7 +158,7 @@ class ConnectionSettings:
 
     @property
     def complete_response(self) -> float:
-        """Seconds to wait for the end of a response, which the time-out between two chunks does not bound."""
+        """Seconds to wait for the complete response, which the time-out between two chunks does not limit."""
         return 2 * self.timeout
 
     @property
@@ -182,7 +182,7 @@ class ConnectionSettings:
         port: int | None = None,
         extra: str | None = None,
     ) -> ConnectionSettings:
-        """Return the settings in the fields of an Airflow connection, ``extra`` as the JSON text it is there.
+        """Return the settings in the fields of an Airflow connection; ``extra`` is JSON text.
 
         Raises:
             SettingsError: A field holds something that cannot be used.
@@ -211,7 +211,7 @@ def _remarks(password: str, host: str, extra: Mapping[str, Any], *, paused: bool
     if host.strip().endswith("/"):
         yield f"The field {BASE_URL_FIELD} ends with a slash, which is left out."
     if unknown := sorted(extra.keys() - SETTINGS.keys()):
-        # Not quoted at any length: what is misplaced there may be a secret.
+        # Names only, and few of them: a misplaced value may be a secret.
         names = ", ".join(repr(name[:_LONGEST_NAME]) for name in unknown[:_NAMED])
         more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         yield f"The field Extra has names that mean nothing here: {names}{more}. Known are {', '.join(SETTINGS)}."
@@ -221,7 +221,7 @@ def _api_key(password: str | None) -> str:
     key = (password or "").strip()
     if not key:
         raise SettingsError(f"the field {API_KEY_FIELD} is empty")
-    # Checked here, because the HTTP library's own complaint would quote the key.
+    # Checked here, because the message of the HTTP library would quote the key.
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(f"the field {API_KEY_FIELD} holds spaces, line breaks or letters no key has")
     return key

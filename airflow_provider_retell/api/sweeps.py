@@ -32,12 +32,12 @@ SINGLE_READS: Final = 20
 
 
 class Sweeps:
-    """Read the calls that are waited for, again and again, with few requests each time.
+    """Read the calls that are waited for again and again, with few requests each time.
 
-    list-calls first, then get-call for those that it does not show: Retell does not say whether it lists calls
-    that are still ``registered``, so a call that it leaves out is not taken for lost. Of such calls one sweep
-    reads only some, and different ones each time, because most have not changed; it goes on to the next of them as
-    long as all that it read were over. One call alone is read with get-call.
+    A sweep uses list-calls first, then get-call for the calls that the list does not show: Retell does not
+    document whether it lists calls that are still ``registered``, so a call missing from the list is not lost.
+    Most of those have not changed, so one sweep reads only some of them, and different ones each time; as long as
+    all that it read were over, it reads more. One call alone is read with get-call.
 
     What a failed read does:
 
@@ -54,8 +54,8 @@ class Sweeps:
     =================================  ==================================================================
 
     Args:
-        single_reads: Calls that are read one by one before the sweep decides whether to read more.
-        waited: Seconds since the first look, if another process had it (a rescheduled sensor).
+        single_reads: Calls to read one by one before the sweep decides whether to read more.
+        waited: Seconds since the first sweep, if another process made it (a rescheduled sensor).
     """
 
     def __init__(self, *, single_reads: int = SINGLE_READS, waited: float = 0) -> None:
@@ -69,11 +69,11 @@ class Sweeps:
         self._unanswered = False
 
     def sweep(self, call_ids: Sequence[str], *, now: float | None = None) -> Iterator[Flow[Reading]]:
-        """Return one sweep's steps, each to be run before the next is asked for.
+        """Return the steps of one sweep; run each one before taking the next.
 
         Args:
             call_ids: The calls.
-            now: Seconds by a monotonic clock; None if a call that is not found is not looked for again.
+            now: Seconds by a monotonic clock; None if a call that is not found counts as unknown at once.
         """
         self._sweep += 1
         self._now = now
@@ -86,7 +86,8 @@ class Sweeps:
                 yield self._list(parts.pop(0), unlisted, parts)
         self._last_read = {call_id: self._last_read.get(call_id, 0) for call_id in unlisted}
         waiting = list(unlisted)
-        # At random among those read equally long ago: each look of a rescheduled sensor starts from scratch.
+        # At random among those read equally long ago, because each poke of a rescheduled sensor starts from
+        # scratch.
         random.shuffle(waiting)
         waiting.sort(key=self._last_read.__getitem__)
         live: set[str] = set()
@@ -111,7 +112,7 @@ class Sweeps:
             if refused and len(call_ids) > SINGLE_READS:
                 parts += _parts(call_ids, (len(call_ids) + 1) // 2)
             return {}
-        # Retell may list other calls too, and leave some out, which are then read one by one.
+        # Retell may list other calls too, and may leave some out; those are then read one by one.
         found = {call_id: page.items[call_id] for call_id in call_ids if call_id in page.items}
         for call_id in found:
             unlisted.pop(call_id, None)
@@ -131,7 +132,7 @@ class Sweeps:
         except RetellError as error:
             if error.concerns is Concerns.ACCOUNT or isinstance(error, RetellRateLimitError):
                 raise
-            # After a response that did not come, the next may take as long.
+            # After one response has timed out, the next may take as long.
             self._unanswered = isinstance(error, RetellConnectionError)
             return {} if self._is_not_there_yet(call_id, error) else {call_id: error}
         self._first_missed.pop(call_id, None)

@@ -1,4 +1,4 @@
-"""All that is about httpx: make its clients, bound its responses, and let none of its errors out."""
+"""Everything about httpx: make its clients, limit its responses, and translate its errors."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def make_client(kind: type[C], settings: ConnectionSettings, transport: Any, **o
     Args:
         kind: ``httpx.Client`` or ``httpx.AsyncClient``.
         settings: The connection.
-        transport: What carries the requests, None for the network.
-        **options: Further options of httpx, which go before those of the connection.
+        transport: The httpx transport that carries the requests, None for the network.
+        **options: Further options of httpx, which override those of the connection.
 
     Raises:
         RetellInputError: The base URL, or a proxy or certificate of the environment, cannot be used.
@@ -115,12 +115,12 @@ def _is_proxy(url: str) -> bool:
 
 
 class Reading:
-    """The body of a response, put together within a time.
+    """The body of a response, collected within a time limit.
 
     httpx only limits the gap between two chunks: a response that trickles in never times out.
 
     Args:
-        seconds: The time it has from now on.
+        seconds: The limit, from now on.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -128,7 +128,7 @@ class Reading:
         self._chunks: list[bytes] = []
 
     def add(self, chunk: bytes) -> None:
-        """Take in a chunk; raises ``httpx.ReadTimeout`` if it comes too late."""
+        """Add a chunk; raise ``httpx.ReadTimeout`` if it comes too late."""
         self.check()
         self._chunks.append(chunk)
 
@@ -158,11 +158,11 @@ def too_slow() -> httpx.ReadTimeout:
 def translated(
     request: Request[Any], settings: ConnectionSettings, *, server: str | None = None
 ) -> Iterator[None]:
-    """Turn httpx's errors into this package's, not chained: httpx's may quote what must not be shown.
+    """Turn httpx's errors into this package's, not chained, because httpx's may quote secrets.
 
     Args:
-        request: What was sent.
-        settings: What it was sent with.
+        request: The request that was sent.
+        settings: The settings that it was sent with.
         server: The server in words, if it is not Retell.
     """
     try:
@@ -199,7 +199,7 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
     content, headers = None, {}
     try:
         if request.body is not None:
-            # Not by httpx, whose older releases escape what no UTF-8 can hold, and send NaN.
+            # Not by httpx, whose older releases send NaN, and escape text that UTF-8 cannot hold.
             content = json.dumps(request.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             headers["Content-Type"] = "application/json"
         made = client.build_request(request.method, request.path, content=content, headers=headers)
@@ -213,13 +213,13 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
 
 
 def before_headers(check: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], None]:
-    """Return a trace of httpx that makes a check with the connection open, before the first byte goes out.
+    """Return an httpx trace that runs a check once the connection is open, before the first byte goes out.
 
     See https://www.python-httpx.org/advanced/extensions/#trace
     """
 
     def trace(event: str, info: Mapping[str, Any]) -> None:
-        # A proxy is asked for a tunnel first, which is no request to Retell yet.
+        # With a proxy, the first request opens a tunnel and is not yet one to Retell.
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             check()
 
@@ -232,7 +232,7 @@ _QUIET_HOSTS: set[bytes] = set()
 
 
 def quiet(request: httpx.Request) -> None:
-    """Keep a host out of httpx's log: the links to its files are secrets."""
+    """Keep the requests to a host out of httpx's log, because the links to its files are secrets."""
     _QUIET_HOSTS.add(request.url.netloc)
 
 

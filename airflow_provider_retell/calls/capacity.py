@@ -1,4 +1,4 @@
-"""How long a task waits for a free line, in one try."""
+"""Decide how long one try of a task waits for a free line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 5.0
 """Seconds of the first pause unless Retell names one; each further pause is as long as all before it together.
 
-Also the minimum: a response that asks for no pause at all is not obeyed.
+It is also the minimum, even if Retell asks for no pause at all.
 """
 
 LONGEST_PAUSE: Final = 120.0
@@ -30,11 +30,11 @@ _JITTER: Final = 0.25
 
 @dataclass(kw_only=True)
 class LineWait:
-    """Pause while the account is at its limit, up to ``limit_timeout`` in all, however many calls that takes.
+    """Pause while the account is at its limit, up to ``limit_timeout`` in all, however many requests that takes.
 
     Attributes:
         limit: Maximum seconds of all pauses together.
-        waited: Seconds of the pauses so far, in the processes of this try before this one too.
+        waited: Seconds of the pauses so far, including those in earlier processes of this try.
         clock: The time.
     """
 

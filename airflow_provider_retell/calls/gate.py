@@ -1,4 +1,4 @@
-"""What is checked right before each request that places a call, in this order.
+"""Check right before each request that places a call whether it may be placed now, in this order.
 
 =======================================  ==================================================================
 found                                    then
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 OutsideHoursAction: TypeAlias = Literal["wait", "skip", "fail"]
 
 OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
-"""What a task may do while the calling hours are shut."""
+"""The values of ``outside_hours``: what a task does while the calling hours are shut."""
 
 _SHOWN_DIGITS: Final = 4
 
 
 def utc(moment: float) -> str:
-    """Return a time, in seconds since the epoch, as a message shows it."""
+    """Return a time in seconds since the epoch as messages show it."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 
@@ -53,7 +53,7 @@ class OutsideHours(RetellCallError):  # noqa: N818 (a state that the task acts o
         self.opens_at = opens_at
 
     def act(self, action: OutsideHoursAction) -> float:
-        """Return until when to wait, in seconds since the epoch.
+        """Return the time until which to wait, in seconds since the epoch, or end the task.
 
         Args:
             action: ``outside_hours`` of the task.
@@ -75,8 +75,8 @@ class Hours:
 
     Attributes:
         hours: ``calling_hours`` of the task, None if it has none.
-        number: The person's.
-        time_zone: The person's own, None to find it by the number.
+        number: The person's phone number.
+        time_zone: The person's time zone, None to derive it from the number.
 
     Raises:
         RetellTimeZoneError: There is no such time zone.
@@ -91,7 +91,7 @@ class Hours:
             check_zone(self.time_zone)
 
     def opens_at(self, now: float) -> float:
-        """Return from when on the person may be called, at ``now`` or later; infinite if never in a year.
+        """Return the first time from ``now`` on at which the person may be called; infinite if never in a year.
 
         Raises:
             RetellTimeZoneError: The person's time zone is not known, and the hours need one.
@@ -109,7 +109,7 @@ class Hours:
         """Raise ``OutsideHours`` if the person must not be called at a time, in seconds since the epoch.
 
         Raises:
-            OutsideHours: As said.
+            OutsideHours: The person must not be called then.
             RetellTimeZoneError: The person's time zone is not known, and the hours need one.
         """
         opens_at = self.opens_at(now)
@@ -127,13 +127,13 @@ class Hours:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """What is checked right before each request that places a call.
+    """The checks right before each request that places a call.
 
     Attributes:
         check_alive: Raises if the task was killed.
-        ends_at: From when on no call is placed, for want of time, in seconds since the epoch.
+        ends_at: When there is too little time left to place a call, in seconds since the epoch.
         pause: The connection's kill switch.
-        limit_timeout: Maximum seconds to wait until that is off.
+        limit_timeout: Maximum seconds to wait until the kill switch is off.
         hours: The person's calling hours.
         clock: The time.
     """
@@ -146,7 +146,7 @@ class Gate:
     clock: Clock = SYSTEM_CLOCK
 
     def check(self) -> None:
-        """Raise if no call must be placed now; wait while the connection is paused."""
+        """Raise if no call may be placed now; wait while the connection is paused."""
         self.check_task()
         self.pause.wait_until_off(limit=min(self.limit_timeout, self.ends_at - self.clock.now()))
         self.check_task()

@@ -18,17 +18,17 @@ TAG: Final = "airflow_call"
 """The top-level metadata key under which the calls of a task can be found again."""
 
 STORE_KEY: Final = "retell_call"
-"""The key of the task state store under which a task writes down what it sends."""
+"""The key of the task state store under which a task records what it sends."""
 
 _COUNTS: Final = re.compile(r"[0-9a-f.]+\.(\d{4,})\.(\d{4,})")
 PERSON_DIGITS: Final = 24
-"""Hexadecimal digits that stand for a person in a tag."""
+"""The number of hexadecimal digits that stand for a person in a tag."""
 
 _NO_PERSON: Final = "0" * PERSON_DIGITS
 
 
 class StateStore(Protocol):
-    """Airflow's ``context["task_state_store"]`` (3.3 and later), as far as it is used here."""
+    """The methods of Airflow's ``context["task_state_store"]`` (3.3 and later) that are used here."""
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return what was written under a key."""
@@ -38,12 +38,12 @@ class StateStore(Protocol):
 
 
 def run_prefix(*, namespace: str, dag_id: str, run_id: str) -> str:
-    """Return how the tags of all calls of a DAG run begin."""
+    """Return the beginning of the tags of all calls of a DAG run."""
     return f"{digest(namespace, dag_id, run_id, length=16)}."
 
 
 def task_prefix(*, namespace: str, dag_id: str, run_id: str, task_id: str, map_index: int | None = None) -> str:
-    """Return how the tags of all calls of a task begin; of one map index, if one is given (-1: not mapped).
+    """Return the beginning of the tags of all calls of a task, or of one of its map indexes (-1: not mapped).
 
     >>> task_prefix(namespace="", dag_id="dag", run_id="run", task_id="call", map_index=7)
     '2bd8b8b9d9f9ad6e.26d25f5a.000008.'
@@ -54,11 +54,11 @@ def task_prefix(*, namespace: str, dag_id: str, run_id: str, task_id: str, map_i
 
 
 def person_prefix(task: str, person: str = _NO_PERSON) -> str:
-    """Return how the tags of all calls to a person begin.
+    """Return the beginning of the tags of all calls to a person.
 
     Args:
-        task: How those of the map index begin, as ``task_prefix`` returns it.
-        person: The person in ``PERSON_DIGITS`` digits; a task that places one call has none.
+        task: The beginning for the map index, as ``task_prefix`` returns it.
+        person: The person in ``PERSON_DIGITS`` digits; empty for a task that places one call.
     """
     return f"{task}{person}."
 
@@ -69,12 +69,12 @@ def numbered(prefix: str, *, generation: int, number: int) -> str:
 
 
 def named_prefix(call_key: str) -> str:
-    """Return how the tags of a call begin that has a name of its own, for the whole account."""
+    """Return the beginning of the tags of a call with a ``call_key``, which is the same in the whole account."""
     return f"{digest('call_key', call_key, length=32)}."
 
 
 def digest(*parts: str, length: int) -> str:
-    """Return so many hexadecimal digits that stand for some texts."""
+    """Return a hash of some texts, in ``length`` hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:length]
 
 
@@ -83,12 +83,12 @@ class Intent:
     """One call that a task means to place.
 
     Attributes:
-        prefix: How the tags of all calls of this task begin.
+        prefix: The beginning of the tags of all calls of this task.
         generation: Grows when a user clears the task, stays when Airflow retries it.
         number: How many calls of this generation came before.
         cleared: Whether a user has cleared the task.
         tries_before: How many tries there were before the last clear.
-        named: Whether the call has a name of its own (``call_key``): there is one, whatever task asks for it.
+        named: Whether the call has a name of its own (``call_key``), so that all tasks that use it share one call.
     """
 
     prefix: str
@@ -111,7 +111,7 @@ class Intent:
             task_id=ti.task_id,
             map_index=ti.map_index,
         )
-        # A clear rewrites max_tries to the tries so far plus the task's retries; a retry leaves it.
+        # A clear sets max_tries to the tries so far plus the task's retries; a retry does not change it.
         generation = ti.max_tries
         cleared, tries_before = generation != retries, max(0, generation - retries)
         if call_key is not None:
@@ -124,7 +124,7 @@ class Intent:
 
     @property
     def tag(self) -> str:
-        """The value of the metadata tag: fixed widths from left to right, so that each beginning can be listed.
+        """The value of the metadata tag. Its parts have fixed widths, so that calls can be listed by each prefix.
 
         Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and number (4 each).
         """
@@ -142,25 +142,25 @@ def tag_of(call: Call) -> str:
 
 
 def counts(call: Call) -> tuple[int, int]:
-    """Return generation and number in a call's tag; zeros if the tag is the user's own."""
+    """Return the generation and the number in a call's tag; zeros if the tag is not this package's."""
     found = _COUNTS.fullmatch(tag_of(call))
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a task wrote down about the request it sent last.
+    """A task's record of the request it sent last.
 
     Attributes:
         generation: As in ``Intent``.
         number: As in ``Intent``.
         sent_at: When it was sent first, in seconds since the epoch.
-        try_number: By which try.
-        body: What was sent, as long as it may have to be sent again; personal data, so no longer than that.
-        call_id: The call that came of it, None as long as that is not known.
+        try_number: The try that sent it.
+        body: The body, only as long as it may have to be sent again, because it is personal data.
+        call_id: The call that it placed, None while that is not known.
         refused: Whether Retell certainly did not carry it out.
         sent_again_at: When it was sent last, if more than once.
-        prefix: How the tags begin; a ``call_key`` has another one.
+        prefix: The beginning of the tags; a ``call_key`` has another one.
         earlier: The ids of the calls of this generation that were placed before, oldest first.
     """
 
@@ -176,20 +176,20 @@ class Record:
     earlier: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a store keeps it."""
+        """Return the record as the store keeps it."""
         return {**asdict(self), "earlier": list(self.earlier)}
 
     @property
     def last_sent_at(self) -> float:
-        """When it was sent last: no call that came of it rings longer from then on than a phone may ring."""
+        """When it was sent last: no call of it can ring for longer than a phone may ring after that."""
         return self.sent_at if self.sent_again_at is None else self.sent_again_at
 
     @classmethod
     def read(cls, value: Any) -> Record | None:
-        """Return what a store holds, None if it holds nothing.
+        """Return the record in a store, None if there is none.
 
         Raises:
-            RetellCallFinalError: It holds something that this package did not write.
+            RetellCallFinalError: The store holds something that this package did not write.
         """
         if value is None:
             return None

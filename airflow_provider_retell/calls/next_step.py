@@ -1,8 +1,9 @@
 """Decide what a try does about the call that an earlier try may have placed. Pure: no I/O, no clock, no Airflow.
 
-What is about to be sent is written down before the request, the call's id right after it. A later try reads that
-record. Without one (Airflow before 3.3 has no task state store, and a clear may empty it), Retell's list stands in
-for it, and the same rules apply. *Cleared* means that a user cleared the task since the record was written.
+A try records what it is about to send before the request, and the call's id right after it. A later try reads that
+record. Without one (Airflow before 3.3 has no task state store, and a clear may empty it), Retell's list of calls
+takes its place, and the same rules apply. *Cleared* means that a user cleared the task after the record was
+written.
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
@@ -35,10 +36,10 @@ answer lost, cleared         not listed, but it may ring: 330 s             Look
 answer lost, cleared         not listed, and it cannot ring                 PlaceNew
 ===========================  =============================================  ====================================
 
-A call that is found by its tag counts as known from then on. While the task's ``redial`` asks for another call
-after one that is over, that one is adopted: the task calls again when it is due.
+A call that is found by its tag counts as known from then on. While the task's ``redial`` asks for another call,
+the call that is over is adopted: the task calls again when it is due.
 
-A call with a name of its own (``call_key``) may be another task's, and so Retell's list is asked at each try:
+A call with a name of its own (``call_key``) may be another task's, so every try asks Retell for the list:
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
@@ -89,7 +90,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
 
     Args:
         wanted: What this try wants.
-        record: What the task wrote down last, None if nothing is known.
+        record: The task's last record, None if there is none.
         seen: The calls as Retell shows them.
         now: Seconds since the epoch.
     """
@@ -118,7 +119,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
 
 
 def _named(wanted: Wanted, record: Record | None, seen: Seen, first: PlaceNew, now: float) -> Step | None:
-    """Return what only a call with a name of its own asks for, None if the same as any other."""
+    """Return the step that is special to a call with a ``call_key``, None if the general rules apply."""
     if seen is None:
         return LookForTag(wanted.intent.prefix)
     if seen is Missing.UNLISTABLE:
@@ -151,7 +152,7 @@ def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> 
 
 
 def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: float) -> Step:
-    """Find out what became of a request whose response was lost."""
+    """Decide on a request whose response was lost."""
     sent = Intent(prefix=wanted.intent.prefix, generation=record.generation, number=record.number)
     if record.generation != wanted.intent.generation:
         if seen is Missing.UNLISTABLE and wanted.retell_dials:
@@ -181,7 +182,7 @@ def _may_ring(wanted: Wanted, since: float, now: float) -> bool:
 
 
 def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: float) -> Step:
-    """Decide on calls that Retell shows; the newest one counts."""
+    """Decide by the newest of the calls that Retell shows."""
     intent = wanted.intent
     ordered = sorted(calls, key=counts)
     newest = ordered[-1]
@@ -214,9 +215,9 @@ def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: fl
 
 
 def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Record | None, now: float) -> Step:
-    """Decide on calls of before a clear."""
+    """Decide on calls from before a clear."""
     first = PlaceNew(wanted.intent.generation, 0)
-    # A registered call that was not dialed yet times out by itself.
+    # A registered call that has not been dialed yet times out by itself.
     left_alone = None if wanted.retell_dials else CallStatus.REGISTERED
     live = tuple(call for call in calls if not call.is_terminal and call.call_status != left_alone)
     if live:

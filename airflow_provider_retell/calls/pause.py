@@ -18,7 +18,7 @@ MAX_AGE: Final = 30.0
 
 @dataclass(kw_only=True)
 class PauseSwitch:
-    """The kill switch of a connection, read again when what is known of it is half a minute old.
+    """The kill switch of a connection, read again when the last reading is half a minute old.
 
     Attributes:
         conn_id: The connection, for messages.
@@ -33,7 +33,7 @@ class PauseSwitch:
     _read_at: float | None = field(default=None, init=False)
 
     def is_on(self) -> bool:
-        """Return whether no call is to be placed."""
+        """Return whether the connection is paused."""
         now = self.clock.monotonic()
         if self._read_at is None or now - self._read_at >= MAX_AGE:
             self._on, self._read_at = self.look_up(), now

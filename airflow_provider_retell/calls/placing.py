@@ -1,4 +1,4 @@
-"""Place one intended call once, whatever happens to the worker: carry out what ``next_step`` decides."""
+"""Place one intended call once, whatever happens to the worker, by carrying out the decisions of ``next_step``."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Placement(RecordedSender):
-    """Places the one call of a task. More attributes as in ``RecordedSender``.
+    """Place the one call of a task. The other attributes are those of ``RecordedSender``.
 
     Attributes:
         first_try: Whether no earlier try or process can have placed a call.
-        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
-        line: How long to wait for a free line.
-        redial: The rules by which the task places more calls, when they are due.
+        fail_on: The endings after which a new call is placed; empty if the task does not wait for the end.
+        line: The pauses while there is no free line.
+        redial: The rules by which the task places more calls when they are due.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
         before_looking: Called before each further look for a call; raises if the task is to end.
     """
@@ -69,13 +69,13 @@ class Placement(RecordedSender):
     _looks_again: bool = field(default=False, init=False)
 
     def place(self, *, after: int | None = None) -> Call:
-        """Return the call of this task: an earlier try's, or a new one, for which it may wait for a free line.
+        """Return the call of this task: an earlier try's, or a new one. May wait for a free line.
 
         Args:
-            after: The number of the call that the new one follows, which is over.
+            after: The number of the call that is over and that the new one follows.
 
         Raises:
-            RetellCallFinalError: It is for people to decide whether a call is placed.
+            RetellCallFinalError: A person must decide whether a call is placed.
             RetellError: The call could not be placed.
         """
         placing: PlaceNew | None = None if after is None else self._next(after)
@@ -97,7 +97,7 @@ class Placement(RecordedSender):
         return PlaceNew(self.intent.generation, number + 1)
 
     def _follow(self, placing: PlaceNew) -> Call:
-        # A record has no equal in another task; and without one, a call of an earlier try may have been hidden.
+        # A record is this task's alone; without one, the call of an earlier try may have been hidden.
         known = self.store is not None and not self.intent.named
         seen = Missing.UNLISTED if known or not self.durable else self._look(self.intent.prefix, again=False)
         newest = max(seen, key=counts) if isinstance(seen, tuple) else None
@@ -108,10 +108,10 @@ class Placement(RecordedSender):
 
     @property
     def sent(self) -> bool:
-        """Whether a request was sent that may have placed a call."""
+        """Whether a request that may have placed a call was sent."""
         return not self.first_try or (self._last is not None and not self._last.refused)
 
-    # -- what next_step decides is carried out -----------------------------------------------------------------
+    # -- carry out the decisions of next_step ------------------------------------------------------------------
 
     def _continue(self) -> Call:
         wanted, record = self._wanted(), self._record()
@@ -122,7 +122,7 @@ class Placement(RecordedSender):
                     self.calls = self._before(step, record, seen)
                     call, existed = self._place(step)
                     if existed and not wanted.first_try:
-                        # The key shows what no record does: the call of an earlier try.
+                        # The key finds the call of an earlier try even without a record.
                         record, seen = self._as_record(step, call), (call,)
                         continue
                     return call
@@ -172,7 +172,7 @@ class Placement(RecordedSender):
 
     @staticmethod
     def _before(this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
-        """Return the ids of the calls that were placed before one, in the same generation, oldest first."""
+        """Return the ids of the calls of the same generation that were placed before this one, oldest first."""
         if isinstance(this, PlaceNew):
             generation, number, own_id = this.generation, this.number, None
         else:
@@ -213,7 +213,7 @@ class Placement(RecordedSender):
         if again:
             if not self._looks_again:
                 log.info(
-                    "A call of before the clear may still ring, and Retell may not list a ringing call: looking "
+                    "A call from before the clear may still ring, and Retell may not list it meanwhile: looking "
                     "for it every %.0f s, for up to %.0f s (metadata %s = %s...).",
                     STOP_INTERVAL,
                     LONGEST_RINGING,
@@ -236,7 +236,7 @@ class Placement(RecordedSender):
                 f"Not called: of the calls that Retell lists for this task, {walk.unreadable} cannot be read, and "
                 f"one of them may be going on (metadata {TAG} = {prefix}...). The next try looks again."
             )
-        # Checked again: adopting a stranger's call would be worse than finding none.
+        # Checked again: adopting another task's call would be worse than finding none.
         return tuple(call for call in found if tag_of(call).startswith(prefix)) or Missing.UNLISTED
 
     def _stop(self, calls: Sequence[Call]) -> None:
@@ -247,7 +247,7 @@ class Placement(RecordedSender):
             log.info("The task was cleared: %s.", result.message)
             if result.live:
                 raise RetellCallError(
-                    f"Not called again: {call.call_id} of before the clear is still live and could not be "
+                    f"Not called again: {call.call_id} from before the clear is still live and could not be "
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
-    """Return in words in which a call is not the one that is asked for, None if it is that one.
+    """Return in words how a call differs from the one that is wanted, None if it is the same.
 
-    The called number and the agent are compared, if both sides name them.
+    The called number and the agent are compared if both sides have them.
 
     >>> differs({"to_number": "+14155550100"}, {"to_number": "+14155550101"})
     'to …0100, but the task asks for a call to …0101'
@@ -34,7 +34,7 @@ def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
 
 
 def request_of(call: Call) -> dict[str, Any]:
-    """Return what a call shows of the request that placed it."""
+    """Return those fields of the request that placed a call which the call still shows."""
     return {"to_number": call.to_number, "agent_id": call.agent_id}
 
 
@@ -43,7 +43,7 @@ def _digits(number: object) -> str:
 
 
 def _same_number(one: str, other: str) -> bool:
-    # Retell shows in E.164 form what may have been asked for in another one.
+    # Retell shows numbers in E.164 form, whatever form the request had.
     shorter, longer = sorted((one, other), key=len)
     return one == other or (len(shorter) >= _SHORTEST_NUMBER and longer.endswith(shorter))
 
@@ -54,8 +54,8 @@ _SHORTEST_NUMBER: Final = 7
 def was_there_before(call: Call, *, first_sent_at: float) -> bool:
     """Return whether the call in a response existed before its key was used first.
 
-    Retell answers a key that it knows with the call of the first request. A call that is older, or that is over
-    already although its phone must have rung, is not the work of this request.
+    Retell answers a key that it knows with the call of the first request. A call that is older than the request,
+    or that is already over although its phone must have rung, was not placed by it.
 
     Args:
         call: The call in the response.

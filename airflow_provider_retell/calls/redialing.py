@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: float) -> float | None:
-    """Return from when on the rules ask for another call, in seconds since the epoch; None if they do not.
+    """Return when the rules ask for another call, in seconds since the epoch; None if they do not.
 
     Args:
         rules: ``redial`` of the task.
-        calls: Under these rules so far, oldest first.
-        over_at: When the last one was over.
+        calls: The calls placed under these rules so far, oldest first.
+        over_at: When the last one was over, in seconds since the epoch.
     """
-    # Retell tells no time of a call that was not connected. Only the order counts, and the end of the last one.
+    # A call that was not connected has no timestamps. Only the order counts, and the end of the last one.
     end = datetime.fromtimestamp(over_at, UTC)
     attempts = [
         Attempt(
@@ -38,7 +38,7 @@ def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: flo
 
 
 def end_of(call: Call, *, placed_at: float, now: float) -> float:
-    """Return when a call was over, in seconds since the epoch; if that is not known, not before it was.
+    """Return when a call was over, in seconds since the epoch; if that is not known, a time that is not earlier.
 
     Args:
         call: A call that is over.

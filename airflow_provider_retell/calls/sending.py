@@ -1,4 +1,4 @@
-"""Send the request that places a call, written down before, and its call right after."""
+"""Send the request that places a call: record it before, and record the call right after."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _SAME_CALL_KEY: Final = "Its call_key is the same: another call needs another on
 
 @dataclass
 class RecordedSender:
-    """Sends the request of one task, and keeps the record of it.
+    """Send the request of one task, and keep the record of it.
 
     Attributes:
         client: Sends the requests.
         request: The request, without tag and key.
-        intent: Whose call it is.
-        try_number: Of the running task.
-        store: Where to write down what is sent; None before Airflow 3.3.
+        intent: The call that the task means to place.
+        try_number: The number of the running try.
+        store: The task state store that keeps the record; None before Airflow 3.3.
         retell_dials: Whether Retell dials, under an idempotency key.
-        durable: Whether to look for the call of an earlier try, and to write down this one's.
-        before_sending: Called before each request that places a call; raises if none must be placed now.
+        durable: Whether to look for the call of an earlier try, and to record this one's.
+        before_sending: Called before each request that places a call; raises if none may be placed now.
         clock: The time.
         calls: The ids of the calls of this generation that were placed before, oldest first; after placing, the
             call placed or adopted as well.
-        number: Of the call placed or adopted last.
+        number: The number of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
     """
 
@@ -82,7 +82,7 @@ class RecordedSender:
         return Record.read(self.store.get(STORE_KEY))
 
     def _place(self, step: PlaceNew) -> tuple[Call, bool]:
-        """Send a request, and return its call with whether the call existed before."""
+        """Send a request, and return its call and whether the call existed before."""
         self.before_sending()
         intent = replace(self.intent, generation=step.generation, number=step.number)
         sent = Record(
@@ -98,7 +98,7 @@ class RecordedSender:
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
     def _send_recorded(self, record: Record, *, again: bool) -> Call:
-        """Send the request of a record; write it down before, and its call after."""
+        """Send the request of a record; store the record before, and the call after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
         request = replace(self.request, body=record.body)
@@ -116,7 +116,7 @@ class RecordedSender:
 
     def _send(self, request: Request[Call], record: Record) -> Call:
         def attempt() -> Call:
-            # Each time: between two attempts the task may be killed, and a key may grow old.
+            # Checked before each attempt: in between the task may be killed and the key may expire.
             self.before_sending()
             if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
                 raise RetellCallError(
@@ -124,7 +124,7 @@ class RecordedSender:
                     "may have expired. The next try looks for the call by its tag."
                 )
             if self.clock.now() > record.sent_at + _SAME_MOMENT:
-                # A call that this one places rings from now on.
+                # The call that this request places may ring from now on.
                 self.placed_at = self.clock.now()
                 self._write(replace(record, sent_again_at=self.placed_at))
             return self.client.send_once(request)

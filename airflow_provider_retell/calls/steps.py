@@ -1,4 +1,4 @@
-"""What a try wants, what it sees, and what it may do next: the words of ``next_step``. Pure: no I/O."""
+"""The types of ``next_step``: what a try wants, what it sees, and what it may do next. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ Seen: TypeAlias = "tuple[Call, ...] | Missing | None"
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What this try wants.
+    """The call that this try wants to place.
 
     Attributes:
-        intent: Whose call.
+        intent: The identity of the call.
         body: The request that it would send.
         retell_dials: Whether Retell dials, under an idempotency key. Otherwise no phone rings until the user's
             telephony dials, and there is no key.
-        fail_on: The endings that a new call is placed for; empty if the task does not wait for the end.
+        fail_on: The endings after which a new call is placed; empty if the task does not wait for the end.
         first_try: Whether no earlier try can have placed a call.
         began: When this try began to look, in seconds since the epoch.
-        run_began: When the DAG run began: no key of its is older. None if that is not known.
+        run_began: When the DAG run began, in seconds since the epoch, None if that is not known. None of its keys
+            is older.
         redial: The rules by which one try may place several calls, one after the other.
         durable: Whether calls are tagged, so that they can be looked for.
     """
@@ -101,14 +102,14 @@ class Read:
 
 @dataclass(frozen=True)
 class LookForTag:
-    """List the calls whose tag begins so; again, after a pause, if that was done already."""
+    """List the calls whose tag has this prefix; if that was done already, pause and list them again."""
 
     prefix: str
 
 
 @dataclass(frozen=True)
 class StopFirst:
-    """Stop the calls of before a clear, then place a new one."""
+    """Stop the calls from before a clear, then place a new one."""
 
     calls: tuple[Call, ...]
     then: PlaceNew
@@ -116,7 +117,7 @@ class StopFirst:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Fail the task for good, with a message for people."""
+    """Fail the task for good, with a message that says what to do."""
 
     message: str
     call_ids: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Stop a call that is not wanted any more, although a ringing phone may refuse to be stopped at once."""
+"""Stop a call that is not wanted any more, although Retell may refuse to stop it while the phone rings."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool,
     Args:
         runner: Sends the requests.
         call_id: The call.
-        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
-        clock: What time it is.
+        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
+        clock: The time.
 
     Raises:
         RetellError: The last attempt failed.
@@ -56,7 +56,7 @@ async def astop_until_over(
 
 @contextmanager
 def _retrying(call_id: str, give_up_at: float, clock: Clock) -> Iterator[None]:
-    """Log an error that says nothing about the call, and raise every other one, and the last."""
+    """Log an error that says nothing about the call; raise every other one, and the last one in any case."""
     try:
         yield
     except RetellError as error:

@@ -42,16 +42,16 @@ class TaskWait:
     Attributes:
         client: Reads the calls.
         call_ids: The calls in the order given, duplicates included.
-        goal: What is waited for.
+        goal: How far each call must have come.
         deadline: When to give up, in seconds since the epoch. After a deferral the event's deadline counts.
         poll_interval: Seconds between two polls.
         fail_on: Statuses, outcomes and reasons that fail the task.
-        skip_on: The same, to skip it. Failing wins.
-        include: Heavy fields that the rows get back.
+        skip_on: The same, but the task is skipped. ``fail_on`` goes first.
+        include: Heavy fields to put into the rows.
         woken_by: Why the task continues, if it was deferred.
-        since: When the first look was, if another process had it, in seconds since the epoch.
+        since: When another process first read the calls, in seconds since the epoch, None if none did.
         longest: Seconds from the beginning of the wait to the deadline.
-        clock: What time it is.
+        clock: The time.
     """
 
     client: RetellClient
@@ -111,7 +111,7 @@ class TaskWait:
 
     def _look(self) -> None:
         waiting = self.watch.waiting
-        # The last look leaves no call out, and waits for none that a trigger has waited out.
+        # The last reading leaves no call out, nor is a call held back that a trigger has already waited for.
         last = self.timed_out or self._trigger_failed
         sweeps = Sweeps(single_reads=len(waiting)) if last else self._sweeps
         now = None if last else self.clock.monotonic()
@@ -164,8 +164,8 @@ class TaskWait:
                 any more; an operator's is not, since a retry may place a new one.
 
         Raises:
-            RetellCallError: One of the calls is over as ``fail_on`` names it.
-            AirflowSkipException: One is as ``skip_on`` names it.
+            RetellCallError: One of the calls ended as listed in ``fail_on``.
+            AirflowSkipException: One of them ended as listed in ``skip_on``.
         """
         calls = self.report()
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
@@ -184,7 +184,7 @@ class TaskWait:
         return [row(calls[call_id], self.include) for call_id in self.call_ids]
 
     def report(self) -> dict[str, Call]:
-        """Log and count how the calls ended, and return them with what ``include`` names."""
+        """Log and count how the calls ended, and return them with the fields in ``include``."""
         calls = self._read_details() if self._details is None else self._details
         for line in report(list(calls.values())):
             log.info("%s", line)
@@ -199,7 +199,7 @@ class TaskWait:
             metrics.time("retell.wait", max(0.0, self.longest - (self.deadline - self.clock.now())))
 
     def _read_details(self) -> dict[str, Call]:
-        """Return the calls with what ``include`` names: a list of calls leaves the heavy fields out."""
+        """Return the calls with the fields in ``include``, which a list of calls may leave out."""
         calls = self.watch.calls
         if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
             return dict(read_details(lambda call_id: self.client.send(get_call(call_id)), calls))
@@ -207,6 +207,6 @@ class TaskWait:
 
 
 def longest_wait(task: BaseOperator, timeout: float) -> float:
-    """Return the seconds that a task may wait: Airflow enforces no ``execution_timeout`` once it is deferred."""
+    """Return the seconds that a task may wait: Airflow drops ``execution_timeout`` while a task is deferred."""
     limit = task.execution_timeout
     return min(timeout, limit.total_seconds()) if limit else timeout

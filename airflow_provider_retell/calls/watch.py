@@ -23,7 +23,7 @@ WaitFor = Literal["ended", "analyzed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What a task waits for.
+    """The state of its calls that a task waits for.
 
     Attributes:
         wait_for: ``ended``: the call is over, however it went; ``analyzed``: it has ``call_analysis`` too.
@@ -35,10 +35,9 @@ class Goal:
     analysis_timeout: float = 600
 
     def left_after(self, wake: Wake) -> Goal:
-        """Return what is left to wait for when a task continues after a deferral.
+        """Return the goal that is left when a task continues after a deferral.
 
-        A trigger that says "over" has waited for the analysis as long as it should: when it first saw the calls
-        over is not known here.
+        A trigger that reports the calls as over has already waited long enough for their analyses.
         """
         return Goal(wait_for="ended") if wake is Wake.OVER else self
 
@@ -48,8 +47,8 @@ class Goal:
         Args:
             call: The call as read.
             now: Seconds since the epoch.
-            seen_over: When it was first seen to be over, for calls without an ``end_timestamp`` and for
-                clocks that disagree: the earlier of the two counts.
+            seen_over: When the call was first seen to be over. The earlier of this and ``end_timestamp`` counts,
+                because a call may have no timestamp, and clocks may disagree.
         """
         if not call.is_terminal:
             return False
@@ -60,13 +59,13 @@ class Goal:
 
 
 class Watch:
-    """The calls one task waits for, and what is known of them.
+    """The calls that one task waits for, and their state as last read.
 
     Args:
         call_ids: The calls, in the order given; an id may occur twice.
-        goal: What is waited for.
-        since: When the first look was, if another process had it (a rescheduled sensor), in seconds since the
-            epoch: a call that is over without an ``end_timestamp`` counts as over since then.
+        goal: How far each call must have come.
+        since: When another process first read the calls (a rescheduled sensor), in seconds since the epoch: a call
+            that is over without an ``end_timestamp`` counts as over since then.
     """
 
     def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
@@ -90,10 +89,10 @@ class Watch:
         return not self._waiting
 
     def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:
-        """Note what was read, and return the line to log if anything changed.
+        """Take in a reading, and return the line to log if anything changed.
 
         Args:
-            reading: The calls by id, or why one of them could not be read: ``check`` raises it.
+            reading: The calls by id, or the error of one that could not be read, which ``check`` raises.
             now: Seconds since the epoch.
         """
         self._errors = [call for call in reading.values() if isinstance(call, RetellError)]
@@ -113,12 +112,12 @@ class Watch:
         return progress if changed else None
 
     def check(self) -> None:
-        """Raise the error of a call that could not be read; one that waiting does not cure comes first."""
+        """Raise the error of a call that could not be read, first one that waiting cannot cure."""
         for error in sorted(self._errors, key=lambda error: error.concerns is Concerns.NOTHING):
             raise error
 
     def _first_seen_over(self, call: Call, now: float) -> float:
-        # An end in the future is not believed; clocks that differ a little are no reason to doubt it.
+        # An end in the future is ignored, unless it is so close that the clocks may just differ a little.
         end = call.end_timestamp
         believed = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
         return now if believed or self._since is None else self._since

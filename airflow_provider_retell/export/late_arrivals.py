@@ -39,7 +39,7 @@ def find_late_arrivals(
             only calls that started in as many seconds before the end are read.
         rate: When the next request may begin.
     """
-    # Here, not above: a DAG that is parsed needs no models.
+    # Imported here: a DAG that is parsed needs no models.
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415
 
     if now >= selection.end / 1000 + window:

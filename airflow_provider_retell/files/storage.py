@@ -37,7 +37,7 @@ class Storage:
     """
 
     def __init__(self, path: Any) -> None:
-        # Here, not above: it imports fsspec, which a DAG file does not need to be parsed.
+        # Imported here: it imports fsspec, which a DAG file does not need to be parsed.
         from airflow.providers.common.compat.sdk import ObjectStoragePath  # noqa: PLC0415
 
         # Of something in the folder: Airflow drops a "?" or "#" from the end of a URL.

@@ -275,7 +275,7 @@ class CallingTask(DeferringOperator):
         """Wait until the call is over."""
         while not wait.timed_out:
             if self.deferrable:
-                # Here, not above: Airflow's part of it takes 10 ms, in every process that parses a DAG.
+                # Imported here: Airflow's part of it takes 10 ms, in every process that parses a DAG.
                 from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
                 self._kill.release()  # from here on it is the trigger that stops the call

@@ -71,7 +71,7 @@ class StopCallsOnKill:
 
     def stop(self) -> None:
         """Stop the live calls, unless another process has the task by now."""
-        # Here, not above: every process that parses a DAG imports this module, and few tasks are killed.
+        # Imported here: every process that parses a DAG imports this module, and few tasks are killed.
         from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
         if not (call_ids := self.live()):

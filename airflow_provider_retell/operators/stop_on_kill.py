@@ -119,7 +119,7 @@ class StopOnKill:
             raise RetellCallError("The task was killed.", call_ids=call_ids)
 
     def _stop(self) -> None:
-        # Here, not above: every process that parses a DAG imports this module, and few tasks are killed.
+        # Imported here: every process that parses a DAG imports this module, and few tasks are killed.
         from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
 
         if (live := self._live) is None:

@@ -58,7 +58,7 @@ class RefreshingClient:
             return len(self._clients) > before
 
     async def aclose(self) -> None:
-        """Close the client, and those of before."""
+        """Close the client and its predecessors."""
         for client in self._clients:
             await client.aclose()
 
@@ -72,7 +72,7 @@ class RefreshingClient:
         else:
             if not self._clients or self._clients[-1].settings != settings:
                 # In a thread: a client reads certificates from disk, which holds up an event loop for some 20 ms.
-                # The one of before may still carry a request, and is closed at the end.
+                # The one before may still carry a request, so it is closed at the end.
                 self._clients.append(await asyncio.to_thread(self._make, settings))
         self._looked_up = self._clock.monotonic()
 

@@ -89,7 +89,7 @@ def read_options() -> Options:
     Raises:
         RetellInputError: An option holds a value that cannot be used.
     """
-    # Here, not above: Airflow reads the provider's metadata, which needs OPTIONS, while it is being imported.
+    # Imported here: Airflow reads the provider's metadata, which needs OPTIONS, while it is being imported.
     from airflow.providers.common.compat.sdk import conf  # noqa: PLC0415
 
     from airflow_provider_retell.errors import RetellInputError  # noqa: PLC0415 (which imports Airflow)

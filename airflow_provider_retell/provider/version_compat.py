@@ -46,7 +46,7 @@ _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 
 async def aget_connection(conn_id: str) -> Connection:
     """Look a connection up on an event loop."""
-    # Here, not above: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
+    # Imported here: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
     from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415
     from asgiref.sync import sync_to_async  # noqa: PLC0415
 
@@ -107,7 +107,7 @@ def mask_secret(secret: str) -> None:
 
 @cache
 def _airflow_s_mask_secret() -> Callable[[str], None]:
-    # Here, not above: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
+    # Imported here: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
     for module in (
         "airflow.sdk.log",
         "airflow.sdk.execution_time.secrets_masker",
