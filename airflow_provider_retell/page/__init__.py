@@ -1,0 +1,1 @@
+"""The calls of a DAG run as a page in Airflow."""

@@ -1,0 +1,162 @@
+"""The calls of one tag, as many people look at them at the same time: read once for all of them, and kept.
+
+A reading runs in a thread of its own. Who looks waits for it only a moment, and is shown what is known by then: a
+list of ten pages appears page by page. The calls are kept as ``Entry``, a few hundred bytes each.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.pages import Fields, Page, PageWalk, as_sent
+from airflow_provider_retell.errors import RetellError, RetellStatusError
+from airflow_provider_retell.page.entries import Entry, merge
+from airflow_provider_retell.page.figures import newest_first
+from airflow_provider_retell.page.reading import MOST_PAGES, Reach, Readings
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.endpoints import Request
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+LONGEST_LOOK: Final = 1.5
+"""Seconds for which a look waits for a reading."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What is known of the calls at a moment.
+
+    Attributes:
+        entries: The calls, as ``newest_first`` orders them.
+        as_of: When the last reading that went well began, in seconds since the epoch; None if none has yet.
+        complete: Whether all calls are known, and not the first pages only.
+        cut: Whether there are more calls than a walk reads.
+        problem: Why the last reading failed, in words; None if it did not.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    as_of: float | None = None
+    complete: bool = False
+    cut: bool = False
+    problem: str | None = None
+
+
+class Book:
+    """The calls of one list, kept.
+
+    Args:
+        first: The request for the first page of the list.
+        send: Sends a request once, and returns its result or raises ``RetellError``.
+        executor: Runs the readings.
+        clock: The clocks.
+    """
+
+    def __init__(
+        self,
+        first: Request[Page[Call]],
+        send: Callable[[Request[Page[Fields]]], Page[Fields]],
+        executor: Executor,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._first = as_sent(first)
+        self._send = send
+        self._executor = executor
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._reading = False
+        self._readings = Readings()
+        self._entries: dict[str, Entry] = {}
+        self._sight = Sight()
+
+    def look(self, *, wait: float = LONGEST_LOOK) -> Sight:
+        """Return what is known of the calls; read first what is due, if that takes only a moment.
+
+        Args:
+            wait: Maximum seconds.
+        """
+        with self._changed:
+            live = any(entry.live for entry in self._sight.entries)
+            reach = None if self._reading else self._readings.next(self._clock.monotonic(), live=live)
+            if reach is not None:
+                self._reading = True
+                self._executor.submit(self._read, reach)
+            if self._reading:
+                before = self._sight
+                self._changed.wait_for(lambda: not self._reading or self._grew(before), timeout=wait)
+            return self._sight
+
+    def _grew(self, before: Sight) -> bool:
+        return not before.complete and self._sight is not before
+
+    def find(self, call_id: str) -> Entry | None:
+        """Return a call of which something is known."""
+        with self._changed:
+            return self._entries.get(call_id)
+
+    # -- in the executor -----------------------------------------------------------------------------------
+
+    def _read(self, reach: Reach) -> None:
+        began, as_of = self._clock.monotonic(), self._clock.now()
+        readings, problem = self._readings, None
+        try:
+            readings = self._walk(reach, began, as_of)
+        except RetellError as error:
+            log.warning("The page could not read the calls: %s", error)
+            asked = error.retry_after if isinstance(error, RetellStatusError) else None
+            readings, problem = readings.failed_at(began, asked=asked), str(error)
+        except Exception:
+            log.exception("The page could not read the calls.")
+            readings, problem = (
+                readings.failed_at(began, asked=None),
+                "An error of this package; see the server's log.",
+            )
+        finally:
+            with self._changed:
+                self._readings, self._reading = readings, False
+                if problem is not None:
+                    self._show(self._sight.as_of, complete=self._sight.complete, problem=problem)
+                self._changed.notify_all()
+
+    def _walk(self, reach: Reach, began: float, as_of: float) -> Readings:
+        walk = PageWalk(self._first)
+        pages, listed = 0, set[str]()
+        while (request := walk.request) is not None and pages < MOST_PAGES:
+            calls = walk.take(self._send(request))
+            pages += 1
+            entries = [Entry.read(call) for call in calls]
+            listed.update(entry.call_id for entry in entries)
+            with self._changed:
+                for entry in entries:
+                    self._entries[entry.call_id] = merge(self._entries.get(entry.call_id), entry)
+                if reach is Reach.GLANCE:
+                    self._show(as_of, complete=self._sight.complete)
+                    return self._readings.glanced(began)
+                if not self._sight.complete and walk.request is not None:
+                    self._show(as_of, complete=False)
+        with self._changed:
+            # What Retell lists no more was deleted there.
+            self._entries = {call_id: entry for call_id, entry in self._entries.items() if call_id in listed}
+            self._show(as_of, complete=True, cut=walk.request is not None)
+        return self._readings.walked(began, pages)
+
+    def _show(
+        self, as_of: float | None, *, complete: bool, cut: bool | None = None, problem: str | None = None
+    ) -> None:
+        """Let those who look see what is known. For the holder of the lock."""
+        self._sight = Sight(
+            entries=tuple(newest_first(self._entries.values())),
+            as_of=as_of,
+            complete=complete,
+            cut=self._sight.cut if cut is None else cut,
+            problem=problem,
+        )
+        self._changed.notify_all()

@@ -1,0 +1,91 @@
+"""When the page reads from Retell, and how far: the bound on its requests. Pure.
+
+A list is read on demand only: while no page is open, nothing is asked. A *walk* reads the list to its end, a
+*glance* reads its first page alone, which holds the newest calls. ``pages`` is how many pages the last walk found.
+
+=================================================  =============================================================
+what is known                                      what is read next
+=================================================  =============================================================
+nothing yet, or no walk has come to its end        a walk, at once
+the last reading failed                            a walk, ``AFTER_FAILURE`` after it, or what Retell asks for
+one page, a call is live                           a walk, ``WHILE_LIVE`` after the last reading began
+one page, all calls are over                       a walk, ``WHILE_QUIET`` after it
+several pages, the last walk is old enough         a walk: ``pages`` times ``WALK_PER_PAGE`` after the last began
+several pages otherwise                            a glance, as often as one page is read
+=================================================  =============================================================
+
+So a minute costs at most 12 requests for a list of one page, and 18 for a longer one, after its first walk;
+failures cost fewer. It does not matter how many people look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+
+WHILE_LIVE: Final = 5.0
+WHILE_QUIET: Final = 15.0
+AFTER_FAILURE: Final = 15.0
+WALK_PER_PAGE: Final = 10.0
+"""Seconds between the beginnings of two readings."""
+
+MOST_PAGES: Final = 50
+"""Pages of a walk at most: 50,000 calls. The page says so if there are more."""
+
+
+class Reach(Enum):
+    """How far a reading goes."""
+
+    WALK = auto()
+    GLANCE = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What was read when; times are seconds on a clock that only grows.
+
+    Attributes:
+        pages: Pages that the last complete walk found, 0 before there was one.
+        walked_at: When that walk began.
+        read_at: When the last reading began.
+        failed: Whether it failed.
+        pause: Seconds to wait after a failure.
+    """
+
+    pages: int = 0
+    walked_at: float = 0.0
+    read_at: float | None = None
+    failed: bool = False
+    pause: float = AFTER_FAILURE
+
+    def next(self, now: float, *, live: bool) -> Reach | None:
+        """Return what is to be read now, None if it is too early."""
+        if self.read_at is None:
+            return Reach.WALK
+        since = now - self.read_at
+        if self.failed:
+            return Reach.WALK if since >= self.pause else None
+        if not self.pages:
+            return Reach.WALK
+        if since < (WHILE_LIVE if live else WHILE_QUIET):
+            return None
+        long_ago = now - self.walked_at >= self.pages * WALK_PER_PAGE
+        return Reach.WALK if self.pages == 1 or long_ago else Reach.GLANCE
+
+    def walked(self, began: float, pages: int) -> Readings:
+        """Return this after a walk that came to its end."""
+        return Readings(pages=pages, walked_at=began, read_at=began)
+
+    def glanced(self, began: float) -> Readings:
+        """Return this after a glance."""
+        return replace(self, read_at=began, failed=False)
+
+    def failed_at(self, began: float, *, asked: float | None) -> Readings:
+        """Return this after a reading that failed.
+
+        Args:
+            began: When it began.
+            asked: Seconds that Retell asks to wait.
+        """
+        return replace(self, read_at=began, failed=True, pause=max(AFTER_FAILURE, asked or 0.0))

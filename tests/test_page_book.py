@@ -1,0 +1,214 @@
+"""How the page reads the calls of a tag: once for all who look, within a bound, and never longer than a moment."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import SteppingClock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
+from airflow_provider_retell.errors import RetellConnectionError, RetellError, RetellRateLimitError
+from airflow_provider_retell.page import reading
+from airflow_provider_retell.page.book import Book
+from airflow_provider_retell.page.reading import Reach, Readings
+
+FIRST = list_tagged_calls("airflow_call", "run.", op="sw")
+LIVE, OVER = {"call_status": "ongoing"}, {"call_status": "ended", "disconnection_reason": "user_hangup"}
+
+
+class AtOnce(Executor):
+    """Runs what is submitted before it returns."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        function(*args, **kwargs)
+
+
+class Retell:
+    """A Retell that lists some calls, so many on a page, and counts the requests."""
+
+    def __init__(self, clock: SteppingClock, *, size: int = 1000) -> None:
+        self.clock, self.size = clock, size
+        self.calls: dict[str, dict[str, Any]] = {}
+        self.asked: list[tuple[float, str | None]] = []
+        self.error: RetellError | None = None
+
+    def send(self, request: Request[Any]) -> Any:
+        self.asked.append((self.clock.now(), request.cursor))
+        if self.error is not None:
+            raise self.error
+        begin = int(request.cursor or 0)
+        listed = [{"call_id": call_id, **fields} for call_id, fields in self.calls.items()]
+        more = begin + self.size < len(listed)
+        return request.read(
+            {
+                "items": listed[begin : begin + self.size],
+                "has_more": more,
+                **({"pagination_key": str(begin + self.size)} if more else {}),
+            }
+        )
+
+
+@pytest.fixture
+def retell(clock: SteppingClock) -> Retell:
+    """A Retell with three calls, one of them live."""
+    retell = Retell(clock)
+    retell.calls = {"call_0": OVER, "call_1": LIVE, "call_2": OVER}
+    return retell
+
+
+@pytest.fixture
+def book(retell: Retell, clock: SteppingClock) -> Book:
+    """The page's book of these calls."""
+    return Book(FIRST, retell.send, AtOnce(), clock=clock)
+
+
+@given(pages=st.integers(1, 50), pauses=st.lists(st.floats(0, 7), max_size=200), live=st.booleans())
+def test_a_minute_costs_a_bounded_number_of_requests(pages: int, pauses: list[float], *, live: bool) -> None:
+    """However often somebody looks: 12 for a list of one page, 18 for a longer one, after its first walk."""
+    now, readings, spent = 0.0, Readings(), list[tuple[float, int]]()
+    for pause in pauses:
+        now += pause
+        match readings.next(now, live=live):
+            case Reach.WALK:
+                readings = readings.walked(now, pages)
+                spent.append((now, pages))
+            case Reach.GLANCE:
+                readings = readings.glanced(now)
+                spent.append((now, 1))
+    later = spent[1:]
+    for begin, _ in later:
+        # A walk is a lump: its requests belong to the time until the next one.
+        assert sum(cost for at, cost in later if begin <= at < begin + 60) <= (
+            12 if pages == 1 else 12 + 6 + 2 * pages
+        )
+    hours = now / 60 + 1
+    assert sum(cost for _, cost in later) <= (12 if pages == 1 else 18) * hours + 2 * pages
+
+
+@pytest.mark.parametrize(
+    ("readings", "now", "live", "next_reach"),
+    [
+        (Readings(), 0.0, False, Reach.WALK),
+        (Readings(read_at=0.0), 0.0, False, Reach.WALK),
+        (Readings(pages=1, read_at=0.0, failed=True), reading.AFTER_FAILURE - 1, True, None),
+        (Readings(pages=1, read_at=0.0, failed=True), reading.AFTER_FAILURE, True, Reach.WALK),
+        (Readings(pages=1, read_at=0.0), reading.WHILE_LIVE - 1, True, None),
+        (Readings(pages=1, read_at=0.0), reading.WHILE_LIVE, True, Reach.WALK),
+        (Readings(pages=1, read_at=0.0), reading.WHILE_LIVE, False, None),
+        (Readings(pages=1, read_at=0.0), reading.WHILE_QUIET, False, Reach.WALK),
+        (Readings(pages=10, read_at=95.0), 100.0, True, Reach.WALK),
+        (Readings(pages=10, read_at=90.0), 95.0, True, Reach.GLANCE),
+    ],
+)
+def test_what_is_read_next(readings: Readings, now: float, next_reach: Reach | None, *, live: bool) -> None:
+    """The table of the module."""
+    assert readings.next(now, live=live) is next_reach
+
+
+def test_ten_who_look_cost_no_more_than_one(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """All look at the same book, which is read every five seconds while a call is live."""
+    for _ in range(60):
+        for _ in range(10):
+            assert len(book.look().entries) == 3
+        clock.sleep(1)
+    assert len(retell.asked) == 12
+
+
+def test_nothing_is_asked_while_nobody_looks(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """The page costs nothing once it is closed."""
+    book.look()
+    clock.sleep(3600)
+    assert len(retell.asked) == 1
+
+
+def test_a_call_is_over_within_one_reading(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """What changes at Retell is seen five seconds later, and one that is deleted there disappears."""
+    assert [entry.call_id for entry in book.look().entries if entry.live] == ["call_1"]
+    retell.calls["call_1"] = OVER
+    del retell.calls["call_0"]
+    clock.sleep(5)
+    assert [(entry.call_id, entry.live) for entry in book.look().entries] == [("call_1", False), ("call_2", False)]
+
+
+def test_a_long_list_is_read_to_its_end_and_glanced_at_in_between(
+    retell: Retell, book: Book, clock: SteppingClock
+) -> None:
+    """Ten thousand calls are ten requests, once in a while; a new call is seen by a glance at the first page."""
+    retell.calls = {f"call_{n}": LIVE if n == 0 else OVER for n in range(10_000)}
+    sight = book.look()
+    assert (len(sight.entries), sight.complete, len(retell.asked)) == (10_000, True, 10)
+    clock.sleep(5)
+    retell.calls = {"call_new": LIVE, **retell.calls}
+    assert len(book.look().entries) == 10_001
+    assert len(retell.asked) == 11
+
+
+def test_a_list_without_end_is_cut(book: Book, retell: Retell) -> None:
+    """More than fifty pages are not read, and the page can say so."""
+    retell.size = 1
+    retell.calls = {f"call_{n}": OVER for n in range(60)}
+    sight = book.look()
+    assert (len(sight.entries), sight.complete, sight.cut) == (50, True, True)
+
+
+def test_a_failure_keeps_what_is_known_and_says_so(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """The calls stay on the page, with their time; after a pause it reads again."""
+    as_of = book.look().as_of
+    retell.error = RetellConnectionError("No answer.", reason="No answer.", may_have_arrived=False)
+    clock.sleep(5)
+    sight = book.look()
+    assert (len(sight.entries), sight.as_of, sight.problem) == (3, as_of, "No answer.")
+    retell.error = None
+    clock.sleep(5)
+    assert book.look().problem == "No answer."
+    clock.sleep(10)
+    assert book.look().problem is None
+
+
+def test_a_pause_that_retell_asks_for_is_kept(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """A 429 with Retry-After is not answered by more requests."""
+    retell.error = RetellRateLimitError("Slow.", status_code=429, message="Slow.", retry_after=120)
+    for _ in range(119):
+        book.look()
+        clock.sleep(1)
+    assert len(retell.asked) == 1
+    clock.sleep(1)
+    book.look()
+    assert len(retell.asked) == 2
+
+
+def test_an_error_of_our_own_does_not_stop_the_page(retell: Retell, book: Book, clock: SteppingClock) -> None:
+    """Whatever breaks, the next look reads again, and no detail leaves the server."""
+    retell.error = ValueError("secret")  # type: ignore[assignment]
+    sight = book.look()
+    assert sight.problem is not None
+    assert "secret" not in sight.problem
+    retell.error = None
+    clock.sleep(15)
+    assert book.look().problem is None
+
+
+def test_pages_appear_as_they_come(retell: Retell, clock: SteppingClock) -> None:
+    """Who looks first does not wait for the end of a long list, and who looks next sees more."""
+    retell.calls = {f"call_{n}": OVER for n in range(2000)}
+    reached, go_on = threading.Event(), threading.Event()
+
+    def send(request: Request[Any]) -> Any:
+        if request.cursor:
+            reached.set()
+            go_on.wait(10)
+        return retell.send(request)
+
+    with ThreadPoolExecutor(1) as executor:
+        book = Book(FIRST, send, executor, clock=clock)
+        sight = book.look(wait=10)
+        assert (len(sight.entries), sight.complete) == (1000, False)
+        assert reached.wait(10)
+        go_on.set()
+        sight = book.look(wait=10)
+        assert (len(sight.entries), sight.complete) == (2000, True)
