@@ -244,3 +244,109 @@ def test_a_wrong_argument_is_an_error_of_the_dag(arguments: dict[str, Any], mess
     """What cannot be meant is refused when the DAG is parsed."""
     with pytest.raises(RetellInputError, match=message):
         operator(**arguments)
+
+
+# -- dry runs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_path", [True, False])
+def test_a_dry_run_sends_nothing_and_says_who_would_be_called_when(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, with_path: bool
+) -> None:
+    """Hours, pace, lines and refusals are those of the campaign; no request leaves, and no key is needed."""
+    opens = datetime.fromtimestamp((clock.now() + 3 * 3600) // 60 * 60, UTC)
+    closes = opens + timedelta(hours=2)
+    numbers = [each["to_number"] for each in people()]
+    task = operator(
+        clock,
+        people=[*people(), {"to_number": "12"}],
+        calls_per_second=1,
+        lines=2,
+        calling_hours=CallingHours(f"{opens:%H:%M}", f"{closes:%H:%M}", time_zone="UTC"),
+        do_not_call=[numbers[1]],
+        path=str(tmp_path) if with_path else None,
+        dry_run="{{ True }}",
+        retell_conn_id="there_is_none",
+        deferrable=True,
+    )
+    ti = TaskInstance()
+    task.render_template_fields(ti.context())
+    result = task.execute(ti.context())
+    rows = result.pop("rows", None) or list(
+        map(json.loads, (tmp_path / "people-00000.jsonl").read_text().splitlines())
+    )
+    assert simulator.requests == []
+    assert clock.now() < opens.timestamp()
+    assert [(row["outcome"], row["refused"], row["call_id"], row["attempts"]) for row in rows] == [
+        ("dry_run", None, None, 0),
+        (None, "do_not_call", None, 0),
+        ("dry_run", None, None, 0),
+        ("dry_run", None, None, 0),
+        (None, "bad_number", None, 0),
+    ]
+    times = [row["earliest_call_at"] for row in rows]
+    assert times[1] is times[4] is None
+    first, second, third = (datetime.fromisoformat(at) - opens for at in times if at is not None)
+    assert timedelta(0) <= first < second <= timedelta(seconds=3)
+    assert timedelta(seconds=120) <= third <= timedelta(seconds=135)  # two lines, and calls of two minutes
+    assert result["outcomes"] == {"dry_run": 3}
+    assert (result["people"], result["attempts"], result["reached"]) == (5, 0, 0)
+    assert result["refused"] == {"do_not_call": 1, "bad_number": 1}
+    assert abs(result["duration_seconds"] - (opens + third).timestamp() - 120 + clock.now()) < 2
+
+
+def test_a_dry_run_says_who_is_left_at_until_and_at_limit(simulator: Simulator, clock: SteppingClock) -> None:
+    """One line makes thirty calls of two minutes in an hour; more people than that are not called."""
+    many = [{"to_number": f"+1206555{100 + n:04d}"} for n in range(40)]
+    until = datetime.fromtimestamp(clock.now() + 3590, UTC)
+    result = operator(clock, people=many, lines=1, until=until, dry_run=True).execute(TaskInstance().context())
+    assert result["outcomes"]["dry_run"] + result["not_called"] == 40
+    assert result["outcomes"]["dry_run"] == 30
+    limited = operator(clock, people=many, limit=10, dry_run=True).execute(TaskInstance().context())
+    assert (limited["outcomes"], limited["not_called"]) == ({"dry_run": 10}, 30)
+
+
+def test_a_dry_run_of_a_list_without_a_good_number_fails(clock: SteppingClock) -> None:
+    """As the campaign would."""
+    with pytest.raises(RetellCallFinalError, match="bad_number"):
+        operator(clock, people=[{"to_number": "12"}], dry_run=True).execute(TaskInstance().context())
+
+
+def test_a_dry_run_is_no_beginning_and_spends_nothing(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """The campaign goes into the same folder afterwards; a dry run in between leaves who was called."""
+    path = str(tmp_path)
+    operator(clock, path=path, dry_run=True).execute(TaskInstance().context())
+    clock.sleep(3600)
+    first = operator(clock, path=path, limit=1, timeout=600).execute(TaskInstance().context())
+    assert (first["outcomes"], first["not_called"]) == ({"answered": 1}, 3)
+    between = operator(clock, path=path, dry_run=True).execute(TaskInstance().context())
+    assert between["outcomes"] == {"answered": 1, "dry_run": 3}
+    assert operator(clock, path=path).execute(TaskInstance().context())["outcomes"] == {"answered": 4}
+    assert len(simulator.placed) == 4
+
+
+# -- times over several tries ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_path", [True, False])
+def test_timeout_runs_from_the_first_try_on(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, with_path: bool
+) -> None:
+    """On every Airflow: the folder knows when the first try began, and without one the calls that were placed."""
+    path = str(tmp_path) if with_path else None
+    for each in people():
+        simulator.play(each["to_number"], "talks_forever")
+    killed = operator(clock, path=path, lines=2, timeout=1200)
+    ti = KilledTaskInstance(max_tries=1)
+    ti.killed = killed.on_kill
+    began = clock.now()
+    with pytest.raises(RetellCallError, match="killed"):
+        killed.execute(ti.context())
+    clock.sleep(began + 1000 - clock.now())
+    again = operator(clock, path=path, lines=2, timeout=1200).execute(TaskInstance(try_number=2).context())
+    assert again["outcomes"] == {"stopped": 2}
+    assert again["not_called"] == 2
+    assert 1200 <= clock.now() - began < 1600
+    assert all(call.ended_at - began < 1300 for call in simulator.placed)

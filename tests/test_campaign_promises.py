@@ -116,7 +116,7 @@ class Process:
     def __init__(self, retell: Retell, *, until: float, continued: bool, files: dict[str, KnownCall]) -> None:
         self.retell = retell
         self.born = retell.now
-        checks = Checks(began_at=BEGIN, ends_at=until, hours=HOURS)
+        checks = Checks(began_at=BEGIN, until=until, hours=HOURS)
         self.state = CampaignState(
             Roster(PEOPLE, IDENTITY),
             checks=checks,

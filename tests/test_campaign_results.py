@@ -91,7 +91,7 @@ PEOPLE = [person(number) for number in range(3)]
 def results(path: object, process: str = "1-a", *, holds: str = HOLDS, **more: Any) -> Results:
     """Return results that are open."""
     made = Results(str(path), holds=holds, token=process, **{"file_format": "jsonl", **more})
-    made.open()
+    made.open(began_at=0.0)
     return made
 
 

@@ -385,7 +385,7 @@ def test_limit_calls_some_and_a_clear_the_rest(campaign: Make) -> None:
 def test_until_leaves_the_rest_and_waits_for_live_calls(campaign: Make, time: ManualClock) -> None:
     """At ``until`` nothing more is placed; who was not called is reported, and live calls are seen over."""
     made = campaign(calls_per_second=1, lines=1)
-    made.run(checks={"ends_at": time() + 30})
+    made.run(checks={"until": time() + 30})
     placed = len(made.simulator.placed)
     assert 0 < placed < 6
     assert made.result["not_called"] == 6 - placed
@@ -397,8 +397,7 @@ def test_live_calls_are_stopped_at_the_timeout(campaign: Make, time: ManualClock
     made = campaign(count=2)
     for each in made.people:
         made.simulator.play(each.to_number, "talks_forever")
-    end = time() + 60
-    done = made.run(terms=Terms(stops_at=lambda: end), checks={"ends_at": end})
+    done = made.run(checks={"timeout": 60.0})
     assert done == End(failure=None)
     assert made.result["outcomes"] == {"stopped": 2}
 

@@ -153,7 +153,7 @@ def test_no_order_of_files_forgets_a_wish_or_an_end(one: PastCall, other: PastCa
 def test_the_results_of_a_campaign_are_history_at_each_moment(tmp_path: Path, file_format: Any) -> None:
     """While it runs by its parts, and then by its files; either way the limit says the same."""
     results = Results(str(tmp_path / "run1"), holds="a campaign", token="1-a", file_format=file_format)
-    results.open()
+    results.open(began_at=None)
     results.add([attempt(), {**attempt(None), "refused": "do_not_call"}])  # type: ignore[arg-type]
     results.write_part()
     known = history(tmp_path)

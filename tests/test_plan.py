@@ -154,7 +154,7 @@ def answer_lost() -> None:
 
 def answer_lost_for_good() -> None:
     for found in True, False:
-        campaign = Campaign(checks={"ends_at": MONDAY + 60})
+        campaign = Campaign(checks={"until": MONDAY + 60})
         order = campaign.order()
         campaign.state.lost(order, campaign.now)
         campaign.seconds += 60
@@ -298,7 +298,7 @@ def checked() -> None:
 
 def still_to_be_called() -> None:
     people = [person(row) for row in range(3)]
-    until = Campaign(people, lines=1, checks={"ends_at": MONDAY + 60})
+    until = Campaign(people, lines=1, checks={"until": MONDAY + 60})
     _, call = until.place()
     until.seconds += 60
     until.end(call)
@@ -514,7 +514,7 @@ def test_a_person_is_not_rung_while_a_call_of_theirs_may_be_live() -> None:
 
 def test_a_redial_waits_for_hours_and_is_not_called_after_until() -> None:
     """A redial that is not due in time is left at once: nothing is gained by waiting for the end."""
-    campaign = Campaign(checks={"ends_at": MONDAY + 600})
+    campaign = Campaign(checks={"until": MONDAY + 600})
     _, call = campaign.place()
     campaign.end(call, Outcome.NO_ANSWER)
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.NOT_CALLED)
@@ -546,7 +546,7 @@ def test_a_new_process_waits_for_calls_that_are_not_listed_yet() -> None:
     """Before somebody is reported as not called, whatever the dead process placed would be listed."""
     earlier = Campaign()
     call = earlier.call(earlier.order())
-    campaign = Campaign(checks={"ends_at": MONDAY}, continued=True)
+    campaign = Campaign(checks={"until": MONDAY}, continued=True)
     action = campaign.next()
     assert isinstance(action, Wait)
     campaign.wait(329)
@@ -559,7 +559,7 @@ def test_a_new_process_waits_for_calls_that_are_not_listed_yet() -> None:
 
 def test_a_process_that_was_frozen_waits_for_them_too() -> None:
     """While it stood still, the next try may have been at work."""
-    campaign = Campaign(checks={"ends_at": MONDAY + 60})
+    campaign = Campaign(checks={"until": MONDAY + 60})
     campaign.plan.paused = True
     campaign.next()
     campaign.seconds = 100
@@ -763,7 +763,7 @@ def test_people_whose_hours_never_opened_are_refused_at_the_end() -> None:
     hours = CallingHours("09:00", "20:00")
     awake = person(0, time_zone="UTC", not_before=MONDAY + 7200)
     busy, asleep = person(1, time_zone="UTC"), person(2, time_zone="Asia/Tokyo")
-    campaign = Campaign([awake, busy, asleep], lines=0, checks={"ends_at": MONDAY + 3600, "hours": hours})
+    campaign = Campaign([awake, busy, asleep], lines=0, checks={"until": MONDAY + 3600, "hours": hours})
     campaign.wait(3600)
     assert campaign.next() == Finish()
     assert [campaign.fate(row) for row in range(3)] == [Fate.NOT_CALLED, Fate.NOT_CALLED, Refusal.OUTSIDE_HOURS]

@@ -86,8 +86,9 @@ class Checks:
     """What is checked right before each dial.
 
     Attributes:
-        began_at: When the campaign began, over all its tries, in seconds since the epoch.
-        ends_at: Its ``until``, or its time-out if that is earlier; infinite if there is none.
+        began_at: When the campaign began, over all its tries, as far as that is known, in seconds since the epoch.
+        until: When to dial no more; infinite if there is no such time.
+        timeout: The same, in seconds from ``began_at`` on; live calls are then stopped.
         hours: ``calling_hours``.
         listed: Returns whether a number is on the list of those never to be called; replaced when its file
             changes.
@@ -98,12 +99,23 @@ class Checks:
     """
 
     began_at: float = 0.0
-    ends_at: float = math.inf
+    until: float = math.inf
+    timeout: float = math.inf
     hours: CallingHours | None = None
     listed: Callable[[str], bool] = lambda _number: False
     limit: AttemptLimit | None = None
     history: Callable[[Person], Mapping[str, Attempt]] = lambda _person: {}
     eligible: Callable[[Person, Sequence[KnownCall]], NotEligible | None] = lambda _person, _calls: None
+
+    @property
+    def stops_at(self) -> float:
+        """When live calls are stopped."""
+        return self.began_at + self.timeout
+
+    @property
+    def ends_at(self) -> float:
+        """When to dial no more."""
+        return min(self.until, self.stops_at)
 
     def verdict(self, person: Person, calls: Sequence[KnownCall], now: float) -> Verdict:
         """Return what is to become of a person who is due.

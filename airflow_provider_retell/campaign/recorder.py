@@ -83,18 +83,9 @@ class Recorder:
 
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
         """Yield the calls in the rows that earlier tries wrote, and take note that they need not be written."""
-        from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
-
-        for each in rows:
-            call = Call.read({name: value for name, value in each.items() if value is not None})
-            person = self._identity.person(
-                to_number=str(each["to_number"]), person_id=str(each.get("person_id") or each["to_number"])
-            )
-            tagged = TaggedAttempt(person=person, attempt=int(each["attempt"]), same_map_index=True)
-            placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
-            known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
-            self._recorded.add(call.call_id)
-            yield known.vanished(over_at or now) if known.live else known
+        for known in known_calls(rows, self._identity, now=now):
+            self._recorded.add(known.call_id)
+            yield known
 
     # -- what is new -----------------------------------------------------------------------------------------
 
@@ -183,6 +174,23 @@ class Recorder:
         if self._unwritten >= _ROWS_IN_A_PART:
             self._unwritten = 0
             self._files.write_part()
+
+
+def known_calls(
+    rows: Iterable[Mapping[str, Any]], identity: CampaignIdentity, *, now: float
+) -> Iterator[KnownCall]:
+    """Yield the calls in the rows of ``attempts-*``."""
+    from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
+
+    for each in rows:
+        call = Call.read({name: value for name, value in each.items() if value is not None})
+        person = identity.person(
+            to_number=str(each["to_number"]), person_id=str(each.get("person_id") or each["to_number"])
+        )
+        tagged = TaggedAttempt(person=person, attempt=int(each["attempt"]), same_map_index=True)
+        placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
+        known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
+        yield known.vanished(over_at or now) if known.live else known
 
 
 def _all_that_is_known(known: KnownCall) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Results:
     ::
 
         results = Results("s3://aws_default@bucket/calls/1", holds="the campaign ...", token="1-a3f9", ...)
-        results.open()
+        results.open(began_at=clock.now())
         for row in results.known(): ...
         results.add([{"call_id": "call_1", ...}])
         results.write_part()
@@ -62,8 +62,11 @@ class Results:
         self._max_bytes = max_bytes
         self._buffer: list[bytes] = []
 
-    def open(self) -> None:
-        """Make the folder this campaign's, before its first call.
+    def open(self, *, began_at: float | None) -> float | None:
+        """Make the folder this campaign's, before its first call; return when its first try began.
+
+        Args:
+            began_at: When this try began, in seconds since the epoch; None for one that calls nobody.
 
         Raises:
             RetellInputError: It holds another campaign's files, or the format needs a package.
@@ -72,8 +75,9 @@ class Results:
         attempts_format(self._file_format)
         self._destination.published()  # refuses another campaign's folder, before the claim writes to it
         self._destination.claim(names=[name for name in self._parts.beside() if _RESULT.fullmatch(name)])
-        self._destination.mark()
+        first_began_at = self._destination.mark(began_at=began_at)
         self._destination.clean_up()
+        return first_began_at
 
     def known(self) -> Iterator[dict[str, Any]]:
         """Yield the row of each attempt in the files of earlier tries, some of them more than once.

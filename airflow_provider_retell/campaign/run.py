@@ -225,7 +225,7 @@ class CampaignRun:
     def _keep_up(self) -> None:
         now = self.moments.now()
         self._upkeep.tick(now)
-        if now.wall >= self.terms.stops_at() and not self._stopping:
+        if now.wall >= self.plan.state.checks.stops_at and not self._stopping:
             self._stopping = True
             self._stop_live_calls()
         self.recorder.settle(self.plan.state.watch, self._background)
@@ -259,7 +259,7 @@ class CampaignRun:
         watched = tuple(call.call_id for call in state.watch.calls())
         if lasts < WORTH_LEAVING or (math.isinf(lasts) and not watched) or not self.recorder.complete:
             return None
-        times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, self.terms.stops_at()]
+        times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, state.checks.stops_at]
         if state.queue:
             times.append(state.checks.ends_at)
         until = min(times)

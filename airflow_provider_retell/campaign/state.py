@@ -187,6 +187,8 @@ class CampaignState:
             self.queue.discard(changed)
             self.roster.refuse(changed, Refusal.CHANGED, "this id was called at another number", at=now.wall)
         known, call = self.roster.record(slot, call)
+        if call.ours and call.placed_at is not None:
+            self.checks.began_at = min(self.checks.began_at, call.placed_at)
         if slot is not None or call.ours:
             self.watch.update(call, now)
         if known is not None and known.live and not call.live:

@@ -25,7 +25,6 @@ class Terms:
         may_leave: Whether the task may leave its worker for a wait.
         known_until: Until when Retell certainly keeps the calls: a task without files must not leave for longer.
         ends_at: When the task must be over, in seconds since the epoch.
-        stops_at: When live calls are stopped; the plan's ``ends_at`` is not later.
         killed: Returns whether the task was killed.
         paused: Returns whether nothing may be placed (the connection's kill switch).
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
@@ -36,7 +35,6 @@ class Terms:
     may_leave: bool = False
     known_until: float = math.inf
     ends_at: float = math.inf
-    stops_at: Callable[[], float] = lambda: math.inf
     killed: Callable[[], bool] = lambda: False
     paused: Callable[[], bool] = lambda: False
     refresh: Callable[[float], None] = lambda _now: None

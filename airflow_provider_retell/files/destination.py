@@ -20,6 +20,7 @@ import posixpath
 import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import IO, Any, Final
 
 from airflow_provider_retell._masking import mask_numbers, shown
@@ -140,12 +141,22 @@ class Destination:
             self._storage.make_folder(self._aside)
             return False
 
-    def mark(self) -> None:
-        """Write to the manifest what the folder is going to hold, so that others are refused from now on."""
+    def mark(self, *, began_at: float | None) -> float | None:
+        """Write to the manifest what the folder is going to hold, so that others are refused from now on.
+
+        Args:
+            began_at: When this process began, in seconds since the epoch; None if that does not matter.
+
+        Returns:
+            When the first of the processes began that fill the folder, None if that is not known.
+        """
         self.check()
         with self._errors_about("written"):
             manifest = self._manifest()
-            self._write_manifest(manifest.names, complete=manifest.complete)
+            times = [at for at in (began_at, manifest.began_at) if at is not None]
+            manifest = replace(manifest, began_at=min(times, default=None))
+            self._write_manifest(manifest)
+        return manifest.began_at
 
     def check(self) -> None:
         """Raise ``RetellExportOvertakenError`` if another run, or a later try, has taken the destination over."""
@@ -217,7 +228,7 @@ class Destination:
         if lost := names - written - present:
             raise RetellExportError(f"{self._url}: {_some(lost)} of this run cannot be found any more.")
         self._publishing_began = True
-        self._write_manifest(manifest.names | names, complete=False)
+        self._write_manifest(replace(manifest, names=manifest.names | names, complete=False))
         for folder in {posixpath.dirname(name) for name in written}:
             self._storage.make_folder(posixpath.join(self._root, folder))
         for name in sorted(written):
@@ -226,7 +237,7 @@ class Destination:
         for name in sorted(manifest.names - names):
             self._storage.remove(posixpath.join(self._root, name))
         self.check()
-        self._write_manifest(names, complete=True)
+        self._write_manifest(replace(manifest, names=names, complete=True))
         for folder in {posixpath.dirname(name) for name in manifest.names - names} - {""}:
             self._storage.remove_folder_if_empty(posixpath.join(self._root, folder))
         self._publishing_began = False
@@ -263,11 +274,10 @@ class Destination:
             )
         return manifest
 
-    def _write_manifest(self, names: frozenset[str], *, complete: bool) -> None:
+    def _write_manifest(self, manifest: Manifest) -> None:
         # Not at its place: a process that is killed must not leave half of it.
         aside = posixpath.join(self._aside, MANIFEST)
-        manifest = Manifest(holds=self.holds, details=self.details, names=names, complete=complete)
-        self._storage.write(aside, manifest.to_bytes())
+        self._storage.write(aside, replace(manifest, details=self.details).to_bytes())
         self._storage.move(aside, posixpath.join(self._root, MANIFEST))
 
     def _refuse_files_of_others(self, names: Collection[str], manifest: Manifest) -> frozenset[str]:

@@ -21,7 +21,7 @@ class Manifest:
     As a file it is JSON::
 
         {"version": 1, "written_by": "airflow-provider-retell 0.1.0", "holds": "the calls from ...",
-         "details": "agent_id 'agent_1'", "complete": true, "names": ["calls-00000.jsonl"]}
+         "details": "agent_id 'agent_1'", "complete": true, "names": ["calls-00000.jsonl"], "began_at": null}
 
     Attributes:
         holds: What the files are, in words.
@@ -29,12 +29,15 @@ class Manifest:
         names: The names of the files, relative to the folder.
         complete: False while files of two runs may stand side by side, because publishing goes on or was
             interrupted.
+        began_at: When the first process began that fills the folder over several tries, in seconds since the
+            epoch; None if that does not matter.
     """
 
     holds: str
     details: str = ""
     names: frozenset[str] = frozenset()
     complete: bool = True
+    began_at: float | None = None
 
     def to_bytes(self) -> bytes:
         """Return the manifest as the content of its file."""
@@ -45,6 +48,7 @@ class Manifest:
             "details": self.details,
             "complete": self.complete,
             "names": sorted(self.names),
+            "began_at": self.began_at,
         }
         return (json.dumps(content, indent=1) + "\n").encode()
 
@@ -55,7 +59,8 @@ class Manifest:
         Raises:
             ValueError: It is no manifest, or one of a later version of this package.
         """
-        match _json(content):
+        found = _json(content)
+        match found:
             case {
                 "version": 1,
                 "holds": str(holds),
@@ -63,7 +68,14 @@ class Manifest:
                 "complete": bool(complete),
                 "names": list(names),
             }:
-                return cls(holds=holds, details=details, names=frozenset(map(str, names)), complete=complete)
+                began_at = found.get("began_at")
+                return cls(
+                    holds=holds,
+                    details=details,
+                    names=frozenset(map(str, names)),
+                    complete=complete,
+                    began_at=began_at if isinstance(began_at, int | float) else None,
+                )
             case {"version": int(version)} if version > _VERSION:
                 raise ValueError(f"it has version {version}, newer than this package: upgrade it")
             case _:

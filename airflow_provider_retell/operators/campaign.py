@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
-from airflow_provider_retell._arguments import choice, flag, seconds
+from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.campaign.columns import REQUEST_FIELDS
 from airflow_provider_retell.campaign.eligibility import Eligible
-from airflow_provider_retell.errors import (
-    RetellCallFinalError,
-    RetellCallTimeoutError,
-)
+from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies
-from airflow_provider_retell.operators.campaign_terms import CampaignTerms, ends_at, first_began, trigger_for
+from airflow_provider_retell.operators.campaign_arguments import (
+    check_number,
+    check_policies,
+    ends_at,
+    first_began,
+)
+from airflow_provider_retell.operators.campaign_terms import CampaignTerms, trigger_for
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
@@ -33,9 +35,6 @@ from airflow_provider_retell.provider.outlets import announce_campaign
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import check_include
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from airflow_provider_retell.campaign.terms import End
@@ -88,6 +87,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         poll_interval: Seconds between two looks at live calls.
         timeout: Acts like ``until`` from the first try on, and then stops live calls.
         cancel_on_kill: Stop live calls when the task is killed; else the next try goes on with them.
+        dry_run: Send nothing: find out who would be called when, and who is refused. Templated.
         backfill: Whether to call in backfills too.
         deferrable: Leave the worker during waits of two minutes or longer.
         retell_conn_id: A connection of type ``retell``.
@@ -103,6 +103,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         "do_not_call",
         "until",
         "limit",
+        "is_dry_run",
         *_DEFAULTS,
     )
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
@@ -156,6 +157,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         poll_interval: float | timedelta = 10,
         timeout: float | timedelta | None = None,
         cancel_on_kill: bool = False,
+        dry_run: bool | str | XComArg = False,
         backfill: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         retell_conn_id: str = DEFAULT_CONN_ID,
@@ -196,6 +198,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.timeout = None if timeout is None else seconds("timeout", timeout)
         self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
+        self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
         self.backfill = flag("backfill", backfill)
         self.deferrable = flag("deferrable", deferrable)
         self.retell_conn_id = retell_conn_id
@@ -218,6 +221,10 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the people, or go on with it; write the results, and return the counts."""
         check_run(context, backfill=self.backfill, now=self._clock.now())
+        if rendered_flag("dry_run", self.is_dry_run):
+            result, failure = self._terms(context).rehearse(context)
+            self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
+            return self._checked(result, failure)
         return self._run(context, {}, may_leave=self.deferrable)
 
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
@@ -237,13 +244,14 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         began = float(memo.get("began", now))
         campaign_began = first_began(context, memo, now=now)
         with RetellHook(self.retell_conn_id) as hook:
-            built = self._built(context, hook)
+            terms = self._terms(context)
             settings = hook.get_conn().settings
             self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
             pause = PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused, clock=self._clock)
-            run = built.run(
+            run = terms.run(
                 context,
                 memo,
+                hook.get_conn(),
                 may_leave=may_leave,
                 killed=lambda: self._kill.killed,
                 paused=pause.is_on,
@@ -260,13 +268,12 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         if isinstance(done, Leave):
             memo = {"began": began, "campaign_began": campaign_began, "placed_at": done.placed_at}
             self._defer_to(trigger_for(self, done, memo))
-        return self._result(context, built.finish(run), done)
+        return self._result(context, terms.finish(run), done)
 
-    def _built(self, context: Context, hook: RetellHook) -> CampaignTerms:
+    def _terms(self, context: Context) -> CampaignTerms:
         defaults = {name: getattr(self, name) for name in _DEFAULTS}
         return CampaignTerms(
             operator=self,
-            client=hook.get_conn(),
             defaults=defaults,
             people=self._list("people"),
             do_not_call=self._list("do_not_call"),
@@ -278,8 +285,15 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
     def _result(self, context: Context, result: dict[str, Any], done: End) -> dict[str, Any]:
         if done.error is not None:
             raise done.error
-        if done.failure is not None:
-            counts = {name: value for name, value in result.items() if name != "rows"}
-            raise RetellCallFinalError(f"{done.failure} So far: {counts}. A clear goes on with the rest.")
+        self._checked(result, done.failure)
         announce_campaign(context, self.outlets, result, retell_conn_id=self.retell_conn_id)
         return result
+
+    def _checked(self, result: dict[str, Any], failure: str | None) -> dict[str, Any]:
+        if failure is not None:
+            raise RetellCallFinalError(f"{failure} So far: {self._counts(result)}. A clear goes on with the rest.")
+        return result
+
+    @staticmethod
+    def _counts(result: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in result.items() if name != "rows"}

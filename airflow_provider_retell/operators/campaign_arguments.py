@@ -1,8 +1,9 @@
-"""Checks of a campaign's arguments: fixed ones when the DAG is parsed, templated ones when it runs. Pure."""
+"""Read a campaign's arguments: fixed ones when the DAG is parsed, templated ones and times when it runs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.policy import AttemptLimit, Redial
 
 _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
+_STORE_KEY: Final = "retell_campaign"
+_MARGIN, _LONGEST_MARGIN = 0.1, 60.0
 
 
 def check_number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
@@ -68,3 +71,31 @@ def read_limit(given: Any) -> int | None:
     if limit < 1 or isinstance(given, bool):
         raise RetellInputError(f"limit must be a whole number above 0, not {shown(given)}. Nothing was sent.")
     return limit
+
+
+def ends_at(limit: timedelta | None, began: float) -> float:
+    """Return when a task must be over, shortly before Airflow ends it."""
+    if limit is None:
+        return math.inf
+    return began + limit.total_seconds() - min(_MARGIN * limit.total_seconds(), _LONGEST_MARGIN)
+
+
+def first_began(context: Mapping[str, Any], memo: Mapping[str, Any], *, now: float) -> float:
+    """Return when the first try of this campaign began, as far as that is known."""
+    known = float(memo.get("campaign_began", now))
+    if (store := context.get("task_state_store")) is None:
+        return known
+    stored = store.get(_STORE_KEY)
+    if isinstance(stored, Mapping) and isinstance(stored.get("began"), int | float):
+        return min(known, float(stored["began"]))
+    store.set(_STORE_KEY, {"began": known})
+    return known
+
+
+def due_at(context: Mapping[str, Any], now: float) -> float:
+    """Return when the run was due: ``run_after``; on Airflow 2 the end of its data interval."""
+    run = context.get("dag_run")
+    for name in ("run_after", "data_interval_end", "logical_date"):
+        if isinstance(at := getattr(run, name, None), datetime):
+            return at.timestamp()
+    return now

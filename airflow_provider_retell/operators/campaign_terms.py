@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.operators.campaign_arguments import read_limit, until_at
+from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at
 from airflow_provider_retell.policy.numbers import e164
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.campaign.checks import Checks
     from airflow_provider_retell.campaign.people import Person
+    from airflow_provider_retell.campaign.plan import Plan
+    from airflow_provider_retell.campaign.requests import CallRequests
     from airflow_provider_retell.campaign.results import Results
     from airflow_provider_retell.campaign.run import CampaignRun
     from airflow_provider_retell.campaign.terms import Leave
@@ -30,38 +33,8 @@ WITHOUT_PATH: Final = 1000
 """People whose rows an XCom holds at most."""
 KNOWN_FOR: Final = 24 * 3600.0
 """Seconds for which each account keeps its calls at least: without files, nothing is known of older ones."""
-STORE_KEY: Final = "retell_campaign"
 _RINGING: Final = 330.0
-_MARGIN, _LONGEST_MARGIN = 0.1, 60.0
 _SOMEBODY: Final = "+14155550100"
-
-
-def ends_at(limit: timedelta | None, began: float) -> float:
-    """Return when a task must be over, shortly before Airflow ends it."""
-    if limit is None:
-        return math.inf
-    return began + limit.total_seconds() - min(_MARGIN * limit.total_seconds(), _LONGEST_MARGIN)
-
-
-def first_began(context: Mapping[str, Any], memo: Mapping[str, Any], *, now: float) -> float:
-    """Return when the first try of this campaign began, as far as that is known."""
-    known = float(memo.get("campaign_began", now))
-    if (store := context.get("task_state_store")) is None:
-        return known
-    stored = store.get(STORE_KEY)
-    if isinstance(stored, Mapping) and isinstance(stored.get("began"), int | float):
-        return min(known, float(stored["began"]))
-    store.set(STORE_KEY, {"began": known})
-    return known
-
-
-def due_at(context: Mapping[str, Any], now: float) -> float:
-    """Return when the run was due: ``run_after``; on Airflow 2 the end of its data interval."""
-    run = context.get("dag_run")
-    for name in ("run_after", "data_interval_end", "logical_date"):
-        if isinstance(at := getattr(run, name, None), datetime):
-            return at.timestamp()
-    return now
 
 
 def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
@@ -89,7 +62,6 @@ class CampaignTerms:
 
     Attributes:
         operator: The operator, with its templates rendered.
-        client: Sends the requests.
         defaults: The request fields for all people.
         people: As given.
         do_not_call: As given.
@@ -99,7 +71,6 @@ class CampaignTerms:
     """
 
     operator: Any
-    client: RetellClient
     defaults: Mapping[str, Any]
     people: Any
     do_not_call: Any
@@ -112,6 +83,7 @@ class CampaignTerms:
         self,
         context: Mapping[str, Any],
         memo: Mapping[str, Any],
+        client: RetellClient,
         *,
         may_leave: bool,
         killed: Callable[[], bool],
@@ -122,69 +94,47 @@ class CampaignTerms:
         """Return what is to run; nothing was placed so far."""
         from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
         from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
-        from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415
-        from airflow_provider_retell.campaign.pacing import Pace  # noqa: PLC0415
-        from airflow_provider_retell.campaign.plan import Plan  # noqa: PLC0415
         from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415
-        from airflow_provider_retell.campaign.requests import CallRequests  # noqa: PLC0415
-        from airflow_provider_retell.campaign.roster import Roster  # noqa: PLC0415
         from airflow_provider_retell.campaign.run import CampaignRun, load  # noqa: PLC0415
-        from airflow_provider_retell.campaign.state import CampaignState  # noqa: PLC0415
         from airflow_provider_retell.campaign.terms import Terms  # noqa: PLC0415
 
         task, ti, now = self.operator, context["ti"], self.clock.now()
-        names = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
-        identity = CampaignIdentity.of(**names, namespace=self.namespace)
-        requests = CallRequests(identity, self.defaults)
-        requests.check(needs=("from_number",))
-        roster = Roster(self._people(), identity)
+        placed_at = float(memo.get("placed_at", -math.inf))
         continued = ti.try_number > 1 or bool(memo)
-        self._open(names, len(roster.slots), continued=continued, began=min(campaign_began, due_at(context, now)))
-        until = until_at(task.until, due_at(context, now))
-        if until <= now:
-            log.warning("until is past: no call is placed.")
-        stops_at = math.inf if task.timeout is None else campaign_began + task.timeout
-        checks, refresh = self._checks(campaign_began, min(until, stops_at))
-        analysis_timeout = task.analysis_timeout if task.wait_for == "analyzed" else 0
-        state = CampaignState(
-            roster,
-            checks=checks,
-            pace=Pace(task.calls_per_second),
-            redial=task.redial,
-            poll_interval=task.poll_interval,
-            analysis_timeout=analysis_timeout,
-            continued=ti.try_number > 1 or now < float(memo.get("placed_at", -math.inf)) + _RINGING,
+        plan, requests, refresh = self._plan(
+            context,
+            began=campaign_began,
+            continued=continued,
+            unlisted=ti.try_number > 1 or now < placed_at + _RINGING,
         )
-        plan = Plan(state, lines=task.lines or 0, limit=read_limit(task.limit))
-        moments = Moments(self.clock)
         recorder = Recorder(
-            roster,
-            identity,
-            self.client,
+            plan.state.roster,
+            requests.identity,
+            client,
             include=task.include,
-            analysis_timeout=analysis_timeout,
+            analysis_timeout=self._analysis_timeout,
             files=self._files,
         )
+        moments = Moments(self.clock)
         if self._files is not None:
             load(self._files.known(), recorder, plan, moments)
         own_lines = None
         if task.lines is None:
-            own_lines = AccountLines(self.client, reserved=task.reserved_lines, clock=self.clock)
+            own_lines = AccountLines(client, reserved=task.reserved_lines, clock=self.clock)
             plan.lines = own_lines(0)
         refresh(now)
         terms = Terms(
             may_leave=may_leave,
             known_until=campaign_began + KNOWN_FOR,
             ends_at=task_ends_at,
-            stops_at=lambda: stops_at,
             killed=killed,
             paused=paused,
             refresh=refresh,
             lines=own_lines,
             report=lambda progress: ti.xcom_push(key="progress", value=progress.to_xcom()),
         )
-        run = CampaignRun(
-            client=self.client,
+        return CampaignRun(
+            client=client,
             plan=plan,
             requests=requests,
             recorder=recorder,
@@ -192,21 +142,88 @@ class CampaignTerms:
             files=self._files,
             clock=self.clock,
             moments=moments,
+            last_placed_at=placed_at,
         )
-        run.last_placed_at = float(memo.get("placed_at", -math.inf))
-        return run
+
+    def rehearse(self, context: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Return the result of a dry run, with the files written, and why the task would fail."""
+        from airflow_provider_retell.campaign.dry_run import (  # noqa: PLC0415
+            ACCOUNT_LINES,
+            dry_result,
+            dry_rows,
+            rehearse,
+        )
+        from airflow_provider_retell.campaign.pacing import Moment  # noqa: PLC0415
+        from airflow_provider_retell.campaign.recorder import known_calls  # noqa: PLC0415
+
+        now = self.clock.now()
+        plan, requests, refresh = self._plan(context, began=None, continued=False, unlisted=False)
+        if self.operator.lines is None:
+            plan.lines = max(ACCOUNT_LINES - self.operator.reserved_lines, 1)
+            log.info("lines is not given, and nothing is asked: %d lines are assumed.", plan.lines)
+        if self._files is not None:
+            known = known_calls(self._files.known(), requests.identity, now=now)
+            plan.state.load(known, Moment(now, 0.0))
+        refresh(now)
+        done = rehearse(plan, requests.identity, now=now)
+        return self._with_rows(dry_result(plan, done, now=now), partial(dry_rows, plan, done)), done.failure
 
     def finish(self, run: CampaignRun) -> dict[str, Any]:
         """Write all files, and return the result."""
         from airflow_provider_retell.campaign.summary import people_rows, summarize  # noqa: PLC0415
 
         roster = run.plan.state.roster
-        result = summarize(roster)
+        return self._with_rows(summarize(roster), partial(people_rows, roster))
+
+    def _with_rows(self, result: dict[str, Any], rows: Callable[..., Iterable[dict[str, Any]]]) -> dict[str, Any]:
         if self._files is not None:
-            return result | {"paths": self._files.finish(people_rows(roster))}
-        return result | {"paths": [], "rows": list(people_rows(roster, for_xcom=True))}
+            return result | {"paths": self._files.finish(rows())}
+        return result | {"paths": [], "rows": list(rows(for_xcom=True))}
 
     # -- steps ---------------------------------------------------------------------------------------------
+
+    def _plan(
+        self, context: Mapping[str, Any], *, began: float | None, continued: bool, unlisted: bool
+    ) -> tuple[Plan, CallRequests, Callable[[float], None]]:
+        """Return the plan, what makes its requests, and what reads its lists again.
+
+        Args:
+            context: Airflow's.
+            began: When the first try began, as far as that is known; None for a dry run.
+            continued: Whether an earlier process may have placed calls.
+            unlisted: Whether they may be too young to be listed.
+        """
+        from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415
+        from airflow_provider_retell.campaign.pacing import Pace  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan import Plan  # noqa: PLC0415
+        from airflow_provider_retell.campaign.requests import CallRequests  # noqa: PLC0415
+        from airflow_provider_retell.campaign.roster import Roster  # noqa: PLC0415
+        from airflow_provider_retell.campaign.state import CampaignState  # noqa: PLC0415
+
+        task, now = self.operator, self.clock.now()
+        names = {name: getattr(context["ti"], name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+        requests = CallRequests(CampaignIdentity.of(**names, namespace=self.namespace), self.defaults)
+        requests.check(needs=("from_number",))
+        roster = Roster(self._people(), requests.identity)
+        due = due_at(context, now)
+        first_began = self._open(names, len(roster.slots), continued=continued, began=began, due=due)
+        if (until := until_at(task.until, due)) <= now:
+            log.warning("until is past: no call is placed.")
+        checks, refresh = self._checks(now if first_began is None else first_began, until)
+        state = CampaignState(
+            roster,
+            checks=checks,
+            pace=Pace(task.calls_per_second),
+            redial=task.redial,
+            poll_interval=task.poll_interval,
+            analysis_timeout=self._analysis_timeout,
+            continued=unlisted,
+        )
+        return Plan(state, lines=task.lines or 0, limit=read_limit(task.limit)), requests, refresh
+
+    @property
+    def _analysis_timeout(self) -> float:
+        return float(self.operator.analysis_timeout) if self.operator.wait_for == "analyzed" else 0.0
 
     def _people(self) -> Iterator[Person]:
         from airflow_provider_retell.campaign.people import read_person  # noqa: PLC0415
@@ -224,7 +241,10 @@ class CampaignTerms:
         for row, fields in enumerate(given):
             yield read_person(row, fields, region=region, from_file=from_file)
 
-    def _open(self, names: Mapping[str, Any], people: int, *, continued: bool, began: float) -> None:
+    def _open(
+        self, names: Mapping[str, Any], people: int, *, continued: bool, began: float | None, due: float
+    ) -> float | None:
+        """Open the files, if there is a path; return when the first try began, as far as that is known."""
         from airflow_provider_retell.campaign.results import Results  # noqa: PLC0415
 
         task = self.operator
@@ -233,25 +253,28 @@ class CampaignTerms:
                 raise RetellInputError(
                     f"path must be given for more than {WITHOUT_PATH} people, and here are {people}."
                 )
-            if continued and self.clock.now() - began > KNOWN_FOR:
+            if continued and began is not None and self.clock.now() - min(began, due) > KNOWN_FOR:
                 raise RetellInputError(
                     "This campaign began over 24 hours ago and has no path: who was called is not known for sure "
                     "any more, so nobody is called. Give it a path, and let a new run call those who are left."
                 )
-            return
+            return began
         where = "" if names["map_index"] < 0 else f", map index {names['map_index']}"
         holds = f"the campaign {names['task_id']} of the DAG {names['dag_id']}, run {names['run_id']}{where}"
         self._files = Results(str(task.path), holds=holds, token=self.token, file_format=task.file_format)
-        self._files.open()
+        return self._files.open(began_at=began)
 
-    def _checks(self, began: float, end: float) -> tuple[Checks, Callable[[float], None]]:
+    def _checks(self, began: float, until: float) -> tuple[Checks, Callable[[float], None]]:
         from airflow_provider_retell.campaign.checks import Checks  # noqa: PLC0415
         from airflow_provider_retell.campaign.do_not_call import DoNotCall  # noqa: PLC0415
         from airflow_provider_retell.campaign.eligibility import Eligibility, find  # noqa: PLC0415
         from airflow_provider_retell.campaign.history import History  # noqa: PLC0415
 
         task = self.operator
-        checks = Checks(began_at=began, ends_at=end, hours=task.calling_hours, limit=task.attempts)
+        timeout = math.inf if task.timeout is None else task.timeout
+        checks = Checks(
+            began_at=began, until=until, timeout=timeout, hours=task.calling_hours, limit=task.attempts
+        )
         never = DoNotCall(self.do_not_call or (), region=task.region)
         checks.listed = never.listed
         refreshers = [never.refresh]

@@ -1,0 +1,141 @@
+"""Find out whom a campaign would call and when, without a request. Pure: its time is made up.
+
+The plan of the campaign itself decides, on a Retell of its own: each call is answered, and takes two minutes, with
+the ringing. So nobody is called again, no line is missing, and nothing is known of calls that only Retell's list
+shows. A real campaign meets longer calls, redials and busy lines, and is later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, assert_never
+
+from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.ledger import KnownCall
+from airflow_provider_retell.campaign.pacing import Moment
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.summary import people_rows, summarize
+from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.rows import DRY_RUN
+
+CALL_SECONDS: Final = 120.0
+"""Seconds that each call is taken to last, from the request to its end."""
+
+ACCOUNT_LINES: Final = 20
+"""Lines of an account that is not asked: those of Retell's pay-as-you-go plan.
+
+See https://docs.retellai.com/deploy/concurrency
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a campaign would do.
+
+    Attributes:
+        placed_at: When each person would be called, by row, in seconds since the epoch.
+        ends_at: When the last call would be over.
+        failure: Why the task would fail; None if it would not.
+    """
+
+    placed_at: Mapping[int, float]
+    ends_at: float
+    failure: str | None
+
+
+def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
+    """Do what a plan asks for, without a request, until it has finished.
+
+    Args:
+        plan: The plan, with what the campaign's own files know; afterwards each person has a fate.
+        identity: Whose campaign it is.
+        now: When it begins, in seconds since the epoch.
+    """
+    state, at = plan.state, Moment(now, 0.0)
+    calls: dict[str, KnownCall] = {}
+    ends: dict[str, float] = {}
+    placed_at: dict[int, float] = {}
+
+    def seen(call_id: str) -> KnownCall:
+        if calls[call_id].live and ends[call_id] <= at.wall:
+            calls[call_id] = _answered(calls[call_id], ends[call_id])
+        return calls[call_id]
+
+    while True:
+        match plan.next_action(at):
+            case Place() as order if plan.may_send(order, at):
+                call_id = f"{DRY_RUN}_{len(calls)}"
+                key = identity.person(to_number=order.person.to_number, person_id=order.person.person_id)
+                calls[call_id] = KnownCall(
+                    call_id=call_id, person=key, attempt=order.attempt, status="registered", placed_at=at.wall
+                )
+                ends[call_id] = at.wall + CALL_SECONDS
+                placed_at[order.person.row] = at.wall
+                state.placed(order, calls[call_id], at)
+            case Place() as order:
+                state.not_sent(order, at)
+            case ReadList():
+                state.read(map(seen, calls), began=at, now=at)
+            case Look(call_ids) | Get(call_ids):
+                state.looked(call_ids, [seen(each) for each in call_ids if each in calls], at)
+            case Wait() as wait:
+                seconds = max(wait.seconds, _pause(plan, wait, at))
+                at = Moment(at.wall + seconds, at.steady + seconds)
+            case Finish(failure):
+                _forget(plan, calls)
+                return DryRun(placed_at=placed_at, ends_at=max(ends.values(), default=now), failure=failure)
+            case never:
+                assert_never(never)
+
+
+def _answered(call: KnownCall, at: float) -> KnownCall:
+    return KnownCall(
+        call_id=call.call_id,
+        person=call.person,
+        attempt=call.attempt,
+        status="ended",
+        outcome=Outcome.ANSWERED,
+        placed_at=call.placed_at,
+        ended_at=at,
+        complete=True,
+    ).seen_over(at)
+
+
+def _pause(plan: Plan, wait: Wait, at: Moment) -> float:
+    """Return the seconds in which certainly nothing happens: hours that are shut need no look each half minute."""
+    state = plan.state
+    if state.watch or wait.next_call_in is None:
+        return 0.0
+    return min(wait.next_call_in, max(state.checks.ends_at - at.wall, 0.0))
+
+
+def _forget(plan: Plan, calls: Mapping[str, KnownCall]) -> None:
+    """Leave those calls alone that were placed in earnest."""
+    for slot in plan.state.roster.slots:
+        slot.calls = tuple(call for call in slot.calls if call.call_id not in calls)
+
+
+def dry_result(plan: Plan, dry_run: DryRun, *, now: float) -> dict[str, Any]:
+    """Return the result, as of a campaign, with ``duration_seconds``: how long it would take from now on."""
+    result = summarize(plan.state.roster)
+    outcomes = Counter(result["outcomes"]) + Counter({DRY_RUN: len(dry_run.placed_at)})
+    return result | {"outcomes": dict(outcomes), "duration_seconds": math.ceil(dry_run.ends_at - now)}
+
+
+def dry_rows(plan: Plan, dry_run: DryRun, *, for_xcom: bool = False) -> list[dict[str, Any]]:
+    """Return the row of each person, as of a campaign, with ``earliest_call_at``, in ISO 8601 and UTC.
+
+    It is None for a person who would not be called.
+    """
+    rows = []
+    for row, slot in zip(people_rows(plan.state.roster, for_xcom=for_xcom), plan.state.roster.slots, strict=True):
+        at = dry_run.placed_at.get(slot.person.row)
+        called = {} if at is None else {"outcome": DRY_RUN, "call_id": None}
+        text = None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+        rows.append({**row, **called, "earliest_call_at": text})
+    return rows
