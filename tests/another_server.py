@@ -10,14 +10,18 @@ import asyncio
 import json
 import socket
 import struct
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 LIVE = {"registered", "ongoing"}
+KEY_SECONDS = 3600.0
+"""Seconds for which a key leads to the call that it placed."""
 Fate: TypeAlias = tuple[tuple[float, dict[str, Any]], ...]
 """What becomes of a call: seconds since it was placed, and what it shows from then on."""
 
@@ -29,15 +33,20 @@ class Clock:
 
     def __init__(self) -> None:
         self._now = time.time()
+        self._moving = threading.Lock()
 
     def now(self) -> float:
         return self._now
 
     def monotonic(self) -> float:
-        return self._now
+        return self.now()
+
+    def boottime(self) -> float:
+        return self.now()
 
     def sleep(self, seconds: float) -> None:
-        self._now += seconds
+        with self._moving:
+            self._now += seconds
 
     async def asleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
@@ -49,11 +58,14 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         calls: The calls by their ids, as they were when they were placed.
-        fates: What becomes of the next calls, one after the other; then they talk on and on.
+        fates: What becomes of the next calls, one after the other.
+        fates_of: The same for the next calls to a number.
+        fate: What becomes of all others: unless that is changed, they talk on and on.
         lists: Whether it lists calls at all.
         spoils: What answers the next requests of a kind instead: `place`, or the name of an endpoint.
         takes_effect: Whether a call is made all the same.
         at_once: How many calls were live at the same time, at the worst.
+        requests: How many requests of each endpoint there were.
     """
 
     daemon_threads = True
@@ -64,6 +76,9 @@ class Server(ThreadingHTTPServer):
         self.calls: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, str] = {}
         self.fates: list[Fate] = []
+        self.fates_of: dict[str, list[Fate]] = {}
+        self.fate: Fate = TALKS
+        self.requests: Counter[str] = Counter()
         self.lists = True
         self.spoils: dict[str, list[Spoil]] = {}
         self.takes_effect = True
@@ -71,14 +86,24 @@ class Server(ThreadingHTTPServer):
         self._fate: dict[str, Fate] = {}
         self._placed_at: dict[str, float] = {}
         self._stopped: set[str] = set()
+        self._placing = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about connections that break: some are meant to."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def place(self, body: dict[str, Any]) -> dict[str, Any]:
-        key = body.get("idempotency_key")
-        if key in self.keys:
+        with self._placing:
+            return self._place(body, body.get("idempotency_key"))
+
+    def _place(self, body: dict[str, Any], key: str | None) -> dict[str, Any]:
+        if key in self.keys and self.clock.now() < self._placed_at[self.keys[key]] + KEY_SECONDS:
             return self.shown(self.keys[key])
         call_id = f"call_{len(self.calls)}"
         self.calls[call_id] = {name: body[name] for name in ("to_number", "metadata") if name in body}
-        self._fate[call_id] = self.fates.pop(0) if self.fates else TALKS
+        fates = self.fates_of.get(body.get("to_number", "")) or self.fates
+        self._fate[call_id] = fates.pop(0) if fates else self.fate
         self._placed_at[call_id] = self.clock.now()
         if key:
             self.keys[key] = call_id
@@ -129,6 +154,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         call_id = self.path.rpartition("/")[2]
+        self.server.requests["get-call"] += 1
         if spoils := self.server.spoils.get("get-call"):
             spoils.pop()(self, None)
         elif call_id in self.server.calls:
@@ -137,8 +163,14 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(422, "Cannot find requested asset.")
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+        length = int(self.headers.get("Content-Length") or 0)
+        content = self.rfile.read(length)
+        if len(content) < length:  # who sent it is gone
+            self.close_connection = True
+            return
+        body = json.loads(content or "{}")
         endpoint, _, call_id = self.path.removeprefix("/v2/").removeprefix("/v3/").partition("/")
+        self.server.requests[endpoint] += 1
         if endpoint == "list-calls":
             self.list(body)
         elif endpoint == "stop-call":
@@ -152,19 +184,30 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.lists:
             self.refuse(404, "The requested resource was not found.")
             return
-        (wanted,) = body["filter_criteria"]["metadata"]
-        matches = str.__eq__ if wanted["op"] == "eq" else str.startswith
-        calls = [self.server.shown(call_id) for call_id in self.server.calls]
+        if spoils := self.server.spoils.get("list-calls"):
+            spoils.pop()(self, {"items": [], "has_more": False})
+            return
+        wanted = body["filter_criteria"]
+        ids = wanted["call_id"]["value"] if "call_id" in wanted else list(self.server.calls)
+        calls = [self.server.shown(call_id) for call_id in ids if call_id in self.server.calls]
         found = [
             call
             for call in calls
-            if call["call_status"] != "registered"
-            and matches(str((call.get("metadata") or {}).get(wanted["key"], "")), wanted["value"])
+            if call["call_status"] != "registered" and all(_has(call, it) for it in wanted.get("metadata", ()))
         ]
-        self.answer(200, {"items": found, "has_more": False})
+        # Pages by number: what one is asked for goes on behind the one before.
+        begin = int(body.get("pagination_key", 0))
+        end = begin + body.get("limit", 50)
+        more = {"has_more": True, "pagination_key": str(end)} if end < len(found) else {"has_more": False}
+        self.answer(200, {"items": found[begin:end], **more})
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet."""
+
+
+def _has(call: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    matches = str.__eq__ if wanted["op"] == "eq" else str.startswith
+    return matches(str((call.get("metadata") or {}).get(wanted["key"], "")), wanted["value"])
 
 
 Spoil: TypeAlias = Callable[[Handler, Any], None]
