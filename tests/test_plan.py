@@ -473,6 +473,11 @@ def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None
     campaign.plan.paused = True
     assert not campaign.plan.may_send(order, campaign.now)
     campaign.plan.paused = False
+    campaign.plan.pause_known_until = campaign.now.steady - 1
+    assert not campaign.plan.may_send(order, campaign.now)
+    campaign.plan.pause_known_until = campaign.now.steady
+    assert campaign.plan.may_send(order, campaign.now)
+    campaign.plan.pause_known_until = math.inf
     campaign.seconds = 59
     assert campaign.plan.may_send(order, campaign.now)
     campaign.seconds = 60

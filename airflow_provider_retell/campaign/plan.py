@@ -64,12 +64,14 @@ class Plan:
         state: As above.
         lines: As above; the driver may change it at any time.
         paused: Whether nothing may be placed for now (the connection's kill switch); the driver sets it.
+        pause_known_until: Until when nothing need be read again to know that, on the steady time; likewise.
     """
 
     def __init__(self, state: CampaignState, *, lines: int, limit: int | None = None) -> None:
         self.state = state
         self.lines = lines
         self.paused = False
+        self.pause_known_until = math.inf
         self._limit = math.inf if limit is None else limit
         self._eligible_failed = self._eligible_answered = 0
 
@@ -97,7 +99,7 @@ class Plan:
         If not, report ``not_sent``. The process may have been frozen since the order, the hours be shut by now, or
         the request have been held up until others were sent. If it may, it counts as sent now.
         """
-        if self._stopped or not self.state.listing.fresh(now.steady):
+        if self._stopped or now.steady > self.pause_known_until or not self.state.listing.fresh(now.steady):
             return False
         in_time = now.steady - order.decided.steady <= LONGEST_GAP
         may_dial = in_time and isinstance(self.state.checks.time_verdict(order.person, now.wall), Dial)

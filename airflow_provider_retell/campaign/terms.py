@@ -26,7 +26,7 @@ class Terms:
         known_until: Until when Retell certainly keeps the calls: a task without files must not leave for longer.
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
-        paused: Returns whether nothing may be placed (the connection's kill switch).
+        paused: Reads whether nothing may be placed (the connection's kill switch).
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
         lines: Returns how many calls may be live, given how many of this campaign are.
         report: Takes in how far the campaign is, every half minute.

@@ -20,6 +20,10 @@ PART_INTERVAL: Final = 60.0
 REFRESH_INTERVAL: Final = 5.0
 """Seconds between two of each. What is refreshed decides by itself how old it may become."""
 
+PAUSE_INTERVAL: Final = 15.0
+PAUSE_MAX_AGE: Final = 30.0
+"""Seconds between two readings of the kill switch, and for which one is good to place calls on."""
+
 
 class Upkeep:
     """Does what is due.
@@ -42,7 +46,7 @@ class Upkeep:
         self._terms = terms
         self._files = files
         self._reported_at = self._written_at = began.steady
-        self._refreshed_at = -math.inf
+        self._refreshed_at = self._pause_read_at = -math.inf
 
     def tick(self, now: Moment) -> None:
         """Do what is due by now."""
@@ -57,7 +61,8 @@ class Upkeep:
 
     def _refresh(self, now: Moment) -> None:
         state = self._plan.state
-        self._plan.paused = self._terms.paused()
+        if now.steady - self._pause_read_at >= PAUSE_INTERVAL:
+            self._read_pause(now)
         try:
             self._terms.refresh(now.wall)
             if self._terms.lines is not None:
@@ -65,6 +70,19 @@ class Upkeep:
         except RetellError as error:
             self.error = self.error or error
             state.trouble.stop(str(error))
+
+    def _read_pause(self, now: Moment) -> None:
+        paused = self._terms.paused()
+        if paused and not self._plan.paused:
+            log.warning(
+                "The connection is paused (paused: true in its extra): no call is placed until that is taken out, "
+                "or until the end of the campaign. Looking again every %.0f s; live calls go on.",
+                PAUSE_INTERVAL,
+            )
+        elif self._plan.paused and not paused:
+            log.info("The connection is no longer paused: calls are placed again.")
+        self._plan.paused, self._pause_read_at = paused, now.steady
+        self._plan.pause_known_until = now.steady + PAUSE_MAX_AGE
 
     def report(self, now: Moment) -> None:
         """Say how far the campaign is: in the log, as metrics, and to the task."""

@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import Context, XComArg, conf
 from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.campaign.columns import REQUEST_FIELDS
 from airflow_provider_retell.campaign.eligibility import Eligible
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
@@ -247,14 +246,13 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             terms = self._terms(context)
             settings = hook.get_conn().settings
             self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
-            pause = PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused, clock=self._clock)
             run = terms.run(
                 context,
                 memo,
                 hook.get_conn(),
                 may_leave=may_leave,
                 killed=lambda: self._kill.killed,
-                paused=pause.is_on,
+                paused=hook.is_paused,
                 task_ends_at=ends_at(self.execution_timeout, began),
                 campaign_began=campaign_began,
             )
