@@ -9,20 +9,28 @@ is answered with a call                              ``placed``
 certainly did not arrive                             ``not_sent``, and the pace slows
 is turned away with 429                              ``not_sent``, and the pace slows
 may have arrived, and the answer is lost             ``lost``
-is refused, and the contact asked not to be called   ``refused`` as ``do_not_call``
+is refused with 400, and Retell keeps the contact    ``refused`` as ``do_not_call``
+as ``do_not_call``
+is refused with 400, and the contact cannot be read  ``not_sent``, and the pace slows
+for now
 is refused otherwise                                 ``rejected``
 ===================================================  ==========================================================
+
+Retell documents no text for the 400 that answers ``honor_internal_dnc``, so the contact itself is read.
+See https://docs.retellai.com/api-references/create-phone-call
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.api.contacts import get_contact_by_phone
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
@@ -31,14 +39,18 @@ from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.requests import CallRequests, rejection
 from airflow_provider_retell.errors import (
+    Concerns,
+    RetellConnectionError,
     RetellError,
     RetellInputError,
+    RetellInvalidRequestError,
     RetellRateLimitError,
     RetellStatusError,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
+    from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
@@ -48,6 +60,10 @@ _NUMBER_FIELD = "to_number"
 
 class NotNow(Exception):  # noqa: N818 (a decision, no error)
     """A call must not be placed any more: too late, or too long ago that it was decided."""
+
+
+class DoNotCallContact(RetellInvalidRequestError):  # noqa: N818 (a state of the person)
+    """Retell refused a call, and keeps the contact as ``do_not_call``."""
 
 
 Answer: TypeAlias = "Call | RetellError | NotNow"
@@ -94,9 +110,30 @@ class Sender:
 
         try:
             request = self._requests.of(order.person, order.attempt)
+        except RetellError as error:
+            return error
+        try:
             return self._client.send_once(request, check=check)
+        except RetellInvalidRequestError as error:
+            return self._explained(error, request)
         except (RetellError, NotNow) as error:
             return error
+
+    def _explained(self, error: RetellInvalidRequestError, request: Request[Call]) -> RetellError:
+        """Return what a refusal means, by the contact if that may be why."""
+        body = request.body or {}
+        if not body.get("honor_internal_dnc") or error.status_code != HTTPStatus.BAD_REQUEST:
+            return error
+        try:
+            contact = self._client.send(get_contact_by_phone(body["to_number"]))
+        except RetellError as unread:
+            log.warning("Whether a contact asked not to be called could not be read: %s", unread)
+            if unread.concerns is not Concerns.NOTHING:
+                return error
+            return RetellConnectionError(f"{error} The contact could not be read.", may_have_arrived=False)
+        if contact.get("do_not_call") is not True:
+            return error
+        return DoNotCallContact(str(error), status_code=error.status_code, message=error.message)
 
     def report(self, order: Place, answer: Answer) -> None:
         """Tell the plan what came of a request. For the campaign's own thread."""
@@ -104,6 +141,8 @@ class Sender:
         match answer:
             case NotNow():
                 state.not_sent(order, now)
+            case DoNotCallContact():
+                state.refused(order, Refusal.DO_NOT_CALL, "Retell keeps this contact as do_not_call", now)
             case RetellInputError():
                 reason = Refusal.BAD_NUMBER if _NUMBER_FIELD in str(answer) else Refusal.BAD_REQUEST
                 state.refused(order, reason, mask_numbers(str(answer)), now)

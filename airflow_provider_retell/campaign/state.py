@@ -160,7 +160,9 @@ class CampaignState:
             slot.await_list = True  # an earlier request may have arrived all the same
             return
         del self.outstanding[slot.person.row]
-        self.roster.suspect(slot, reason, detail, at=now.wall)
+        # The wish of a person is certain, whatever is the matter with the account.
+        refuse = self.roster.refuse if reason is Refusal.DO_NOT_CALL else self.roster.suspect
+        refuse(slot, reason, detail, at=now.wall)
 
     def looked(self, asked: Iterable[str], found: Iterable[KnownCall], now: Moment) -> None:
         """Take in what a list of calls by their ids brought."""
