@@ -15,7 +15,7 @@ import psutil
 
 PAGE: Final = Path(__file__).parent / "README.md"
 VERSIONS: Final = ("apache-airflow", "apache-airflow-task-sdk", "httpx", "pydantic", "retell-sdk")
-PARTS: Final = ("imports", "throughput", "waiting", "stack")
+PARTS: Final = ("imports", "throughput", "history", "waiting", "stack")
 HEAD: Final = (
     "| figure | measured | goal | reached | beside it, in the same run |\n| --- | --- | --- | --- | --- |"
 )
