@@ -82,7 +82,7 @@ def _measure(folder: str) -> tuple[float, float, int]:
 
 def _read(folder: str) -> None:
     from airflow_provider_retell.campaign.history import History  # noqa: PLC0415 (imports Airflow)
-    from airflow_provider_retell.campaign.person import Person  # noqa: PLC0415
+    from airflow_provider_retell.campaign.people import Person  # noqa: PLC0415
 
     history = History(folder, memory=WEEK + timedelta(days=1))
     before, began = _megabytes(), time.perf_counter()

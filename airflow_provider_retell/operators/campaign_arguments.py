@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from airflow_provider_retell._arguments import rendered_flag
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.policy import AttemptLimit, Redial
+
+log = logging.getLogger(__name__)
 
 _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
 _STORE_KEY: Final = "retell_campaign"
@@ -99,3 +103,12 @@ def due_at(context: Mapping[str, Any], now: float) -> float:
         if isinstance(at := getattr(run, name, None), datetime):
             return at.timestamp()
     return now
+
+
+def warn_if_forgetful(*, honor_internal_dnc: Any, history: Any) -> None:
+    """Warn if nothing would remember who asks in a call of this campaign never to be called again."""
+    if not history and not rendered_flag("honor_internal_dnc", honor_internal_dnc or False):
+        log.warning(
+            "A person who asks in a call of this campaign never to be called again is called by the next one: "
+            "give honor_internal_dnc=True, so that Retell remembers, or history, a folder of earlier results."
+        )

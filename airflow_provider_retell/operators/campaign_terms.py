@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_retell._arguments import rendered_flag
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at
+from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at, warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class CampaignTerms:
         placed_at = float(memo.get("placed_at", -math.inf))
         continued = ti.try_number > 1 or bool(memo)
         if not continued:
-            self._warn_if_forgetful()
+            warn_if_forgetful(honor_internal_dnc=task.honor_internal_dnc, history=task.history)
         plan, requests, refresh = self._plan(
             context,
             began=campaign_began,
@@ -243,14 +242,6 @@ class CampaignTerms:
             )
         for row, fields in enumerate(given):
             yield read_person(row, fields, region=region, from_file=from_file)
-
-    def _warn_if_forgetful(self) -> None:
-        honors = rendered_flag("honor_internal_dnc", self.operator.honor_internal_dnc or False)
-        if not (honors or self.operator.history):
-            log.warning(
-                "A person who asks in a call of this campaign never to be called again is called by the next one: "
-                "give honor_internal_dnc=True, so that Retell remembers, or history, a folder of earlier results."
-            )
 
     def _open(
         self, names: Mapping[str, Any], people: int, *, continued: bool, began: float | None, due: float
