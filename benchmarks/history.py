@@ -44,7 +44,7 @@ def write(folder: str, file_format: FileFormat) -> None:
     chance = random.Random(1)  # noqa: S311 (no secret)
     for number in range(CAMPAIGNS):
         results = Results(f"{folder}/{number}", holds=f"campaign {number}", token="1-a", file_format=file_format)  # noqa: S106 (no password)
-        results.open()
+        results.open(began_at=0)
         results.add([attempt(chance, number * CALLS + call) for call in range(CALLS)])
         results.finish([])
 
