@@ -1,4 +1,4 @@
-"""How many live calls a campaign may have, where the account's limit says so."""
+"""The number of live calls a campaign may have, if it follows the account's limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_AGE: Final = 60.0
 
 
 class AccountLines:
-    """The account's limit, less what is reserved and what others use.
+    """The account's limit, minus the reserved lines and those that others use.
 
     Args:
         client: Asks the account.
@@ -36,13 +36,13 @@ class AccountLines:
         self._lines = 0
 
     def __call__(self, own: int) -> int:
-        """Return how many calls may be live; what was known before if the account cannot be asked for now.
+        """Return how many calls may be live; the last known number if the account cannot be asked at the moment.
 
         Args:
-            own: How many of this campaign's are.
+            own: How many of this campaign's calls are live.
 
         Raises:
-            RetellError: The account's limit is not to be had.
+            RetellError: The account's limit is not available.
         """
         now = self._clock.boottime()
         if self._asked_at is None or now - self._asked_at >= _MAX_AGE:

@@ -1,4 +1,4 @@
-"""What a campaign's plan asks its driver to do next, as values."""
+"""The actions that a campaign's plan asks its driver for, as values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReadList:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """List calls by their ids, at most a thousand in a request; report ``looked``, or nothing if that fails."""
+    """List calls by their ids, at most a thousand in one request; report ``looked``, or nothing if that fails."""
 
     call_ids: tuple[str, ...]
 
@@ -47,12 +47,12 @@ class Get:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Wait, or do what else is to be done; any report may end it earlier.
+    """Wait, or do other work; any report may end the wait earlier.
 
     Attributes:
-        seconds: At most so long.
-        next_call_in: Seconds until somebody may have to be called; 0 while a call waits for a line or its pace,
-            None if there is no call to come. A task that waits for longer may leave its worker.
+        seconds: The longest wait.
+        next_call_in: Seconds until the next person may have to be called; 0 while a call waits for a line or its
+            pace, None if no more calls are to come. A task that waits for longer may leave its worker.
     """
 
     seconds: float
@@ -79,9 +79,9 @@ class Refused:
 
     Attributes:
         person: Who is not called.
-        reason: In one word.
-        detail: In words.
-        at: Seconds since the epoch; None if the row itself said so, before anything began.
+        reason: The reason in one word.
+        detail: The reason in a sentence.
+        at: Seconds since the epoch; None if the row itself was refused, before the campaign began.
     """
 
     person: Person

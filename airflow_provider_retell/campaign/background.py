@@ -1,4 +1,4 @@
-"""The threads of a campaign: requests run side by side in them, and all of them have one time."""
+"""The threads of a campaign: they run its requests concurrently, and share one time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 class Background:
-    """Run work in threads, and report what came of it in the campaign's own thread.
+    """Run work in threads, and report its results in the campaign's own thread.
 
-    A thread is only begun if all others are busy.
+    A new thread starts only if all others are busy.
 
     Args:
-        threads: How many at most.
+        threads: The most threads.
     """
 
     def __init__(self, threads: int) -> None:
@@ -32,16 +32,16 @@ class Background:
         return len(self._reports)
 
     def begin(self, work: Callable[[], T], report: Callable[[T], None]) -> None:
-        """Begin some work; ``report`` is called with what it returns, by ``collect``."""
+        """Begin some work; ``collect`` later calls ``report`` with its result."""
         future = self._pool.submit(work)
         self._reports[future] = report
         future.add_done_callback(self._done.put)
 
     def collect(self, *, wait: float = 0.0) -> bool:
-        """Report what is done by now; return whether there was anything. Raises what the work raised.
+        """Report the finished work; return whether there was any. Raises the error that the work raised.
 
         Args:
-            wait: Seconds to wait for the first of it.
+            wait: Seconds to wait for the first result.
         """
         found = False
         while self._reports:
@@ -54,13 +54,13 @@ class Background:
         return found
 
     def close(self) -> None:
-        """Begin nothing more. What is under way ends by itself, and is not reported."""
+        """Begin nothing more. Work in progress ends by itself and is not reported."""
         self._reports.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Moments:
-    """Reads the clocks.
+    """The current moment, by two clocks.
 
     Args:
         clock: The clocks.

@@ -1,4 +1,4 @@
-"""May this person be dialed now? Asked right before each dial, in this order; the first answer counts.
+"""Decide right before each dial whether the person may be called, in this order; the first match counts.
 
 ====================================================  =========================================================
 found                                                 verdict
@@ -14,7 +14,7 @@ a call of this run or of the history ended so         refused as ``do_not_call``
 the attempts are used up, and free again in time      later, then
 they are not free again in time, or in a day          refused as ``attempt_limit``
 ``eligible`` says no, or fails                        refused as ``not_eligible``
-nothing of this                                       dial
+none of these                                         dial
 ====================================================  =========================================================
 
 *In time* is before ``until`` and before the person's ``not_after``. Those who are *left* are reported as not
@@ -35,12 +35,12 @@ from airflow_provider_retell.errors import RetellTimeZoneError
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours
 
 LONGEST_BUDGET_WAIT: Final = 24 * 3600.0
-"""Seconds for which a person may wait until ``attempts`` allows another call. A budget of a week is no queue."""
+"""Seconds for which a person may wait until ``attempts`` allows another call: nobody is queued for a week."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Nothing speaks against it."""
+    """The person may be called now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Not in this campaign, for want of time."""
+    """The person is not called in this campaign, because there is not enough time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Not in this campaign, for a reason that lies with the person."""
+    """The person is not called in this campaign, for a reason of the person's own."""
 
     reason: Refusal
     detail: str
     failed: bool = False
-    """Whether ``eligible`` failed, instead of saying no."""
+    """Whether ``eligible`` failed, rather than said no."""
 
 
 Verdict: TypeAlias = Dial | Later | Left | Refuse
@@ -70,11 +70,11 @@ Verdict: TypeAlias = Dial | Later | Left | Refuse
 
 @dataclass(frozen=True, slots=True)
 class NotEligible:
-    """Why a person is not eligible.
+    """The answer that a person is not eligible.
 
     Attributes:
-        reason: In words.
-        failed: Whether the function raised, was too slow, or returned something else than it should.
+        reason: The reason in words.
+        failed: Whether the function raised, was too slow, or returned something unexpected.
     """
 
     reason: str
@@ -83,19 +83,18 @@ class NotEligible:
 
 @dataclass(kw_only=True)
 class Checks:
-    """What is checked right before each dial.
+    """The checks right before each dial.
 
     Attributes:
-        began_at: When the campaign began, over all its tries, as far as that is known, in seconds since the epoch.
-        until: When to dial no more; infinite if there is no such time.
-        timeout: The same, in seconds from ``began_at`` on; live calls are then stopped.
+        began_at: When the first try of the campaign began, in seconds since the epoch, as far as that is known.
+        until: The time after which no call is placed; infinite if there is none.
+        timeout: The same, in seconds after ``began_at``; live calls are then stopped.
         hours: ``calling_hours``.
-        listed: Returns whether a number is on the list of those never to be called; replaced when its file
-            changes.
+        listed: Returns whether a number is on the do-not-call list; replaced when the file of the list changes.
         limit: ``attempts``.
-        history: Returns the attempts of earlier runs and other campaigns at a person, by id or by number, as a
-            mapping from their call ids. Those of this run may be among them.
-        eligible: Returns None for a person who is, given the calls so far.
+        history: Returns the calls to a person, by id or by number, in earlier runs and other campaigns, as a
+            mapping from their call ids. Calls of this run may be among them.
+        eligible: Returns None for a person who is eligible, given the calls so far.
     """
 
     began_at: float = 0.0
@@ -109,20 +108,20 @@ class Checks:
 
     @property
     def stops_at(self) -> float:
-        """When live calls are stopped."""
+        """The time at which live calls are stopped."""
         return self.began_at + self.timeout
 
     @property
     def ends_at(self) -> float:
-        """When to dial no more."""
+        """The time after which no call is placed."""
         return min(self.until, self.stops_at)
 
     def verdict(self, person: Person, calls: Sequence[KnownCall], now: float) -> Verdict:
-        """Return what is to become of a person who is due.
+        """Return what to do with a person who is due.
 
         Args:
             person: Whom to call.
-            calls: The calls so far that were dialed.
+            calls: The person's dialed calls so far.
             now: Seconds since the epoch.
         """
         time = self.time_verdict(person, now)
@@ -142,7 +141,7 @@ class Checks:
         return [attempt for call_id, attempt in history.items() if call_id not in own]
 
     def time_verdict(self, person: Person, now: float) -> Verdict:
-        """Return what the time alone says: cheap enough to be asked once more right before the request."""
+        """Return the verdict by time alone: cheap enough to repeat right before the request."""
         if now >= self.end(person):
             return self.too_late(person)
         if person.not_before is not None and now < person.not_before:
@@ -156,7 +155,7 @@ class Checks:
         return Later(opening) if opening < self.end(person) else self.too_late(person)
 
     def end(self, person: Person) -> float:
-        """Return from when on a person is not called any more."""
+        """Return the time from which a person is not called any more."""
         return self.ends_at if person.not_after is None else min(self.ends_at, person.not_after)
 
     def _opening(self, person: Person, at: float) -> float:
@@ -166,7 +165,7 @@ class Checks:
         return math.inf if moment is None else moment.timestamp()
 
     def too_late(self, person: Person) -> Left | Refuse:
-        """Return what becomes of a person who was not called before the end."""
+        """Return the verdict on a person who was not called before the end."""
         begin = max(self.began_at, person.not_before or self.began_at)
         end = self.end(person)
         try:

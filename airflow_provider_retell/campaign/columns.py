@@ -1,4 +1,4 @@
-"""The columns of a file of people, and its cells. Pure: who reads the file passes what is in it.
+"""The columns of a file of people, and its cells. Pure: the reader of the file passes in its contents.
 
 ===================================================  ===========================================================
 a column                                             is
@@ -48,7 +48,7 @@ VARIABLES: Final = "retell_llm_dynamic_variables"
 OBJECTS: Final = frozenset({"agent_override", "metadata", VARIABLES, "custom_sip_headers"})
 OWN_FIELDS: Final = (*REQUEST_FIELDS, "person_id", "time_zone", "not_before", "not_after")
 RESULT_COLUMNS: Final = frozenset({"outcome", "attempts", "call_id", "refused", "detail", "not_called"})
-"""What ``people-*`` has besides the person's own columns."""
+"""The columns of ``people-*`` besides the person's own."""
 
 _ALIASES: Final = {
     **dict.fromkeys(("phone", "phonenumber", "telephone", "tel", "msisdn", "recipient"), "to_number"),
@@ -62,13 +62,13 @@ _ALIASES: Final = {
     **dict.fromkeys(("callbefore", "latest"), "not_after"),
 }
 _ALIKE: Final = 0.88
-"""How alike two names must be to be taken for a slip of the pen: one letter of nine."""
+"""The similarity from which a name counts as a typo of another: one wrong letter in nine."""
 
 SEPARATORS: Final = ",;\t|"
 
 
 def separator(header: str) -> str:
-    """Return what separates the cells of a CSV file, from its first line.
+    """Return the separator of a CSV file, found in its first line.
 
     >>> separator("to_number;name")
     ';'
@@ -119,7 +119,7 @@ def _check(names: tuple[str, ...]) -> None:
 
 
 def nearly(name: str) -> str | None:
-    """Return the field of a person that a name is nearly the same as, None if it is one or none.
+    """Return the field of a person that a name is probably a typo of, None if it is a field or like none.
 
     >>> nearly("to_numer")
     'to_number'
@@ -139,11 +139,11 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
 
     Args:
         names: The columns.
-        cells: The line's; missing ones at its end are empty.
-        line: Its number, for the error.
+        cells: The cells of the line; missing ones at its end are empty.
+        line: The number of the line, for the error.
 
     Raises:
-        RetellInputError: It has more cells than there are columns: cells are then in the wrong columns.
+        RetellInputError: The line has more cells than there are columns, so some are in the wrong column.
     """
     if any(cell.strip() for cell in cells[len(names) :]):
         raise RetellInputError(
@@ -154,7 +154,7 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
 
 
 def row(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of a file without absent cells and without the columns of an earlier campaign's results."""
+    """Return a row of a file without empty cells and without the columns of an earlier campaign's results."""
     results = RESULT_COLUMNS if given.keys() >= RESULT_COLUMNS else frozenset()
     return {name: value for name, value in given.items() if name not in results and not absent(value)}
 
@@ -188,7 +188,7 @@ def as_variable(value: object) -> str:
 
 
 def as_object(name: str, value: object) -> Mapping[str, Any]:
-    """Return a cell that must be an object; raise ``ValueError`` if it is none."""
+    """Return a cell that must be a JSON object; raise ``ValueError`` if it is not."""
     if isinstance(value, str):
         try:
             value = json.loads(value)

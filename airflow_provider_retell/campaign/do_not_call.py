@@ -1,4 +1,4 @@
-"""The numbers that a campaign never calls: values, or a file that is read again when it changes."""
+"""The numbers that a campaign never calls, given as values or as a file that is read again when it changes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy.numbers import e164
 
 LOOKED_AT_EVERY: Final = 60.0
-"""Seconds between two looks whether the file has changed."""
+"""Seconds between two checks whether the file has changed."""
 
 
 class DoNotCall:
-    """The numbers that must not be called, in any spelling that ``policy.numbers.e164`` reads.
+    """The numbers that must not be called, in any notation that ``policy.numbers.e164`` reads.
 
-    A number that cannot be read is an error: a person would be called who asked not to be.
+    A number that cannot be read is an error, because a person who asked not to be called might be called.
 
     Args:
-        given: Numbers; or a file (``.csv``, ``.jsonl``, ``.parquet``) with a column ``to_number``, other columns
-            do not matter, and a row without a number counts for nothing.
+        given: Numbers; or a file (``.csv``, ``.jsonl``, ``.parquet``) with a column ``to_number``. Other columns
+            and rows without a number are ignored.
         region: The country of numbers in a national form, such as ``"US"``.
 
     Raises:
@@ -46,13 +46,13 @@ class DoNotCall:
             self._numbers = self._sorted((f"do_not_call[{at}]", each) for at, each in enumerate(given))
 
     def refresh(self, now: float) -> None:
-        """Read the file if it has changed since the last look, a minute ago or longer.
+        """Read the file if it has changed, checking at most once a minute.
 
         Args:
             now: Seconds since the epoch.
 
         Raises:
-            RetellInputError: It is not there, or has a number that cannot be read: nothing may be placed.
+            RetellInputError: It is not there, or holds a number that cannot be read: no call may be placed.
             RetellError: The storage fails.
         """
         if self._file is None:
@@ -74,7 +74,7 @@ class DoNotCall:
         return at < len(self._numbers) and self._numbers[at] == number
 
     def _sorted(self, numbers: Iterable[tuple[str, Any]]) -> array[int]:
-        # Eight bytes a number: lists of those not to be called have millions.
+        # Eight bytes a number, because do-not-call lists have millions of them.
         found = array("Q", (int(self._read(place, number).removeprefix("+")) for place, number in numbers))
         return array("Q", sorted(found))
 

@@ -1,8 +1,8 @@
-"""Find out whom a campaign would call and when, without a request. Pure: its time is made up.
+"""Find out whom a campaign would call and when, without a request. Pure: it simulates the time.
 
-The plan of the campaign itself decides, on a Retell of its own: each call is answered, and takes two minutes, with
-the ringing. So nobody is called again, no line is missing, and nothing is known of calls that only Retell's list
-shows. A real campaign meets longer calls, redials and busy lines, and is later.
+The campaign's own plan decides, and every call is assumed to be answered and to take two minutes including the
+ringing. So there are no redials and no missing lines, and calls that only Retell's list shows are not known. A
+real campaign meets longer calls, redials and busy lines, and takes longer.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import DRY_RUN
 
 CALL_SECONDS: Final = 120.0
-"""Seconds that each call is taken to last, from the request to its end."""
+"""The assumed duration of each call in seconds, from the request to the end."""
 
 ACCOUNT_LINES: Final = 20
-"""Lines of an account that is not asked: those of Retell's pay-as-you-go plan.
+"""The assumed lines of the account, because no request is sent: those of Retell's pay-as-you-go plan.
 
 See https://docs.retellai.com/deploy/concurrency
 """
@@ -35,7 +35,7 @@ See https://docs.retellai.com/deploy/concurrency
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """What a campaign would do.
+    """The results of a dry run.
 
     Attributes:
         placed_at: When each person would be called, by row, in seconds since the epoch.
@@ -49,11 +49,11 @@ class DryRun:
 
 
 def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
-    """Do what a plan asks for, without a request, until it has finished.
+    """Carry out the actions of a plan without a request, until it has finished.
 
     Args:
-        plan: The plan, with what the campaign's own files know; afterwards each person has a fate.
-        identity: Whose campaign it is.
+        plan: The plan, with the calls in the campaign's own files; afterwards each person has a fate.
+        identity: The campaign's identity.
         now: When it begins, in seconds since the epoch.
     """
     state, at = plan.state, Moment(now, 0.0)
@@ -107,7 +107,7 @@ def _answered(call: KnownCall, at: float) -> KnownCall:
 
 
 def _pause(plan: Plan, wait: Wait, at: Moment) -> float:
-    """Return the seconds in which certainly nothing happens: hours that are shut need no look each half minute."""
+    """Return the seconds in which certainly nothing happens, so that closed hours are skipped in one step."""
     state = plan.state
     if state.watch or wait.next_call_in is None:
         return 0.0
@@ -115,20 +115,20 @@ def _pause(plan: Plan, wait: Wait, at: Moment) -> float:
 
 
 def _forget(plan: Plan, calls: Mapping[str, KnownCall]) -> None:
-    """Leave those calls alone that were placed in earnest."""
+    """Keep only the calls that were really placed."""
     for slot in plan.state.roster.slots:
         slot.calls = tuple(call for call in slot.calls if call.call_id not in calls)
 
 
 def dry_result(plan: Plan, dry_run: DryRun, *, now: float) -> dict[str, Any]:
-    """Return the result, as of a campaign, with ``duration_seconds``: how long it would take from now on."""
+    """Return the result of a campaign plus ``duration_seconds``: how long it would take from now on."""
     result = summarize(plan.state.roster)
     outcomes = Counter(result["outcomes"]) + Counter({DRY_RUN: len(dry_run.placed_at)})
     return result | {"outcomes": dict(outcomes), "duration_seconds": math.ceil(dry_run.ends_at - now)}
 
 
 def dry_rows(plan: Plan, dry_run: DryRun, *, for_xcom: bool = False) -> list[dict[str, Any]]:
-    """Return the row of each person, as of a campaign, with ``earliest_call_at``, in ISO 8601 and UTC.
+    """Return the row of each person as in a campaign, plus ``earliest_call_at`` in ISO 8601 and UTC.
 
     It is None for a person who would not be called.
     """

@@ -1,4 +1,4 @@
-"""Ask a function of the user's whether a person is to be called."""
+"""Ask the user's function whether a person may be called."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from airflow_provider_retell.errors import RetellInputError
 log = logging.getLogger(__name__)
 
 TIMEOUT: Final = 10.0
-"""Seconds for which an answer is waited for."""
+"""Seconds to wait for an answer."""
 
 Eligible: TypeAlias = Callable[[Mapping[str, Any]], bool | str]
 """Takes a person: the row as given, ``person_id``, ``to_number`` in E.164 form, ``attempts`` and ``last_outcome``.
 
-Returns True, or False, or the reason why not.
+Returns True, False, or the reason why the person may not be called.
 """
 
 
@@ -48,7 +48,7 @@ def find(eligible: Eligible | str | None) -> Eligible | None:
 
 
 class Eligibility:
-    """Asks, and refuses a person if the function fails, is too slow, or answers something else.
+    """Ask the function; a person is refused if it fails, is too slow, or returns something unexpected.
 
     Args:
         eligible: The function.
@@ -60,7 +60,7 @@ class Eligibility:
         self._timeout = timeout
 
     def __call__(self, person: Person, calls: Sequence[KnownCall]) -> NotEligible | None:
-        """Return None for a person who is to be called."""
+        """Return None for a person who may be called."""
         last = calls[-1].outcome if calls else None
         given = {
             **own_columns(person),
@@ -77,7 +77,7 @@ class Eligibility:
             except Exception as error:  # noqa: BLE001 (the user's own function: whatever it is, nobody is called)
                 answers.put(error)
 
-        # A thread of its own each time: one that hangs must not hold up the others, nor keep the process alive.
+        # A thread of its own each time: one that hangs must neither hold up the others nor keep the process alive.
         threading.Thread(target=ask, name="retell-eligible", daemon=True).start()
         try:
             answer = answers.get(timeout=self._timeout)

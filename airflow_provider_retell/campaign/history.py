@@ -1,19 +1,19 @@
-"""Who was called how often, by the results of this and of other campaigns under one folder.
+"""Read who was called how often from the results of this and other campaigns under one folder.
 
 =========================================  ===================================================================
 a file below the folder                    is
 =========================================  ===================================================================
-``attempts-*``, JSON Lines or Parquet      read, parts of campaigns that go on included
-other results of campaigns and exports     not looked at
-anything else                              not looked at, with one warning
-``attempts-*`` that cannot be read         an error: a budget that cannot be read is no budget
+``attempts-*``, JSON Lines or Parquet      read, including the parts of running campaigns
+other results of campaigns and exports     ignored
+anything else                              ignored, with one warning
+``attempts-*`` that cannot be read         an error, because the calls in it would not count
 =========================================  ===================================================================
 
 =========================================  ===================================================================
 a row                                      counts
 =========================================  ===================================================================
-without ``call_id``, or a dry run          not: nobody was called
-of a call that found no line               not: no phone rang
+without ``call_id``, or of a dry run       never: nobody was called
+of a call that found no line               never: no phone rang
 of a call that is in another file too      once
 of a person who asked never again          for ever
 of any other call                          for as long as the rule looks back
@@ -49,7 +49,7 @@ from airflow_provider_retell.rows import DRY_RUN
 log = logging.getLogger(__name__)
 
 READ_EVERY: Final = 600.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two readings of the folder."""
 
 _FILES_AT_ONCE: Final = 8
 _LISTINGS: Final = 5
@@ -61,10 +61,10 @@ _OURS: Final = ("people-", "calls-", MANIFEST)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastCall:
-    """A call of the history, as small as 100,000 of them ask for.
+    """A call of the history, kept small because there may be 100,000 of them.
 
     Attributes:
-        call_id: Retell's, or that of the system it comes from.
+        call_id: Retell's id, or that of the system it comes from.
         to_number: In E.164 form, None if it is not known.
         person_id: None if it is not known.
         placed_at: In seconds since the epoch.
@@ -87,7 +87,7 @@ class PastCall:
         return self.outcome in NEVER_AGAIN or self.reason in NEVER_AGAIN
 
     def attempt(self) -> Attempt:
-        """Return the call as a policy sees it."""
+        """Return the call as an attempt for ``policy.attempts``."""
         return Attempt(
             placed_at=datetime.fromtimestamp(self.placed_at, UTC),
             ended_at=None if self.ended_at is None else datetime.fromtimestamp(self.ended_at, UTC),
@@ -101,8 +101,8 @@ class History:
 
     Args:
         url: The folder, as Airflow's ``ObjectStoragePath`` takes it.
-        memory: How long ago a call counts (``AttemptLimit.memory``); those who asked never to be called again are
-            remembered in any case.
+        memory: For how long a call counts (``AttemptLimit.memory``); people who asked never to be called again are
+            always remembered.
         region: The country of numbers in a national form, for files of other systems.
 
     Raises:
@@ -124,7 +124,7 @@ class History:
             raise RetellError(f"{self._name} cannot be opened ({type(error).__name__}: {error}).") from error
 
     def of(self, person: Person) -> Mapping[str, Attempt]:
-        """Return the attempts at a person, by id or by number, as a mapping from their call ids."""
+        """Return the calls to a person, by id or by number, as a mapping from their call ids."""
         calls = (*self._by_number.get(person.to_number, ()), *self._by_id.get(person.person_id, ()))
         return {call.call_id: call.attempt() for call in calls}
 
@@ -196,7 +196,7 @@ class History:
             log.warning(message, self._name, *values)
 
     def _calls(self, name: str, since: float) -> list[PastCall]:
-        """Return the calls of a file that count. In a thread of its own."""
+        """Return the calls in a file that count; runs in a thread."""
         calls = []
         try:
             with _storage_errors(self._name), self._storage.reading(f"{self._storage.root}/{name}") as file:
@@ -231,11 +231,11 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
     """Return the call in a row of an ``attempts-*`` file, None if it does not count.
 
     Args:
-        row: Times are ISO 8601 (of UTC, if without an offset) or datetimes; those of Retell are milliseconds.
+        row: Its times are ISO 8601 (UTC if they have no offset) or datetimes; Retell's own are milliseconds.
         region: The country of numbers in a national form.
 
     Raises:
-        ValueError: It does not say who was called, when, or how that went.
+        ValueError: It does not say who was called, when, or with which outcome.
     """
     call_id, outcome, reason = (_word(row.get(name)) for name in ("call_id", "outcome", "disconnection_reason"))
     if outcome is None:
@@ -263,7 +263,7 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
 
 
 def merge(one: PastCall, other: PastCall) -> PastCall:
-    """Return what two rows say about one call: the one that saw it over counts, and the earlier of the times."""
+    """Return one call from two rows about it: the row that saw it over counts, with the earlier of the times."""
     first, second = sorted((one, other), key=lambda call: (not call.asked_never_again, call.outcome is None))
     return replace(
         first,

@@ -1,16 +1,16 @@
-"""Who a call is for, as digests: the key under which Retell places it once, the tag under which it is listed.
+"""Identify the person of a call by digests: in the key under which Retell places it once, and in its tag.
 
-A person is known by number and by id. The key holds the number alone: a person who comes back under another id,
-because an upstream task made new ones, has the same key. The tag holds both, so that what is listed names the
-person even if Retell stores no numbers.
+A person is known by number and by id. The key holds the number alone, so that a person who comes back under
+another id, because an upstream task made new ones, has the same key. The tag, by which calls are listed, holds
+both, so that it identifies the person even if Retell stores no numbers.
 
 .. code-block:: text
 
     tag   run.task.map index.number id.0000.attempt      (12 hex digits for the number, 12 for the id)
     key   airflow.run.task.map index.number.attempt
 
-Tags of one call and tags of a campaign are built by the same functions, in ``calls.intent``. Neither a time nor a
-machine enters them: what a killed process sent, the next process asks for by the same key.
+The functions in ``calls.intent`` build these tags and those of single calls. Neither depends on the time or the
+machine, so the process after a killed one sends its requests again under the same keys.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ DIGITS: Final = PERSON_DIGITS // 2
 """Hexadecimal digits of a digest: among 100,000 people, two share one with a probability of 2 in 100,000."""
 
 _REST: Final = re.compile(rf"([0-9a-f]{{6}}\.)([0-9a-f]{{{DIGITS}}})([0-9a-f]{{{DIGITS}}})\.\d{{4,}}\.(\d{{4,}})")
-"""What follows the beginning: map index, number, id, generation, attempt."""
+"""The part after the beginning: map index, number, id, generation, attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonKey:
-    """A person as keys and tags name them.
+    """A person as in keys and tags.
 
     Attributes:
-        number: A digest of the number in E.164 form, as an integer (which takes half the memory of a text).
+        number: A digest of the number in E.164 form, as an integer (half the memory of a text).
         id: A digest of ``person_id``.
     """
 
@@ -46,12 +46,12 @@ class PersonKey:
 
 @dataclass(frozen=True, slots=True)
 class TaggedAttempt:
-    """What a tag says about a call of this task.
+    """The contents of the tag of a call of this task.
 
     Attributes:
-        person: Who was called.
-        attempt: Which attempt it was, from 1 on.
-        same_map_index: Whether this mapped task placed it, and not a sibling.
+        person: The person called.
+        attempt: The number of the attempt, counted from 1.
+        same_map_index: Whether this mapped instance of the task placed it, and not another one.
     """
 
     person: PersonKey
@@ -64,8 +64,8 @@ class CampaignIdentity:
     """One mapped instance of a campaign's task, in one run.
 
     Attributes:
-        beginning: How the tags of all calls of this task begin, over all its map indexes.
-        prefix: How those of this map index begin.
+        beginning: The beginning of the tags of all calls of this task, over all its map indexes.
+        prefix: The beginning of the tags of this map index.
     """
 
     beginning: str
@@ -81,7 +81,7 @@ class CampaignIdentity:
         return cls(beginning=beginning, prefix=prefix)
 
     def person(self, *, to_number: str, person_id: str) -> PersonKey:
-        """Return a person's digests. Those of different tasks have nothing in common."""
+        """Return a person's digests, which differ between tasks."""
         return PersonKey(number=self._digest("number", to_number), id=self._digest("id", person_id))
 
     def _digest(self, kind: str, value: str) -> int:
@@ -96,7 +96,7 @@ class CampaignIdentity:
         return f"airflow.{self.prefix}{person.number:0{DIGITS}x}.{attempt}"
 
     def read(self, tag: object) -> TaggedAttempt | None:
-        """Return what a tag says, None if no campaign task of this name and run wrote it."""
+        """Return the contents of a tag, None if it is not of this task and run."""
         if not isinstance(tag, str) or not tag.startswith(self.beginning):
             return None
         if (match := _REST.fullmatch(tag, len(self.beginning))) is None:

@@ -1,21 +1,21 @@
-"""What is known of a campaign's calls, and how two sources about one call become one.
+"""The state of a campaign's calls, and how two sources about one call are merged.
 
-Retell's list is the ledger: each call is in it under its tag. The campaign's own ``attempts-*`` files say the
-same of calls that the account no longer keeps, and say when they were placed. Calls are merged by ``call_id``:
+Retell's list is the ledger: each call is in it under its tag. The campaign's own ``attempts-*`` files also hold
+the calls that the account no longer keeps, and the times when they were placed. Calls are merged by ``call_id``:
 
 ==============  ===========  ====================================================================
 known           seen now     becomes
 ==============  ===========  ====================================================================
 live            live         live
 live            over         over, first seen over now
-over            over         over, with what is newer (analysis, cost), first seen over as before
-over            live         over: this answer is an old one, no call comes back to life
-not to be read  anything     what was seen
+over            over         over, with the newer data (analysis, cost), first seen over as before
+over            live         over: the response is outdated, no call comes back to life
+not readable    anything     what was seen
 anything        not known    over without an ending, so that no rule replaces it
 ==============  ===========  ====================================================================
 
 The times are the earliest ones known. An attempt without times counts as happening when it was first seen over,
-by this process or in a file: a redial then comes later than it might, and never earlier.
+by this process or in a file. A redial may then be late, but never early.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCall:
-    """A call of this campaign, as small as 100,000 of them ask for.
+    """A call of this campaign, kept small because there may be 100,000 of them.
 
     Attributes:
-        call_id: Retell's.
-        person: Whom it called.
-        attempt: Which attempt it was, from 1 on.
-        ours: Whether this mapped task placed it, and not a sibling.
+        call_id: Retell's id of the call.
+        person: The person called.
+        attempt: The number of the attempt, counted from 1.
+        ours: Whether this mapped instance of the task placed it, and not another one.
         status: ``call_status``; None if Retell does not know the call (any more).
         reason: ``disconnection_reason``.
         outcome: None while it is live.
         placed_at: When it was placed or started, in seconds since the epoch; None if that is not known.
         seen_over_at: When it was first seen over, in seconds since the epoch; None while it is live.
-        ended_at: When it ended: Retell's word, else ``seen_over_at``.
-        complete: Whether nothing more is expected of it: it has its analysis, or never connected.
+        ended_at: When it ended according to Retell, else ``seen_over_at``.
+        complete: Whether no more data is expected: it has its analysis, or never connected.
         talk_seconds: How long it was connected.
-        cost_cents: What it cost so far.
+        cost_cents: Its cost so far.
     """
 
     call_id: str
@@ -82,20 +82,20 @@ class KnownCall:
 
     @property
     def dialed(self) -> bool:
-        """Whether it counts as an attempt: a call that found no line rang nowhere."""
+        """Whether it counts as an attempt: a call that found no line rang no phone."""
         return self.outcome is not Outcome.CAPACITY
 
     @property
     def happened_at(self) -> float | None:
-        """When it counts as placed."""
+        """The time at which it counts as placed."""
         return self.placed_at if self.placed_at is not None else self.seen_over_at
 
     def vanished(self, now: float) -> KnownCall:
-        """Return the call after Retell said that it knows none of this id."""
+        """Return the call after Retell no longer knows its id."""
         return replace(self, status=None, reason=None, outcome=Outcome.UNKNOWN, complete=True).seen_over(now)
 
     def seen_over(self, now: float) -> KnownCall:
-        """Return the call as over, with the times that this moment gives it."""
+        """Return the call as over, with times taken from this moment if there are none."""
         over_at = now if self.seen_over_at is None else self.seen_over_at
         end = over_at if self.ended_at is None else min(self.ended_at, over_at)
         return replace(self, seen_over_at=over_at, ended_at=end)
@@ -109,14 +109,14 @@ def read_call(
     placed_at: float | None = None,
     seen_over_at: float | None = None,
 ) -> KnownCall:
-    """Return what a campaign keeps of a call.
+    """Return the data that a campaign keeps of a call.
 
     Args:
         call: As listed, read, answered, or written to a file.
-        tagged: What its tag says.
+        tagged: The contents of its tag.
         now: When it was seen, in seconds since the epoch.
         placed_at: When it was placed, if that is known.
-        seen_over_at: When it was first seen over, as a file says.
+        seen_over_at: When it was first seen over, according to a file.
     """
     known = KnownCall(
         call_id=call.call_id,
@@ -146,7 +146,7 @@ def _seconds(milliseconds: object) -> float | None:
 
 
 def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:
-    """Return what two sources say of one call, as in the table above."""
+    """Merge what two sources show of one call, by the table above."""
     if known is None:
         return seen
     placed_at = _earliest(known.placed_at, seen.placed_at)
@@ -170,11 +170,11 @@ def _earliest(*times: float | None) -> float | None:
 
 
 def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:
-    """Return calls as a policy sees them.
+    """Return calls as attempts for the policies.
 
     Args:
-        calls: All of one person that were dialed, by the number of the attempt. One that is known to be later than
-            another counts as placed no earlier.
+        calls: All dialed calls of one person, by the number of the attempt. A later one never counts as placed
+            before an earlier one.
     """
     placed = itertools.accumulate((call.happened_at or 0.0 for call in calls), max)
     return [
@@ -190,9 +190,9 @@ def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:
 
 
 def redial_at(calls: Sequence[KnownCall], rules: Sequence[Redial]) -> float | None:
-    """Return from when on a person may be called again by the rules, None if never.
+    """Return when the rules allow a person to be called again, None if never.
 
-    After a call that Retell no longer knows there is no other: how it ended cannot be known.
+    After a call that Retell no longer knows there is no redial, because how it ended is unknown.
 
     Args:
         calls: As for ``attempts_of``.

@@ -1,12 +1,12 @@
-"""When to read the list of this task's calls, and for how long to believe it. Pure.
+"""Decide when to read the list of this task's calls, and for how long to trust it. Pure.
 
 The list is read
 
 - at the beginning;
 - before a call is placed, if the list is half an hour old, or the process may have been frozen for over a
-  minute, or connected again;
-- once a request whose answer was lost, and which is not sent again, would be listed;
-- after the first call to end, until it is listed;
+  minute, or had lost its connection;
+- as soon as the call of a lost response must be listed, if its request is not sent again;
+- after the first call has ended, until that call is listed;
 - before the results are written, if another process may have placed a call that was not listed yet.
 """
 
@@ -19,7 +19,7 @@ from typing import Final
 from airflow_provider_retell.campaign.watching import LONGEST_RINGING
 
 LIST_TRUSTED: Final = 1800.0
-"""Seconds for which a list is good to place calls on: with the longest ringing, well within the life of a key."""
+"""Seconds for which calls may be placed on one reading: with the longest ringing, well within a key's lifetime."""
 
 LONGEST_GAP: Final = 60.0
 """Seconds between two actions after which the process may have been frozen."""
@@ -29,7 +29,7 @@ LISTED_WITHIN: Final = 120.0
 
 
 class Listing:
-    """What the list was good for when it was read last. Times are steady ones.
+    """The state of the list as it was last read. All times are steady ones.
 
     Args:
         poll_interval: Seconds between two readings while the first call to end is not listed.
@@ -44,7 +44,7 @@ class Listing:
         self._began_at = self._seen = self._first_over_at = -math.inf
 
     def notice(self, now: float) -> None:
-        """Take note that the process is at work. While it was not, another one may have placed calls."""
+        """Note that the process is at work. After a gap, another process may have placed calls."""
         first = self._seen == -math.inf
         if now - self._seen > LONGEST_GAP:
             self.distrust()
@@ -52,15 +52,15 @@ class Listing:
         self._seen = now
 
     def distrust(self) -> None:
-        """Have the list read again before anything is placed."""
+        """Require the list to be read again before the next call is placed."""
         self._began_at = -math.inf
 
     def read(self, *, began: float, now: float, found: bool) -> bool:
-        """Take note of a reading; return whether the first call to end should be in it by now, and none is.
+        """Note a reading; return whether it is empty although the first call that ended should be in it by now.
 
         Args:
             began: When the first request of the reading was sent.
-            now: When the last answer was there: reading is no pause, however long it takes.
+            now: When the last response arrived: a long reading does not count as a gap.
             found: Whether any call was listed.
         """
         self._known, self._works = True, self._works or found
@@ -69,7 +69,7 @@ class Listing:
         return self._unconfirmed and now >= self._first_over_at + LISTED_WITHIN
 
     def call_over(self, now: float) -> None:
-        """Take note that a call of this process is over."""
+        """Note that a call of this process is over."""
         if self._first_over_at == -math.inf:
             self._first_over_at = now
 
@@ -78,23 +78,23 @@ class Listing:
         return self._first_over_at > -math.inf and not self._works
 
     def fresh(self, now: float) -> bool:
-        """Return whether calls may be placed on what is known."""
+        """Return whether the list is recent enough to place calls."""
         return now - self._began_at < LIST_TRUSTED and now - self._seen <= LONGEST_GAP
 
     def shows(self, asked_at: float) -> bool:
-        """Return whether a call that was asked for at a time would be in the list as it was read last."""
+        """Return whether the last reading must show a call whose request was sent at a given time."""
         return self._began_at >= asked_at + LONGEST_RINGING
 
     def settled(self) -> bool:
-        """Return whether all calls of other processes would be in the list as it was read last."""
+        """Return whether the last reading must show all calls of earlier processes."""
         return self._began_at >= self._settles_at
 
     def due_in(self, now: float, awaited: Iterable[float], *, at_rest: bool) -> float:
-        """Return in how many seconds the list is to be read for other reasons than to place calls; 0 for now.
+        """Return in how many seconds the list must be read for reasons other than placing calls; 0 means now.
 
         Args:
             now: The time.
-            awaited: When the requests were sent of which only the list can say what became of them.
+            awaited: When those requests were sent whose result only the list can show.
             at_rest: Whether nothing else is left to do.
         """
         if not self._known:

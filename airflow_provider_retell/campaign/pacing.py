@@ -1,9 +1,9 @@
-"""How fast a campaign places calls, and what counts as a pause. Pure: the time is given.
+"""Decide how fast a campaign places calls. Pure: the time is passed in.
 
-Two times are needed. The wall clock knows what hour it is where a person lives, and may be set back. Ages (of a
-key, of a list, of a pause) must never come out too small: they are measured on a steady time, which moves on by
-the larger step of the wall clock and of the boot-time clock. The monotonic clock would not do: it stands still
-while a machine sleeps.
+Two times are needed. The wall clock says what hour it is where a person lives, but it may be set back. Ages (of a
+key, of a list, of a pause) must never come out too small, so they are measured in steady time, which advances by
+the larger of the steps of the wall clock and the boot-time clock. The monotonic clock would not do, because it
+stops while the machine is suspended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LONGEST_PAUSE: Final = 120.0
 """Seconds of the longest pause, unless Retell asks for a longer one."""
 
 MARGIN: Final = 0.02
-"""Seconds by which requests that were let through evenly may arrive closer together."""
+"""Seconds by which evenly spaced requests may arrive closer together."""
 
 
 class Moment(NamedTuple):
@@ -26,7 +26,7 @@ class Moment(NamedTuple):
 
     Attributes:
         wall: Seconds since the epoch: for hours, dates and due times.
-        steady: Seconds that only ever grow: for ages and paces.
+        steady: Seconds that only grow: for ages and paces.
     """
 
     wall: float
@@ -52,11 +52,11 @@ class SteadyTime:
 
 
 class Pace:
-    """Let through at most ``calls_per_second``, and fewer for a while after a sign of too many.
+    """Let through at most ``calls_per_second``, and fewer for a while after a sign that there were too many.
 
-    A token bucket in the form of a sliding window: in no second more than the rate, however quiet the minute
-    before. A rate below one lets one through in each ``1 / rate`` seconds; a fraction above one is rounded down,
-    and the window shortened so that the average is right.
+    This is a sliding window: no second has more calls than the rate, however quiet the minute before was. A rate
+    below one lets one call through every ``1 / rate`` seconds. A fractional rate above one is rounded down, and
+    the window is shortened to keep the average.
 
     >>> pace = Pace(1)
     >>> pace.take(0)
@@ -82,9 +82,9 @@ class Pace:
         self._taken.append(steady)
 
     def move(self, taken: float, steady: float) -> bool:
-        """Count a call as placed now, and not when it was counted before; return whether it may be.
+        """Move a call that was counted earlier to now; return whether the pace allows it.
 
-        A request that was held up would else arrive together with those that were let through after it.
+        Otherwise a delayed request could arrive together with those that were let through after it.
         """
         if taken in self._taken:
             self._taken.remove(taken)
@@ -96,8 +96,8 @@ class Pace:
     def slow_down(self, steady: float, asked: float | None = None) -> None:
         """Pause after a 429, an unreachable Retell, or a call that found no line.
 
-        Requests that run side by side fail together: during a pause a further sign does not make it longer, unless
-        Retell asks for more.
+        Concurrent requests fail together, so another failure during a pause does not lengthen it, unless Retell
+        asks for more.
 
         Args:
             steady: The time.
@@ -115,18 +115,18 @@ class Pace:
             self._pause = FIRST_PAUSE
 
     def blocked(self, steady: float) -> float:
-        """Return the seconds that are left of a pause."""
+        """Return the seconds left of a pause."""
         return max(self._blocked_until - steady, 0.0)
 
 
 def free_lines(*, limit: int, reserved: int, in_use: int, own: int) -> int:
-    """Return how many live calls a campaign may have at once, from what ``get-concurrency`` says.
+    """Return how many live calls a campaign may have at once, by the response of ``get-concurrency``.
 
     Args:
         limit: The account's ``concurrency_limit``.
         reserved: Lines to leave free for others.
         in_use: The account's ``current_concurrency``.
-        own: How many of these are this campaign's.
+        own: How many of those are this campaign's.
 
     >>> free_lines(limit=20, reserved=5, in_use=9, own=6)
     12

@@ -1,7 +1,7 @@
-"""The parts of a campaign's results: what a process saw, in complete files, until the results are written.
+"""The parts of a campaign's results: complete files with the rows of each process, until the results are written.
 
-They are in ``_retell_parts``, below a digest of the campaign, so that two campaigns never take each other's calls
-for their own, whoever comes first. Each process writes parts under names of its own, and two at once lose nothing.
+They are in ``_retell_parts``, in a folder named by a digest of the campaign, so that two campaigns never mistake
+each other's calls for their own. Each process uses its own file names, so two at once do not overwrite each other.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Parts:
 
     Args:
         path: The folder.
-        holds: Names the campaign.
-        token: Names the process.
+        holds: A sentence that identifies the campaign.
+        token: A word that identifies the process.
 
     Raises:
         RetellExportError: The storage fails. Every method may raise it.
@@ -58,7 +58,7 @@ class Parts:
         return [posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in parts]
 
     def beside(self) -> frozenset[str]:
-        """Return the names of what is in the folder of the results."""
+        """Return the names of the files in the folder of the results."""
         with self._errors_about("read"):
             return self._storage.names(self._root)
 
@@ -78,7 +78,7 @@ class Parts:
             ) from None
 
     def write(self, content: bytes) -> None:
-        """Write one part: all of it or nothing."""
+        """Write one part, completely or not at all."""
         with self._errors_about("written"):
             self._storage.make_folder(self._folder)
             self._storage.write(self._unfinished, content)
@@ -86,7 +86,7 @@ class Parts:
         self._written += 1
 
     def keep(self, name: str) -> None:
-        """Copy a file of the results to the parts, because it is going to be replaced."""
+        """Copy a file of the results to the parts, because it is about to be replaced."""
         with self._errors_about("written"):
             self._storage.make_folder(self._folder)
             self._storage.copy(posixpath.join(self._root, name), self._unfinished)
@@ -96,7 +96,7 @@ class Parts:
         self._storage.move(self._unfinished, posixpath.join(self._folder, name))
 
     def remove(self, names: Collection[str]) -> None:
-        """Remove parts that are in the results now, and what killed processes left unfinished."""
+        """Remove the parts that the results now contain, and the unfinished files of killed processes."""
         with self._errors_about("written"):
             left = [name for name in self._storage.names(self._folder) if name.startswith(_UNFINISHED)]
             for path in [*(posixpath.join(self._root, n) for n in names), *(f"{self._folder}/{n}" for n in left)]:
@@ -113,8 +113,8 @@ class Parts:
             raise
         except Exception as error:
             raise RetellExportError(
-                f"{self._url} cannot be {action} ({type(error).__name__}: {mask_numbers(str(error))}). What is "
-                "written already is safe; a retry, or a clear, goes on with it."
+                f"{self._url} cannot be {action} ({type(error).__name__}: {mask_numbers(str(error))}). The "
+                "files written so far are safe; a retry or a clear continues with them."
             ) from error
 
 

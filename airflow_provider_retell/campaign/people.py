@@ -6,8 +6,8 @@ One row that cannot be called is a refused person, and no error: nine thousand o
 ``to_number``                                      the person
 =================================================  =============================================================
 ``+1 415 555 0100``, ``001 (415) 555-0100``        ``+14155550100``
-``(415) 555-0100``                                 ``bad_number``, unless ``region`` says whose form that is
-``14155550100.0``, ``1.4155550100E+10``, a float   ``bad_number``: a spreadsheet made a quantity of it
+``(415) 555-0100``                                 ``bad_number``, unless ``region`` names the country
+``14155550100.0``, ``1.4155550100E+10``, a float   ``bad_number``: a spreadsheet has turned it into a quantity
 ``+14155550100 ext. 5``                            ``bad_number``: an extension cannot be dialed
 empty, null, NaN                                   ``bad_number``
 =================================================  =============================================================
@@ -48,7 +48,7 @@ _EXTENSION: Final = re.compile(r"(?:x|ext\.?|extension|;ext=|#)\s*[0-9]+\s*$", r
 
 
 class Refusal(StrEnum):
-    """Why a person is not called, whatever time it is."""
+    """The reason why a person is not called at all."""
 
     DO_NOT_CALL = "do_not_call"
     OUTSIDE_HOURS = "outside_hours"
@@ -70,14 +70,14 @@ class Person:
     """One row of the people.
 
     Attributes:
-        row: Where it stands, from 0 on.
-        to_number: In E.164 form; what was given if ``refused``.
+        row: The index of the row, counted from 0.
+        to_number: In E.164 form; as given if ``refused``.
         person_id: The number if none was given.
         time_zone: The person's own, None to take those of the number.
         not_before: Seconds since the epoch.
         not_after: Seconds since the epoch.
         given: The row as JSON, for the request and for the results: compact, because there may be 100,000.
-        refused: Why this row cannot be called, as far as the row itself tells.
+        refused: Why this row cannot be called, if the row itself is the reason.
         detail: The reason in words.
     """
 
@@ -95,17 +95,17 @@ class Person:
 def read_person(
     row: int, given: Mapping[str, Any], *, region: str | None = None, from_file: bool = False
 ) -> Person:
-    """Return the person in a row; one that cannot be called is refused, with the reason.
+    """Return the person in a row; one who cannot be called is refused, with the reason.
 
     Args:
-        row: Where it stands, from 0 on.
+        row: The index of the row, counted from 0.
         given: The fields: those of the create operator, ``person_id``, ``time_zone``, ``not_before``,
             ``not_after``.
         region: The country of numbers in a national form, such as ``"US"``.
         from_file: Whether other fields are dynamic variables.
 
     Raises:
-        RetellInputError: This is no mapping, or it has a field that no person has: that is a mistake of the DAG.
+        RetellInputError: The row is not a mapping, or has an unknown field: a mistake in the DAG.
     """
     if not isinstance(given, Mapping):
         raise RetellInputError(f"people takes mappings, such as {{'to_number': '+1...'}}, not {shown(given)}.")
@@ -137,7 +137,7 @@ def read_person(
 
 
 def _attempt(problems: list[tuple[Refusal, str]], reason: Refusal, read: Callable[[], T]) -> T | None:
-    """Return what reading a field brings, or None, with the problem noted."""
+    """Return the value of a field; if it cannot be read, note the problem and return None."""
     try:
         return read()
     except RetellTimeZoneError as error:
@@ -148,10 +148,10 @@ def _attempt(problems: list[tuple[Refusal, str]], reason: Refusal, read: Callabl
 
 
 def request_fields(person: Person) -> dict[str, Any]:
-    """Return what of a person's row is part of the request, the number in E.164 form.
+    """Return the request fields in a person's row, with the number in E.164 form.
 
-    Columns of a file that are no fields are dynamic variables; one in the object of that name yields to its
-    column.
+    Columns of a file that are not fields are dynamic variables. A column overrides a key of the same name in the
+    object ``retell_llm_dynamic_variables``.
     """
     given = json.loads(person.given)
     fields = {name: given[name] for name in REQUEST_FIELDS if name in given}
@@ -214,7 +214,7 @@ def _moment(name: str, value: object, time_zone: str | None) -> float | None:
     if value is None:
         return None
     try:
-        # A date alone is no time: whether the day belongs to it is anybody's guess.
+        # A date alone is not a time, because it does not say whether the day itself is included.
         dated = isinstance(value, str) and len(value.strip()) <= len("2026-07-06")
         moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) and not dated else value
     except ValueError:

@@ -1,4 +1,4 @@
-"""People from a file: ``.csv``, ``.jsonl`` or ``.parquet``, read as a stream through Airflow's object storage.
+"""Stream people from a ``.csv``, ``.jsonl`` or ``.parquet`` file through Airflow's object storage.
 
 =================================================  =============================================================
 a file                                             is
@@ -7,9 +7,9 @@ in UTF-8, with or without a byte order mark        read
 in another encoding, such as Latin-1               refused, with the line: a guess would garble names
 CSV separated by ``,``, ``;``, tabs or ``|``       read; the separator is found in the first line
 CSV with a quote that does not end                 refused, with the line: cells would be in wrong columns
-CSV without a header, or without a byte            refused
-JSON Lines without a byte, a header without rows   read: there are no people
-with a line that cannot be read                    refused, with the line: nine thousand others may be shifted
+CSV without a header, or an empty file             refused
+empty JSON Lines, a header without rows            read: there are no people
+with a line that cannot be read                    refused, with the line: the others may be shifted too
 with a line of empty cells only                    read without that line
 =================================================  =============================================================
 
@@ -43,7 +43,7 @@ def read_people_file(url: str) -> Iterator[Mapping[str, Any]]:
             https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
 
     Raises:
-        RetellInputError: The file is not there, or cannot be read as it is.
+        RetellInputError: The file does not exist, or cannot be read.
         RetellError: The storage fails.
     """
     for _, found in RowFile(url, argument="people").rows():
@@ -61,7 +61,7 @@ class RowFile:
     Args:
         url: As for ``read_people_file``.
         argument: The task's argument that names it, for messages.
-        any_columns: Whether columns with nearly a person's names are none of our business.
+        any_columns: Whether columns that look like a typo of a person's field are accepted.
 
     Attributes:
         name: The argument with the URL, for messages.
@@ -88,7 +88,7 @@ class RowFile:
         self._path = f"{self._storage.root.rstrip('/')}/{name}"
 
     def version(self) -> str:
-        """Return what changes when the file does."""
+        """Return a value that changes when the file changes."""
         with self._errors():
             return self._storage.version(self._path)
 

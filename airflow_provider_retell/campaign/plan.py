@@ -1,7 +1,7 @@
-"""Decide what a campaign does next. Pure: no Airflow, no I/O, and the time is given with every call.
+"""Decide what a campaign does next. Pure: no Airflow, no I/O, and the time is passed in with every call.
 
-A driver asks ``next_action`` in a loop, does what it is asked to, and reports what came of it to ``state``. A new
-process begins with a new plan: the list, with the campaign's own files, is all there is to know.
+A driver calls ``next_action`` in a loop, carries out the action, and reports the result to ``state``. A new
+process begins with a new plan, because Retell's list and the campaign's own files hold everything it needs.
 
 ====================================================  ========================================================
 a person                                              what happens
@@ -27,9 +27,10 @@ is still to be called at ``until``, at ``limit``, on  not called
 trouble of the account
 ====================================================  ========================================================
 
-Why there is one call per attempt, whatever dies: a call is listed 330 s after it was placed at the latest, its
-key is good for 55 minutes, and nothing is placed on a list that is older than half an hour. So a call that the
-list does not show was placed within the life of its key, and asking for it by the same key finds it.
+Each attempt has one call, whatever process dies, for this reason: a call is listed at most 330 s after it was
+placed, its key is trusted for 55 minutes, and no call is placed on a list that is older than half an hour. So a
+call that the list does not show was placed within the lifetime of its key, and a request with the same key returns
+it.
 """
 
 from __future__ import annotations
@@ -46,19 +47,19 @@ from airflow_provider_retell.campaign.roster import Fate, Slot, Turn
 from airflow_provider_retell.campaign.state import CampaignState
 
 CHECKS_PER_ACTION: Final = 500
-"""People who are passed over in one go, so that live calls are not forgotten meanwhile."""
+"""The most people to pass over in one go, so that live calls are still looked after in time."""
 
 IDLE_WAIT: Final = 30.0
-"""Seconds of the longest wait."""
+"""The longest wait in seconds."""
 
 
 class Plan:
-    """What a campaign does next in one process.
+    """Decide what a campaign does next in one process.
 
     Args:
-        state: What is known; what came of the actions is reported there.
-        lines: Live calls at most.
-        limit: People to call at most, over all tries; None for all.
+        state: The state of the campaign, to which the results of the actions are reported.
+        lines: The most live calls.
+        limit: The most people to call, over all tries; None for all.
 
     Attributes:
         state: As above.
@@ -76,7 +77,7 @@ class Plan:
         self._eligible_failed = self._eligible_answered = 0
 
     def next_action(self, now: Moment) -> Action:
-        """Return what is to be done now."""
+        """Return the next action."""
         state = self.state
         state.listing.notice(now.steady)
         self._leave_the_rest(now)
@@ -94,10 +95,10 @@ class Plan:
         return self._wait(now)
 
     def may_send(self, order: Place, now: Moment) -> bool:
-        """Return whether a call may still be placed: asked right before the request, with its connection open.
+        """Return whether a call may still be placed; ask right before the request, with its connection open.
 
-        If not, report ``not_sent``. The process may have been frozen since the order, the hours be shut by now, or
-        the request have been held up until others were sent. If it may, it counts as sent now.
+        If not, report ``not_sent``: since the decision the process may have been frozen, the hours may have
+        closed, or the request may have been delayed until others were sent. If so, the call counts as sent now.
         """
         if self._stopped or now.steady > self.pause_known_until or not self.state.listing.fresh(now.steady):
             return False
@@ -158,7 +159,7 @@ class Plan:
     # -- the end -------------------------------------------------------------------------------------------
 
     def _leave_the_rest(self, now: Moment) -> None:
-        """Give a fate to those who cannot be called any more."""
+        """Give a fate to all people who cannot be called any more."""
         state = self.state
         if now.wall < state.checks.ends_at and not state.trouble.found:
             only_firsts = state.roster.open == state.queue.count(Turn.FIRST)
@@ -170,7 +171,7 @@ class Plan:
 
     @property
     def _settled(self) -> bool:
-        """Whether no call of another process can turn up any more that would change a fate."""
+        """Whether no call of another process can still turn up and change a fate."""
         all_done = all(slot.fate is Fate.DONE for slot in self.state.roster.callable)
         return self.state.listing.settled() or all_done
 

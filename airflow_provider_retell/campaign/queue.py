@@ -1,9 +1,9 @@
-"""Who is to be called next. Pure.
+"""Decide who is called next. Pure.
 
-Those who are due are taken in this order: requests whose answer was lost (their line is taken already), then
-those who are called again, the longest due first, then the first calls in the order given. A redial that is due
-goes before a first call because it was due at a time: for a person who asked to be called back in ten minutes,
-somebody else's first call can wait.
+The people who are due are taken in this order: first those whose response was lost (they already hold a line),
+then those who are called again, the longest due first, then first calls in the order given. A redial goes before a
+first call because it has an appointed time: a person who asked to be called back in ten minutes must not wait for
+others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Queue:
         return self._count[turn]
 
     def add(self, slot: Slot, turn: Turn, due: float = -math.inf) -> None:
-        """Put a person in the queue, in place of any earlier entry."""
+        """Put a person in the queue; this replaces an earlier entry."""
         self.discard(slot)
         slot.turn = turn
         self._count[turn] += 1
@@ -45,7 +45,7 @@ class Queue:
             slot.turn = None
 
     def head(self, now: float) -> Slot | None:
-        """Return who is next of those who are due, None if nobody is."""
+        """Return the next person who is due, None if nobody is."""
         while (due := self.next_due()) is not None and due <= now:
             _, row, ticket, slot = heapq.heappop(self._later)
             turn = Turn.FIRST if slot.turn is None else slot.turn
@@ -55,7 +55,7 @@ class Queue:
         return self._ready[0][4] if self._ready else None
 
     def next_due(self) -> float | None:
-        """Return when the next of those who are not due will be."""
+        """Return when the next person who is not yet due will be."""
         while self._later and self._later[0][3].ticket != self._later[0][2]:
             heapq.heappop(self._later)
         return self._later[0][0] if self._later else None

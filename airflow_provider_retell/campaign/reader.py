@@ -1,4 +1,4 @@
-"""Read a campaign's calls: all of them by their tag, the live ones by their ids, single ones by themselves."""
+"""Read a campaign's calls: all of them by tag, the live ones by their ids, single ones with get-call."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
 
 _FEWEST: Final = 20
-"""Ids in a list that is not halved any more if Retell refuses it."""
+"""The number of ids from which a refused list is not halved any more."""
 
 
 class Reader:
-    """Reads the calls of one task.
+    """Read the calls of one task.
 
     Args:
-        client: Sends the requests, again where that is harmless.
-        identity: Whose calls they are.
+        client: Sends the requests, and repeats them if that is harmless.
+        identity: The campaign's identity.
     """
 
     def __init__(self, client: RetellClient, identity: CampaignIdentity) -> None:
@@ -39,11 +39,11 @@ class Reader:
         self._identity = identity
 
     def list_all(self) -> Iterator[tuple[Call, TaggedAttempt]]:
-        """Yield all calls of this task, over all its map indexes, with what their tags say.
+        """Yield all calls of this task, over all its map indexes, with the contents of their tags.
 
         Raises:
-            RetellPermissionError: The key may not list calls; without the list nothing may be placed.
-            RetellResponseError: A part of the list cannot be read: somebody in it might be called twice.
+            RetellPermissionError: The key may not list calls; without the list no call may be placed.
+            RetellResponseError: A part of the list cannot be read: a person in it might be called twice.
         """
         walk = PageWalk(list_tagged_calls(TAG, self._identity.beginning, op="sw"))
         while (request := walk.request) is not None:
@@ -63,7 +63,7 @@ class Reader:
                 )
 
     def look(self, call_ids: Sequence[str]) -> list[Call] | RetellError:
-        """Return those of some calls that are listed, or why they cannot be listed. For any thread."""
+        """Return those calls that are listed, or the error of the list. Thread-safe."""
         parts = [list(call_ids[at : at + MAX_PAGE_SIZE]) for at in range(0, len(call_ids), MAX_PAGE_SIZE)]
         found: list[Call] = []
         while parts:
@@ -80,7 +80,7 @@ class Reader:
         return found
 
     def get(self, call_id: str) -> Call | RetellError | None:
-        """Return one call, None if Retell knows none of this id, or why it cannot be read. For any thread."""
+        """Return one call, None if Retell does not know its id, or the error of the read. Thread-safe."""
         try:
             return self._client.send(get_call(call_id))
         except RetellNotFoundError:

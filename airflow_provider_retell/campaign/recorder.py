@@ -1,4 +1,4 @@
-"""Turn calls that are over into rows, once each, and hand them to the campaign's files."""
+"""Turn calls that are over into rows, once each, and add them to the campaign's files."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _ROWS_IN_A_PART: Final = 1000
 
 
 class Files(Protocol):
-    """The campaign's files, as far as they are written to."""
+    """The writing side of the campaign's files."""
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in rows of attempts and refusals."""
+        """Add rows of attempts and refusals."""
 
     def write_part(self) -> int:
-        """Write what was taken in as one complete file."""
+        """Write the rows added so far as one complete file."""
 
 
 class Recorder:
-    """Records the calls that are over.
+    """Record the calls that are over.
 
     Args:
         roster: The people.
-        identity: Whose campaign it is.
-        client: Reads what the list leaves out.
+        identity: The campaign's identity.
+        client: Reads the fields that the list leaves out.
         include: Heavy fields for the rows.
-        analysis_timeout: Seconds for which an analysis is awaited after the end of a call; 0 if it is not.
-        files: Where the rows go; None to keep none.
+        analysis_timeout: Seconds to wait for the analysis after the end of a call; 0 to wait for none.
+        files: The files for the rows; None to keep none.
     """
 
     def __init__(
@@ -76,13 +76,13 @@ class Recorder:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to read for the rows of calls that are over."""
+        """Whether the rows of all calls that are over have their fields."""
         return not self._to_read and not self._reading
 
     # -- what is there already -------------------------------------------------------------------------------
 
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
-        """Yield the calls in the rows that earlier tries wrote, and take note that they need not be written."""
+        """Yield the calls in the rows of earlier tries, and note that they need not be written again."""
         for known in known_calls(rows, self._identity, now=now):
             self._recorded.add(known.call_id)
             yield known
@@ -90,7 +90,7 @@ class Recorder:
     # -- what is new -----------------------------------------------------------------------------------------
 
     def saw(self, call: Call, known: KnownCall, now: float) -> None:
-        """Take note of a call as it was read."""
+        """Take in a call as it was read."""
         if self._files is None or not known.ours or known.live or call.call_id in self._recorded:
             return
         if not known.complete and now < (known.ended_at or now) + self._analysis_timeout:
@@ -107,7 +107,7 @@ class Recorder:
             self._write(row(call, self._include), known)
 
     def vanished(self, known: KnownCall) -> None:
-        """Record a call that Retell does not know any more."""
+        """Record a call that Retell no longer knows."""
         if self._files is not None and known.call_id not in self._recorded:
             self._recorded.add(known.call_id)
             self._write(_all_that_is_known(known), known)
@@ -127,7 +127,7 @@ class Recorder:
             )
 
     def settle(self, watch: Watch, background: Background) -> None:
-        """Record the calls whose analysis is not awaited any more, and read what the list left out."""
+        """Record the calls whose analysis has come or is overdue, and read the fields that the list left out."""
         for call, known in [each for call_id, each in self._awaited.items() if call_id not in watch]:
             self._record(call, known)
         while self._to_read and self._reading < _READS_AT_ONCE:
@@ -153,7 +153,7 @@ class Recorder:
             self._write(_all_that_is_known(known), known)
 
     def flush(self) -> None:
-        """Record the calls that could not be read as far as they are known."""
+        """Record the calls that could not be read, with the fields that are known."""
         while self._to_read:
             _, known = self._to_read.popitem()
             self._write(_all_that_is_known(known), known)

@@ -1,14 +1,14 @@
-"""The request that calls a person: the campaign's fields, the person's own, the tag and the key. Pure.
+"""Make the request that calls a person: the campaign's fields, the person's own, the tag and the key. Pure.
 
 ===============================================================  ================================================
-a field that both give                                           is sent as
+a field that both have                                           is sent as
 ===============================================================  ================================================
 ``retell_llm_dynamic_variables``, ``metadata``,                  the keys of both; for a key that both have, the
 ``custom_sip_headers``                                           person's own value
 any other                                                        the person's own
 ===============================================================  ================================================
 
-No time and nothing of this process is in it: the same key must mean the same request.
+It contains no time and nothing about the process, because the same key must mean the same request.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ANYBODY: Final = "+14155550100"
 
 
 class CallRequests:
-    """Makes the requests of a campaign.
+    """Make the requests of a campaign.
 
     Args:
-        identity: Whose campaign it is.
+        identity: The campaign's identity.
         defaults: The request fields for all people, without ``to_number``.
     """
 
@@ -46,10 +46,10 @@ class CallRequests:
         self.defaults = {name: value for name, value in defaults.items() if value is not None}
 
     def check(self, *, needs: tuple[str, ...] = ()) -> None:
-        """Raise ``RetellInputError`` if the fields for all people cannot be sent to anybody.
+        """Raise ``RetellInputError`` if the fields for all people are invalid.
 
         Args:
-            needs: Fields that only the people give, so that they are not missed here.
+            needs: Required fields that the people bring, so that they are not missed here.
         """
         create_phone_call({**dict.fromkeys(needs, _ANYBODY), **self.defaults, "to_number": _ANYBODY})
         self._refuse_tag(self.defaults)
@@ -80,9 +80,9 @@ class CallRequests:
 
 
 def rejection(error: RetellStatusError, person: Person) -> Rejection:
-    """Return what an error status says about the request for a person.
+    """Return the rejection that an error status means.
 
-    The field is one that the person's row gave, if Retell's message names it.
+    Its field is set if Retell's message names a field of the person's row.
     """
     own = request_fields(person)
     named = [name for name in REQUEST_FIELDS if re.search(rf"\b{name}\b", error.message)]

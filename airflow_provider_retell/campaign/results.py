@@ -1,8 +1,8 @@
-"""The results of a campaign as files, complete and by name: who was called, and each attempt.
+"""The results of a campaign as files: who was called, and each attempt.
 
-While it runs, what it saw is written part by part (``parts``). At its end all files are written: those that are
-published already are copied to the parts first, and parts are removed last, so that at each moment every row is in
-a complete file. What was interrupted is repeated by the next process, with the same result.
+While the campaign runs, rows are written part by part (``parts``). At its end all files are written: those already
+published are first copied to the parts, and parts are removed last, so that at any moment every row is in a
+complete file. If a process is interrupted, the next one repeats its work with the same result.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, Format
 
 MAX_BYTES: Final = 64 * 2**20
-"""Bytes of rows after which the next file begins: what a reader takes at once without trouble."""
+"""Bytes of rows after which the next file begins: a size that readers can load at once."""
 
 _CHUNK: Final = 1000
 _RESULT: Final = re.compile(r"(?:people|attempts)-\d{5}\.(?:jsonl|parquet)")
@@ -43,13 +43,13 @@ class Results:
     Args:
         path: The folder, as Airflow's ``ObjectStoragePath`` takes it:
             https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
-        holds: A sentence that names the campaign: a folder that holds another one's files is refused.
-        token: Names this process's parts: the try, and something random.
+        holds: A sentence that identifies the campaign; a folder with the files of another one is refused.
+        token: The try and something random, for the names of this process's parts.
         file_format: The format of the files; parts are JSON Lines.
         max_bytes: Bytes of rows after which the next file begins.
 
     Raises:
-        RetellInputError: The path cannot be one.
+        RetellInputError: The path is invalid.
         RetellExportError: The storage fails, or is not known. Every method may raise it.
     """
 
@@ -80,7 +80,7 @@ class Results:
         return first_began_at
 
     def known(self) -> Iterator[dict[str, Any]]:
-        """Yield the row of each attempt in the files of earlier tries, some of them more than once.
+        """Yield the rows of the attempts in the files of earlier tries; some come more than once.
 
         Raises:
             RetellInputError: A file is damaged.
@@ -89,21 +89,21 @@ class Results:
             yield from (row for row in self._parts.rows(name) if row.get("call_id") is not None)
 
     def _sources(self) -> list[str]:
-        """Return the names of all files with attempts, older ones first."""
+        """Return the names of all files with attempts, oldest first."""
         published = self._destination.published() & self._parts.beside()
         return sorted(name for name in published if name.startswith("attempts-")) + self._parts.names()
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in rows of attempts and of refusals for the next part."""
+        """Add rows of attempts and refusals to the next part."""
         self._buffer += [json_text(row).encode() for row in rows]
 
     def write_part(self) -> int:
-        """Write what was taken in as one complete file; return how many rows those are.
+        """Write the added rows as one complete file, and return their number.
 
-        After an error they are still there, for the next time.
+        After an error the rows are kept for the next call.
 
         Raises:
-            RetellInputError: The folder is another campaign's by now.
+            RetellInputError: The folder belongs to another campaign by now.
         """
         rows = len(self._buffer)
         if rows:
@@ -119,7 +119,7 @@ class Results:
             people: The row of each person, in the order given.
 
         Raises:
-            RetellExportOvertakenError: Another process of this campaign writes them, and began later.
+            RetellExportOvertakenError: Another process of this campaign, begun later, writes them.
         """
         self.write_part()
         self._destination.claim()

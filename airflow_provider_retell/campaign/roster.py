@@ -1,4 +1,4 @@
-"""The people of a campaign, what is known of their calls, and what became of them. Pure."""
+"""The people of a campaign, their calls, and their fates. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from airflow_provider_retell.campaign.people import Person, Refusal
 
 
 class Fate(IntEnum):
-    """What became of a person."""
+    """The final state of a person."""
 
     DONE = 0
     """Called, and nothing is left to do."""
     REFUSED = 1
     NOT_CALLED = 2
-    """A call, or one more, was left to do, for want of time or of a line."""
+    """A first or a further call was still to be placed when the campaign ended."""
 
 
 class Turn(IntEnum):
-    """Why a person is in the queue, in the order in which they are taken."""
+    """The reason why a person is in the queue, in the order in which people are taken."""
 
     RESEND = 0
     AGAIN = 1
@@ -30,21 +30,21 @@ class Turn(IntEnum):
 
 
 class Slot:
-    """A person and what is known about the calls.
+    """A person with the calls so far.
 
     Attributes:
         person: The row.
         calls: All calls, in the order in which they became known.
-        attempt: The number of the next attempt, or of the one that is under way.
-        sending: Whether a request is under way.
-        sent_at: When the attempt was first sent, if its answer was lost, on the steady time; else None.
+        attempt: The number of the next attempt, or of the current one.
+        sending: Whether a request is in progress.
+        sent_at: When the attempt was first sent, if its response was lost, in steady time; else None.
         asked_at: When it was last sent.
-        await_list: Whether it must not be sent again, so that the list has to say what became of it.
+        await_list: Whether it must not be sent again, so that only the list can show its result.
         fate: None while something is left to do.
-        refusal: Why, if the fate is ``REFUSED``.
+        refusal: The reason, if the fate is ``REFUSED``.
         detail: The reason in words.
-        turn: Why the person is in the queue, None if not in it.
-        ticket: Grows with each change; entries of the queue that hold an older one no longer count.
+        turn: The reason why the person is in the queue, None if not in it.
+        ticket: Grows with each change; queue entries with an older ticket no longer count.
     """
 
     __slots__ = (
@@ -92,14 +92,14 @@ class Roster:
 
     Args:
         people: All rows, in the order given. The later of two rows with one number, or one id, is a duplicate.
-        identity: Whose campaign it is.
+        identity: The campaign's identity.
 
     Attributes:
         slots: All rows.
-        callable: Those whose row can be called.
-        open: How many have no fate yet.
-        called: How many have a call.
-        unowned: Calls of this task to people who are not on the list any more, by their id.
+        callable: The rows that can be called.
+        open: How many people have no fate yet.
+        called: How many people have a call.
+        unowned: Calls of this task to people who are no longer on the list, by their ids.
     """
 
     def __init__(self, people: Iterable[Person], identity: CampaignIdentity) -> None:
@@ -131,12 +131,12 @@ class Roster:
     # -- fates ---------------------------------------------------------------------------------------------
 
     def close(self, slot: Slot, fate: Fate) -> None:
-        """Give a person a fate, in place of any earlier one."""
+        """Give a person a fate; this replaces an earlier one."""
         self.open -= slot.fate is None
         slot.fate, slot.refusal, slot.detail = fate, None, ""
 
     def reopen(self, slot: Slot) -> None:
-        """Take the fate back: something is left to do."""
+        """Take the fate back, because the person has something left to do."""
         self.open += slot.fate is not None
         slot.fate = slot.refusal = None
         slot.detail = ""
@@ -146,7 +146,7 @@ class Roster:
         self._refused.append(self._refusal(slot, reason, detail, at))
 
     def suspect(self, slot: Slot, reason: Refusal, detail: str, *, at: float) -> None:
-        """Refuse a person, unless this turns out to be trouble of the account."""
+        """Refuse a person for now; trouble of the account may turn out to be the reason."""
         self._suspects.append((slot, self._refusal(slot, reason, detail, at)))
 
     def _refusal(self, slot: Slot, reason: Refusal, detail: str, at: float | None) -> Refused:
@@ -155,25 +155,25 @@ class Roster:
         return Refused(person=slot.person, reason=reason, detail=detail, at=at)
 
     def convict(self) -> None:
-        """Let the suspects stay refused: it was they."""
+        """Keep the suspects refused: their own rows were the reason."""
         self._refused += [refused for _, refused in self._suspects]
         self._suspects.clear()
 
     def acquit(self) -> None:
-        """Leave the suspects to a clear: it was the account."""
+        """Leave the suspects to a clear: the account was the reason."""
         for slot, _ in self._suspects:
             self.close(slot, Fate.NOT_CALLED)
         self._suspects.clear()
 
     def take_refusals(self) -> list[Refused]:
-        """Return the refusals since the last time, for the audit trail."""
+        """Return the refusals since the last call of this method, for the audit trail."""
         taken, self._refused = self._refused, []
         return taken
 
     # -- calls ---------------------------------------------------------------------------------------------
 
     def owner(self, call: KnownCall) -> Slot | None:
-        """Return whose call it is: the number's."""
+        """Return the person to whom a call belongs, found by the number."""
         return self._by_number.get(call.person.number)
 
     def changed(self, call: KnownCall) -> Slot | None:
@@ -185,11 +185,11 @@ class Roster:
         return slot if untouched else None
 
     def record(self, slot: Slot | None, call: KnownCall) -> tuple[KnownCall | None, KnownCall]:
-        """Take in what a source says of a call; return what was known before, and what is known now.
+        """Merge in a call as a source shows it; return the call as known before and as known now.
 
         Args:
-            slot: Whose call it is; None if that person is not on the list.
-            call: As this source shows it.
+            slot: The person called; None if that person is not on the list.
+            call: The call as this source shows it.
         """
         if slot is None:
             known = self.unowned.get(call.call_id)

@@ -1,7 +1,7 @@
-"""Run a campaign: do what its plan asks for, and report what came of it. Calls are placed here, on a worker.
+"""Run a campaign: carry out the actions of its plan, and report the results. Calls are placed here, on a worker.
 
-Requests that place calls, looks at live calls and reads of single calls run side by side in threads. The list is
-read in the campaign's own thread, because nothing is placed meanwhile.
+Requests that place or read calls run concurrently in threads. The list is read in the campaign's own thread,
+because no call is placed meanwhile.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNREACHABLE_FOR: Final = 600.0
-"""Seconds for which Retell may be in trouble before the task fails; a retry, or a clear, goes on with the rest."""
+"""Seconds for which Retell may be in trouble before the task fails; a retry or a clear goes on with the rest."""
 
 _LONGEST_SLEEP: Final = 1.0
-"""Seconds after which a task that waits looks whether it was killed: it has five to clean up."""
+"""Seconds after which a waiting task checks whether it was killed: it has five to clean up."""
 _SHORTEST_WAIT, _MAX_THREADS = 0.05, 16
 
 
@@ -56,14 +56,14 @@ class CampaignRun:
 
     Attributes:
         client: Sends all requests.
-        plan: What to do next.
+        plan: Decides what to do next.
         requests: Makes the requests that place calls.
         recorder: Records the calls that are over.
-        terms: What the task brings along.
+        terms: The limits and hooks of the task.
         files: The campaign's files; None to keep none.
         clock: The clocks.
-        moments: The time by them.
-        threads: Requests at the same time at most.
+        moments: The time by those clocks.
+        threads: The most requests at the same time.
     """
 
     client: RetellClient
@@ -157,7 +157,7 @@ class CampaignRun:
         return known
 
     def _saw_again(self, calls: Iterable[Call], now: float) -> Iterator[KnownCall]:
-        """Yield calls under way as read: who they are for is known, whatever their metadata shows."""
+        """Yield calls in progress as read, with the tags already known, whatever their metadata shows."""
         for call in calls:
             if (known := self.plan.state.watch.call(call.call_id)) is not None:
                 tagged = TaggedAttempt(person=known.person, attempt=known.attempt, same_map_index=known.ours)
@@ -200,7 +200,7 @@ class CampaignRun:
         self._note(error)
 
     def _note(self, error: RetellError | None) -> None:
-        """Take note of a request that failed on its way, or of one that did not; raise once that has lasted."""
+        """Note whether a request got through; raise if none has for ``UNREACHABLE_FOR`` seconds."""
         now = self.moments.now().steady
         if error is None:
             self._trouble_since = None
@@ -211,7 +211,7 @@ class CampaignRun:
         if now - self._trouble_since >= UNREACHABLE_FOR:
             raise error
 
-    # -- beside the plan -----------------------------------------------------------------------------------
+    # -- outside the plan ----------------------------------------------------------------------------------
 
     def _check(self) -> None:
         """Raise if the task was killed, or has no time left."""

@@ -1,4 +1,4 @@
-"""Place one call of a campaign, and find out what came of the request.
+"""Place one call of a campaign, and report the result of the request.
 
 ===================================================  ==========================================================
 the request                                          is reported as
@@ -59,7 +59,7 @@ _NUMBER_FIELD = "to_number"
 
 
 class NotNow(Exception):  # noqa: N818 (a decision, no error)
-    """A call must not be placed any more: too late, or too long ago that it was decided."""
+    """A call must not be placed any more: it is too late, or the decision is too old."""
 
 
 class DoNotCallContact(RetellInvalidRequestError):  # noqa: N818 (a state of the person)
@@ -67,21 +67,21 @@ class DoNotCallContact(RetellInvalidRequestError):  # noqa: N818 (a state of the
 
 
 Answer: TypeAlias = "Call | RetellError | NotNow"
-"""What came of a request."""
+"""The result of a request."""
 
 
 class Sender:
-    """Sends the requests that place calls.
+    """Send the requests that place calls.
 
     Args:
         client: Sends them.
         requests: Makes them.
-        plan: Asked right before each one is sent, and told what came of it.
+        plan: Is asked right before each request, and gets its result.
         moments: The time.
-        may_send: Whether the task is still to place calls at all.
+        may_send: Returns whether the task may still place calls at all.
 
     Attributes:
-        plan_lock: Held while the plan is asked: the pace is counted in all threads.
+        plan_lock: Held while the plan is asked, because all threads share its pace.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Sender:
         self.plan_lock = Lock()
 
     def send(self, order: Place) -> Answer:
-        """Place a call if that is still right; return what came of it. For any thread."""
+        """Place a call if that is still allowed, and return the result. Thread-safe."""
 
         def check() -> None:
             with self.plan_lock:
@@ -136,7 +136,7 @@ class Sender:
         return DoNotCallContact(str(error), status_code=error.status_code, message=error.message)
 
     def report(self, order: Place, answer: Answer) -> None:
-        """Tell the plan what came of a request. For the campaign's own thread."""
+        """Report the result of a request to the plan; only for the campaign's own thread."""
         state, now = self._plan.state, self._moments.now()
         match answer:
             case NotNow():

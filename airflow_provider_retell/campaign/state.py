@@ -1,6 +1,6 @@
-"""What a campaign knows in one process, and what follows for a person when something new is known. Pure.
+"""The state of a campaign in one process, and what new information means for a person. Pure.
 
-The driver reports here what came of the actions that ``plan`` asked for.
+The driver reports here the results of the actions that ``plan`` asked for.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from airflow_provider_retell.policy import Redial
 
 
 class CampaignState:
-    """All that is known of a campaign.
+    """The state of a campaign.
 
     Args:
         roster: The people.
-        checks: May a person be dialed now?
-        pace: How fast.
-        redial: The campaign's rules.
-        poll_interval: Seconds between two rounds of looking at live calls.
-        analysis_timeout: Seconds for which an analysis is awaited after the end of a call; 0 if it is not.
+        checks: Decides whether a person may be dialed now.
+        pace: Decides how fast calls are placed.
+        redial: The campaign's redial rules.
+        poll_interval: Seconds between two rounds of reading the live calls.
+        analysis_timeout: Seconds to wait for the analysis after the end of a call; 0 to wait for none.
         continued: Whether an earlier process may have placed calls that are not listed yet.
 
     Attributes:
-        roster: The people, with what became of them.
-        watch: The calls under way.
-        queue: Who is to be called.
-        outstanding: Whose request is under way, or has lost its answer, by row.
-        listing: What the list was good for.
-        trouble: What speaks for trouble of the account.
+        roster: The people and their fates.
+        watch: The calls in progress.
+        queue: The people to be called.
+        outstanding: The people whose request is in progress or has lost its response, by row.
+        listing: The age of the list.
+        trouble: The signs of trouble with the account.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CampaignState:
 
     @property
     def busy(self) -> int:
-        """How many lines are taken, as far as this process knows."""
+        """How many lines this campaign uses, as far as this process knows."""
         return self.watch.live + len(self.outstanding)
 
     @property
@@ -76,15 +76,15 @@ class CampaignState:
 
     @property
     def at_rest(self) -> bool:
-        """Whether each person has a fate, and nothing is under way."""
+        """Whether each person has a fate, and nothing is in progress."""
         return not (self.roster.open or self.outstanding or self.watch)
 
     def send(self, slot: Slot) -> None:
-        """Take note that a request is under way from now on."""
+        """Note that a request is in progress from now on."""
         self.outstanding[slot.person.row] = slot
         slot.sending = True
 
-    # -- what came of it -----------------------------------------------------------------------------------
+    # -- results of the actions ----------------------------------------------------------------------------
 
     def read(self, calls: Iterable[KnownCall], *, began: Moment, now: Moment) -> None:
         """Take in the list of all calls of this task.
@@ -92,7 +92,7 @@ class CampaignState:
         Args:
             calls: Those listed, over all map indexes.
             began: When the first request for it was sent.
-            now: When the last answer was there.
+            now: When the last response arrived.
         """
         found = self.load(calls, now)
         if self.listing.read(began=began.steady, now=now.steady, found=found):
@@ -103,14 +103,14 @@ class CampaignState:
                 self._resume(slot, now)
 
     def load(self, calls: Iterable[KnownCall], now: Moment) -> bool:
-        """Take in calls that the campaign's own files know; return whether there were any."""
+        """Take in the calls in the campaign's own files; return whether there were any."""
         number = 0
         for number, call in enumerate(calls, start=1):  # noqa: B007 (counted)
             self._take(call, now)
         return number > 0
 
     def placed(self, order: Place, call: KnownCall, now: Moment) -> None:
-        """Take in the answer to a request: the call exists."""
+        """Take in the call that a request has placed."""
         slot = self.outstanding[order.person.row]
         slot.sending, slot.sent_at = False, None
         self.trouble.placed()
@@ -119,7 +119,7 @@ class CampaignState:
         self._resume(slot, now)
 
     def lost(self, order: Place, now: Moment) -> None:
-        """Take note of a request that may have arrived, and whose answer was lost: a time-out, a 5xx."""
+        """Note a request that may have arrived but whose response was lost: a time-out, a 5xx."""
         slot = self.outstanding[order.person.row]
         slot.sending, slot.asked_at = False, now.steady
         slot.sent_at = order.decided.steady if slot.sent_at is None else slot.sent_at
@@ -127,13 +127,13 @@ class CampaignState:
         self._resume(slot, now)
 
     def not_sent(self, order: Place, now: Moment, *, slow_down: bool = False, asked: float | None = None) -> None:
-        """Take note of a request that placed no call.
+        """Note a request that placed no call.
 
         Args:
             order: The order.
             now: The time.
-            slow_down: After a 429 or an unreachable Retell; not if ``may_send`` said no.
-            asked: Seconds for which Retell asks to wait.
+            slow_down: True after a 429 or if Retell was unreachable; False if ``may_send`` said no.
+            asked: Seconds that Retell asks to wait.
         """
         if slow_down:
             self.pace.slow_down(now.steady, asked)
@@ -142,7 +142,7 @@ class CampaignState:
         self._resume(slot, now)
 
     def rejected(self, order: Place, rejection: Rejection, now: Moment) -> None:
-        """Take note of an answer by which Retell refuses the request as it is."""
+        """Note that Retell refuses the request as it is."""
         if not self.trouble.rejected(rejection):
             self.roster.convict()
         if self.trouble.found:
@@ -153,7 +153,7 @@ class CampaignState:
         self.refused(order, reason, rejection.message, now)
 
     def refused(self, order: Place, reason: Refusal, detail: str, now: Moment) -> None:
-        """Refuse a person after all: Retell refused the request, and why lies with the person."""
+        """Refuse a person, because Retell refused the request for a reason of the person's own."""
         slot = self.outstanding[order.person.row]
         slot.sending = False
         if slot.sent_at is not None:
@@ -165,7 +165,7 @@ class CampaignState:
         refuse(slot, reason, detail, at=now.wall)
 
     def looked(self, asked: Iterable[str], found: Iterable[KnownCall], now: Moment) -> None:
-        """Take in what a list of calls by their ids brought."""
+        """Take in the result of listing calls by their ids."""
         calls = {call.call_id: call for call in found}
         for call_id in asked:
             if call_id in calls:
@@ -174,14 +174,14 @@ class CampaignState:
                 self.watch.missed(call_id, now)
 
     def got(self, call_id: str, call: KnownCall | None, now: Moment) -> None:
-        """Take in what reading one call brought: None if Retell knows none of this id."""
+        """Take in the result of reading one call: None if Retell does not know its id."""
         known = self.watch.call(call_id)
         if call is None and known is not None:
             call = known.vanished(now.wall)
         if call is not None:
             self._take(call, now)
 
-    # -- what follows from it ------------------------------------------------------------------------------
+    # -- consequences for the person -----------------------------------------------------------------------
 
     def _take(self, call: KnownCall, now: Moment) -> None:
         changed, slot = self.roster.changed(call), self.roster.owner(call)
@@ -201,7 +201,7 @@ class CampaignState:
             self._resume(slot, now)
 
     def _resume(self, slot: Slot, now: Moment) -> None:
-        """Put a person where what is known of the calls says."""
+        """Queue, close or leave a person, as the calls so far require."""
         if slot.sending:
             return
         found = any(call.ours and call.attempt >= slot.attempt for call in slot.calls)
@@ -228,6 +228,6 @@ class CampaignState:
                 self.enqueue(slot, Turn.AGAIN, due)
 
     def enqueue(self, slot: Slot, turn: Turn, due: float) -> None:
-        """Put a person in the queue: something is left to do."""
+        """Put a person in the queue, and take back an earlier fate."""
         self.roster.reopen(slot)
         self.queue.add(slot, turn, due)

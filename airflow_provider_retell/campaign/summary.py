@@ -1,4 +1,4 @@
-"""What a campaign has come to, as counts while it runs and at its end, and as the row of each person."""
+"""The result of a campaign: counts, while it runs and at its end, and the row of each person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.plan import Plan
 
 _IN_XCOM: Final = frozenset(OWN_FIELDS) - OBJECTS
-"""A person's own columns in an XCom: not the variables, in which anything may stand."""
+"""A person's own columns in an XCom, without the variables, which may hold anything."""
 
 
 def last_call(slot: Slot) -> KnownCall | None:
@@ -33,9 +33,9 @@ def reached(calls: Sequence[KnownCall]) -> bool:
 
 
 def summarize(roster: Roster) -> dict[str, Any]:
-    """Return the result without ``paths``: counts, seconds and cents, nothing about a person.
+    """Return the result without ``paths``: counts, seconds and cents, nothing about a single person.
 
-    ``attempts`` are calls that were dialed; ``outcomes`` are those of each person's last call.
+    ``attempts`` counts calls that were dialed; ``outcomes`` counts the outcome of each person's last call.
     """
     outcomes: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -89,17 +89,17 @@ def people_rows(roster: Roster, *, for_xcom: bool = False) -> Iterator[dict[str,
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a campaign is.
+    """The progress of a campaign.
 
     Attributes:
         people: All people.
         done: Those with nothing left to do.
         reached: Those who spoke.
         lines_busy: Calls that are live, or being placed.
-        lines_allowed: How many of them there may be.
-        calls_per_second: Placed since the last time.
+        lines_allowed: How many calls may be live at most.
+        calls_per_second: Calls placed per second since the last report.
         redials_due: People who are to be called again.
-        seconds_left: Until the campaign must end; None if there is no such time.
+        seconds_left: Seconds until the campaign must end; None if it has no end.
     """
 
     people: int
@@ -113,12 +113,12 @@ class Progress:
 
     @classmethod
     def of(cls, plan: Plan, *, placed: int, seconds: float, now: float) -> Progress:
-        """Return how far a plan is.
+        """Return the progress of a plan.
 
         Args:
             plan: The plan.
-            placed: Calls placed since the last time.
-            seconds: How long ago that was.
+            placed: Calls placed since the last report.
+            seconds: Seconds since the last report.
             now: Seconds since the epoch.
         """
         state = plan.state
@@ -143,11 +143,11 @@ class Progress:
         )
 
     def to_xcom(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the progress as a JSON-able dict."""
         return asdict(self)
 
     def count(self) -> None:
-        """Report it as metrics."""
+        """Report the progress as metrics."""
         for name, value in asdict(self).items():
             if value is not None:
                 metrics.gauge(f"retell.campaign.{name}", value)

@@ -5,11 +5,11 @@ column            JSON Lines                                           Parquet
 ================  ===================================================  ============================================
 a call's          as Retell names it                                   as in an export's table
 a time of ours    ISO 8601 in UTC                                      timestamp, in milliseconds
-a person's own    as given                                             text: a text as it is, all else as JSON
+a person's own    as given                                             text as it is, anything else as JSON
 ================  ===================================================  ============================================
 
-A person's own columns are always text in Parquet, so that the type of a column does not depend on whom a run
-calls.
+A person's own columns are always text in Parquet, so that the type of a column does not depend on the people of a
+run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OURS: Final = (
     _column("detail", Kind.TEXT),
     _column("refused_at", Kind.TIMESTAMP),
 )
-"""What a row of ``attempts-*`` has besides the call's fields."""
+"""The columns of ``attempts-*`` besides the call's fields."""
 
 ATTEMPT_COLUMNS: Final = (_column("call_id", Kind.TEXT), *(each for each in COLUMNS if not each.required), *_OURS)
 """A refusal has no call, and so no ``call_id``."""
@@ -52,17 +52,17 @@ _RESULTS: Final = (
     _column("detail", Kind.TEXT),
     _column("not_called", Kind.BOOLEAN),
 )
-"""What a row of ``people-*`` has besides the person's own columns."""
+"""The columns of ``people-*`` besides the person's own."""
 
 _RESULT_NAMES: Final = frozenset(column.name for column in _RESULTS)
 _TIMES: Final = frozenset(column.name for column in _OURS if column.kind is Kind.TIMESTAMP)
 
 
 def attempts_format(file_format: FileFormat) -> Format:
-    """Return how attempts and refusals are written.
+    """Return the format of attempts and refusals.
 
     Raises:
-        RetellInputError: It needs a package that is not installed.
+        RetellInputError: The format needs a package that is not installed.
     """
     if file_format == "jsonl":
         return JsonLines()
@@ -71,11 +71,11 @@ def attempts_format(file_format: FileFormat) -> Format:
 
 
 def people_format(file_format: FileFormat, own: Iterable[str]) -> Format:
-    """Return how people are written.
+    """Return the format of people.
 
     Args:
-        file_format: As the task says.
-        own: The people's own columns, in their order; those of the results among them count once.
+        file_format: The task's ``file_format``.
+        own: The people's own columns, in their order; those that are also columns of the results are written once.
     """
     if file_format == "jsonl":
         return JsonLines()
@@ -89,7 +89,7 @@ def people_format(file_format: FileFormat, own: Iterable[str]) -> Format:
 
 
 def attempt_of(values: Mapping[str, Any], *, parquet: bool) -> dict[str, Any]:
-    """Return a row of ``attempts-*`` as it was before it was written; empty columns are left out."""
+    """Return a row read from ``attempts-*`` in the form it was written from, without empty columns."""
     if not parquet:
         return dict(values)
     ours = {each.name: values[each.name] for each in _OURS if values.get(each.name) is not None}

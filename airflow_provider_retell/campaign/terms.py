@@ -1,4 +1,4 @@
-"""What a task brings along to its campaign, and what it gets back."""
+"""The terms that a task passes to its campaign, and the results that it gets back."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from airflow_provider_retell.campaign.summary import Progress
 from airflow_provider_retell.errors import RetellError
 
 WORTH_LEAVING: Final = 120.0
-"""Seconds from which on a wait is worth leaving the worker for."""
+"""Seconds from which a wait is long enough to leave the worker."""
 
 LONGEST_LEAVE: Final = 6 * 3600.0
-"""Seconds after which a task comes back to look, whatever it waits for."""
+"""Seconds after which a task returns to its worker in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a campaign's task brings along.
+    """The terms that a task passes to its campaign.
 
     Attributes:
-        may_leave: Whether the task may leave its worker for a wait.
-        known_until: Until when Retell certainly keeps the calls: a task without files must not leave for longer.
+        may_leave: Whether the task may leave its worker during a wait.
+        known_until: The time until which Retell certainly keeps the calls; a task without files is back by then.
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
         paused: Reads whether nothing may be placed (the connection's kill switch).
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
         lines: Returns how many calls may be live, given how many of this campaign are.
-        report: Takes in how far the campaign is, every half minute.
+        report: Receives the progress every half minute.
     """
 
     may_leave: bool = False

@@ -1,18 +1,18 @@
-"""Tell trouble of the account from trouble of people. Pure.
+"""Distinguish trouble with the account from trouble with single people. Pure.
 
 ===============================================================  ================================================
 Retell                                                           the campaign
 ===============================================================  ================================================
 answers a create with 401, 402, 403 or 404                       stops
-refuses one (400, 422), naming no field that is the person's     stops
+refuses one (400, 422), naming no field of the person            stops
 refuses one, naming such a field                                 refuses the person
 refuses five people in a row with equal words                    stops
 ends ten calls in a row as technical, blocked or billing         stops
 does not list the first call to end within two minutes           stops
 ===============================================================  ================================================
 
-*Stops* means: places nothing more, waits for the calls that are live, and fails. No person is marked as refused
-for trouble of the account, so that a clear goes on with all of them.
+*Stops* means that it places no more calls, waits for the live ones, and fails. Nobody is marked as refused because
+of trouble with the account, so that a clear goes on with all of them.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ NOT_LISTED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """An answer by which Retell refused to place a call.
+    """A response in which Retell refused to place a call.
 
     Attributes:
         status: The HTTP status.
         message: Retell's own words, without phone numbers.
-        field: The field that they name, if the person gave it; None if it is the campaign's own, or none is named.
+        field: The field that they name, if it is in the person's row; None otherwise.
     """
 
     status: int
@@ -53,10 +53,10 @@ class Rejection:
 
 
 class Trouble:
-    """What speaks for trouble of the account.
+    """The signs of trouble with the account.
 
     Attributes:
-        found: Why the campaign stops, None while it does not.
+        found: Why the campaign stops, None as long as it goes on.
     """
 
     def __init__(self) -> None:
@@ -66,11 +66,11 @@ class Trouble:
         self._failures = 0
 
     def placed(self) -> None:
-        """Take note of a call that was created."""
+        """Note a call that was created."""
         self._refusal, self._refusals = None, 0
 
     def rejected(self, rejection: Rejection) -> bool:
-        """Take note of a refusal; return whether those in a row so far are alike."""
+        """Note a refusal; return whether it is like the refusals right before it."""
         if rejection.status in _ACCOUNT_STATUSES or rejection.field is None:
             self.stop(f"Retell refuses to place calls ({rejection.status}: {rejection.message}).")
             return True
@@ -82,7 +82,7 @@ class Trouble:
         return alike
 
     def ended(self, outcome: Outcome | None) -> None:
-        """Take note of how a call ended. One that found no line says nothing about the account's health."""
+        """Note how a call ended. One that found no line says nothing about the health of the account."""
         if outcome is Outcome.CAPACITY:
             return
         self._failures = self._failures + 1 if outcome in _ACCOUNT_OUTCOMES else 0
@@ -92,5 +92,5 @@ class Trouble:
             )
 
     def stop(self, why: str) -> None:
-        """Stop for a reason; the first one counts."""
+        """Stop the campaign for a reason; the first reason counts."""
         self.found = self.found or why

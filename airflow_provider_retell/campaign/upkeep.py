@@ -1,4 +1,4 @@
-"""What goes on beside a campaign's calls: read again what may change, write parts, say how far it is."""
+"""Do a campaign's regular work beside the calls: refresh its lists, write parts, report progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 REPORT_INTERVAL: Final = 30.0
 PART_INTERVAL: Final = 60.0
 REFRESH_INTERVAL: Final = 5.0
-"""Seconds between two of each. What is refreshed decides by itself how old it may become."""
+"""Seconds between two refreshes. Each refreshed object decides by itself how old it may become."""
 
 PAUSE_INTERVAL: Final = 15.0
 PAUSE_MAX_AGE: Final = 30.0
@@ -26,17 +26,17 @@ PAUSE_MAX_AGE: Final = 30.0
 
 
 class Upkeep:
-    """Does what is due.
+    """Do the regular work when it is due.
 
     Args:
-        plan: The campaign's plan, which nothing is placed by any more after an error.
-        terms: What the task brings along.
+        plan: The campaign's plan, which is stopped after an error.
+        terms: The limits and hooks of the task.
         files: The campaign's files; None to keep none.
         began: When this process began.
 
     Attributes:
         placed: Calls placed since the last report.
-        error: Why nothing is placed any more, None as long as something is.
+        error: Why no more calls are placed, None as long as they are.
     """
 
     def __init__(self, plan: Plan, terms: Terms, files: Files | None, began: Moment) -> None:
@@ -49,7 +49,7 @@ class Upkeep:
         self._refreshed_at = self._pause_read_at = -math.inf
 
     def tick(self, now: Moment) -> None:
-        """Do what is due by now."""
+        """Do the work that is due by now."""
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -85,7 +85,7 @@ class Upkeep:
         self._plan.pause_known_until = now.steady + PAUSE_MAX_AGE
 
     def report(self, now: Moment) -> None:
-        """Say how far the campaign is: in the log, as metrics, and to the task."""
+        """Report the progress: in the log, as metrics, and to the task."""
         seconds = now.steady - self._reported_at
         progress = Progress.of(self._plan, placed=self.placed, seconds=seconds, now=now.wall)
         self.placed, self._reported_at = 0, now.steady
@@ -94,6 +94,6 @@ class Upkeep:
         self._terms.report(progress)
 
     def save(self) -> None:
-        """Write what is recorded as a part."""
+        """Write the recorded rows as a part."""
         if self._files is not None:
             self._files.write_part()

@@ -1,8 +1,8 @@
-"""The calls that a campaign has under way, and which of them to ask for. Pure.
+"""Decide which of a campaign's calls in progress to read next. Pure.
 
-All of them are asked for by id, in one request a round. Whether Retell lists a call that is still ringing is not
-documented, so one that is missing rings for all we know while it is young; an older one is read by itself, a few
-in each round.
+Each round lists them all by id in one request. Retell does not document whether it lists a call that is still
+ringing, so a young call that is missing from the list counts as ringing; older ones are read one by one, a few in
+each round.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_RINGING: Final = 330.0
 """Seconds after which a call that was placed is listed: it rings for five minutes at most."""
 
 READS_PER_ROUND: Final = 20
-"""Calls that are missing in the list, read one by one in a round."""
+"""The most missing calls to read one by one in a round."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Watch:
 
     Args:
         poll_interval: Seconds between two rounds.
-        analysis_timeout: Seconds after its end for which an analysis is awaited; 0 if it is not wanted.
+        analysis_timeout: Seconds to wait for the analysis after the end of a call; 0 to wait for none.
     """
 
     def __init__(self, *, poll_interval: float, analysis_timeout: float) -> None:
@@ -51,12 +51,12 @@ class Watch:
         return call_id in self._calls
 
     def call(self, call_id: str) -> KnownCall | None:
-        """Return what is known of a call under way."""
+        """Return a call in progress as last seen."""
         watched = self._calls.get(call_id)
         return None if watched is None else watched.call
 
     def update(self, call: KnownCall, now: Moment) -> None:
-        """Take in what is known of a call, and watch it for as long as something is to come."""
+        """Take in a call, and watch it as long as more data is expected."""
         known = self._calls.pop(call.call_id, None)
         self._missing.pop(call.call_id, None)
         self.live += call.live - (known is not None and known.call.live)
@@ -68,7 +68,7 @@ class Watch:
         return not call.complete and now < end + self._analysis_timeout
 
     def missed(self, call_id: str, now: Moment) -> None:
-        """Take note that a call is not listed."""
+        """Note that a call is not listed."""
         watched = self._calls.get(call_id)
         if watched is None:
             return
@@ -78,7 +78,7 @@ class Watch:
             self._missing[call_id] = None
 
     def due(self, now: Moment) -> tuple[str, ...]:
-        """Return the calls to ask for now, none before the next round is due."""
+        """Return the calls to list now; none before the next round is due."""
         if now.steady < self._asked_at + self.poll_interval:
             return ()
         for watched in [each for each in self._calls.values() if not each.call.live]:
@@ -93,9 +93,9 @@ class Watch:
         return ids
 
     def next_round_in(self, steady: float) -> float:
-        """Return the seconds to the next round."""
+        """Return the seconds until the next round."""
         return max(self._asked_at + self.poll_interval - steady, 0.0)
 
     def calls(self) -> Iterable[KnownCall]:
-        """Return the calls under way."""
+        """Return the calls in progress."""
         return (watched.call for watched in self._calls.values())
