@@ -64,7 +64,7 @@ class Plan:
     Attributes:
         state: As above.
         lines: As above; the driver may change it at any time.
-        paused: Whether nothing may be placed for now (the connection's kill switch); the driver sets it.
+        paused: Whether no call may be placed for now (the connection's kill switch); the driver sets it.
         pause_known_until: Until when nothing need be read again to know that, on the steady time; likewise.
     """
 
