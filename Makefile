@@ -12,6 +12,9 @@ INSTALLED := $(VENV)/installed
 LOWEST := .venv-lowest
 DISTRIBUTED := .venv-distributed
 
+# A worker for each core, which takes over what another has not begun.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+
 # The first that is new enough; PYTHON=... on the command line chooses another.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -39,12 +42,12 @@ demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator
 	@$(BIN)/python scripts/demo.py
 
 test: lint ## Check style and types, then run all tests, and once more on the oldest Airflow and dependencies
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 	@$(MAKE) --no-print-directory test-lowest
 
 test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on the oldest Airflow and dependencies
 	@# The oldest versions warn of much that is none of this package's doing.
-	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default
+	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default $(PARALLEL)
 
 test-matrix: $(INSTALLED) ## Run the tests on every Airflow, Python and dependencies, and write docs/versions.md (an hour)
 	$(BIN)/python scripts/version_matrix.py
@@ -116,7 +119,8 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/uv
 $(LOWEST)/installed: pyproject.toml constraints-lowest.txt | $(BIN)/uv
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install --quiet --exact --python $(LOWEST)/bin/python --constraint constraints-lowest.txt \
-		--build-constraint constraints.txt blockbuster hypothesis phonenumbers pytest retell-sdk tzdata uv --editable .
+		--build-constraint constraints.txt blockbuster hypothesis phonenumbers pytest pytest-xdist retell-sdk tzdata \
+		uv --editable .
 	touch $@
 
 $(DISTRIBUTED)/installed: pyproject.toml constraints.txt | $(BIN)/uv

@@ -408,7 +408,7 @@ def test_pauses_differ(wire: Wire) -> None:
         ("0", 0, 0),
         ("-5", 0, 0),
         ("3600", 60, 60),
-        (formatdate(now() + 7200, usegmt=True), 60, 60),
+        pytest.param(formatdate(now() + 7200, usegmt=True), 60, 60, id="in two hours"),
         (formatdate(0, usegmt=True), 0, 0),
         ("soon", 0.25, 0.5),
     ],

@@ -656,11 +656,8 @@ def test_every_example_is_formatted(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def dag_of_the_readme() -> Iterator[Any]:
+def dag_of_the_readme(database: None) -> Iterator[Any]:
     """The DAG on the first screen, saved as a file where Airflow finds it again."""
-    from airflow.utils.db import initdb  # noqa: PLC0415 (Airflow's home is set in conftest)
-
-    initdb()
     path = DAGS / "call_people.py"
     path.write_text(blocks(PAGES["README.md"], "python")[0])
     (dag,) = DagBag(DAGS, collect_dags=False).process_file(str(path))
