@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,13 +44,13 @@ def run(
     with simulator.serve() as url:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
 
-        def run(example: str, **conf: Any) -> SimpleNamespace:
+        def run(example: str, *, logical_date: datetime | None = None, **conf: Any) -> SimpleNamespace:
             spec = importlib.util.spec_from_file_location(example, DAGS / f"{example}.py")
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
-            dag_run = module.dag.test(run_conf=conf)
+            dag_run = module.dag.test(run_conf=conf, logical_date=logical_date)
             states = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
             return SimpleNamespace(state=str(dag_run.state), states=states, result=_results(dag_run))
 
@@ -110,6 +111,28 @@ def test_a_call_ends_up_in_a_table(
     assert (outcome, seconds, sentiment) == ("answered", 20.0, "Positive")
     assert summary
     assert said.startswith("Oh yes, thank you.")
+
+
+def test_appointments_are_confirmed_by_ten_people_and_then_the_rest(
+    run: Callable[..., SimpleNamespace], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run calls ten people of the table; without the limit the same run calls those who are left."""
+    path = tmp_path / "appointments.db"
+    monkeypatch.setenv("AIRFLOW_CONN_SQLITE_DEFAULT", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    monkeypatch.setenv("RETELL_CAMPAIGNS", str(tmp_path))
+    due = datetime(2026, 7, 6, tzinfo=UTC)
+    numbers = [f"+1206555{180 + n:04d}" for n in range(14)]
+    for number in numbers:
+        simulator.play(number, "agent_hangup")
+    simulator.play(numbers[3], "voicemail_reached")
+    for limit, called in (("10", 10), ("None", 14)):
+        monkeypatch.setenv("AIRFLOW_VAR_RETELL_LIMIT", limit)
+        assert run("campaign", logical_date=due).state == "success"
+        assert Counter(call.to_number for call in simulator.placed) == Counter(numbers[:called])
+        with sqlite3.connect(path) as database:
+            outcomes = [row[0] for row in database.execute("SELECT outcome FROM appointments ORDER BY id")]
+        assert outcomes == [("voicemail" if n == 3 else "answered") if n < called else None for n in range(14)]
+    assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {"name": "Ada 180", "at": "10:30"}
 
 
 @pytest.mark.parametrize(
