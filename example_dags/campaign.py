@@ -28,7 +28,7 @@ with DAG(
     read = SQLExecuteQueryOperator(task_id="read", conn_id="sqlite_default", sql=[CREATE, SOME, SELECT])
 
     @task(show_return_value_in_logs=False)  # no phone numbers in the log
-    def people(results: list[Any]) -> list[dict[str, Any]]:
+    def people(results: Any) -> list[dict[str, Any]]:
         """Return the arguments that differ from call to call; what the agent is to say are variables."""
         return [
             {"person_id": key, "to_number": phone, "retell_llm_dynamic_variables": {"name": name, "at": at}}
@@ -47,7 +47,7 @@ with DAG(
     )
 
     @task
-    def write_back(result: dict[str, Any]) -> None:
+    def write_back(result: Any) -> None:
         """Write how the last call of each person went; who was not called keeps no outcome."""
         with closing(BaseHook.get_hook("sqlite_default").get_conn()) as database, database:
             for path in result["paths"]:

@@ -173,20 +173,6 @@ def test_a_dry_run_sends_nothing(
     assert result(run, "wait") == [json.loads(row)]
 
 
-@pytest.mark.parametrize("reached", [False, True])
-def test_those_who_did_not_answer_are_called_again(
-    saved: Callable[[str], Any], retell_simulator: Simulator, reached: bool
-) -> None:
-    """Each is called once more, and nobody else; if all answered, nobody is."""
-    for number in ("+14155550120", "+14155550121") if reached else ():
-        retell_simulator.play(number, "agent_hangup")
-    code = dag_of(RECIPES, "Call again those who did not answer")
-    assert states(saved(code.replace("hours=2", "hours=0")).test())[-1] == ("wait_second", "success")
-    called = Counter(call.to_number for call in retell_simulator.placed)
-    again = 1 if reached else 2
-    assert called == {"+14155550100": 1, "+14155550120": again, "+14155550121": again}
-
-
 def test_everybody_has_a_row_reached_or_not(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
     """Two of three are called three times in vain: their tasks fail, and the sensor returns three rows."""
     code = dag_of(RECIPES, "A row for each person, reached or not")
