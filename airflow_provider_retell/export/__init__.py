@@ -1,1 +1,1 @@
-"""What the export operator is made of: pages of calls come in, rows are made of them, files go out."""
+"""Export calls: read them page by page, make rows of them, and write files."""

@@ -1,4 +1,4 @@
-"""What an export writes down after each page, for the next try to continue from (Airflow 3.3 and later)."""
+"""Save an export's progress after each page, so that the next try can continue (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from airflow_provider_retell.calls.intent import StateStore
 from airflow_provider_retell.export.progress import Progress
 
 STORE_KEY: Final = "retell_export"
-"""The key of the task state store under which an export writes."""
+"""The key of the task state store that holds an export's progress."""
 
 
 class Checkpoint:
-    """How far this task's export is, over all its tries.
+    """The progress of this task's export over all its tries.
 
     Args:
-        context: Airflow's, of the running task.
-        meant: What is exported, as JSON. A try that exports something else starts from the beginning.
+        context: Airflow's context of the running task.
+        meant: The export's parameters, as JSON. A try with other parameters starts from the beginning.
         now: Seconds since the epoch.
 
     Attributes:
-        token: Names the export, the same in all tries that continue it.
+        token: Identifies the export; the same in all tries that continue it.
     """
 
     def __init__(self, context: Mapping[str, Any], meant: Any, *, now: float) -> None:
         self._store: StateStore | None = context.get("task_state_store")
         ti = context["ti"]
-        # A clear rewrites max_tries, a retry leaves it: a clear reads everything again.
+        # A clear changes max_tries and a retry does not, so after a clear everything is read again.
         generation = ti.max_tries
         self._may_be_retried = ti.try_number <= generation
         text = json.dumps([meant, generation], sort_keys=True, default=str)
@@ -46,15 +46,15 @@ class Checkpoint:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether a next try could continue with what this one leaves."""
+        """Whether a next try could continue from this one."""
         return self._store is not None and self._may_be_retried
 
     def progress(self) -> Progress | None:
-        """Return how far an earlier try came, None if there was none to continue."""
+        """Return the progress of an earlier try, None if there is none to continue."""
         return Progress.from_json(self._written["progress"]) if "progress" in self._written else None
 
     def save(self, progress: Progress) -> None:
-        """Write down how far this try is."""
+        """Save the progress of this try."""
         if self._store is not None:
             written = {"meant": self._meant, "token": self.token, "progress": progress.to_json()}
             self._store.set(STORE_KEY, written)

@@ -13,12 +13,12 @@ from airflow_provider_retell.errors import RetellInputError
 def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: float) -> tuple[int, int]:
     """Return the given start and end, or those of the run's data interval.
 
-    In milliseconds since the epoch: the first moment of the interval, and the first one after it.
+    Both are milliseconds since the epoch: the first moment of the interval, and the first one after it.
 
     Args:
         start: A datetime, or text in ISO 8601; UTC if it has no time zone.
-        end: Likewise.
-        context: Airflow's, of the running task.
+        end: The same.
+        context: Airflow's context of the running task.
         now: Seconds since the epoch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Calls that an interval may still get: an export waits for them, so that it need not be repeated."""
+"""Find the calls of an interval that are not finished, so that the export can wait for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.export.listing import Selection, pages
 
 ANALYSIS_TIMEOUT = 600.0
-"""Seconds after its end in which a call may get its analysis."""
+"""Seconds after the end of a call in which its analysis may come."""
 
 
 def find_late_arrivals(
@@ -26,20 +26,20 @@ def find_late_arrivals(
 ) -> list[str]:
     """Return the ids of the calls at the end of an interval that are not over, or not analyzed yet.
 
-    Worked example: the interval ends at midnight, and the window is two hours. A call of 23:50 that goes on at
-    00:10 is returned. At 00:40 it is over and analyzed, and is not. At 02:00 nothing is returned and no request
-    is sent, whatever still goes on.
+    For example, the interval ends at midnight and the window is two hours. A call that began at 23:50 and is still
+    live at 00:10 is returned. At 00:40 it is over and analyzed, so it is not. At 02:00 nothing is returned and no
+    request is sent, even if calls are still live.
 
     Args:
         send: Sends a request.
-        selection: Which calls.
-        goal: What is waited for.
+        selection: The calls of the export.
+        goal: How far each call must have come.
         now: Seconds since the epoch.
-        window: How long after the end of the interval a call is waited for, in seconds. A call lasts no longer, so
-            only calls that started in as many seconds before the end are read.
+        window: How long to wait for calls after the end of the interval, in seconds. Only calls that started in as
+            many seconds before the end are read, because a call is not expected to last longer.
         rate: When the next request may begin.
     """
-    # Imported here: a DAG that is parsed needs no models.
+    # Imported here: models are not needed to parse a DAG.
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415
 
     if now >= selection.end / 1000 + window:

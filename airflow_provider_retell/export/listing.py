@@ -1,4 +1,4 @@
-"""All calls of an interval as a stream of pages, as Retell sends them."""
+"""List all calls of an interval as a stream of pages, as Retell sends them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def read_filters(given: Mapping[str, Any]) -> dict[str, Any]:
         given: Filters of ``airflow_provider_retell.api.endpoints.list_calls``, after templates were rendered.
 
     Raises:
-        RetellInputError: A filter is empty, as a template that renders to nothing leaves it. It does not count as
-            no filter, because the files would then hold other people's calls.
+        RetellInputError: A filter is empty, for example because a template rendered to nothing. It must not count
+            as no filter, because the files would then hold other people's calls.
     """
     filters = {name: value for name, value in given.items() if value is not None}
     for name, value in filters.items():
@@ -40,7 +40,7 @@ def read_filters(given: Mapping[str, Any]) -> dict[str, Any]:
         if _has_empty_part(value):
             raise RetellInputError(
                 f"{name} is empty or has an empty part, got {shown(value)}: did a template render to nothing? "
-                f"Leave {name} out if the export is to have the calls of all. Nothing was sent."
+                f"Leave {name} out to export the calls without this filter. Nothing was sent."
             )
     return filters
 
@@ -58,7 +58,7 @@ def _has_empty_part(value: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which calls are wanted.
+    """The calls to export.
 
     Attributes:
         start: Calls answered at this time or later, in milliseconds since the epoch.
@@ -83,7 +83,7 @@ class Selection:
     def undated(self) -> Request[Page[Fields]] | None:
         """Return the request for the first page of the calls that may have no start, None if there can be none.
 
-        Retell cannot be asked for them alone: those that have a start come along.
+        Retell has no filter for them alone, so the list also has calls with a start.
         """
         wanted = self.filters.get("call_status") or _WITHOUT_CONVERSATION
         statuses = [status for status in _WITHOUT_CONVERSATION if status in wanted]
@@ -99,7 +99,7 @@ class Selection:
         return f"the calls from {start} to {end}"
 
     def describe_filters(self) -> str:
-        """Return the filters in words, the metadata as a digest: its values may be about a person.
+        """Return the filters in words; metadata is shown as a digest, because it may be about a person.
 
         >>> Selection(start=0, end=1, filters={"direction": "inbound", "agent_id": "agent_1"}).describe_filters()
         "agent_id 'agent_1', direction 'inbound'"
@@ -118,7 +118,7 @@ def _describe_filter(name: str, value: Any) -> str:
 
 
 def complete_call(call_id: str) -> Request[Fields]:
-    """Return the request for one call, with everything Retell has about it, as Retell sends it."""
+    """Return the request for one call with all its fields, read as Retell sends them."""
     return replace(cast("Request[Any]", get_call(call_id)), read=_read_complete_call)
 
 
@@ -133,7 +133,7 @@ class ListedPage:
     """One page of the list.
 
     Attributes:
-        calls: The calls, less those that the page before had.
+        calls: The calls that were not on the page before.
         ids: The ids of all calls of the page.
         cursor: Where the next page begins, None after the last one.
         unreadable: How many items had no ``call_id``.
@@ -152,7 +152,7 @@ def pages(
     rate: RequestRate | None = None,
     seen: Collection[str] = (),
 ) -> Generator[ListedPage]:
-    """Yield the pages from a first one on; the next one is read while the caller deals with the one before.
+    """Yield the pages from a first one on; the next page is read while the caller handles the current one.
 
     Two pages are in memory at most.
 

@@ -1,4 +1,4 @@
-"""How far an export is: for the next try to continue from, and for a reader of the log. Pure: no I/O."""
+"""The progress of an export, for the next try and for the log. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _SECONDS_BETWEEN_LINES: Final = 30.0
 
 @dataclass
 class Progress:
-    """How far an export is: all that a retry needs to continue.
+    """The progress of an export: all that a retry needs to continue.
 
     Attributes:
-        section: What is being listed: ``calls`` or ``undated``.
+        section: The list being read: ``calls`` or ``undated``.
         cursor: Where its next page begins, None at its beginning.
         chunks: How many chunks of rows are put aside, by section.
         pages: How many pages were read.
         tally: The counts so far.
-        done: Whether all is listed.
+        done: Whether everything is listed.
     """
 
     section: str = "calls"
@@ -33,16 +33,16 @@ class Progress:
     done: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON that ``from_json`` reads."""
+        """Return the progress as JSON that ``from_json`` reads."""
         return {**vars(self), "chunks": dict(self.chunks), "tally": self.tally.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return what ``to_json`` wrote."""
+        """Return the progress that ``to_json`` wrote."""
         return cls(**{**value, "chunks": dict(value["chunks"]), "tally": Tally.from_json(value["tally"])})
 
     def names(self) -> set[str]:
-        """Return the names of all that is put aside."""
+        """Return the names of all files put aside."""
         chunks = {chunk_name(section, number) for section, count in self.chunks.items() for number in range(count)}
         return chunks | {page_name(number) for number in range(self.pages)}
 
@@ -58,7 +58,7 @@ def page_name(number: int) -> str:
 
 
 class Pulse:
-    """A line for the log every half minute about how far the list is; it runs from the oldest call to the newest.
+    """Log every half minute how far the list is, which runs from the oldest call to the newest.
 
     Args:
         clock: The time.
@@ -73,7 +73,7 @@ class Pulse:
         self._calls_before, self._part_before = tally.calls, self._part()
 
     def _part(self) -> float:
-        """Return which part of the interval is listed, 0 to 1."""
+        """Return the fraction of the interval that is listed, 0 to 1."""
         last = self._tally.last
         return 0.0 if last is None else min(1.0, (last - self._start) / (self._end - self._start))
 

@@ -1,4 +1,4 @@
-"""Recordings: from Retell's links to files."""
+"""Save recordings from Retell's links to files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def save_recording(
 def _save(
     client: RetellClient, request: Request[None], link: Any, destination: Destination, call_id: str
 ) -> str | None:
-    """Stream what a link leads to into a file, and return its name, None if the link leads nowhere."""
+    """Stream the target of a link into a file, and return its name, None if the target is gone."""
     if not link:
         return None
     name = posixpath.join(RECORDINGS, quote(call_id, safe="") + _suffix(link))

@@ -1,4 +1,4 @@
-"""One export: pages come in, become rows, and go out as files. Needs nothing of Airflow but its storage."""
+"""Run one export: read pages, make rows, write files. Uses nothing of Airflow but its storage."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ class Export:
 
     Attributes:
         client: Sends the requests.
-        selection: Which calls.
+        selection: The calls to export.
         destination: The folder, already claimed.
         file_format: The format of the files.
-        contents: Which fields of each call.
-        undated: Whether calls without a start, which belong to no interval, are written too, to files of their
-            own.
+        contents: The fields of each call.
+        undated: Whether to write calls without a start, which belong to no interval, to files of their own.
         max_file_bytes: A file ends after the page that makes it this large; None for one file.
         rate: When the next request may begin.
-        progress: How far an earlier try came.
-        save: Is called after each page with how far this try came.
+        progress: The progress of an earlier try.
+        save: Called after each page with the progress of this try.
         clock: The time.
     """
 
@@ -82,7 +81,7 @@ class Export:
         unlisted = ["calls that are still registered"]
         return unlisted if self.undated else ["calls without a start", *unlisted]
 
-    # -- pages come in -----------------------------------------------------------------------------------------
+    # -- read pages --------------------------------------------------------------------------------------------
 
     def _list(self) -> None:
         progress = self.progress
@@ -99,7 +98,7 @@ class Export:
         self.save(progress)
 
     def _check_agent(self) -> None:
-        """Raise ``RetellNotFoundError`` for an unknown agent: its list of calls is empty, and no error."""
+        """Raise ``RetellNotFoundError`` for an unknown agent, whose list of calls is empty without an error."""
         agent_id = self.selection.filters.get("agent_id")
         if agent_id is None:
             return
@@ -153,7 +152,7 @@ class Export:
             for number in range(self.progress.pages):
                 yield from self._page(number)["recordings"]
 
-    # -- what the list leaves out ------------------------------------------------------------------------------
+    # -- read what the list leaves out -------------------------------------------------------------------------
 
     def _with_details(self, calls: Sequence[Fields]) -> Iterator[Fields]:
         if not self.contents.include:
@@ -185,7 +184,7 @@ class Export:
         self.progress.tally.recordings += len(saved)
         return saved
 
-    # -- files go out ------------------------------------------------------------------------------------------
+    # -- write files -------------------------------------------------------------------------------------------
 
     def _write(self, section: str, count: int) -> Iterator[str]:
         """Write the chunks of a section to files, at least one, and yield their names."""
@@ -209,10 +208,10 @@ class Export:
 
 @contextmanager
 def frozen_heap() -> Iterator[None]:
-    """Keep the garbage collector away from all that is in memory already.
+    """Exclude everything already in memory from garbage collection.
 
-    Pages have so many objects that the collector would look through all of Airflow every few pages, which takes a
-    third of an export's time. A process that has frozen its heap by itself is left alone.
+    Pages have so many objects that the collector would scan all of Airflow every few pages, which takes a third of
+    an export's time. If the process has already frozen its heap, nothing is changed.
 
     See https://docs.python.org/3/library/gc.html#gc.freeze
     """

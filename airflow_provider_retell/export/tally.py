@@ -15,13 +15,13 @@ class Tally:
     """Counts of the calls written so far.
 
     Attributes:
-        calls: How many.
-        unfinished: How many of them were not over.
-        undated: How many of them have no start.
-        deleted: How many were listed, but deleted before they were read.
-        unreadable: How many items of the list were not calls.
-        recordings: How many recordings were saved.
-        outcomes: How many by outcome, for those that are over.
+        calls: All calls.
+        unfinished: Calls that were not over.
+        undated: Calls without a start.
+        deleted: Calls that were listed, but deleted before they were read.
+        unreadable: Items of the list that were not calls.
+        recordings: Recordings that were saved.
+        outcomes: Calls that were over, by outcome.
         talk_ms: Milliseconds of talk.
         cost_cents: Cents, exactly.
         first: The first start, in milliseconds since the epoch.

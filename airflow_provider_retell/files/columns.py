@@ -1,7 +1,7 @@
-"""The typed columns of an export's table, and where in a call their values are. Pure: no I/O.
+"""The typed columns of an export's table, and the places of their values in a call. Pure: no I/O.
 
 Within a version of the schema the table always has the same columns, whatever a run includes and whatever fields
-Retell adds: values that fit no column are in ``other_fields``.
+Retell adds: values that fit no column go into ``other_fields``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OTHER_FIELDS: Final = "other_fields"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INTEGER: Final = 2**63 - 1
 _YEAR_10000: Final = 253_402_300_800_000
-"""In milliseconds. Readers of such files cannot show a later time."""
+"""In milliseconds. Many readers of the files cannot show a later time."""
 
 
 class Kind(StrEnum):
@@ -48,8 +48,8 @@ class Column:
 
     Attributes:
         name: Its name in the table.
-        kind: What it holds.
-        path: Where in a row its value stands.
+        kind: Its type.
+        path: The keys that lead to its value in a row.
         required: Whether each row has a value.
     """
 
@@ -105,8 +105,7 @@ _EMPTY: Final[Mapping[str, Any]] = dict.fromkeys(column.name for column in COLUM
 def line(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all columns for a row; values that fit no column are in ``other_fields``, as JSON.
 
-    A value of another type than its column's is one that does not fit. Timestamps are milliseconds since the
-    epoch.
+    A value fits its column only if it has the column's type. Timestamps are milliseconds since the epoch.
 
     >>> values = line({"call_id": "call_1", "agent_version": "two", "call_cost": {"combined_cost": 4.5}})
     >>> values["cost_cents"], values["agent_version"], values["other_fields"]
@@ -128,7 +127,7 @@ def line(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of which ``line`` made these values, as pyarrow reads them; columns may be missing.
+    """Return the row from which ``line`` made these values, as pyarrow reads them; columns may be missing.
 
     >>> row_of({"call_id": "call_1", "call_summary": "Ada will come.", "other_fields": '{"agent_version":"two"}'})
     {'agent_version': 'two', 'call_id': 'call_1', 'call_analysis': {'call_summary': 'Ada will come.'}}

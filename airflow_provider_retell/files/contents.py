@@ -1,4 +1,4 @@
-"""The rows of an export: which fields of each call, and in which form. Pure: no I/O."""
+"""The rows of an export: the fields of each call, and their form. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """Which fields of each call are written, and in which form.
+    """The fields of each call that are written, and their form.
 
     Attributes:
         include: Fields that list-calls leaves out.
@@ -47,7 +47,7 @@ class Contents:
         return masked
 
     def link(self, call: Mapping[str, Any]) -> Any:
-        """Return the link to the recording that may be saved, None if there is none."""
+        """Return the link to the recording to save, None if there is none."""
         return call.get("scrubbed_recording_url" if self.scrubbed else "recording_url")
 
 

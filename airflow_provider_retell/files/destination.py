@@ -1,15 +1,15 @@
 """A folder of an object store, or of a disk, that one run at a time fills with complete files.
 
-What is unfinished is in the folder ``_retell_unfinished``, below the token of the run that writes it. A claim
-there names the process that writes: the one that started last. The file ``_retell_manifest`` names the files that
-were published; these, and no others, are replaced or removed by the next run.
+Unfinished files are in the folder ``_retell_unfinished``, below the token of the run that writes them. A claim
+there names the writing process: the one that started last. The file ``_retell_manifest`` names the published
+files; the next run replaces or removes these and no others.
 
 Publishing can be interrupted at any step, and repeated:
 
-1. The manifest gets the names of the new files beside those of the old ones, and says that it is incomplete.
-2. Each new file moves to its name, at once: a rename on a disk, a copy on an object store.
-3. The old files that are not written any more are removed.
-4. The manifest gets the names of the new files alone, and says that it is complete.
+1. The manifest gets the names of the new files in addition to the old ones, and is marked incomplete.
+2. Each new file moves to its name in one step: a rename on a disk, a copy on an object store.
+3. Old files that are no longer written are removed.
+4. The manifest gets the names of the new files alone, and is marked complete.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Destination:
     Args:
         path: Its URL, as Airflow's ``ObjectStoragePath`` takes it, or one of these:
             https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
-        token: Names the run. A retry with the same token can use what an earlier try put aside.
-        holds: What the files are, in words. A folder whose manifest says something else is refused.
+        token: Identifies the run. A retry with the same token can use the files that an earlier try put aside.
+        holds: The files in words. A folder whose manifest says something else is refused.
         details: More about them. If the manifest says something else, a warning is logged.
 
     Raises:
@@ -107,11 +107,11 @@ class Destination:
         """Take the destination over, and remove what other runs left unfinished.
 
         Args:
-            keeping: Names of what an earlier try with this token has put aside, None if there was no such try.
-            names: Files that are going to be published in any case.
+            keeping: The names of the files that an earlier try with this token put aside, None if there was none.
+            names: Files that will be published in any case.
 
         Returns:
-            Whether all of ``keeping`` is there. If not, whatever was put aside is removed.
+            Whether all of ``keeping`` is there. If not, everything put aside is removed.
 
         Raises:
             RetellInputError: The folder holds other files: by its manifest, or under one of ``names``.
@@ -170,7 +170,7 @@ class Destination:
                 f"Another run writes to {self._url}, and started later: this one leaves it to that one."
             )
 
-    # -- what is unfinished ------------------------------------------------------------------------------------
+    # -- unfinished files --------------------------------------------------------------------------------------
 
     def keep(self, name: str, content: bytes) -> None:
         """Put some bytes aside."""
@@ -200,16 +200,16 @@ class Destination:
             with self._storage.writing(path) as file:
                 yield file
 
-    # -- what is published -------------------------------------------------------------------------------------
+    # -- published files ---------------------------------------------------------------------------------------
 
     def publish(self, names: Collection[str]) -> None:
-        """Make these files appear, and remove those that earlier runs published and that are not among them.
+        """Make these files appear, and remove all others that earlier runs published.
 
-        One after the other, each at once: a reader in between may see files of both runs. If it is interrupted,
-        it can be called again: files that have appeared already need not be written again.
+        Files appear one after the other, so a reader in between may see files of both runs. After an interruption
+        it can be called again; files that have already appeared need not be written again.
 
         Raises:
-            RetellInputError: A file of somebody else has one of the names.
+            RetellInputError: One of the names is taken by a file that this package has not written.
             RetellExportOvertakenError: A later run writes.
         """
         self.check()
@@ -252,7 +252,7 @@ class Destination:
             return self._manifest().names
 
     def clean_up(self) -> None:
-        """Remove what is unfinished, and the claim, unless another run has the destination; raise nothing."""
+        """Remove unfinished files and the claim, unless another run has the destination; never raise."""
         with suppress(Exception):
             self.check()
             self._storage.remove_tree(self._aside)
@@ -275,13 +275,13 @@ class Destination:
         return manifest
 
     def _write_manifest(self, manifest: Manifest) -> None:
-        # Not at its place: a process that is killed must not leave half of it.
+        # Written elsewhere first: a killed process must not leave half a manifest.
         aside = posixpath.join(self._aside, MANIFEST)
         self._storage.write(aside, replace(manifest, details=self.details).to_bytes())
         self._storage.move(aside, posixpath.join(self._root, MANIFEST))
 
     def _refuse_files_of_others(self, names: Collection[str], manifest: Manifest) -> frozenset[str]:
-        """Return which of the names are there already; raise if one of them is not in the manifest."""
+        """Return the names that exist already; raise if one of them is not in the manifest."""
         folders = {posixpath.dirname(name) for name in names}
         listed = {folder: self._storage.names(posixpath.join(self._root, folder)) for folder in folders}
         present = frozenset(n for n in names if posixpath.basename(n) in listed[posixpath.dirname(n)])

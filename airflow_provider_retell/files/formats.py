@@ -38,7 +38,7 @@ class Format(Protocol):
     """One way to write rows.
 
     Attributes:
-        suffix: What the name of a file ends in.
+        suffix: The end of a file's name.
     """
 
     suffix: str
@@ -113,7 +113,7 @@ class Parquet:
 
 
 def arrow_schema(columns: Sequence[Column] = COLUMNS) -> pa.Schema:
-    """Return columns as a schema of pyarrow, with the version in the metadata."""
+    """Return columns as a pyarrow schema, with the version in the metadata."""
     import pyarrow as pa  # noqa: PLC0415 (as above)
 
     types = {

@@ -1,4 +1,4 @@
-"""The manifest of a folder: which files in it this package has written, and what they are. Pure: no I/O."""
+"""The manifest of a folder: the files in it that this package has written, and their contents. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a folder holds.
+    """The contents of a folder.
 
     As a file it is JSON::
 
@@ -24,11 +24,10 @@ class Manifest:
          "details": "agent_id 'agent_1'", "complete": true, "names": ["calls-00000.jsonl"], "began_at": null}
 
     Attributes:
-        holds: What the files are, in words.
+        holds: The files in words.
         details: More about them, which may differ from one run to the next.
         names: The names of the files, relative to the folder.
-        complete: False while files of two runs may stand side by side, because publishing goes on or was
-            interrupted.
+        complete: False while the folder may hold files of two runs, because publishing goes on or was interrupted.
         began_at: When the first process began that fills the folder over several tries, in seconds since the
             epoch; None if that does not matter.
     """

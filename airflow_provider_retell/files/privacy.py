@@ -1,4 +1,4 @@
-"""Scrubbed calls: what an export leaves out for people's privacy. Pure: no I/O."""
+"""Scrubbed calls: leave out of an export what people's privacy requires. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SPEAKERS: Final = frozenset({"agent", "user", "transfer_target"})
 def scrub(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with Retell's scrubbed transcripts and recordings in place of the others.
 
-    A field without a scrubbed form is left out. ``transcript`` and ``transcript_object`` are made of the turns in
-    ``scrubbed_transcript_with_tool_calls``.
+    A field without a scrubbed form is left out. ``transcript`` and ``transcript_object`` are built from the turns
+    in ``scrubbed_transcript_with_tool_calls``.
     """
     scrubbed = {name: value for name, value in row.items() if name not in UNSCRUBBED}
     for name, instead in UNSCRUBBED.items():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".parquet")
-"""How the names of files end that can be read."""
+"""The ends of the names of readable files."""
 
 _BLOCK: Final = 2**18
 _BATCH: Final = 1000
@@ -30,8 +30,8 @@ def read_rows(
 
     Args:
         file: Open for reading.
-        name: Its name, which says what it is.
-        columns: Those that are wanted, if they are there; a format that cannot choose yields others too.
+        name: Its name, whose end shows the format.
+        columns: The wanted columns, if they exist; a format that cannot choose yields others too.
 
     Raises:
         ValueError: The file is damaged; the message says where.

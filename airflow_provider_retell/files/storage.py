@@ -1,4 +1,4 @@
-"""What a destination needs of a storage, with each character of a path taken as it is."""
+"""The storage below a destination; every character of a path is taken literally."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 _BLOCK: Final = 8 * 2**20
-"""Bytes in one part of an upload: what a file being written holds in memory."""
+"""Bytes in one part of an upload, which are held in memory while a file is written."""
 
 _VERSIONED_BY: Final = (
     "size",
@@ -21,7 +21,7 @@ _VERSIONED_BY: Final = (
     "etag",
     "generation",
 )
-"""What local disks, S3, Google and Azure say of a file."""
+"""The keys under which local disks, S3, Google and Azure describe a file's version."""
 
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
 
@@ -29,18 +29,18 @@ _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", 
 class Storage:
     """The filesystem below a path.
 
-    Of fsspec only those methods are used that take one path and expand no wildcards in it. ``rm``, ``mv`` and
-    ``copy`` do expand them, on most storages.
+    It uses only those methods of fsspec that take one path and expand no wildcards. ``rm``, ``mv`` and ``copy``
+    expand them on most storages.
 
     Args:
         path: A URL, as Airflow's ``ObjectStoragePath`` takes it, or one of these.
     """
 
     def __init__(self, path: Any) -> None:
-        # Imported here: it imports fsspec, which a DAG file does not need to be parsed.
+        # Imported here: it imports fsspec, which is not needed to parse a DAG file.
         from airflow.providers.common.compat.sdk import ObjectStoragePath  # noqa: PLC0415
 
-        # Of something in the folder: Airflow drops a "?" or "#" from the end of a URL.
+        # The path of something in the folder, because Airflow drops a "?" or "#" from the end of a URL.
         inside = path / "x" if isinstance(path, ObjectStoragePath) else ObjectStoragePath(f"{path}/x")
         self._fs: Any = inside.fs
         protocol = self._fs.protocol
@@ -122,7 +122,7 @@ class Storage:
             self._fs.makedirs(folder, exist_ok=True)
 
     def names(self, folder: str) -> frozenset[str]:
-        """Return the names of all that is in a folder."""
+        """Return the names of everything in a folder."""
         self._fs.invalidate_cache()
         try:
             found = [str(path).rstrip("/") for path in self._fs.ls(folder, detail=False)]
@@ -137,7 +137,7 @@ class Storage:
         return frozenset(self.versions(folder))
 
     def versions(self, folder: str) -> dict[str, str]:
-        """Return the names of all files below a folder, relative to it, each with what changes when it does."""
+        """Return the names of all files below a folder, relative to it, each with its version."""
         self._fs.invalidate_cache()
         start = f"{folder.strip('/')}/"
         found = {str(path).lstrip("/"): info for path, info in self._fs.find(folder, detail=True).items()}
@@ -146,11 +146,11 @@ class Storage:
         }
 
     def version(self, path: str) -> str:
-        """Return what changes when a file does; raise ``FileNotFoundError`` if it is not there."""
+        """Return a value that changes with the file; raise ``FileNotFoundError`` if there is no such file."""
         self._fs.invalidate_cache()
         return _version(self._fs.info(path))
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    """Return size, time and digest of a file, as far as its storage knows them."""
+    """Return the size, the time and the digest of a file, as far as its storage knows them."""
     return " ".join(str(info[name]) for name in _VERSIONED_BY if name in info)

@@ -1,4 +1,4 @@
-"""One poll for all waiters of one event loop and connection, however many they are."""
+"""Poll once for all waiters of one event loop and connection, however many there are."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ Call.model_rebuild()
 T = TypeVar("T")
 
 LONGEST_PAUSE: Final = 300.0
-"""Seconds without a request at most, whatever Retell asks for: the waiters have deadlines."""
+"""The longest time without a request in seconds, whatever Retell asks for, because the waiters have deadlines."""
 
 LONGEST_BACKOFF: Final = 30.0
-"""Seconds between two rounds at most while Retell is in trouble, unless it asks for more."""
+"""The longest pause between two rounds in seconds while Retell is in trouble, unless it asks for more."""
 
 LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves the calls that it has not read yet to the next."""
@@ -66,20 +66,20 @@ class _Ask:
 class Poller:
     """Read the calls of all waiters together.
 
-    A round asks for every call that is waited for. It begins when the first waiter is due, and answers all
-    waiters, so the shortest interval applies to all.
+    A round reads every call that is waited for. It begins when the first waiter is due and answers all waiters, so
+    the shortest interval applies to all.
 
     ====================  ===================================================================================
     a failure concerns    what follows
     ====================  ===================================================================================
     a call, its request   the waiters for this call get the error
-    nothing               all waiters get it, and the next round comes later: after 1, 2, 4 ... 30 s
-    the account           all waiters get it, unless a fresh look-up of the connection finds another key
+    nothing               all waiters get it, and the next round is delayed: by 1, 2, 4 ... 30 s
+    the account           all waiters get it, unless a new look-up of the connection finds another key
     ====================  ===================================================================================
 
     Args:
         connect: Looks up the connection.
-        options: How often to poll at most.
+        options: The options, with the shortest interval between polls.
         clock: The time.
         client: Makes the client of a connection.
     """
@@ -103,11 +103,11 @@ class Poller:
         self._trouble = _Trouble()
 
     async def read(self, call_ids: Sequence[str], *, due: float) -> Reading:
-        """Return what the next round shows of some calls: not of all, if many are not listed.
+        """Return some calls as the next round reads them; not all of them if many are not listed.
 
         Args:
             call_ids: The calls.
-            due: When the round is to begin at the latest, by the monotonic clock. It may begin earlier.
+            due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
 
         Raises:
             RetellError: The round failed.
@@ -119,7 +119,7 @@ class Poller:
         )
         self._asks[ask] = None
         if self._rounds is None or self._rounds.done():
-            # In a context of its own: the first waiter's would put the name of its task on all log lines.
+            # In its own context: the first waiter's context would put that task's name on all log lines.
             self._rounds = asyncio.get_running_loop().create_task(self._run(), context=Variables())
             self._rounds.add_done_callback(self._ended)
         if due < self._earliest:
@@ -129,7 +129,7 @@ class Poller:
         finally:
             self._asks.pop(ask, None)
         if ask.error is not None:
-            # Many waiters may get one error: each raises it without the traceback of another.
+            # Many waiters may get the same error: each raises it without the traceback of the others.
             raise ask.error.with_traceback(None)
         return ask.reading
 

@@ -1,4 +1,4 @@
-"""The client of an Airflow connection that may change while it is in use."""
+"""Keep a client up to date with an Airflow connection that may change while the client is in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_provider_retell.errors import RetellError
 log = logging.getLogger(__name__)
 
 FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
-"""Seconds between the first look-ups while they fail: all waits depend on one response of a secrets backend."""
+"""Seconds between the first look-ups while they fail, because all waits depend on one secrets backend."""
 
 LOOK_UP_EVERY: Final = 300.0
 """Seconds after which the connection is looked up again, to pick up a change."""
@@ -44,7 +44,7 @@ class RefreshingClient:
         self._one_at_a_time = asyncio.Lock()
 
     async def get(self) -> AsyncRetellClient:
-        """Return the client; look the connection up first, if that was not done for five minutes."""
+        """Return the client; look the connection up first if the last look-up is five minutes old."""
         async with self._one_at_a_time:
             if self._clock.monotonic() >= self._looked_up + LOOK_UP_EVERY:
                 await self._refresh()

@@ -1,4 +1,4 @@
-"""One poller for all triggers of an event loop. What a triggerer needs is loaded here, before its loop runs."""
+"""Share one poller among all triggers of an event loop. Its imports load before a triggerer's loop runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def shared_poller(
     *,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Poller]:
-    """Share one poller, one client and one look-up of a connection among all who wait on this event loop.
+    """Share one poller, one client and one look-up of a connection among all waiters on this event loop.
 
     A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last user closes it.
 
