@@ -1,4 +1,4 @@
-"""What both operators share: place one call once, hand on its id, wait for it if wanted, report it."""
+"""The base of both operators: place one call once, push its id, wait for it if wanted, report it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
-"""What an XComArg becomes inside a text."""
+"""The beginning of the template that an XComArg becomes inside a text."""
 
 DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
 """Airflow's setting.
@@ -46,7 +46,7 @@ See https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.htm
 
 
 class PhoneCallOperator(TemplatedOperator, CallingTask):
-    """Place a call; a subclass says which request that is."""
+    """Place a call; the subclass chooses the request."""
 
     request_fields: ClassVar[tuple[str, ...]]
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
@@ -112,7 +112,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         self.call_key = call_key
         self._clock: Clock = SYSTEM_CLOCK
 
-    # -- what the two operators differ in ------------------------------------------------------------------
+    # -- differences between the two operators -------------------------------------------------------------
 
     @abstractmethod
     def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
@@ -125,7 +125,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     # -- the task ------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> Row:
-        """Place the call, or adopt an earlier try's; hand on its id; wait for it if wanted; return its row."""
+        """Place the call, or adopt an earlier try's; push its id; wait for it if wanted; return its row."""
         check_run(context, backfill=self.backfill, now=self._clock.now())
         request = self._request()
         rendered_call_key(self.call_key)
@@ -177,7 +177,7 @@ _SHARED: Final = frozenset(
 
 
 def shared_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the base class takes of the arguments of an operator: the shared ones, and Airflow's.
+    """Return the arguments of an operator that its base class takes: the shared ones, and Airflow's.
 
     Args:
         given: The operator's ``locals()``, at the beginning of its constructor.

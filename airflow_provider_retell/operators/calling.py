@@ -1,4 +1,4 @@
-"""What one process of a task does: place calls by what is known, wait for them, hand on what came of them."""
+"""Run one process of a task: place calls or adopt them, wait for them, and return the last one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MARGIN: Final = 0.1
 """The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
 _LONGEST_SLEEP: Final = 60.0
-"""Seconds after which a task that waits on its worker looks at the clock again, which may have been set."""
+"""Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
 
 
 class CallingTask(DeferringOperator):
@@ -78,7 +78,7 @@ class CallingTask(DeferringOperator):
         """Return the request that places the call, without tag and key, or raise ``RetellInputError``."""
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
-        """Continue where the wait ended: read the call again, whatever the event says about it."""
+        """Continue after the wait: read the call again, whatever the event says about it."""
         self._begin(context, ThisTry.read(event.memo, now=self._clock.now()))
         call_id = next(iter(event.calls), None if event.memo else handed_on_id(context))
         with RetellHook(self.retell_conn_id) as hook:
@@ -108,7 +108,7 @@ class CallingTask(DeferringOperator):
         )
 
     def _run(self, hook: RetellHook, context: Context, wait: TaskWait | None = None) -> Row:
-        """Place calls, and wait for them if wanted, until no other one follows; return the row of the last one."""
+        """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
         while wait is None or self._calls_again(wait, hook):
             wait = self._call(hook, context)
         rows = wait.rows(final=False)
@@ -116,7 +116,7 @@ class CallingTask(DeferringOperator):
         return {**rows[0], "attempts": self._attempts} if self.redial else rows[0]
 
     def _call(self, hook: RetellHook, context: Context) -> TaskWait:
-        """Place the call, or one after this try's call that found no line, and wait for it if wanted."""
+        """Place the call, or another one after a call that found no line, and wait for it if wanted."""
         call = self._place(hook, context)
         with self._kill.watching(call.call_id, hook.get_conn()):
             self._kill.check()
@@ -129,7 +129,7 @@ class CallingTask(DeferringOperator):
         return wait
 
     def _calls_again(self, wait: TaskWait, hook: RetellHook) -> bool:
-        """Return whether another call follows this one, as soon as it may."""
+        """Return whether another call follows this one as soon as possible."""
         (call,) = wait.watch.calls.values()
         self._kill.release()
         if not self.wait_for:
@@ -160,7 +160,7 @@ class CallingTask(DeferringOperator):
         return True
 
     def _place(self, hook: RetellHook, context: Context) -> Call:
-        """Return the call, placed in the calling hours."""
+        """Return the call; wait for the calling hours before placing it."""
         request = self._request()
         while True:
             placement = self._placement(hook, request, context)
@@ -185,7 +185,7 @@ class CallingTask(DeferringOperator):
         return call
 
     def _wait_until(self, moment: float, why: str) -> None:
-        """Wait in the triggerer if the task may, else here."""
+        """Wait in the triggerer if the task may defer, else here."""
         if moment >= self._ends_at():
             raise RetellCallTimeoutError(f"{why} That is after execution_timeout.") from None
         if self.deferrable:
@@ -243,10 +243,10 @@ class CallingTask(DeferringOperator):
         return Hours(hours=self.calling_hours, number=(request.body or {}).get("to_number"), time_zone=zone)
 
     def _ends_at(self) -> float:
-        """Return until when a call may be placed and may go on: shortly before ``execution_timeout`` ends.
+        """Return until when a call may be placed and may go on: shortly before the end of ``execution_timeout``.
 
-        In the margin a live call is read once more, and stopped. Airflow would end the task in the middle of that,
-        and does not enforce ``execution_timeout`` at all while a task is deferred.
+        In the remaining margin a live call is read once more and stopped. Otherwise Airflow could end the task in
+        the middle of that; and while a task is deferred, Airflow does not apply ``execution_timeout`` at all.
         """
         if self.execution_timeout is None:
             return math.inf

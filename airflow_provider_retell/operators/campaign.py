@@ -43,10 +43,11 @@ _DEFAULTS: Final = tuple(name for name in REQUEST_FIELDS if name != "to_number")
 
 
 class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
-    """Call a list of people from one task, each of them once per attempt, whatever dies.
+    """Call a list of people from one task, each of them once per attempt, whatever process dies.
 
-    A clear continues, as a retry does: nobody is called again who was called. A new run is a new campaign. The
-    task succeeds once each person's fate is known, however bad; it fails for trouble of the account.
+    A clear continues as a retry does: people who have been called are not called again. A new run is a new
+    campaign. The task succeeds once the fate of each person is known, and fails only if there is trouble with the
+    account.
 
     Result: counts (``people``, ``reached``, ``outcomes``, ``attempts``, ``refused``, ``not_called``),
     ``talk_seconds``, ``cost_cents`` and ``paths``; without ``path`` the rows of the people as ``rows``.
@@ -58,33 +59,33 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             ``not_after``; or the URL of a .csv, .jsonl or .parquet file, whose other columns are variables.
         path: The folder for the results, one for each run. May be left out for up to 1,000 people; then the task
             stays on its worker while people wait to be called again.
-        from_number: A default for all people, as the fields below it; a person's own value wins.
+        from_number: A default for all people, like the fields below; a person's own value goes first.
         override_agent_id: The agent that speaks.
         override_agent_version: Its version.
         agent_override: Settings of the agent.
-        metadata: Comes back with each call.
-        retell_llm_dynamic_variables: What the agent's prompt may quote.
+        metadata: A JSON object that comes back with each call.
+        retell_llm_dynamic_variables: Variables for the agent's prompt: an object of strings.
         custom_sip_headers: Headers of the SIP calls.
         ignore_e164_validation: Let ``from_number`` be anything, for custom telephony.
         honor_internal_dnc: Have Retell refuse contacts that it keeps as do-not-call.
         region: The country of numbers in a national form, such as ``"US"``.
-        calls_per_second: Calls to place in a second at most.
-        lines: Live calls at most; None: the account's limit, less what others use now.
+        calls_per_second: The most calls to place in a second.
+        lines: The most live calls; None: the account's limit, minus the lines that others use at the moment.
         reserved_lines: Lines of the account to leave free, with ``lines=None``.
         calling_hours: When people may be called.
         redial: Which calls are followed by another one, when, and how often.
         attempts: How often a person may be called, over this run and ``history``.
-        history: A folder of earlier results; False if there is none to look at.
-        do_not_call: Numbers never to be called, or a file with a column ``to_number``.
+        history: A folder of earlier results; False if there is none.
+        do_not_call: Numbers never to call, or a file with a column ``to_number``.
         eligible: A function of a person, or its dotted path, asked right before each call.
-        until: When to place no more calls: a datetime, ISO 8601, or a timedelta from when the run was due.
-        limit: People to call at most, over all tries.
+        until: When to stop placing calls: a datetime, ISO 8601 text, or a timedelta after the run was due.
+        limit: The most people to call, over all tries.
         wait_for: ``ended``, or ``analyzed``: also wait for each ``call_analysis``.
         analysis_timeout: Seconds to wait for an analysis after the end of a call.
         include: Heavy fields for the rows of attempts, such as ``transcript``.
         file_format: ``jsonl`` or ``parquet`` (extra ``export``).
-        poll_interval: Seconds between two looks at live calls.
-        timeout: Acts like ``until`` from the first try on, and then stops live calls.
+        poll_interval: Seconds between two readings of the live calls.
+        timeout: Like ``until``, but counted from the first try; live calls are then stopped.
         cancel_on_kill: Stop live calls when the task is killed; else the next try goes on with them.
         dry_run: Send nothing: find out who would be called when, and who is refused. Templated.
         backfill: Whether to call in backfills too.
@@ -204,7 +205,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self._clock: Clock = SYSTEM_CLOCK
 
     def _mask(self) -> None:
-        """Keep lists of people for the task alone: rendered fields show how many there are."""
+        """Hide the lists of people: rendered fields only show how many people there are."""
         for name in _LISTS:
             given = getattr(self, name)
             if isinstance(given, Sequence) and not isinstance(given, str):
@@ -218,7 +219,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
     # -- the task ------------------------------------------------------------------------------------------
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call the people, or go on with it; write the results, and return the counts."""
+        """Call the people, or continue an earlier try; write the results, and return the counts."""
         check_run(context, backfill=self.backfill, now=self._clock.now())
         if rendered_flag("dry_run", self.is_dry_run):
             result, failure = self._terms(context).rehearse(context)
@@ -227,12 +228,12 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         return self._run(context, {}, may_leave=self.deferrable)
 
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
-        """Go on after a wait: who was called is read again from the list and the files."""
-        # A trigger that failed would fail again at once: the rest of the wait is in this process.
+        """Continue after a wait: read again from the list and the files who was called."""
+        # A trigger that failed would fail again at once, so this process waits for the rest of the time.
         return self._run(context, event.memo, may_leave=self.deferrable and event.wake is not Wake.FAILED)
 
     def on_kill(self) -> None:
-        """Place nothing more, and stop the live calls if wanted. This runs in a signal handler."""
+        """Place no more calls, and stop the live ones if wanted. This runs in a signal handler."""
         if kill := vars(self).get("_kill"):  # not before the task runs
             kill.order()
 

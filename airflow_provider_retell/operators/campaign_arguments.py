@@ -30,7 +30,7 @@ def check_number(argument: str, value: Any, *, above: float, whole: bool = False
 
 
 def check_policies(*, redial: Any, attempts: Any, history: Any, eligible: Any) -> None:
-    """Raise ``RetellInputError`` if one of them is something else, or ``attempts`` comes without ``history``."""
+    """Raise ``RetellInputError`` if one of them is invalid, or ``attempts`` comes without ``history``."""
     if attempts is not None and not isinstance(attempts, AttemptLimit):
         raise RetellInputError("attempts takes an AttemptLimit, such as AttemptLimit(3, per=timedelta(days=7)).")
     if attempts is not None and history is None:
@@ -46,7 +46,7 @@ def check_policies(*, redial: Any, attempts: Any, history: Any, eligible: Any) -
 
 
 def until_at(until: Any, due: float) -> float:
-    """Return ``until`` in seconds since the epoch; infinite if there is none."""
+    """Return ``until`` in seconds since the epoch; infinite if it is None."""
     match until:
         case None | "":
             return math.inf

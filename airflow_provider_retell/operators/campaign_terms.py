@@ -1,4 +1,4 @@
-"""Make a campaign of an operator's arguments: its people, its checks, its files, its end."""
+"""Make a campaign from an operator's arguments: its people, its checks, its files, its end."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WITHOUT_PATH: Final = 1000
-"""People whose rows an XCom holds at most."""
+"""The most people whose rows are put into an XCom."""
 KNOWN_FOR: Final = 24 * 3600.0
-"""Seconds for which each account keeps its calls at least: without files, nothing is known of older ones."""
+"""Seconds for which every account keeps its calls. Without files, older calls would not be known."""
 _RINGING: Final = 330.0
 _SOMEBODY: Final = "+14155550100"
 
@@ -58,15 +58,15 @@ def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
 
 @dataclass(kw_only=True)
 class CampaignTerms:
-    """One process's campaign, as its operator asks for it.
+    """The campaign of one process, as its operator wants it.
 
     Attributes:
         operator: The operator, with its templates rendered.
         defaults: The request fields for all people.
-        people: As given.
-        do_not_call: As given.
-        namespace: Of the account's Airflows.
-        token: Names this process.
+        people: The argument as given.
+        do_not_call: The argument as given.
+        namespace: The option ``namespace``, which keeps two Airflows with one account apart.
+        token: A word that identifies this process.
         clock: The clocks.
     """
 
@@ -91,7 +91,7 @@ class CampaignTerms:
         task_ends_at: float,
         campaign_began: float,
     ) -> CampaignRun:
-        """Return what is to run; nothing was placed so far."""
+        """Return the campaign to run; no call has been placed so far."""
         from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
         from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
         from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415

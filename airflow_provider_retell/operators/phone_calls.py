@@ -1,7 +1,7 @@
 """The operators: register a call, or have Retell dial it.
 
-Both signatures repeat the arguments that the operators share, because type checkers and editors read nothing else:
-Python cannot yet say "these, typed, and all that Airflow takes" (PEP 728). A test compares them.
+Both signatures repeat the shared arguments, because that is all that type checkers and editors read: Python cannot
+yet express "these, typed, plus all that Airflow takes" (PEP 728). A test compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of the policies that an operator is given: when the DAG is parsed, or when a template is rendered."""
+"""Check the policies given to an operator, when the DAG is parsed or when a template is rendered."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def check_redial(given: Redial | Sequence[Redial], *, wait_for: str | None, dura
 
 
 def check_call_key(given: object, *, durable: bool) -> None:
-    """Raise ``RetellInputError`` for a ``call_key`` that cannot work, whatever it renders to."""
+    """Raise ``RetellInputError`` if ``call_key`` cannot work, whatever it renders to."""
     if given is not None and not durable:
         raise RetellInputError("call_key needs durable=True: the call is found by its metadata.")
 
 
 def rendered_call_key(given: object) -> str | None:
-    """Return a ``call_key`` as rendered, else raise ``RetellInputError``: no two calls share an empty name."""
+    """Return the rendered ``call_key``; raise ``RetellInputError`` if it is empty, so that no calls share it."""
     if given is None:
         return None
     if not isinstance(given, str) or given.strip() in {"", "None"}:

@@ -1,4 +1,4 @@
-"""Stop all live calls of a task, side by side, when the task is killed."""
+"""Stop all live calls of a task at the same time when the task is killed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ log = logging.getLogger(__name__)
 
 _ONE_RESPONSE: Final = 2.0
 _LAST_SECONDS: Final = 4.0
-"""Seconds for one response, and for all: Airflow grants a killed task five."""
+"""Seconds for each response and for all together, because Airflow gives a killed task five."""
 _AT_ONCE: Final = 20
 
 
 class StopCallsOnKill:
     """Note that a task is killed, and stop its calls if wanted.
 
-    The signal handler only gives the order: a thread finds out whether the task is still this process's, and stops
-    the calls. On Airflow 2, where that cannot be found out, the handler stops them itself.
+    The signal handler only gives the order. A thread finds out whether this process still runs the task's current
+    try, and stops the calls. On Airflow 2, which cannot say that, the handler itself stops them.
 
     Args:
-        context: Airflow's.
+        context: Airflow's context.
         settings: The connection.
         wanted: Whether to stop calls at all.
 
@@ -57,7 +57,7 @@ class StopCallsOnKill:
         self._thread.dismiss()
 
     def order(self) -> None:
-        """Note that the task is killed, and have its calls stopped. Safe in a signal handler."""
+        """Note that the task is killed, and let its calls be stopped. Safe in a signal handler."""
         self.killed = True
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
             self._thread.order()

@@ -1,4 +1,4 @@
-"""Stop the live call of a task when the task is killed, in the few seconds that Airflow grants, or out of time."""
+"""Stop the live call of a task that is killed, in the few seconds that Airflow gives it, or is out of time."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ONE_RESPONSE: Final = 2.0
-"""Seconds for one response: Airflow grants a killed task five for everything."""
+"""Seconds for one response, because Airflow gives a killed task five for everything."""
 
 _LAST_SECONDS: Final = 4.0
 """Maximum seconds for which a killed task waits until its call is stopped."""
 
 
 class StopOnKill:
-    """Stop the call that is live at the moment, if its task is killed.
+    """Stop the live call if its task is killed.
 
-    The signal handler only gives the order: a thread finds out whether the task is still this process's, and stops
-    the call. On Airflow 2, where that cannot be found out, the handler stops it itself.
+    The signal handler only gives the order. A thread finds out whether this process still runs the task's current
+    try, and stops the call. On Airflow 2, which cannot say that, the handler itself stops it.
 
     Args:
-        context: Airflow's. A process that lost its task to a retry must not stop the retry's call.
+        context: Airflow's context. A process that lost its task to a retry must not stop the retry's call.
         wanted: Whether to stop calls at all.
-        leave_registered: Leave a call alone that was not dialed yet: it times out by itself.
+        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
         clock: The time.
 
     Attributes:
@@ -60,9 +60,9 @@ class StopOnKill:
 
     @contextmanager
     def watching(self, call_id: str, client: RetellClient) -> Iterator[None]:
-        """Stop the call if the task is killed, or runs out of time, inside the block.
+        """Stop the call if the task is killed or runs out of time inside the block.
 
-        Not after an error: a retry adopts the call.
+        After an error the call goes on, because a retry adopts it.
         """
         self._live = (call_id, client.settings)
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
@@ -83,7 +83,7 @@ class StopOnKill:
             raise
 
     def give_up(self, call_id: str, client: RetellClient) -> str:
-        """Stop a call that takes too long, if wanted, and return a sentence on what became of it."""
+        """Stop a call that takes too long, if wanted, and return the result in a sentence."""
         if not self._wanted:
             return f"{call_id} goes on, since cancel_on_kill is off."
         try:
@@ -98,7 +98,7 @@ class StopOnKill:
         self._thread.dismiss()
 
     def order(self) -> None:
-        """Note that the task is killed, and have its call stopped. Safe in a signal handler."""
+        """Note that the task is killed, and let its call be stopped. Safe in a signal handler."""
         self.killed = True
         if self._live is None or not self._wanted:
             return
@@ -110,7 +110,7 @@ class StopOnKill:
     def check(self) -> None:
         """Raise if the task was killed, after its call was stopped.
 
-        Airflow goes on with a killed task for some seconds: long enough to place a call, or to see one end.
+        Airflow lets a killed task run for some seconds: long enough to place a call, or to see one end.
         """
         if self.killed:
             call_ids = () if self._live is None else (self._live[0],)

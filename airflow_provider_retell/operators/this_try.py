@@ -1,4 +1,4 @@
-"""What one try of a task remembers from process to process: its trigger hands it back."""
+"""The memory of one try of a task, which its trigger carries from process to process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True)
 class ThisTry:
-    """What one try remembers: times, counts and ids, for Airflow stores and logs it.
+    """The memory of one try: only times, counts and ids, because Airflow stores and logs it.
 
     Attributes:
         began: When the try began, in seconds since the epoch.
         sent: Whether it has sent a request that may have placed a call.
         placed_at: When its call was placed.
-        over_at: When that was over, as far as the next one asks.
-        number: Of its call, as in ``Intent``.
-        calls: The ids of its calls, and of those of earlier tries that they follow, oldest first.
+        over_at: When its call was over, if another call follows it.
+        number: The number of its call, as in ``Intent``.
+        calls: The ids of its calls, and of the calls of earlier tries that they follow, oldest first.
         follows: Whether the next call follows that one.
-        waited: Seconds that it has waited for a free line.
+        waited: Seconds spent waiting for a free line.
     """
 
     began: float
@@ -33,11 +33,11 @@ class ThisTry:
 
     @classmethod
     def read(cls, memo: Mapping[str, Any], *, now: float) -> Self:
-        """Return what a trigger hands back; an event of Airflow's own brings nothing."""
+        """Return the memory that a trigger brings back; an event of Airflow's own brings none."""
         known = {each.name for each in fields(cls)}
         given = {name: value for name, value in memo.items() if name in known}
         return cls(**{"began": now, "placed_at": now, **given, "calls": tuple(given.get("calls", ()))})
 
     def to_memo(self) -> dict[str, Any]:
-        """Return it as JSON, for a trigger."""
+        """Return the memory as JSON, for a trigger."""
         return {**asdict(self), "calls": list(self.calls)}

@@ -23,7 +23,7 @@ NEVER_AGAIN: Final = frozenset({Outcome.DO_NOT_CALL, DisconnectionReason.USER_RE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """A call that was placed to a person, as far as a policy asks.
+    """A call that was placed to a person, with the fields that policies need.
 
     Attributes:
         placed_at: When it was placed, with a time zone.
@@ -48,7 +48,7 @@ class Attempt:
 
     @property
     def over_at(self) -> datetime:
-        """The moment of its end, or of its placing if the end is not known."""
+        """When it ended, or when it was placed if the end is not known."""
         return self.ended_at or self.placed_at
 
     @property
@@ -64,7 +64,7 @@ class Attempt:
 
 @dataclass(frozen=True, init=False, repr=False)
 class AttemptLimit:
-    """How often a person may be called, whatever the calls come to.
+    """Limit how often a person may be called, whatever the outcomes.
 
     Three calls in any seven days, four hours between two, and none for a week after a conversation:
 
@@ -92,7 +92,7 @@ class AttemptLimit:
             no such rule.
 
     Raises:
-        RetellInputError: A number is below 1, or a time is none or not over zero.
+        RetellInputError: A number is below 1, or a time is not a positive ``timedelta``.
     """
 
     __version__: ClassVar[int] = 1
@@ -128,19 +128,19 @@ class AttemptLimit:
 
     @property
     def memory(self) -> timedelta:
-        """How far back attempts matter, counted from their end: older ones change nothing."""
+        """How far back attempts matter, counted from their end; older ones change nothing."""
         return max(self.per, self.gap or self.per, self.silence_after_conversation or self.per)
 
     def allows(self, attempts: Iterable[Attempt], at: datetime) -> bool:
-        """Return whether a person with these attempts may be called at a moment."""
+        """Return whether a person with these attempts may be called at a given time."""
         return self.next_allowed(attempts, at) == at
 
     def next_allowed(self, attempts: Iterable[Attempt], at: datetime) -> datetime:
-        """Return the first moment, not before ``at``, at which a person with these attempts may be called.
+        """Return the first time from ``at`` on at which a person with these attempts may be called.
 
         Args:
-            attempts: All that is known of the person, in any order.
-            at: With a time zone.
+            attempts: All known attempts to call the person, in any order.
+            at: A datetime with a time zone.
         """
         if at.utcoffset() is None:
             raise input_error(f"at must be a datetime with a time zone, such as datetime.now(UTC), not {at!r}.")
@@ -169,7 +169,7 @@ class AttemptLimit:
 
     @classmethod
     def deserialize(cls, data: dict[str, Any], version: int) -> Self:
-        """Return the value of what ``serialize`` returned, for Airflow."""
+        """Return the value that ``serialize`` returned, for Airflow."""
         _ = version  # there is one so far
         times = {name: value and timedelta(seconds=value) for name, value in data.items() if name != "most"}
         return cls(data["most"], **times)

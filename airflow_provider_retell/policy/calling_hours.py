@@ -31,23 +31,23 @@ class CallingHours:
     >>> hours.next_opening("+14155550100", datetime(2026, 7, 4, 21, tzinfo=UTC))  # Saturday 14:00: it has shut
     datetime.datetime(2026, 7, 6, 16, 0, tzinfo=datetime.timezone.utc)
 
-    A window whose start is after its end goes over midnight and belongs to the day on which it begins:
-    ``CallingHours("22:00", "02:00", days="fri")`` is open on Saturday at 01:00, and shut on Friday at 01:00. A
-    time that the clock shows twice is open twice; a time that it skips is not there.
+    A window whose start is after its end spans midnight and belongs to the day on which it begins:
+    ``CallingHours("22:00", "02:00", days="fri")`` is open on Saturday at 01:00, and shut on Friday at 01:00. When
+    the clocks change, a time that occurs twice is open twice, and a time that is skipped does not exist.
 
-    Values that mean the same are equal, however they are written.
+    Values with the same meaning are equal, however they are written.
 
     Args:
         start: The first minute, as ``"HH:MM"``.
         end: The first minute after it, as ``"HH:MM"``; ``"24:00"`` is midnight at the end of the day.
         days: Days of the week: ``"mon-fri"``, ``"mon,wed"``, ``"mon-wed,fri"``.
-        time_zone: ``"callee"`` takes the zone given for the person, else all zones of the number's area, and is
-            open only while all of them are. A name of the IANA database, such as ``"Europe/Berlin"``, holds for
-            everybody, whatever is given for the person.
+        time_zone: ``"callee"`` takes the zone given for the person, otherwise all zones of the number's area, and
+            is open only while all of them are. A name of the IANA database, such as ``"Europe/Berlin"``, applies
+            to everybody and overrides the zone given for the person.
         exceptions: Days of the week with other hours, or None for no hours, whether ``days`` names them or not:
             ``{"sat": ("10:00", "14:00"), "sun": None}``.
-        closed: Dates on the person's calendar, as ``date`` or ISO text. Nothing is open on these from midnight to
-            midnight, and no window begins.
+        closed: Dates on the person's calendar, as ``date`` or ISO text. These dates are closed from midnight to
+            midnight, and no window begins on them.
 
     Raises:
         RetellInputError: A value cannot be read, or the hours would never open.
@@ -98,25 +98,25 @@ class CallingHours:
         )
 
     def is_open(self, number: str | None, at: datetime, time_zone: str | None = None) -> bool:
-        """Return whether a person may be called at a moment.
+        """Return whether a person may be called at a given time.
 
         Args:
-            number: The person's, in E.164 form; not looked at if the zone is known without it.
-            at: With a time zone, whichever.
-            time_zone: The person's own, by its name in the IANA database.
+            number: The person's number in E.164 form; not used if the zone is known without it.
+            at: A datetime with any time zone.
+            time_zone: The person's own zone, by its name in the IANA database.
 
         Raises:
-            RetellTimeZoneError: The zone of the number is not known, or there is none of this name.
-            RetellInputError: ``at`` has no time zone, or the extra ``campaign`` is not installed and needed.
+            RetellTimeZoneError: The zone of the number is not known, or there is no zone of this name.
+            RetellInputError: ``at`` has no time zone, or the extra ``campaign`` is needed and not installed.
         """
         second = _second(at)
         return next_open(self.week, self._zones(number, time_zone), second) == second
 
     def next_opening(self, number: str | None, at: datetime, time_zone: str | None = None) -> datetime | None:
-        """Return the first moment, not before ``at``, at which a person may be called, in UTC.
+        """Return the first time from ``at`` on at which a person may be called, in UTC.
 
-        That is ``at`` itself while it is open, and None if it never is in the next 373 days. The zones of the
-        number are then never open together: give the person's own.
+        That is ``at`` itself if the hours are open then, and None if they do not open in the next 373 days,
+        because the zones of the number are never open together: then give the person's own zone.
 
         Arguments and errors are those of ``is_open``.
         """
@@ -152,13 +152,13 @@ class CallingHours:
 
     @classmethod
     def deserialize(cls, data: dict[str, Any], version: int) -> Self:
-        """Return the value of what ``serialize`` returned, for Airflow."""
+        """Return the value that ``serialize`` returned, for Airflow."""
         _ = version  # there is one so far
         return cls(**data)
 
 
 def _second(at: datetime) -> int:
-    """Return the seconds since the epoch: no window begins or ends within one."""
+    """Return whole seconds since the epoch, since no window begins or ends within one."""
     if not isinstance(at, datetime) or at.utcoffset() is None:
         raise input_error(f"at must be a datetime with a time zone, such as datetime.now(UTC), not {at!r}.")
     return timegm(at.utctimetuple())

@@ -1,4 +1,4 @@
-"""Times and numbers in the arguments of a policy."""
+"""Check times and numbers in the arguments of a policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_provider_retell.policy.refusals import input_error
 
 
 def check_duration(argument: str, given: object, *, zero: bool = False) -> timedelta:
-    """Return a time over zero (or zero too), else raise ``RetellInputError``."""
+    """Return a positive time (or zero, if that is allowed), else raise ``RetellInputError``."""
     if not isinstance(given, timedelta) or given < timedelta(0) or (not given and not zero):
         least = "of zero or more" if zero else "over zero"
         raise input_error(f"{argument} must be a time {least}, such as timedelta(hours=2), not {given!r}.")

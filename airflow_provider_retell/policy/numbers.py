@@ -1,4 +1,4 @@
-"""Phone numbers as people write them, in E.164 form."""
+"""Turn phone numbers as people write them into E.164 form."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def e164(number: object, region: str | None = None) -> str:
     ===========================  =====================================================================
 
     Args:
-        number: With ``+`` or ``00``, else in the national form of the region.
+        number: A number with ``+`` or ``00``, or in the national form of the region.
         region: The country of national forms, by its two letters, such as ``"US"``; needs ``phonenumbers``.
 
     Raises:
-        RetellInputError: This is no phone number, or a national one without a region; ``region`` is unknown, or
+        RetellInputError: It is no phone number, or a national one without a region; ``region`` is unknown, or
             ``phonenumbers`` is not installed for it.
     """
     text = number if isinstance(number, str) else ""
@@ -57,7 +57,7 @@ def e164(number: object, region: str | None = None) -> str:
 
 
 def _parsed(digits: str, region: str | None) -> str:
-    """Return what ``phonenumbers`` makes of it; an empty text for what it does not take for a complete number."""
+    """Return the E.164 form by ``phonenumbers``; an empty text if it finds no complete number."""
     import phonenumbers  # noqa: PLC0415 (an extra, and 70 ms)
 
     if region is not None and region not in phonenumbers.SUPPORTED_REGIONS:

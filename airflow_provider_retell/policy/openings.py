@@ -1,10 +1,11 @@
-"""When a week of windows on the wall clock is open, in seconds since the epoch.
+"""Compute when a week of windows on the wall clock is open, in seconds since the epoch.
 
-A window belongs to the day on which it begins. One that goes on after midnight, such as 22:00 to 02:00, ends on
-the next date of the calendar. On a closed date nothing is open, and no window begins.
+A window belongs to the day on which it begins. One that spans midnight, such as 22:00 to 02:00, ends on the next
+date. A closed date is shut, and no window begins on it.
 
-The wall clock is followed exactly: what it shows twice is open twice, what it skips is not there. Where the clock
-jumps from 02:00 to 03:00, a window from 02:30 opens at 03:00, and one from 02:15 to 02:45 not at all on that day.
+The wall clock is followed exactly: a time that occurs twice is open twice, and a skipped time does not exist. When
+the clock jumps from 02:00 to 03:00, a window from 02:30 opens at 03:00, and one from 02:15 to 02:45 not at all on
+that day.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 Span: TypeAlias = tuple[int, int]
-"""Where something begins and where it ends, in seconds; the end is not part of it."""
+"""A beginning and an end in seconds; the end is not part of the span."""
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 LONGEST_SEARCH_DAYS: Final = 366 + 7
-"""Over a year, so that both changes of the clocks were seen."""
+"""Over a year, so that both changes of the clocks are included."""
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
@@ -34,14 +35,14 @@ class Week:
     Attributes:
         windows: For Monday to Sunday, the seconds since midnight at which the day's window begins and ends; over
             ``DAY`` if it ends on the next date; None if the day has none.
-        closed: Dates on which nothing is open.
+        closed: Dates without open hours.
     """
 
     windows: tuple[Span | None, ...]
     closed: frozenset[date] = frozenset()
 
     def on(self, day: date) -> list[Span]:
-        """Return what of the windows lies on a date, in seconds since its midnight."""
+        """Return the parts of the windows that lie on a date, in seconds since its midnight."""
         if day in self.closed:
             return []
         began_before = self._beginning(date.fromordinal(day.toordinal() - 1))
@@ -56,7 +57,7 @@ class Week:
 
 
 def next_open(week: Week, zones: tuple[str, ...], at: int) -> int | None:
-    """Return the first second, not before ``at``, that is in a window in each of the zones.
+    """Return the first second from ``at`` on that is in a window in each of the zones.
 
     None if there is none in the next ``LONGEST_SEARCH_DAYS`` days.
     """
@@ -73,7 +74,7 @@ def _next_start(week: Week, zones: tuple[str, ...], day: int) -> int | None:
 
 @lru_cache(maxsize=4096)
 def _spans(week: Week, zones: tuple[str, ...], day: int) -> list[Span]:
-    """Return when all zones are open on a day of UTC, counted from the epoch."""
+    """Return the spans in which all zones are open on one UTC day, counted from the epoch."""
     spans = [(day * DAY, (day + 1) * DAY)]
     for zone in zones:
         spans = _overlaps(spans, _spans_in_zone(week, zone, day))
@@ -98,7 +99,7 @@ def _overlaps(some: list[Span], others: list[Span]) -> list[Span]:
 
 @lru_cache(maxsize=2**14)
 def _offsets(zone: str, day: int) -> list[tuple[int, int, int]]:
-    """Divide a day of UTC where the clocks of the zone change: starts, ends, the offset between, in seconds."""
+    """Divide a UTC day at the clock changes of a zone: start, end and offset of each part, in seconds."""
     clock = ZoneInfo(zone)
     begin, end = day * DAY, (day + 1) * DAY
     hours = range(begin, end, HOUR)

@@ -1,6 +1,7 @@
-"""After which calls a person is called again, when, and how many times.
+"""Decide after which calls a person is called again, when, and how many times.
 
-The first rule of a list that names how a call ended decides for this call, and the call counts for it alone.
+The first rule of a list that names the ending of a call decides for that call, and the call counts only for this
+rule.
 
 ===========================  =================================  ===========================================
 the calls so far             calls that its rule decided for    then
@@ -39,17 +40,17 @@ class Redial:
     >>> next_redial(rules, [Attempt(placed_at=noon, outcome="no_answer")])
     datetime.datetime(2026, 7, 6, 14, 0, tzinfo=datetime.timezone.utc)
 
-    The status ``ended`` is wide, and yet covers two endings never: a person who asked not to be called again
-    (``do_not_call``) is not, by any rule; and after a call that was hung up through the API or the dashboard
-    another is placed only if a rule names ``stopped`` or ``manual_stopped``.
+    Even the broad status ``ended`` never covers two endings. No rule calls a person again who asked not to be
+    called (``do_not_call``). And after a call that was hung up through the API or the dashboard another is placed
+    only if a rule names ``stopped`` or ``manual_stopped``.
 
     Args:
         *endings: Outcomes, statuses and disconnection reasons, one or more.
         after: The shortest time between the end of the call and the next one; zero for at once.
-        times: How many calls more, at least 1.
+        times: The number of further calls, at least 1.
 
     Raises:
-        RetellInputError: An ending is unknown or ``do_not_call``, or there is none; ``after`` is negative or no
+        RetellInputError: An ending is unknown or ``do_not_call``, or none is given; ``after`` is negative or not a
             ``timedelta``; ``times`` is below 1.
     """
 
@@ -80,7 +81,7 @@ class Redial:
         )
 
     def names(self, attempt: Attempt) -> bool:
-        """Return whether this rule decides about a call that ended so."""
+        """Return whether this rule decides about a call with this ending."""
         reported = {attempt.outcome, attempt.call_status, attempt.disconnection_reason}
         if attempt.outcome is None or attempt.asked_never_again:
             return False
@@ -96,18 +97,18 @@ class Redial:
 
     @classmethod
     def deserialize(cls, data: dict[str, Any], version: int) -> Self:
-        """Return the value of what ``serialize`` returned, for Airflow."""
+        """Return the value that ``serialize`` returned, for Airflow."""
         _ = version  # there is one so far
         return cls(*data["endings"], after=timedelta(seconds=data["after"]), times=data["times"])
 
 
 def next_redial(rules: Sequence[Redial], attempts: Iterable[Attempt]) -> datetime | None:
-    """Return from when on a person may be called again by the rules; None if the last call is the last one.
+    """Return when the rules allow a person to be called again; None if no other call follows.
 
     Args:
-        rules: In the order in which they are asked.
-        attempts: All calls to the person under these rules, in any order. One that found no line counts as any
-            other if it is among them.
+        rules: The rules, in the order in which they are tried.
+        attempts: All calls to the person under these rules, in any order. If a call that found no line is among
+            them, it counts like any other.
     """
     ordered = sorted(attempts, key=lambda each: each.placed_at)
     if any(each.outcome is None or each.asked_never_again for each in ordered):

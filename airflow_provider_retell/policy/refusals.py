@@ -1,4 +1,4 @@
-"""The errors of a policy. Their classes are Airflow's too, and so are imported when there is one to raise."""
+"""Make the errors of a policy. Their classes import Airflow, so they are imported only when an error is raised."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The time zones in which the owner of a phone number may be.
+"""Find the time zones in which the owner of a phone number may be.
 
-The data of ``phonenumbers`` lists exchanges, and not all of them: one that is missing falls back to a single zone
-of its area code. +1 850 555 passes for New York, though western Florida keeps Chicago's time. So a number gets all
-zones of its area code, and a number without an area all those of its country. Toll-free numbers and their like
-belong to no place, and get none.
+The data of ``phonenumbers`` lists exchanges, but not all of them: a missing one falls back to a single zone of its
+area code. +1 850 555 gets the zone of New York, although western Florida has Chicago's time. So here a number gets
+all zones of its area code, and a number without an area code all zones of its country. Toll-free and similar
+numbers belong to no place and get none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
 _NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "posixrules"})
-"""Three abbreviations without summer time, three names whose meaning depends on the machine."""
+"""Three abbreviations without summer time, and three names whose meaning depends on the machine."""
 NORTH_AMERICA: Final = "1"
 """The country code of the United States, Canada and most of the Caribbean, whose areas have three digits."""
 
@@ -27,7 +27,7 @@ NORTH_AMERICA: Final = "1"
 def check_zone(name: object) -> str:
     """Return the name of a time zone, else raise ``RetellTimeZoneError``.
 
-    Abbreviations without summer time, such as ``EST``, are refused: they are an hour late on a summer's evening.
+    Abbreviations without summer time, such as ``EST``, are refused, because they are an hour off in summer.
     """
     if isinstance(name, str) and _is_zone(name):
         return name
@@ -60,7 +60,7 @@ def zones_of(number: str) -> tuple[str, ...]:
     ('America/Chicago', 'America/New_York')
 
     Args:
-        number: In E.164 form.
+        number: A number in E.164 form.
 
     Raises:
         RetellTimeZoneError: The number belongs to no area: it is toll-free, premium-rate or not known.
@@ -117,7 +117,8 @@ def _zones_of_area(area: str) -> frozenset[str]:
     from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 (an extra)
 
     listed = [zones for prefix, zones in TIMEZONE_DATA.items() if prefix.startswith(area)]
-    # North America lists all its areas, and above them stand 42 zones. Elsewhere some areas are not listed.
+    # All areas of North America are listed; its country code itself has 42 zones. Elsewhere some areas are
+    # missing.
     if not area.startswith(NORTH_AMERICA):
         wider = (area[:length] for length in range(len(area), 0, -1))
         listed += [TIMEZONE_DATA[prefix] for prefix in wider if prefix in TIMEZONE_DATA][:1]

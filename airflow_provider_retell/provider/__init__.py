@@ -1,1 +1,1 @@
-"""What Airflow asks of a provider, and what differs between its versions."""
+"""Meet Airflow's requirements for a provider, and hide the differences between its versions."""

@@ -1,4 +1,4 @@
-"""What a URI of the scheme ``retell`` looks like. Airflow asks while it reads DAGs: imports nothing of Airflow."""
+"""Check URIs of the scheme ``retell``. Imports nothing of Airflow, which calls this while it parses DAGs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """Return a URI such as ``retell://retell_default/calls`` as Airflow keeps it.
 
     Raises:
-        ValueError: It names no connection, or not what of it is meant.
+        ValueError: It has no connection or no path.
     """
     if not uri.netloc or "@" in uri.netloc or uri.path in {"", "/"}:
         raise ValueError(

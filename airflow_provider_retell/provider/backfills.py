@@ -1,4 +1,4 @@
-"""Runs of days gone by: a backfill places no call unless the task says so, and a late run is warned about.
+"""Guard runs for past dates: a backfill places no calls unless the task allows it, and a late run logs a warning.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/backfill.html
 """
@@ -22,7 +22,7 @@ def check_run(context: Mapping[str, Any], *, backfill: bool, now: float) -> None
     """Let no call be placed by a backfill, and warn if this run of a schedule is late.
 
     Args:
-        context: Airflow's.
+        context: Airflow's context.
         backfill: Whether the task places calls in a backfill too.
         now: Seconds since the epoch.
 
@@ -33,7 +33,7 @@ def check_run(context: Mapping[str, Any], *, backfill: bool, now: float) -> None
     match str(getattr(getattr(run, "run_type", None), "value", getattr(run, "run_type", None))):
         case "backfill" if not backfill:
             raise AirflowSkipException(
-                "Not called: this run belongs to a backfill, and people would be called today about days gone by. "
+                "Not called: this run belongs to a backfill, and people would be called today about the past. "
                 "With backfill=True the task calls in backfills too."
             )
         case "scheduled":

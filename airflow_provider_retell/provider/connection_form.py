@@ -13,11 +13,11 @@ FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
     "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
     "placeholders": {"host": DEFAULT_BASE_URL, "port": "443", "password": "key_..."},
 }
-"""The look of the standard fields of a connection. Keys as in a provider's ``ui-field-behaviour``."""
+"""How the form shows the standard fields of a connection, in the form of a provider's ``ui-field-behaviour``."""
 
 
 def form_fields() -> dict[str, Any]:
-    """Return the form's own fields, as a provider's ``conn-fields``."""
+    """Return the additional fields of the form, in the form of a provider's ``conn-fields``."""
     return {
         name: {"label": setting.label, "description": _description(setting), "schema": _schema(setting)}
         for name, setting in SETTINGS.items()
@@ -36,7 +36,7 @@ def _schema(setting: Setting) -> dict[str, Any]:
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return the form's own fields as wtforms draws them, where Airflow asks the hook for them (2.11 to 3.1)."""
+    """Return the additional fields of the form as wtforms fields, for Airflow 2.11 to 3.1, which ask the hook."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 (only such an Airflow has it)
     from wtforms import BooleanField, IntegerField, StringField  # noqa: PLC0415
     from wtforms.validators import Optional  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """Hand a wait over to a trigger, and continue in the task when it ends.
 
-A deferred task continues for one of three reasons, and Airflow itself gives two of them as well:
+A deferred task continues for one of three reasons, two of which can also come from Airflow itself:
 
 ===========  ===================================  =============================  ====================
 ``wake``     from the trigger                     from Airflow                   the task
@@ -12,8 +12,8 @@ A deferred task continues for one of three reasons, and Airflow itself gives two
 ===========  ===================================  =============================  ====================
 
 An event never comes earlier than ``shortest_deferral`` seconds (an option in the section ``[retell]``) after the
-deferral. The scheduler learns late that the process that deferred has ended: if it has queued the task again by
-then, it takes the end of the first process for the end of the second, and fails the task.
+deferral. The scheduler learns with a delay that the process that deferred has ended. If it has queued the task
+again by then, it mistakes the end of the first process for the end of the second, and fails the task.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ BACKSTOP: Final = 600.0
 """Seconds after the deadline at which Airflow ends a trigger that should have fired by itself."""
 
 DISAGREEMENT_PAUSE: Final = 30.0
-"""Minimum seconds of a further deferral when the trigger saw the calls over, and the task sees them go on."""
+"""Minimum seconds of a further deferral if the trigger saw the calls over but the task sees them live."""
 
 _TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 
 class Wake(StrEnum):
-    """Why a deferred task continues."""
+    """The reason why a deferred task continues."""
 
     OVER = "over"
     TIMEOUT = "timeout"
@@ -55,7 +55,7 @@ class Wake(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WakeEvent:
-    """What a deferred task learns when it continues: no phone numbers, no transcripts.
+    """The event with which a deferred task continues: no phone numbers, no transcripts.
 
     It holds all that the task needs, because ``dag.test()`` drops the kwargs of a deferral.
 
@@ -64,7 +64,7 @@ class WakeEvent:
         deadline: When the wait is given up, in seconds since the epoch.
         calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
         message: What went wrong, if ``wake`` is ``failed``.
-        memo: What the task wrote into its trigger to remember: times, counts and ids.
+        memo: The times, counts and ids that the task put into its trigger.
     """
 
     wake: Wake
@@ -104,8 +104,8 @@ class WakeEvent:
         """Return the event for a wait that Airflow itself ended.
 
         Args:
-            next_kwargs: What Airflow resumes the task with; ``error`` says why.
-            now: Seconds since the epoch: there is no time left to wait.
+            next_kwargs: Airflow's arguments for the resumed task; ``error`` says why.
+            now: Seconds since the epoch, which becomes the deadline: there is no time left to wait.
         """
         message = str((next_kwargs or {}).get("error", "of an unknown reason"))
         return cls(wake=Wake.TIMEOUT if "timeout" in message else Wake.FAILED, deadline=now, message=message)
@@ -119,7 +119,7 @@ class WaitTrigger(Protocol):
 
 
 class DeferringOperator(BaseOperator):
-    """A task that hands its wait over to a trigger and continues, in ``_resume``, however that wait ended."""
+    """A task that lets a trigger wait for it and continues in ``_resume``, however that wait ended."""
 
     _clock: Clock = SYSTEM_CLOCK
     _woken_by: WakeEvent | None = None
@@ -127,10 +127,10 @@ class DeferringOperator(BaseOperator):
 
     @abstractmethod
     def _resume(self, context: Context, event: WakeEvent) -> Any:
-        """Continue after a deferral, and return what ``execute`` would."""
+        """Continue after a deferral, and return the result of ``execute``."""
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Continue where the trigger left off: read the calls again, whatever its event says about them."""
+        """Continue after the trigger has fired: read the calls again, whatever its event says about them."""
         return self._continue(context, WakeEvent.read(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -167,8 +167,8 @@ def shortest_deferral(*, option: float, woken_by: WakeEvent | None) -> float:
     ============================================  ===========================================
     for the first time                            the option
     after ``timeout`` or ``failed``               the option
-    after ``over``, since it sees calls going on  the option, but at least 30: else the two
-                                                  would contradict each other without a pause
+    after ``over``, because it sees live calls    the option, but at least 30, so that task and
+                                                  trigger do not disagree in a tight loop
     ============================================  ===========================================
     """
     if woken_by is not None and woken_by.wake is Wake.OVER:

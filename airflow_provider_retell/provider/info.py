@@ -1,4 +1,4 @@
-"""What Airflow learns of this package before it is configured. Imports nothing of Airflow."""
+"""The provider's metadata, which Airflow reads before it is configured. Imports nothing of Airflow."""
 
 from __future__ import annotations
 

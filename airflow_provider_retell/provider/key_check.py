@@ -19,7 +19,7 @@ from airflow_provider_retell.errors import (
 
 
 def try_key(settings: ConnectionSettings) -> tuple[bool, str]:
-    """Ask Retell whether it takes the key; return whether it does, and a message for people."""
+    """Ask Retell whether it accepts the key; return whether it does, and a message for the form."""
     from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (as in hooks.get_conn)
 
     # A person is waiting: one attempt of each request.
@@ -33,7 +33,7 @@ def try_key(settings: ConnectionSettings) -> tuple[bool, str]:
 
 
 def check_key(settings: ConnectionSettings) -> Flow[tuple[bool, str]]:
-    """Return whether Retell takes the key, and a sentence or two for a form. Reads only: no call is placed."""
+    """Return whether Retell accepts the key, and a message for the form. Reads only: no call is placed."""
     try:
         owner = yield get_api_key_info()
         workspace = owner.get("org_name") or owner.get("org_id") or "of unknown name"
@@ -55,7 +55,7 @@ def check_key(settings: ConnectionSettings) -> Flow[tuple[bool, str]]:
 
 
 def explained(error: RetellError, settings: ConnectionSettings) -> str:
-    """Return what went wrong, in the words of the form that the reader has open."""
+    """Explain an error in terms of the form that the user has open."""
     host, check_host = settings.base_url, f"Check the field {BASE_URL_FIELD}."
     match error:
         case RetellAuthenticationError():

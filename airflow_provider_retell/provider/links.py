@@ -1,4 +1,4 @@
-"""The button in Airflow's grid that leads to the call in Retell's dashboard."""
+"""The button in Airflow's grid that opens the call in Retell's dashboard."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from urllib.parse import quote
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 CALL_ID_KEY = "call_id"
-"""The XCom key under which an operator or sensor leaves the id of its one call."""
+"""The XCom key under which an operator or sensor pushes the id of its one call."""
 
 
 class RetellCallLink(BaseOperatorLink):
-    """Lead to the call in Retell's dashboard. A task of many calls has no such button."""
+    """Link to the call in Retell's dashboard. A task with many calls has no such button."""
 
     name = "Retell call"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Return the address, empty as long as there is no call. Never fails and never asks Retell."""
-        # On the worker the operator's fields are rendered: a sensor over many calls has left no id to ask for.
+        # On the worker the operator's fields are rendered. A sensor of many calls has pushed no id.
         if not isinstance(getattr(operator, "call_id", ""), str | Mapping):
             return ""
         try:
@@ -30,12 +30,12 @@ class RetellCallLink(BaseOperatorLink):
 
 
 def call_url(call_id: str) -> str:
-    """Return where Retell's dashboard shows a call."""
+    """Return the URL of a call in Retell's dashboard."""
     return f"https://dashboard.retellai.com/call-history?history={quote(call_id, safe='')}"
 
 
 def handed_on_id(context: Mapping[str, Any]) -> str | None:
-    """Return the id of the call that this try handed on last, None if there is none."""
+    """Return the id of the call that this try pushed last, None if there is none."""
     ti = context["ti"]
     call_id = ti.xcom_pull(task_ids=ti.task_id, key=CALL_ID_KEY, map_indexes=ti.map_index)
     return None if call_id is None else str(call_id)

@@ -16,7 +16,7 @@ class TextOption:
     """An option that holds text.
 
     Attributes:
-        help: What people read about it.
+        help: An explanation for users.
         default: Its value if nothing is given.
     """
 
@@ -77,8 +77,8 @@ class Options:
         """Return the seconds to sleep before the next poll.
 
         Args:
-            poll_interval: What the task asks for, in seconds.
-            left: Seconds until the deadline: the last poll is not later than that.
+            poll_interval: The task's interval in seconds.
+            left: Seconds until the deadline, after which there is no poll.
         """
         return max(0.0, min(max(poll_interval, self.shortest_poll_interval), left))
 

@@ -1,7 +1,7 @@
-"""Assets: what DAGs that analyse calls are scheduled on.
+"""Asset events, on which DAGs that analyse calls can be scheduled.
 
-A task with outlets says, when it succeeds, what it has seen of which calls. An ``Asset`` gets one event of a task
-instance; an ``AssetAlias`` gets one for each call.
+A task with outlets announces its calls when it succeeds. An ``Asset`` gets one event per task instance; an
+``AssetAlias`` gets one per call.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 NAMED_CALLS: Final = 1000
-"""How many calls the event of an ``Asset`` names at most; it counts them all."""
+"""The most calls that the event of an ``Asset`` names; it counts them all."""
 
 
 def calls_uri(retell_conn_id: str, outcome: str) -> str:
-    """Return the URI of the asset whose events are calls that went so.
+    """Return the URI of the asset whose events are calls with an outcome.
 
     >>> calls_uri("retell_default", "answered")
     'retell://retell_default/calls/answered'
@@ -37,11 +37,11 @@ def announce_calls(
     *,
     retell_conn_id: str,
 ) -> None:
-    """Tell outlets of calls: ids and outcomes, no numbers and nothing that was said.
+    """Announce calls to outlets: ids and outcomes, no numbers and no content of a conversation.
 
     Args:
-        context: Airflow's, of the running task.
-        outlets: The task's.
+        context: Airflow's context of the running task.
+        outlets: The outlets of the task.
         rows: The calls as rows.
         retell_conn_id: Names the assets of an ``AssetAlias``.
     """
@@ -67,7 +67,7 @@ def _told(calls: Mapping[str, Any]) -> dict[str, Any]:
 def announce_export(
     context: Mapping[str, Any], outlets: Iterable[Any], summary: Mapping[str, Any], *, retell_conn_id: str
 ) -> None:
-    """Tell outlets of an export: its summary."""
+    """Announce an export to outlets with its summary."""
     for outlet, accessor in _accessors(context, outlets):
         if isinstance(outlet, AssetAlias):
             accessor.add(Asset(uri=exports_uri(retell_conn_id)), extra=dict(summary))
@@ -78,7 +78,7 @@ def announce_export(
 def announce_campaign(
     context: Mapping[str, Any], outlets: Iterable[Any], result: Mapping[str, Any], *, retell_conn_id: str
 ) -> None:
-    """Announce a campaign to its outlets: its counts and its files, nothing about a person."""
+    """Announce a campaign to outlets: its counts and its files, nothing about a single person."""
     extra = {name: value for name, value in result.items() if name != "rows"}
     for outlet, accessor in _accessors(context, outlets):
         if isinstance(outlet, AssetAlias):

@@ -1,10 +1,11 @@
 """Find out whether this process still runs its task's current try, before it hangs up on a call.
 
-A worker that froze may wake up when Airflow has long given it up, and a retry has adopted its call: the signal
-that then ends the first process must not end the call of the second.
+A frozen worker may wake up long after Airflow has given it up and a retry has adopted its call. The signal that
+then ends the first process must not end the call of the second.
 
-A question to Airflow goes through a channel with a plain lock: a signal handler that asks while the task is in the
-middle of a question waits for itself. So the handler only gives an order, and a ``KillThread`` asks and acts.
+Questions to Airflow go through a channel with a plain lock, so a signal handler that asks while the task is in the
+middle of a question would wait for itself. Therefore the handler only gives an order, and a ``KillThread`` asks
+and acts.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _WITH_A_SUCCESSOR: Final = frozenset(
         TaskInstanceState.DEFERRED,
     }
 )
-"""States in which another process has the task, or will have it: this one would find it running."""
+"""States in which another process has or will have the task; this process's own would be ``running``."""
 
 _WITHOUT_A_SUCCESSOR: Final = frozenset({TaskInstanceState.RESTARTING, ""})
-"""States of a task that was cleared, and of one that is not there any more: no other process runs it yet."""
+"""States of a task that was cleared or deleted: no other process runs it yet."""
 
 
 class StateStore(Protocol):
@@ -51,8 +52,8 @@ def owns_task(ti: Any, store: StateStore | None) -> bool | None:
     Airflow          what it says                                             result
     ===============  =======================================================  ========
     3.3 and later    it stores a value for this try                           True
-    3.3 and later    it does not know this try any more (a retry replaced it) False
-    3.3 and later    likewise, but the task was cleared, or its run deleted   True
+    3.3 and later    it no longer knows this try (a retry replaced it)        False
+    3.3 and later    the same, but the task was cleared, or its run deleted   True
     3.0 to 3.2       the task is scheduled, queued, up for retry or deferred  False
     3.0 to 3.2       the task runs: here, or in a later try                   None
     3.0 to 3.2       the task was marked or cleared                           True
@@ -64,8 +65,8 @@ def owns_task(ti: Any, store: StateStore | None) -> bool | None:
 
     Args:
         ti: The task instance.
-        store: ``context["task_state_store"]``. Only writing proves anything: reading takes "no such try" for "no
-            such value".
+        store: ``context["task_state_store"]``. Only writing proves anything, because reading does not distinguish
+            between "no such try" and "no such value".
     """
     if store is None:
         return owns_by_state(task_state(ti))
@@ -77,15 +78,15 @@ def owns_task(ti: Any, store: StateStore | None) -> bool | None:
 
 
 def owns_replaced(state: str | None) -> bool:
-    """Return what a task's state says about ownership if Airflow no longer knows the try.
+    """Return whether this process owns the task, by the task's state, if Airflow no longer knows the try.
 
-    A clear replaces the try at once, before Airflow ends the process; it asks for the call to be stopped.
+    A clear replaces the try at once, before Airflow ends the process, and means that the call should be stopped.
     """
     return state in _WITHOUT_A_SUCCESSOR
 
 
 def owns_by_state(state: str | None) -> bool | None:
-    """Return what a task's state alone says about ownership, as in the table of ``owns_task``."""
+    """Return whether this process owns the task, by the task's state alone, as in the table of ``owns_task``."""
     if state is None or state == TaskInstanceState.RUNNING:
         return None
     return state not in _WITH_A_SUCCESSOR
@@ -98,7 +99,7 @@ def _status_code(error: Exception) -> object:
 
 
 class KillThread:
-    """Do what a kill asks for outside the signal handler: the handler only orders it.
+    """Do the work after a kill outside the signal handler, which only orders it.
 
     >>> thread = KillThread(lambda: print("hung up"))
     >>> thread.start()
@@ -108,7 +109,7 @@ class KillThread:
     True
 
     Args:
-        work: What to do, once. It may block, and use locks that the interrupted task holds.
+        work: Called once. It may block, and use locks that the interrupted task holds.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -117,14 +118,14 @@ class KillThread:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread, unless it was started. It sleeps until the order comes, and keeps no process alive."""
+        """Start the thread once. It sleeps until the order comes, and does not keep the process alive."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="retell-kill", daemon=True)
             self._thread.start()
 
     def order(self) -> None:
-        """Have the work done, once, however often it is ordered. Safe in a signal handler."""
-        # A SimpleQueue alone promises that a handler may interrupt a put with another one.
+        """Order the work, which is done once, however often it is ordered. Safe in a signal handler."""
+        # Only a SimpleQueue guarantees that a handler may interrupt a put with another one.
         self._orders.put(True)
 
     def dismiss(self) -> None:
@@ -147,4 +148,4 @@ class KillThread:
         try:
             self._work()
         except Exception:
-            log.exception("What a kill asks for could not be done.")
+            log.exception("The work after a kill could not be done.")

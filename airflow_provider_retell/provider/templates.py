@@ -1,8 +1,8 @@
-"""Render the templates of a task: what its DAG file says, never what another task returned.
+"""Render the templates of a task that are in its DAG file, and never those in the output of another task.
 
-Airflow renders the values of ``.expand_kwargs(people())`` (2.11 to 3.3): a person whose name in the table is
-``{{ conn.retell_default.password }}`` would make the agent say the API key. Here a field of a mapped task is a
-template only if it stands in the DAG file: in ``.partial()``, or as a literal in ``.expand()``.
+Airflow (2.11 to 3.3) renders the values of ``.expand_kwargs(people())``: a person named
+``{{ conn.retell_default.password }}`` in the table would make the agent say the API key. Here a field of a mapped
+task is a template only if its value is in the DAG file: in ``.partial()``, or as a literal in ``.expand()``.
 
 What a template becomes depends on the field:
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
 _SHOWN_DIGITS: Final = 4
 _SHORTEST_SECRET: Final = 5
-"""Airflow 2 would mask a single letter wherever it stands; Airflow 3 ignores what is shorter than this."""
+"""Airflow 2 would mask a single letter everywhere; Airflow 3 ignores secrets that are shorter than this."""
 
 
 class FieldKind(Enum):
-    """What a templated field becomes, by the table of this module."""
+    """The rendering of a templated field, by the table of this module."""
 
     TEXT = auto()
     STRINGS = auto()
@@ -72,7 +72,7 @@ class TemplatedOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        # The one method that Airflow calls for plain and for mapped tasks, in all versions.
+        # The only method that Airflow calls for plain and for mapped tasks, in all versions.
         if parent is not self:
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             return
@@ -135,7 +135,7 @@ class TemplatedOperator(BaseOperator):
         assert_never(kind)
 
     def _mask(self) -> None:
-        """Let Airflow show no phone number and no secret of the fields, in its UI, its API and the task's log."""
+        """Mask the phone numbers and secrets of the fields in Airflow's UI, its API and the task's log."""
         for field in self.template_fields:
             for text in _texts(getattr(self, field, None)):
                 hidden = [text] if field in self.hidden_fields else _NUMBER.findall(text)
@@ -147,10 +147,10 @@ class TemplatedOperator(BaseOperator):
 
 
 def check_pushed(argument: str, value: Any) -> None:
-    """Refuse the output of a task with ``do_xcom_push=False``: nothing arrives, and the task would succeed.
+    """Refuse the output of a task with ``do_xcom_push=False``, which is empty and would let this task succeed.
 
     Raises:
-        RetellInputError: Names the task, and what to hand on instead.
+        RetellInputError: The message names the task, and what to use instead.
     """
     for operator, key in XComArg.iter_xcom_references(value):
         given = getattr(operator, "partial_kwargs", None)
@@ -158,7 +158,7 @@ def check_pushed(argument: str, value: Any) -> None:
         if key == XCOM_RETURN_KEY and not pushed:
             raise RetellInputError(
                 f"{argument} is the output of the task {operator.task_id!r}, which has do_xcom_push=False: "
-                "nothing would arrive. Let the task push its result, or hand on its "
+                "nothing would arrive. Let the task push its result, or use its "
                 'output["call_id"], which the operators of this package push in any case.'
             )
 
@@ -169,10 +169,10 @@ def _pushes(mapped: Any, given: Mapping[str, Any]) -> bool:
 
 
 def _listed(expanded: Any, map_index: Any) -> list[Any] | None:
-    """Return what the DAG file itself lists for a mapped task; None if nothing of its mapping is another task's.
+    """Return the values in the DAG file for a mapped task; None if its mapping has no other task's output.
 
     Args:
-        expanded: What ``.expand()`` or ``.expand_kwargs()`` was given.
+        expanded: The arguments of ``.expand()`` or ``.expand_kwargs()``.
         map_index: The index of the mapped task.
 
     >>> _listed({"to_number": ["+14155550100"]}, 0), _listed([{"to_number": "+14155550100"}], 0)

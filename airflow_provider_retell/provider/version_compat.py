@@ -1,4 +1,4 @@
-"""Differences between the versions of Airflow. All other modules are written for the newest."""
+"""Hide the differences between the versions of Airflow. All other modules are written for the newest."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 HAS_RETRY_POLICIES: Final = RetryPolicy is not object
-"""True since 3.3. Before, the classes of the errors alone decide about retries."""
+"""True since 3.3. Before, only the classes of the errors decide about retries."""
 
 TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
-"""True since 3.3, as the policies. Before, a trigger is cancelled for every reason alike."""
+"""True since 3.3. Before, a trigger is cancelled in the same way for every reason."""
 
 TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
-"""True since 3.0. Before, a task knows no more of itself than the metadata database does."""
+"""True since 3.0. Before, a task can only ask the metadata database about itself."""
 
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 """Seconds. Before 3.3 a triggerer that ends asks too: it gets no answer, and is killed after ten."""
@@ -46,7 +46,7 @@ _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 
 async def aget_connection(conn_id: str) -> Connection:
     """Look a connection up on an event loop."""
-    # Imported here: it takes 10 ms, in every process that parses a DAG, and only triggerers need it.
+    # Imported here: it takes 10 ms in every process that parses a DAG, and only triggerers need it.
     from airflow.providers.common.compat.connection import get_async_connection  # noqa: PLC0415
     from asgiref.sync import sync_to_async  # noqa: PLC0415
 
@@ -60,13 +60,13 @@ async def aget_connection(conn_id: str) -> Connection:
 async def is_deferred(ti: Any) -> bool | None:
     """Return whether a trigger's task is still deferred; None if that cannot be known.
 
-    Airflow 2 keeps it in its database, which triggers must not read, and a triggerer that ends gets no answer.
+    Airflow 2 has it only in its database, which triggers must not read, and a triggerer that ends gets no answer.
     """
     from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, and this is rare)
 
     asked = asyncio.ensure_future(sync_to_async(task_state)(ti))
     try:
-        # Shielded: before 3.2 the answer to a question that was cancelled is taken for that to the next one.
+        # Shielded: before 3.2 the answer to a cancelled question is mistaken for the answer to the next one.
         state = await asyncio.wait_for(asyncio.shield(asked), _ANSWER_WITHIN)
     except TimeoutError:
         return None
@@ -87,12 +87,12 @@ def task_state(ti: Any) -> str | None:
 
 
 def first_look(context: Mapping[str, Any]) -> float | None:
-    """Return when a rescheduled sensor looked first, in seconds since the epoch, None if that is not known."""
+    """Return when a rescheduled sensor poked first, in seconds since the epoch, None if that is not known."""
     ti = context["ti"]
     if first_date := getattr(ti, "get_first_reschedule_date", None):
         first = first_date(context)
     else:
-        # Airflow 2 keeps the start of the first look as the start of a task that was rescheduled.
+        # Airflow 2 keeps the start of the first poke as the start of a rescheduled task.
         first = getattr(ti, "start_date", None)
     return first.timestamp() if first else None
 
@@ -107,7 +107,7 @@ def mask_secret(secret: str) -> None:
 
 @cache
 def _airflow_s_mask_secret() -> Callable[[str], None]:
-    # Imported here: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
+    # Imported here: it takes 10 ms in every process that parses a DAG, and only tasks need it.
     for module in (
         "airflow.sdk.log",
         "airflow.sdk.execution_time.secrets_masker",
