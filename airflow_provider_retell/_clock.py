@@ -1,9 +1,14 @@
-"""The time, as something a test can replace."""
+"""The time of the tasks and triggers of this process: the system's, or another that a test puts in its place.
+
+Only the network always has real time: how long a response may take, and the date in a ``Retry-After``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 
@@ -52,4 +57,42 @@ class _SystemClock:
         await asyncio.sleep(seconds)
 
 
-SYSTEM_CLOCK: Final[Clock] = _SystemClock()
+class _CurrentClock:
+    """Pass each question on to the clock in use, so that objects made before a replacement follow it too.
+
+    One for the process, and not a context variable: threads of a pool begin with an empty context, and would read
+    another clock than the task that waits for them.
+    """
+
+    def __init__(self) -> None:
+        self.in_use: Clock = _SystemClock()
+
+    def now(self) -> float:
+        return self.in_use.now()
+
+    def monotonic(self) -> float:
+        return self.in_use.monotonic()
+
+    def boottime(self) -> float:
+        return self.in_use.boottime()
+
+    def sleep(self, seconds: float) -> None:
+        self.in_use.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        await self.in_use.asleep(seconds)
+
+
+_current: Final = _CurrentClock()
+CLOCK: Final[Clock] = _current
+"""The clock of this process."""
+
+
+@contextmanager
+def clock_replaced_by(clock: Clock) -> Iterator[None]:
+    """Let another clock stand for this process's inside the block, in all its threads and event loops."""
+    before, _current.in_use = _current.in_use, clock
+    try:
+        yield
+    finally:
+        _current.in_use = before

@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_retell._arguments import flag, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
@@ -90,7 +90,6 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         self.include = check_include(include)
         self.deferrable = flag("deferrable", deferrable)
         self.retell_conn_id: Any = retell_conn_id
-        self._clock: Clock = SYSTEM_CLOCK
         self._wait: TaskWait | None = None
         self._hook: RetellHook
         self._hidden: Any = None
@@ -160,7 +159,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
             self._hook.get_conn(),
             ids,
             goal=Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout),
-            deadline=self._clock.now() + longest,
+            deadline=CLOCK.now() + longest,
             poll_interval=self.poke_interval,
             fail_on=self.fail_on,
             skip_on=self.skip_on,
@@ -168,7 +167,6 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
             woken_by=self._woken_by,
             since=first_look(context) if self.reschedule else None,
             longest=longest,
-            clock=self._clock,
         )
 
 

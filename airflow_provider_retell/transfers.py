@@ -10,7 +10,7 @@ from typing import Any, Final
 from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
 from airflow_provider_retell._arguments import flag, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
@@ -155,7 +155,6 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         self.deferrable = flag("deferrable", deferrable)
         self.poll_interval = seconds("poll_interval", poll_interval)
         self.retell_conn_id = retell_conn_id
-        self._clock: Clock = SYSTEM_CLOCK
 
     # -- the task ------------------------------------------------------------------------------------------
 
@@ -176,7 +175,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         contents = self._contents()
         written_as = [self.file_format, self.compression, self.undated, self.max_file_bytes]
         meant = [repr(selection), repr(contents), str(self.path), *written_as]
-        checkpoint = Checkpoint(context, meant, now=self._clock.now())
+        checkpoint = Checkpoint(context, meant, now=CLOCK.now())
         destination = Destination(
             self.path,
             token=checkpoint.token,
@@ -187,7 +186,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         keeping = None if progress is None else progress.names()
         if not destination.claim(keeping=keeping, names=[file_name("calls", 0, file_format)]):
             progress = None
-        rate = RequestRate(self.requests_per_second, clock=self._clock)
+        rate = RequestRate(self.requests_per_second)
         keep = False
         try:
             with RetellHook(self.retell_conn_id) as hook:
@@ -205,7 +204,6 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                     rate=rate,
                     progress=progress or Progress(),
                     save=checkpoint.save,
-                    clock=self._clock,
                 )
                 summary = export.run()
         except BaseException as error:
@@ -220,7 +218,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
     def _selection(self, context: Context) -> Selection:
         if not self.path or str(self.path) == "None":
             raise RetellInputError(f"path must be given, got {self.path!r}. Nothing was sent.")
-        start, end = read_interval(self.start, self.end, context, now=self._clock.now())
+        start, end = read_interval(self.start, self.end, context, now=CLOCK.now())
         filters = read_filters({name: getattr(self, name) for name in _FILTERS})
         details = self.include or self.recordings
         page_size = self.calls_per_page_with_details if details else self.calls_per_page
@@ -247,11 +245,11 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
             hook.get_conn().send,
             selection,
             goal=goal,
-            now=self._clock.now(),
+            now=CLOCK.now(),
             window=self.late_arrivals,
             rate=rate,
         ):
-            left = deadline - self._clock.now()
+            left = deadline - CLOCK.now()
             self.log.info(
                 "Waiting up to %.0f s until calls of the interval are over and analyzed: %d.", left, len(waiting)
             )
@@ -267,7 +265,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                     analysis_timeout=ANALYSIS_TIMEOUT,
                 )
                 self._defer_to(trigger)
-            self._clock.sleep(read_options().pause(self.poll_interval, left=left))
+            CLOCK.sleep(read_options().pause(self.poll_interval, left=left))
 
 
 def _check_above_zero(argument: str, value: Any) -> None:

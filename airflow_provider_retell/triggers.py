@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
@@ -40,7 +40,6 @@ class RetellTimeTrigger(BaseTrigger):
         self.deadline = deadline
         self.not_before = not_before
         self.memo = dict(memo or {})
-        self._clock: Clock = SYSTEM_CLOCK
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that Airflow stores."""
@@ -51,9 +50,9 @@ class RetellTimeTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        while (left := max(self.deadline, self.not_before) - self._clock.now()) > 0:
+        while (left := max(self.deadline, self.not_before) - CLOCK.now()) > 0:
             # In short steps, because the clock may be set and the machine may be suspended.
-            await self._clock.asleep(min(left, _LONGEST_SLEEP))
+            await CLOCK.asleep(min(left, _LONGEST_SLEEP))
         yield TriggerEvent(WakeEvent(wake=Wake.OVER, deadline=self.deadline, memo=self.memo).to_payload())
 
 
@@ -81,7 +80,8 @@ class RetellCallTrigger(BaseTrigger):
         memo: Times, counts and ids that the task gets back with the event.
     """
 
-    _learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
+    learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
+    """Whether Airflow calls ``on_kill``; before 3.3 it only cancels ``run``."""
 
     def __init__(
         self,
@@ -108,7 +108,6 @@ class RetellCallTrigger(BaseTrigger):
         self.leave_registered = leave_registered
         self.not_before = not_before
         self.memo = dict(memo or {})
-        self._clock: Clock = SYSTEM_CLOCK
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -135,7 +134,7 @@ class RetellCallTrigger(BaseTrigger):
         try:
             event = await self._event(watch)
         except asyncio.CancelledError:
-            if not self._learns_of_kills and self._is_for_a_task():
+            if not self.learns_of_kills and self._is_for_a_task():
                 await self.on_kill()
             raise
         self._fired = True
@@ -148,40 +147,40 @@ class RetellCallTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 (whatever it is, the task must continue and report it)
             self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
             message = f"{type(error).__name__}: {error}"
-        if (left := self.not_before - self._clock.now()) > 0:
-            await self._clock.asleep(left)
+        if (left := self.not_before - CLOCK.now()) > 0:
+            await CLOCK.asleep(left)
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
         return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
 
     async def _wait(self, watch: Watch) -> Wake:
         trouble, patience = "", Patience()
-        due = self._clock.monotonic() + max(0.0, self.not_before - self._clock.now())
+        due = CLOCK.monotonic() + max(0.0, self.not_before - CLOCK.now())
         async with self._poller() as poller:
             while True:
                 try:
                     reading = await poller.read(watch.waiting, due=due)
-                    if progress := watch.update(reading, now=self._clock.now()):
+                    if progress := watch.update(reading, now=CLOCK.now()):
                         self.log.info("%s", progress)
                     watch.check()
                     patience.succeeded()
                     trouble = ""
                 except RetellError as error:
-                    if not patience.bears(error, now=self._clock.monotonic()):
+                    if not patience.bears(error, now=CLOCK.monotonic()):
                         raise
                     if str(error) != trouble:
                         trouble = str(error)
                         self.log.warning("Reading the calls failed, and is tried again: %s", error)
                 if watch.reached:
                     return Wake.OVER
-                now = self._clock.now()
+                now = CLOCK.now()
                 if now >= self.deadline:
                     return Wake.TIMEOUT
-                due = self._clock.monotonic() + min(self.poll_interval, self.deadline - now)
+                due = CLOCK.monotonic() + min(self.poll_interval, self.deadline - now)
 
     def _poller(self) -> AbstractAsyncContextManager[Poller]:
         look_up = RetellHook(self.retell_conn_id).aget_settings
-        return shared_poller(self.retell_conn_id, look_up, clock=self._clock)
+        return shared_poller(self.retell_conn_id, look_up)
 
     async def on_kill(self) -> None:
         """Stop the calls, if wanted, because the deferred task was marked, cleared or timed out.
@@ -198,7 +197,7 @@ class RetellCallTrigger(BaseTrigger):
         await asyncio.shield(stopping)
 
     async def _stop_calls(self) -> None:
-        still_deferred = await self._still_deferred()
+        still_deferred = await self.still_deferred()
         if still_deferred is None:
             self.log.info(
                 "Cancelled by a kill, or because the triggerer is ending; Airflow does not say which: %s goes on.",
@@ -209,17 +208,16 @@ class RetellCallTrigger(BaseTrigger):
         async with self._poller() as poller:
             for call_id in self.call_ids:
                 try:
-                    result = await astop_until_over(
-                        poller, call_id, leave_registered=self.leave_registered, clock=self._clock
-                    )
+                    result = await astop_until_over(poller, call_id, leave_registered=self.leave_registered)
                 except RetellError as error:
                     self.log.warning("The task was killed, but %s may go on: %s", call_id, error)
                 else:
                     self.log.info("The task was killed: %s.", result.message)
 
-    async def _still_deferred(self) -> bool | None:
+    async def still_deferred(self) -> bool | None:
+        """Return whether the task is deferred at present; None if Airflow does not say."""
         return await is_deferred(self.task_instance) if self.task_instance is not None else False
 
     def _is_for_a_task(self) -> bool:
         # `dag.test()` names none; and once the deadline has passed, the task stops the calls by itself.
-        return self.task_instance is not None and self._clock.now() < self.deadline
+        return self.task_instance is not None and CLOCK.now() < self.deadline

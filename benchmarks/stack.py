@@ -127,13 +127,13 @@ def _costs() -> tuple[dict[str, Cost], float]:
         dags = [way.floor for way in WAYS.values()] + [*WAYS, HTTP, SDK]
         with AirflowStack(DAGS, env=SETTINGS | env) as airflow:
             for dag in dags:
-                airflow._wait_until(partial(_is_known, airflow, dag), f"There is no DAG {dag}")  # noqa: SLF001
+                airflow.wait_until(partial(_is_known, airflow, dag), f"There is no DAG {dag}")
             idle = _idle(airflow)
             return {dag: _run(airflow, process, dag, idle) for dag in dags}, idle
 
 
 def _is_known(airflow: AirflowStack, dag: str) -> bool:
-    return any(known["dag_id"] == dag for known in airflow._ask("GET", "/api/v2/dags")["dags"])  # noqa: SLF001
+    return any(known["dag_id"] == dag for known in airflow.ask("GET", "/api/v2/dags")["dags"])
 
 
 def _idle(airflow: AirflowStack) -> float:
@@ -164,7 +164,7 @@ def _run(airflow: AirflowStack, process: RetellProcess, dag: str, idle: float) -
 def _busy(airflow: AirflowStack) -> float:
     """Return the CPU seconds of all processes of the stack, those that have ended included."""
     total = 0.0
-    for it in processes_of({leader.pid for leader in airflow._running.values()}):  # noqa: SLF001
+    for it in processes_of({leader.pid for leader in airflow.running.values()}):
         with suppress(psutil.NoSuchProcess):
             times = it.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system

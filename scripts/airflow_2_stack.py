@@ -41,18 +41,18 @@ class Airflow2Stack(AirflowStack):
         """Return the log of one try, the triggerer's part included."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}"
         params = {"map_index": map_index, "full_content": True}
-        return self._send("GET", path, params=params, headers={"Accept": "text/plain"}).text
+        return self.send("GET", path, params=params, headers={"Accept": "text/plain"}).text
 
     def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
         """Return the extra links of a task by name, as the grid shows them."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/links"
-        return dict(self._ask("GET", path, params={"map_index": map_index}))
+        return dict(self.ask("GET", path, params={"map_index": map_index}))
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
         """Mark a task as `success`, `failed` or `skipped`."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}"
         mapped = f"/{map_index}" if map_index >= 0 else ""
-        self._ask("PATCH", path + mapped, json={"new_state": state, "dry_run": False})
+        self.ask("PATCH", path + mapped, json={"new_state": state, "dry_run": False})
 
     def _environment(self) -> dict[str, str]:
         # Everybody may do everything, without a password: it listens on the loopback interface alone.
@@ -72,7 +72,7 @@ class Airflow2Stack(AirflowStack):
         }
 
     def _healthy(self, name: str) -> bool:
-        health = self._ask("GET", "/api/v2/health")
+        health = self.ask("GET", "/api/v2/health")
         if name == "webserver":
             return True
         heartbeat = health[name][f"latest_{name}_heartbeat"]

@@ -47,34 +47,34 @@ class AirflowApi:
         """Start a run as soon as the DAG is parsed, and return its id."""
         self.unpause(dag_id)
         body = {"conf": dict(conf or {}), "logical_date": logical_date and logical_date.isoformat()}
-        return str(self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+        return str(self.ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run by itself, as soon as it is parsed."""
 
         def parsed() -> bool:
-            if broken := self._ask("GET", "/api/v2/importErrors")["import_errors"]:
+            if broken := self.ask("GET", "/api/v2/importErrors")["import_errors"]:
                 raise AirflowError(f"{broken[0]['filename']} does not load:\n{broken[0]['stack_trace']}")
             return self._client.get(f"/api/v2/dags/{dag_id}").is_success
 
-        self._wait_until(parsed, f"There is no DAG {dag_id!r}")
-        self._ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+        self.wait_until(parsed, f"There is no DAG {dag_id!r}")
+        self.ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def first_run(self, dag_id: str) -> str:
         """Return the id of the run that a DAG has started by itself, as soon as there is one."""
         runs: list[str] = []
 
         def started() -> bool:
-            found = self._ask("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
+            found = self.ask("GET", f"/api/v2/dags/{dag_id}/dagRuns")["dag_runs"]
             runs.extend(str(run["dag_run_id"]) for run in found)
             return bool(runs)
 
-        self._wait_until(started, f"No run of {dag_id!r}")
+        self.wait_until(started, f"No run of {dag_id!r}")
         return runs[0]
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return `queued`, `running`, `success` or `failed`."""
-        return str(self._ask("GET", run_path(dag_id, run_id))["state"])
+        return str(self.ask("GET", run_path(dag_id, run_id))["state"])
 
     def watch(self, dag_id: str, run_id: str, timeout: float) -> Iterator[list[TaskInstance]]:
         """Yield the task instances four times a second until the run is over, and once more then."""
@@ -99,37 +99,42 @@ class AirflowApi:
     def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """Return all task instances of a run."""
         path = f"{run_path(dag_id, run_id)}/taskInstances"
-        return list(self._ask("GET", path, params={"limit": 10000})["task_instances"])
+        return list(self.ask("GET", path, params={"limit": 10000})["task_instances"])
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, key: str = "return_value") -> Any:
         """Return what a task has pushed."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/xcomEntries/{key}"
-        return self._ask("GET", path, params={"map_index": map_index, "stringify": False})["value"]
+        return self.ask("GET", path, params={"map_index": map_index, "stringify": False})["value"]
 
     def task_log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
         """Return the log of one try, the triggerer's part included: a JSON object a line."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/logs/{try_number}"
         params = {"map_index": map_index, "full_content": True}
-        return self._send("GET", path, params=params, headers={"Accept": "application/x-ndjson"}).text
+        return self.send("GET", path, params=params, headers={"Accept": "application/x-ndjson"}).text
 
     def links(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, str | None]:
         """Return the extra links of a task by name, as the grid shows them."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/links"
-        return dict(self._ask("GET", path, params={"map_index": map_index})["extra_links"])
+        return dict(self.ask("GET", path, params={"map_index": map_index})["extra_links"])
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
         """Clear tasks, by default all."""
         body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False, "reset_dag_runs": True}
         if task_ids:
             body["task_ids"] = task_ids
-        self._ask("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
+        self.ask("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", json=body)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
         """Mark a task as `success`, `failed` or `skipped`."""
         path = f"{run_path(dag_id, run_id)}/taskInstances/{task_id}/{map_index}"
-        self._ask("PATCH", path, json={"new_state": state})
+        self.ask("PATCH", path, json={"new_state": state})
 
-    def _wait_until(self, reached: Callable[[], bool], complaint: str) -> None:
+    def wait_until(self, reached: Callable[[], bool], complaint: str) -> None:
+        """Wait until something is reached.
+
+        Raises:
+            AirflowTimeoutError: It takes longer than the patience; the message begins with the complaint.
+        """
         deadline = time.monotonic() + self._patience
         while True:
             with suppress(httpx.TransportError):  # an API server on its way up
@@ -140,10 +145,12 @@ class AirflowApi:
                 raise AirflowTimeoutError(f"{complaint} after {self._patience:.0f} s")
             time.sleep(LOOK_EVERY)
 
-    def _ask(self, method: str, path: str, **request: Any) -> Any:
-        return self._send(method, path, **request).json()
+    def ask(self, method: str, path: str, **request: Any) -> Any:
+        """Send a request, and return the JSON of the response."""
+        return self.send(method, path, **request).json()
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Send a request; raise ``AirflowError`` for an error status."""
         response = self._client.request(method, path, **request)
         if response.is_error:
             raise AirflowError(f"{method} {path}: Airflow answered {response.status_code} {response.text}")

@@ -84,7 +84,7 @@ class AirflowStack(AirflowApi):
         self._more_env = dict(env or {})
         self._commands: dict[str, tuple[str, ...]] = {name: (name,) for name in self.components}
         self._python = str(python)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, datetime] = {}
         self._logged: dict[str, int] = {}
 
@@ -120,7 +120,7 @@ class AirflowStack(AirflowApi):
     def command(self, name: str, *arguments: str) -> None:
         """Run an `airflow` command to its end."""
         code = self._spawn(name, name, *arguments).wait(self._patience)
-        del self._running[name]
+        del self.running[name]
         if code != 0:
             raise self._error(f"airflow {name} {' '.join(arguments)} has ended with exit code {code}", name)
 
@@ -130,11 +130,11 @@ class AirflowStack(AirflowApi):
         SIGKILL hits all of them at once, like a power cut. Another signal goes to the main process alone, as
         a supervisor sends it; after five seconds the rest is killed.
         """
-        end_sessions([self._running.pop(name)], sig)
+        end_sessions([self.running.pop(name)], sig)
 
     def is_running(self, name: str) -> bool:
         """Say whether a component runs as far as is known: it was started, and nobody has killed it."""
-        return name in self._running
+        return name in self.running
 
     def log_of(self, name: str) -> Path:
         """Return the file with all that a component has printed."""
@@ -142,11 +142,11 @@ class AirflowStack(AirflowApi):
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the live processes of a component, the tasks that it runs included."""
-        return processes_of({self._running[name].pid})
+        return processes_of({self.running[name].pid})
 
     def busy_workers(self, name: str = "scheduler") -> int:
         """Count the processes that run a task of this executor at this moment; a deferred task has none."""
-        leader = self._running[name].pid
+        leader = self.running[name].pid
         busy = 0
         for process in self.processes(name):
             with suppress(ProcessLookupError):
@@ -161,12 +161,12 @@ class AirflowStack(AirflowApi):
             "start_date_gte": self._started_at[name].isoformat(),
             "order_by": "start_date",
         }
-        jobs: list[dict[str, Any]] = self._ask("GET", "/api/v2/jobs", params=asked)["jobs"]
+        jobs: list[dict[str, Any]] = self.ask("GET", "/api/v2/jobs", params=asked)["jobs"]
         return jobs[0]["id"] if jobs else None
 
     def check_alive(self) -> None:
         """Raise with the end of its log if a component has ended that nobody killed."""
-        for name, process in self._running.items():
+        for name, process in self.running.items():
             if (code := process.poll()) is not None:
                 raise self._error(f"{name} has ended with exit code {code}", name)
 
@@ -206,7 +206,7 @@ class AirflowStack(AirflowApi):
         self._started_at[name] = datetime.now(UTC)
         with self.log_of(name).open("ab") as log:
             self._logged[name] = log.tell()
-            self._running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
+            self.running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
                 [self._python, "-m", "airflow", *self._commands[name]],
                 env=self._env,
                 cwd=self.home,
@@ -215,11 +215,11 @@ class AirflowStack(AirflowApi):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # by its session all that a component forks is found again
             )
-        return self._running[name]
+        return self.running[name]
 
     def _wait_until_healthy(self, name: str) -> None:
         try:
-            self._wait_until(lambda: self._healthy(name), f"{name} is not ready")
+            self.wait_until(lambda: self._healthy(name), f"{name} is not ready")
         except AirflowTimeoutError as error:
             raise self._error(str(error), name) from None
 
@@ -227,8 +227,8 @@ class AirflowStack(AirflowApi):
         match self._commands[name][0]:
             case "api-server":
                 # Its first answer takes the execution API seconds: better now than under the first task.
-                self._ask("GET", "/execution/health")
-                token = self._ask("GET", "/auth/token")["access_token"]
+                self.ask("GET", "/execution/health")
+                token = self.ask("GET", "/auth/token")["access_token"]
                 self._client.headers["Authorization"] = f"Bearer {token}"
                 return True
             case "celery":
@@ -241,5 +241,5 @@ class AirflowStack(AirflowApi):
         return AirflowError(f"{complaint}\n--- the end of {log} ---\n{tail}")
 
     def _end_all(self) -> None:
-        end_sessions(self._running.values(), signal.SIGTERM)
-        self._running.clear()
+        end_sessions(self.running.values(), signal.SIGTERM)
+        self.running.clear()

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -52,6 +53,7 @@ from airflow_provider_retell.operators import (  # noqa: E402
     RetellRegisterPhoneCallOperator,
 )
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator  # noqa: E402
+from airflow_provider_retell.testing import SteppingClock, clock_replaced_by  # noqa: E402
 
 REGISTER, CREATE = "register-phone-call", "create-phone-call"
 FROM = "+14155550199"
@@ -81,32 +83,6 @@ collect_ignore = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests on a real Airflow: one worker runs them all, and the others do not wait at the end."""
     items.sort(key=lambda item: item.path.stem not in {"test_airflow_stack", "test_end_to_end"})
-
-
-class SteppingClock:
-    """A clock for tasks under test: sleeping moves the simulator's time, and nobody waits."""
-
-    def __init__(self, time: ManualClock) -> None:
-        self.time = time
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        return self.time()
-
-    def monotonic(self) -> float:
-        return self.time()
-
-    def boottime(self) -> float:
-        return self.time()
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time.advance(seconds)
-
-    async def asleep(self, seconds: float) -> None:
-        for _ in range(5):  # whoever goes on first may make this sleep needless
-            await asyncio.sleep(0)
-        self.sleep(seconds)
 
 
 class TickingTime(ManualClock):
@@ -199,9 +175,11 @@ def time() -> ManualClock:
 
 
 @pytest.fixture
-def clock(time: ManualClock) -> SteppingClock:
-    """The tasks' clock, moving with the simulator's."""
-    return SteppingClock(time)
+def clock(time: ManualClock) -> Iterator[SteppingClock]:
+    """The clock of this process as long as the test lasts, moving with the simulator's."""
+    clock = SteppingClock(time)
+    with clock_replaced_by(clock):
+        yield clock
 
 
 @pytest.fixture
@@ -223,6 +201,11 @@ def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
         yield connect
 
 
+def replaced(clock: SteppingClock | None) -> AbstractContextManager[None]:
+    """Let a clock, if one is given, be that of this process inside the block."""
+    return nullcontext() if clock is None else clock_replaced_by(clock)
+
+
 def run_task(
     make: Callable[[], BaseOperator],
     ti: TaskInstance | None = None,
@@ -234,9 +217,8 @@ def run_task(
     step: Callable[[BaseOperator], Any] = lambda task: task.execute(ti.context(**context))  # noqa: E731
     while True:
         try:
-            task = make()
-            task._clock = clock or task._clock
-            return step(task)
+            with replaced(clock):
+                return step(make())
         except TaskDeferred as deferral:
             event = fire(deferral.trigger, clock)
             step = partial(_resume, deferral.method_name, event, ti.context(**context))
@@ -254,10 +236,9 @@ def fire(trigger: Any, clock: SteppingClock | None = None) -> Any:
     assert json.loads(json.dumps(kwargs)) == kwargs
     module, _, name = path.rpartition(".")
     remade = getattr(importlib.import_module(module), name)(**kwargs)
-    remade._clock = clock or remade._clock
 
     async def first() -> Any:
-        with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
+        with replaced(clock), blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
             return [event async for event in remade.run()]
 
     (event,) = asyncio.run(first())

@@ -53,7 +53,7 @@ def dags(tmp_path: Path) -> Path:
 def test_a_stack_survives_a_killed_triggerer_names_who_died_and_leaves_nothing_behind(dags: Path) -> None:
     """A deferred task has no worker, another triggerer takes it up, and no process outlives the block."""
     with AirflowStack(dags) as airflow:
-        sessions = {process.pid for process in airflow._running.values()}
+        sessions = {process.pid for process in airflow.running.values()}
         run_id = airflow.trigger("tiny")
         for instances in airflow.watch("tiny", run_id, timeout=60):
             if any(it["state"] == "deferred" for it in instances):
@@ -62,10 +62,10 @@ def test_a_stack_survives_a_killed_triggerer_names_who_died_and_leaves_nothing_b
         assert airflow.busy_workers() == 0
         airflow.kill("triggerer", signal.SIGKILL)
         airflow.start("triggerer")
-        sessions |= {process.pid for process in airflow._running.values()}
+        sessions |= {process.pid for process in airflow.running.values()}
         assert airflow.wait_for_run("tiny", run_id, timeout=60) == "success"
         assert "Trigger fired event" in airflow.task_log("tiny", run_id, "wait")
-        os.kill(airflow._running["dag-processor"].pid, signal.SIGKILL)
+        os.kill(airflow.running["dag-processor"].pid, signal.SIGKILL)
         with pytest.raises(AirflowError, match=r"(?s)dag-processor has ended with exit code -9.*the end of"):
             airflow.wait_for_run("tiny", airflow.trigger("tiny"), timeout=60)
     assert processes_of(sessions) == []
@@ -79,7 +79,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> No
         AirflowError, match=r"(?s)airflow db migrate has ended.*the end of .*db.log.*unable to open database file"
     ):
         stack.__enter__()
-    assert stack._running == {}
+    assert stack.running == {}
     assert not stack.home.exists()
 
 

@@ -12,6 +12,7 @@ from another_server import Clock, Fate, Server, Spoil, page, reset, serving, sta
 from conftest import CREATE, REGISTER, Store, TaskInstance, place
 
 from airflow_provider_retell.errors import RetellCallFinalError, RetellError, RetellPermissionError
+from airflow_provider_retell.testing import clock_replaced_by
 
 NUMBER, ANOTHER = "+14155550100", "+14155550101"
 
@@ -80,11 +81,11 @@ class Task:
         self.began = TaskInstance().run_began
 
     def attempt(self, try_number: int, *, max_tries: int, clock: Clock | None = None, **arguments: Any) -> Any:
-        operator: Any = place(self.endpoint, **self.arguments | arguments)
-        operator._clock = clock or self.clock
+        operator = place(self.endpoint, **self.arguments | arguments)
         ti = TaskInstance(try_number=try_number, max_tries=max_tries)
         ti.run_began = self.began
-        return operator.execute(ti.context(**self.kept))
+        with clock_replaced_by(clock or self.clock):
+            return operator.execute(ti.context(**self.kept))
 
 
 @lists_or_not

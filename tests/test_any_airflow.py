@@ -146,9 +146,9 @@ def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: S
 def test_the_connection_form_has_our_fields(airflow: AirflowStack) -> None:
     """Airflow draws the form with the labels of the settings, whichever way it learns of them."""
     if AIRFLOW_2:
-        shown = airflow._send("GET", "/connection/add").text
+        shown = airflow.send("GET", "/connection/add").text
     else:
-        forms = airflow._ask("GET", "/ui/connections/hook_meta")
+        forms = airflow.ask("GET", "/ui/connections/hook_meta")
         (form,) = [form for form in forms if form["connection_type"] == "retell"]
         shown = str(form["extra_fields"])
     assert [setting.label for setting in SETTINGS.values() if setting.label not in shown] == []
@@ -208,7 +208,7 @@ def test_a_triggerer_that_loses_its_triggers_to_another_hangs_up_on_nobody(
 ) -> None:
     """A triggerer that was held up finds another one at its work: it lets go, and nobody notices."""
     run_id, call_id = talk
-    held_up = airflow._running["triggerer"]
+    held_up = airflow.running["triggerer"]
     tell(held_up, signal.SIGSTOP)
     airflow.start("triggerer")
     wait_until_polled(simulator, call_id)

@@ -34,11 +34,9 @@ def _plain_calls(simulator: Simulator) -> None:
         simulator.play(each["to_number"], "agent_hangup")
 
 
-def operator(clock: SteppingClock | None = None, **arguments: Any) -> RetellCampaignOperator:
+def operator(**arguments: Any) -> RetellCampaignOperator:
     given = {"task_id": "call", "from_number": FROM, "people": people(), "calls_per_second": 5, "lines": 3}
-    made = RetellCampaignOperator(**{**given, **arguments})
-    made._clock = clock or made._clock
-    return made
+    return RetellCampaignOperator(**{**given, **arguments})
 
 
 class KilledTaskInstance(TaskInstance):
@@ -53,7 +51,7 @@ class KilledTaskInstance(TaskInstance):
 def test_everybody_is_called_and_the_result_is_small(simulator: Simulator, clock: SteppingClock) -> None:
     """The result has the counts of the contract, and without a path the rows, without variables."""
     ti = TaskInstance()
-    result = operator(clock).execute(ti.context())
+    result = operator().execute(ti.context())
     assert sorted(call.request["to_number"] for call in simulator.placed) == [p["to_number"] for p in people()]
     rows = result.pop("rows")
     assert result == {
@@ -75,7 +73,7 @@ def test_everybody_is_called_and_the_result_is_small(simulator: Simulator, clock
 
 def test_rendered_fields_show_how_many_and_nobody(simulator: Simulator, clock: SteppingClock) -> None:
     """Airflow stores rendered fields: of people and numbers they hold the count, and the task still calls them."""
-    task = operator(clock, do_not_call=[people()[0]["to_number"]], until="{{ '2999-01-01' }}")
+    task = operator(do_not_call=[people()[0]["to_number"]], until="{{ '2999-01-01' }}")
     ti = TaskInstance()
     task.render_template_fields(ti.context())
     assert (task.people, task.do_not_call, task.until) == ("4 given", "1 given", "2999-01-01")
@@ -86,7 +84,7 @@ def test_rendered_fields_show_how_many_and_nobody(simulator: Simulator, clock: S
 def test_the_results_are_files(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
     """``people-*`` has a row for each person in order, ``attempts-*`` one for each attempt and each refusal."""
     given = [*people(3), {"to_number": "12"}]
-    result = operator(clock, people=given, path=str(tmp_path / "out")).execute(TaskInstance().context())
+    result = operator(people=given, path=str(tmp_path / "out")).execute(TaskInstance().context())
     assert len(result["paths"]) == 2
     rows = {
         path.name[:6]: list(map(json.loads, path.read_text().splitlines()))
@@ -101,11 +99,11 @@ def test_the_results_are_files(simulator: Simulator, clock: SteppingClock, tmp_p
 def test_a_retry_and_a_clear_call_nobody_again(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
     """Another try, with or without the list, finds who was called."""
     path = str(tmp_path / "out")
-    first = operator(clock, path=path).execute(TaskInstance().context())
-    again = operator(clock, path=path).execute(TaskInstance(try_number=2, max_tries=3).context())
+    first = operator(path=path).execute(TaskInstance().context())
+    again = operator(path=path).execute(TaskInstance(try_number=2, max_tries=3).context())
     for call_id in simulator.calls:
         simulator.delete(call_id)
-    third = operator(clock, path=path).execute(TaskInstance(try_number=3, max_tries=3).context())
+    third = operator(path=path).execute(TaskInstance(try_number=3, max_tries=3).context())
     assert not simulator.placed
     assert first["outcomes"] == again["outcomes"] == third["outcomes"] == {"answered": 4}
 
@@ -114,7 +112,7 @@ def test_a_list_from_a_file(simulator: Simulator, clock: SteppingClock, tmp_path
     """Columns of other names are dynamic variables."""
     source = tmp_path / "people.csv"
     source.write_text("to_number,name\n+12065550100,Ada\n+12065550101,Grace\n")
-    operator(clock, people=str(source)).execute(TaskInstance().context())
+    operator(people=str(source)).execute(TaskInstance().context())
     spoken = {
         call.request["to_number"]: call.request["retell_llm_dynamic_variables"]["name"]
         for call in simulator.placed
@@ -132,7 +130,6 @@ def test_checks_of_each_person(simulator: Simulator, clock: SteppingClock) -> No
         return "paid already" if person["to_number"] == numbers[1] else True
 
     task = operator(
-        clock,
         do_not_call=[numbers[0]],
         eligible=eligible,
         calling_hours=CallingHours("00:00", "24:00", time_zone="UTC"),
@@ -171,7 +168,7 @@ def test_hours_that_are_shut_are_waited_for_without_a_worker(simulator: Simulato
     closes = opens + timedelta(hours=2)
     hours = CallingHours(f"{opens:%H:%M}", f"{closes:%H:%M}", time_zone="UTC")
     with pytest.raises(TaskDeferred) as deferral:
-        operator(clock, deferrable=True, calling_hours=hours).execute(TaskInstance().context())
+        operator(deferrable=True, calling_hours=hours).execute(TaskInstance().context())
     assert not simulator.placed
     fire(deferral.value.trigger, clock)
     assert clock.now() >= opens.timestamp() - 60
@@ -180,7 +177,7 @@ def test_hours_that_are_shut_are_waited_for_without_a_worker(simulator: Simulato
 def test_a_kill_leaves_live_calls_or_stops_them(simulator: Simulator, clock: SteppingClock) -> None:
     """``cancel_on_kill`` decides; nothing is placed after the kill either way."""
     for stops in (False, True):
-        task = operator(clock, cancel_on_kill=stops, lines=2, calls_per_second=1)
+        task = operator(cancel_on_kill=stops, lines=2, calls_per_second=1)
         ti = KilledTaskInstance()
         ti.run_id = f"run {stops}"
         for each in people():
@@ -198,35 +195,35 @@ def test_trouble_of_the_account_fails_the_task_for_good(simulator: Simulator, cl
     """Airflow does not retry it; a clear goes on with everybody."""
     simulator.fail(Fault(endpoint="create-phone-call", answer=402, times=None))
     with pytest.raises(RetellCallFinalError, match="402"):
-        operator(clock).execute(TaskInstance().context())
+        operator().execute(TaskInstance().context())
     simulator.recover()
-    assert operator(clock).execute(TaskInstance(try_number=2).context())["outcomes"] == {"answered": 4}
+    assert operator().execute(TaskInstance(try_number=2).context())["outcomes"] == {"answered": 4}
 
 
 def test_until_and_limit(simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture) -> None:
     """An ``until`` that is past places nothing, and succeeds; ``limit`` calls so many people."""
     past = datetime.fromtimestamp(clock.now() - 1, UTC)
-    assert operator(clock, until=past.isoformat()).execute(TaskInstance().context())["not_called"] == 4
+    assert operator(until=past.isoformat()).execute(TaskInstance().context())["not_called"] == 4
     assert "until is past" in caplog.text
     assert not simulator.placed
-    assert operator(clock, limit="1").execute(TaskInstance().context())["attempts"] == 1
+    assert operator(limit="1").execute(TaskInstance().context())["attempts"] == 1
 
 
 def test_many_people_need_a_path(simulator: Simulator, clock: SteppingClock) -> None:
     """Rows of more than a thousand people do not go through XCom; without files, a day is the longest memory."""
     many = [{"to_number": f"+1206{5550000 + n}"} for n in range(1001)]
     with pytest.raises(RetellInputError, match="path must be given"):
-        operator(clock, people=many).execute(TaskInstance().context())
+        operator(people=many).execute(TaskInstance().context())
     store = Store()
-    operator(clock).execute(TaskInstance().context(task_state_store=store))
+    operator().execute(TaskInstance().context(task_state_store=store))
     clock.sleep(25 * 3600)
     with pytest.raises(RetellInputError, match="24 hours"):
-        operator(clock).execute(TaskInstance(try_number=2).context(task_state_store=store))
+        operator().execute(TaskInstance(try_number=2).context(task_state_store=store))
 
 
 def test_an_empty_list_succeeds(clock: SteppingClock) -> None:
     """There is nothing to do, and nothing goes wrong."""
-    assert operator(clock, people=[]).execute(TaskInstance().context())["people"] == 0
+    assert operator(people=[]).execute(TaskInstance().context())["people"] == 0
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from airflow_provider_retell.errors import RetellError, RetellExportOvertakenErr
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.policy import Redial
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 PEOPLE: Final = 300
 NUMBERS: Final = [f"+1{206 + n // 100}55501{n % 100:02}" for n in range(PEOPLE)]
@@ -209,9 +210,9 @@ class Campaign:
                 deferrable=True,
                 **self.arguments,
             )
-            task._clock = clock
             try:
-                result: dict[str, Any] = step(task)
+                with clock_replaced_by(clock):
+                    result: dict[str, Any] = step(task)
             except TaskDeferred as deferral:
                 event = fire(deferral.trigger, self.retell.clock)
                 step = partial(_resume, deferral.method_name, event, ti.context())

@@ -20,6 +20,7 @@ from airflow_provider_retell.errors import RetellCallFinalError, RetellInputErro
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -45,10 +46,10 @@ def campaign(clock: SteppingClock) -> Callable[..., Any]:
         context = {"dag_run": arguments.pop("dag_run", None)}
         on = arguments.pop("clock", clock)
         task = RetellCampaignOperator(**{**given, "people": people, **arguments})
-        task._clock = on
         ti = ti or TaskInstance()
         ti.run_id = run_id
-        return task.execute(ti.context(**context))
+        with clock_replaced_by(on):
+            return task.execute(ti.context(**context))
 
     return run
 

@@ -345,12 +345,12 @@ def test_a_retell_that_stays_unreachable_fails_the_task_in_time(campaign: Make) 
     made.assert_each_called_once()
 
 
-def test_calls_are_looked_at_in_one_request_a_round(campaign: Make) -> None:
+def test_calls_are_looked_at_in_one_request_a_round(time: ManualClock) -> None:
     """Requests per call: one that places it, and a share of a list; registered calls are listed here."""
-    made = campaign(count=20, lines=20, calls_per_second=20)
-    made.simulator._service._list_registered = True
-    wire = Wire()
-    made.run(wire)
+    simulator, wire = Simulator(clock=time, list_registered=True), Wire()
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, count=20, lines=20, calls_per_second=20)
+        made.run(wire)
     polls = sum(r.endpoint == LISTING and "call_id" in str(r.json) for r in made.simulator.requests)
     assert wire.requests - polls <= 1.1 * 20
     assert polls <= 4

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place, run_task
 
-from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.calls.capacity import FIRST_PAUSE, LONGEST_PAUSE, LineWait
 from airflow_provider_retell.errors import RetellCallError, RetellConnectionError, RetellRateLimitError
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
 NO_LINE = "concurrency_limit_reached"
+NUMBER = "+14155550142"
 
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])
@@ -113,38 +114,19 @@ def test_a_429_after_a_lost_registration_is_left_to_the_next_try(
 # -- no free line --------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A simulator that has no free line for the first calls, and says so at once or in the end."""
-
-    def __init__(self, simulator: Simulator, *, busy: int) -> None:
-        self.simulator = simulator
-        self.busy = busy
-
-    def place(self, endpoint: str, **arguments: Any) -> Any:
-        scenario = NO_LINE if len(self.simulator.calls) < self.busy else "user_hangup"
-        return place(endpoint, scenario, wait_for="ended", **arguments)
-
-
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_call_that_found_no_line_is_placed_anew(
     simulator: Simulator, clock: SteppingClock, store: dict[str, Any], *, durable: bool, deferrable: bool
 ) -> None:
     """Where that ending would fail the task, the try waits and places another: nobody's phone has rung."""
-    line = Line(simulator, busy=3)
-    operators = []
-
-    def make() -> Any:
-        operators.append(
-            line.place(CREATE, fail_on=("capacity",), durable=durable, deferrable=deferrable, poll_interval=5)
-        )
-        # A retry in the task sends what the task was given: here the number decides how it goes.
-        operators[-1]._request = lambda: endpoints.create_phone_call(
-            {"from_number": "+14155550199", "to_number": line.place(CREATE).to_number}
-        )
-        return operators[-1]
-
-    row = run_task(make, clock=clock, **store)
+    simulator.play(NUMBER, *[NO_LINE] * 3, "user_hangup")
+    waiting: dict[str, Any] = {"wait_for": "ended", "deferrable": deferrable, "poll_interval": 5}
+    row = run_task(
+        lambda: place(CREATE, to_number=NUMBER, fail_on=("capacity",), durable=durable, **waiting),
+        clock=clock,
+        **store,
+    )
     assert row["outcome"] == "answered"
     assert [call["disconnection_reason"] for call in map(simulator.call, simulator.calls)] == [
         *[NO_LINE] * 3,
@@ -187,8 +169,7 @@ def test_a_task_that_is_killed_while_it_waits_places_no_call(
             operator.on_kill()
 
     simulator.fail(Fault(endpoint=endpoint, answer=429, times=4))
-    operator._clock = KilledMeanwhile(time)
-    with pytest.raises(RetellCallError, match="killed"):
+    with clock_replaced_by(KilledMeanwhile(time)), pytest.raises(RetellCallError, match="killed"):
         operator.execute(TaskInstance().context())
     assert not simulator.calls
 

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from time import time as now
@@ -50,6 +51,7 @@ REGISTER = endpoints.register_phone_call({"agent_id": "agent_1", "to_number": TO
 CREATE = endpoints.create_phone_call(NUMBERS)
 CREATE_WITH_A_KEY = endpoints.create_phone_call(NUMBERS, idempotency_key="key-1")
 GET = endpoints.get_call("call_1")
+LINK = replace(GET, path="the recording", read=lambda _: None)
 
 PLACING = {"register": REGISTER, "create": CREATE}
 HARMLESS = {
@@ -845,18 +847,26 @@ def restless() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("restless")
-def test_threads_share_one_client_for_links() -> None:
+def test_threads_share_one_client_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recordings are fetched by several threads: a client that is made twice leaves its sockets open."""
-    together = threading.Barrier(8)
+    together, made = threading.Barrier(8), []
 
-    def follow(client: RetellClient) -> httpx.Client:
+    class CountedClient(httpx.Client):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    def follow(client: RetellClient) -> None:
         together.wait()
-        return client._follower()
+        with client.download(LINK, "https://files.example/1.wav") as chunks:
+            assert not [*chunks]
 
+    monkeypatch.setattr(httpx, "Client", CountedClient)
     transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    for _ in range(20):
+    for number in range(1, 21):
         with (
             RetellClient(ConnectionSettings(api_key=KEY), transport=transport) as client,
             ThreadPoolExecutor(8) as pool,
         ):
-            assert len({id(made) for made in pool.map(follow, [client] * 8)}) == 1
+            assert [*pool.map(follow, [client] * 8)] == [None] * 8
+        assert len(made) == 2 * number, "one for the API, one for the links"

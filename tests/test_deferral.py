@@ -134,7 +134,6 @@ def test_the_triggerers_clock_decides_about_the_deadline(register: Any, clock: S
     """A worker whose clock is a moment behind gives up too, instead of deferring for that moment."""
     call_id = register("rings_forever")
     sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True)
-    sensor._clock = clock
     event = WakeEvent(wake=Wake.TIMEOUT, deadline=clock.now() + 1, calls={call_id: "registered"})
     with pytest.raises(AirflowSensorTimeout):
         sensor.execute_complete(TaskInstance().context(), event.to_payload())
@@ -145,7 +144,6 @@ def test_the_first_deadline_counts_after_every_deferral(register: Any, clock: St
     """A task that defers again does not begin its time-out again."""
     call_id = register("rings_forever")
     sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True, timeout=10_000)
-    sensor._clock = clock
     event = WakeEvent(wake=Wake.OVER, deadline=clock.now() + 100, calls={call_id: "ended"})
     with pytest.raises(TaskDeferred) as deferral:
         sensor.execute_complete(TaskInstance().context(), event.to_payload())
@@ -196,7 +194,6 @@ def test_the_task_tells_its_trigger_from_when_on_it_may_fire(
 ) -> None:
     """The time is absolute and stored with the trigger, so that a triggerer that restarts does not begin again."""
     operator = place(endpoint, wait_for="ended", deferrable=True)
-    operator._clock = clock
     with pytest.raises(TaskDeferred) as deferral:
         operator.execute(TaskInstance().context())
     _, kwargs = deferral.value.trigger.serialize()
@@ -209,7 +206,6 @@ def test_airflow_does_not_end_a_trigger_that_must_not_fire_yet(
 ) -> None:
     """Even with a deadline that is close, Airflow's own limit lies far beyond the earliest event."""
     sensor = RetellCallSensor(task_id="wait", call_id="call_1", deferrable=True, timeout=1)
-    sensor._clock = clock
     simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
     with pytest.raises(TaskDeferred) as deferral:
         sensor.execute(TaskInstance().context())
@@ -262,7 +258,6 @@ def test_a_poll_that_others_asked_for_makes_no_event_come_earlier(register: Any,
 
     async def fire_both() -> list[float]:
         async def fired_at(trigger: RetellCallTrigger) -> float:
-            trigger._clock = clock
             _ = [event async for event in trigger.run()]
             return clock.now()
 

@@ -173,7 +173,7 @@ def test_the_rows_that_are_shown_are_rows(
     simulator = Simulator(clock=clock.time)
     with simulator.serve() as url:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
-        operator = create(clock, scenario, wait_for="analyzed", retell_llm_dynamic_variables={"name": "Ada"})
+        operator = create(scenario, wait_for="analyzed", retell_llm_dynamic_variables={"name": "Ada"})
         row = operator.execute(TaskInstance().context())
     assert list(shown) == list(row)
     same = {"call_status", "outcome", "disconnection_reason", "duration_ms", "call_analysis", "from_number"}
@@ -200,7 +200,7 @@ def test_the_worked_example_of_waiting_is_right(
     simulator = Simulator(clock=clock.time, dial_delay=0, ring_seconds=rings, talk_seconds=208, analysis_delay=40)
     with simulator.serve() as url:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
-        create(clock, scenario, wait_for="analyzed").execute(TaskInstance().context())
+        create(scenario, wait_for="analyzed").execute(TaskInstance().context())
     minutes, seconds = divmod(int(sum(clock.slept)), 60)
     assert f" 10:{minutes:02}:{seconds:02} " in sentence
     assert sentence in plain(section(OPERATORS, "Waiting"))
@@ -448,12 +448,10 @@ class Nobody(httpx.BaseTransport):
         raise self.error
 
 
-def create(clock: SteppingClock, scenario: str = "agent_hangup", **given: Any) -> RetellCreatePhoneCallOperator:
+def create(scenario: str = "agent_hangup", **given: Any) -> RetellCreatePhoneCallOperator:
     """Return an operator that has Retell dial the number of a scenario."""
     number = SCENARIOS[scenario].number
-    operator = RetellCreatePhoneCallOperator(task_id="call", from_number=FROM, to_number=number, **given)
-    operator._clock = clock
-    return operator
+    return RetellCreatePhoneCallOperator(task_id="call", from_number=FROM, to_number=number, **given)
 
 
 class World:
@@ -502,14 +500,14 @@ class World:
         self.send(CREATE, Nobody(httpx.ReadTimeout("The read operation timed out")))
 
     def busy(self) -> None:
-        self.run(create(self.clock, "dial_busy", wait_for="ended", fail_on="busy"))
+        self.run(create("dial_busy", wait_for="ended", fail_on="busy"))
 
     def too_long(self) -> None:
-        self.run(create(self.clock, "talks_forever", wait_for="ended", timeout=60))
+        self.run(create("talks_forever", wait_for="ended", timeout=60))
 
     def busy_for_a_sensor(self) -> None:
         ids = [
-            self.run(create(self.clock, scenario, durable=False), max_tries=n)
+            self.run(create(scenario, durable=False), max_tries=n)
             for n, scenario in enumerate(("dial_busy", "agent_hangup"))
         ]
         self.clock.sleep(60)
@@ -517,17 +515,17 @@ class World:
         sensor.execute(TaskInstance().context())
 
     def deleted(self) -> None:
-        self.run(create(self.clock))
+        self.run(create())
         self.clock.sleep(60)
         self.simulator.fail(Fault(endpoint="get-call", answer=422))
-        self.run(create(self.clock), try_number=2)
+        self.run(create(), try_number=2)
 
     def lost(self) -> None:
         self.simulator.fail(Fault(endpoint="create-phone-call", answer="drop", times=4))
         with pytest.raises(RetellConnectionError):
-            self.run(create(self.clock))
+            self.run(create())
         self.clock.sleep(7200)
-        self.run(create(self.clock), try_number=2)
+        self.run(create(), try_number=2)
 
     def no_folder(self) -> None:
         Destination("/dev/null/calls", token="run", holds="calls").claim()
@@ -540,13 +538,13 @@ class World:
         earlier.check()
 
     def of_another(self) -> None:
-        self.run(create(self.clock, "dial_busy"))
+        self.run(create("dial_busy"))
         self.store = Store()
-        self.run(create(self.clock, "agent_hangup"))
+        self.run(create("agent_hangup"))
 
     def not_ours(self) -> None:
         self.store.set(STORE_KEY, "something else")
-        self.run(create(self.clock), try_number=2)
+        self.run(create(), try_number=2)
 
 
 WRONG: dict[str, list[Callable[[World], Any]]] = {

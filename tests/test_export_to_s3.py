@@ -59,16 +59,16 @@ class Store:
     """The folder of an export, read without the code under test."""
 
     def __init__(self, url: str, folder: str, files: Any) -> None:
-        self.url, self._folder, self._files = url, folder, files
+        self.url, self.folder, self.files = url, folder, files
 
     def names(self) -> list[str]:
         """Return the names of all files in the folder and below it, but for the manifest."""
-        if self._files is None:
-            folder = Path(self._folder)
+        if self.files is None:
+            folder = Path(self.folder)
             paths = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
             return sorted(str(path.relative_to(folder)) for path in paths)
-        self._files.invalidate_cache()
-        names = {path.removeprefix(f"{self._folder}/") for path in self._files.find(self._folder)}
+        self.files.invalidate_cache()
+        names = {path.removeprefix(f"{self.folder}/") for path in self.files.find(self.folder)}
         return sorted(names - {MANIFEST})
 
     def download(self, folder: Path) -> list[Path]:
@@ -77,8 +77,8 @@ class Store:
         for name in self.names():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            source = f"{self._folder}/{name}"
-            path.write_bytes(Path(source).read_bytes() if self._files is None else self._files.cat_file(source))
+            source = f"{self.folder}/{name}"
+            path.write_bytes(Path(source).read_bytes() if self.files is None else self.files.cat_file(source))
             paths.append(path)
         return paths
 
@@ -221,4 +221,4 @@ def test_a_bucket_that_is_not_there_is_not_made(
     with pytest.raises(RetellExportError, match="cannot be written"):
         export(path="s3://aws_simulated@warehuose/calls")
     assert not simulator.requests
-    assert not store._files.exists("warehuose")
+    assert not store.files.exists("warehuose")

@@ -17,7 +17,6 @@ from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
 from conftest import SteppingClock
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
@@ -490,9 +489,9 @@ def test_what_should_be_mended_is_told(
 # -- one poller for all who wait on an event loop --------------------------------------------------------------
 
 
-def join(retell_conn_id: str, clock: Clock = SYSTEM_CLOCK) -> AbstractAsyncContextManager[Poller]:
+def join(retell_conn_id: str) -> AbstractAsyncContextManager[Poller]:
     """Share the poller of a connection as a trigger does."""
-    return shared_poller(retell_conn_id, RetellHook(retell_conn_id).aget_settings, clock=clock)
+    return shared_poller(retell_conn_id, RetellHook(retell_conn_id).aget_settings)
 
 
 def read(shared: Poller, *call_ids: str) -> Awaitable[Any]:
@@ -556,7 +555,7 @@ def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingC
     kept = vault.connections.pop("retell_default")
 
     async def main() -> None:
-        async with join("retell_default", clock=clock) as shared:
+        async with join("retell_default") as shared:
             with pytest.raises(AirflowNotFoundException):
                 await read(shared, "call_1")
             vault.connections["retell_default"] = kept

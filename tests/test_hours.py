@@ -23,6 +23,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 from airflow_provider_retell.triggers import RetellTimeTrigger
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -133,18 +134,17 @@ def test_a_lost_response_is_not_repeated_in_the_night(
     ti = TaskInstance()
     simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=9))
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    operator._clock = Later(time)
-    with pytest.raises(TaskDeferred) as deferral:
+    with clock_replaced_by(Later(time)), pytest.raises(TaskDeferred) as deferral:
         operator.execute(ti.context(**{} if store is None else {"task_state_store": store}))
     event = fire(deferral.value.trigger, SteppingClock(time))
     simulator.recover()
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    operator._clock = SteppingClock(time)
-    row = operator.resume_execution(
-        "execute_complete",
-        {"event": event},
-        ti.context(**{} if store is None else {"task_state_store": store}),
-    )
+    with clock_replaced_by(SteppingClock(time)):
+        row = operator.resume_execution(
+            "execute_complete",
+            {"event": event},
+            ti.context(**{} if store is None else {"task_state_store": store}),
+        )
     assert list(simulator.calls) == [row["call_id"]]
     assert all(HOURS.is_open(None, at) for at in sent(simulator))
 
@@ -288,8 +288,7 @@ def test_a_kill_ends_the_wait_on_a_worker(simulator: Simulator, time: ManualCloc
             operator.on_kill()
 
     operator = place(CREATE, calling_hours=HOURS)
-    operator._clock = Signalled(time)
-    with pytest.raises(RetellCallError, match="killed"):
+    with clock_replaced_by(Signalled(time)), pytest.raises(RetellCallError, match="killed"):
         operator.execute(TaskInstance().context())
     assert not simulator.requests
 
@@ -375,13 +374,11 @@ def test_a_wait_that_no_triggerer_ended_goes_on_in_time(
     """Airflow gives up on the trigger ten minutes after the opening: then it is time to call."""
     ti = TaskInstance()
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    operator._clock = clock
     with pytest.raises(TaskDeferred) as deferral:
         operator.execute(ti.context())
     assert deferral.value.timeout
     time.advance(deferral.value.timeout.total_seconds())
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    operator._clock = clock
     row = operator.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert list(simulator.calls) == [row["call_id"]]
 
@@ -389,7 +386,6 @@ def test_a_wait_that_no_triggerer_ended_goes_on_in_time(
 def test_a_trigger_that_could_not_be_run_fails_the_try(simulator: Simulator, clock: SteppingClock) -> None:
     """A triggerer without this package is no reason to call at night, nor to defer for ever."""
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    operator._clock = clock
     with pytest.raises(RetellCallError, match=r"could not wait \(Trigger failure\)") as raised:
         operator.resume_execution("__fail__", {"error": "Trigger failure"}, TaskInstance().context())
     assert not isinstance(raised.value, AirflowFailException)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +37,7 @@ from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.deferral import DISAGREEMENT_PAUSE
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -208,8 +209,9 @@ class TestWaiting:
 def kill(operator: Any) -> None:
     """Kill a task as Airflow does, and let it come to its end: the call is stopped in a thread."""
     operator.on_kill()
-    with suppress(RetellCallError):
-        operator._kill.check()
+    for thread in threading.enumerate():
+        if thread.name == "retell-kill":
+            thread.join(5)
 
 
 def _killed_while_waiting(
@@ -226,9 +228,8 @@ def _killed_while_waiting(
             raise Signal
 
     operator = place(endpoint, scenario, wait_for="ended", **arguments)
-    operator._clock = KilledClock(time)
     context = {} if store is None else {"task_state_store": store}
-    with pytest.raises(Signal):
+    with clock_replaced_by(KilledClock(time)), pytest.raises(Signal):
         operator.execute(TaskInstance().context(**context))
     return operator
 
@@ -250,8 +251,7 @@ def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
             operator.on_kill()
 
     operator = place(endpoint, "talks_forever", wait_for="ended")
-    operator._clock = SignalledClock(time)
-    with pytest.raises(RetellCallError, match="The task was killed"):
+    with clock_replaced_by(SignalledClock(time)), pytest.raises(RetellCallError, match="The task was killed"):
         operator.execute(TaskInstance().context())
 
 
@@ -370,7 +370,6 @@ def test_a_call_that_only_the_trigger_can_read_is_read_again_after_a_pause(
     time.advance(600)
     event = fire(deferral.value.trigger)
     simulator.fail(Fault(endpoint="get-call", answer=500, times=4))
-    operator._clock = clock
     with pytest.raises(TaskDeferred) as again:
         operator.execute_complete(TaskInstance().context(), event)
     assert again.value.trigger.not_before == clock.now() + DISAGREEMENT_PAUSE
@@ -387,8 +386,8 @@ def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: 
         ({"execution_timeout": timedelta(hours=1)}, 3540),
     ):
         operator = place(endpoint, wait_for="ended", deferrable=True, **arguments)
-        operator._clock = SteppingClock(ManualClock(start=1000))
-        with pytest.raises(TaskDeferred) as deferral:
+        clock = SteppingClock(ManualClock(start=1000))
+        with clock_replaced_by(clock), pytest.raises(TaskDeferred) as deferral:
             operator.execute(TaskInstance().context())
         assert deferral.value.trigger.deadline == 1000 + seconds
 

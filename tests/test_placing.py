@@ -28,6 +28,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -64,10 +65,10 @@ class Attempts:
         self.try_number += 1
         ti = TaskInstance(try_number=self.try_number, max_tries=self.max_tries)
         ti.run_id = self.run_id
-        operator: Any = place(self.endpoint, self.scenario, retries=2, **arguments)
-        operator._clock = self.clock
+        operator = place(self.endpoint, self.scenario, retries=2, **arguments)
         store = {} if self.store is None else {"task_state_store": self.store}
-        row: dict[str, Any] = operator.execute(ti.context(**store))
+        with clock_replaced_by(self.clock):
+            row: dict[str, Any] = operator.execute(ti.context(**store))
         return row
 
     def clear(self) -> None:

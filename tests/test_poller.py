@@ -604,13 +604,13 @@ def test_a_look_up_is_not_cut_short(account: Account, clock: SteppingClock) -> N
 
 
 def test_a_poller_that_has_ended_answers_its_waiters(account: Account, clock: SteppingClock) -> None:
-    """Whatever ends it, the waiters learn of it."""
+    """Its waiters learn of it, and do not wait for ever."""
     account.transport = Lists(items=[])
 
     async def work(shared: Poller) -> Any:
         waiting = asyncio.create_task(shared.read(["call_1"], due=clock.now() + 60))
         await asyncio.sleep(0)
-        shared._rounds.cancel()
+        await shared.aclose()
         return await waiting
 
     with pytest.raises(RetellError, match="ended"):

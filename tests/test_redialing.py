@@ -269,12 +269,10 @@ def test_a_wait_that_no_triggerer_ended_goes_on(
     given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti = TaskInstance()
     first = place(CREATE, **{**given, "deferrable": False, "execution_timeout": timedelta(hours=1)})
-    first._clock = clock
     with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
         first.execute(ti.context())
     time.advance(3 * 3600)
     resumed = place(CREATE, **given)
-    resumed._clock = clock
     with pytest.raises(TaskDeferred):
         resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert len(simulator.calls) == 1

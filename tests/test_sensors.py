@@ -31,6 +31,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.operators import RetellRegisterPhoneCallOperator
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -427,9 +428,8 @@ def test_the_deadline_counts_from_the_first_look(simulator: Simulator) -> None:
     for arguments, seconds in (({}, 10800), ({"timeout": 60}, 60), ({"execution_timeout": 5}, 5)):
         given = {name: timedelta(seconds=value) for name, value in arguments.items()}
         sensor = RetellCallSensor(task_id="wait", call_id="call_1", deferrable=True, **given)
-        sensor._clock = clock
         simulator.fail(Fault(endpoint="get-call", answer=500, times=1))
-        with pytest.raises(TaskDeferred) as deferral:
+        with clock_replaced_by(clock), pytest.raises(TaskDeferred) as deferral:
             sensor.execute(TaskInstance().context())
         assert deferral.value.trigger.deadline == 1000 + seconds
         assert deferral.value.timeout.total_seconds() > seconds, "Airflow's own limit is a backstop only"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time as real_time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,15 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 from conftest import AIRFLOW_2, TaskInstance, run_task
 
+from airflow_provider_retell._clock import CLOCK
+from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.sensors import RetellCallSensor
-from airflow_provider_retell.simulator import SCENARIOS, Fault, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import SteppingClock, clock_replaced_by
 
 DOCS = Path(__file__).parent.parent / "docs"
 ADA, GRACE = "+14155550100", "+14155550101"
@@ -49,16 +57,57 @@ def test_the_connection_ends_with_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os, time
-        from airflow_provider_retell._clock import SYSTEM_CLOCK
+        from airflow_provider_retell._clock import CLOCK
         def test_first(retell_simulator):
             assert "AIRFLOW_CONN_RETELL_DEFAULT" in os.environ
-            SYSTEM_CLOCK.sleep(5000)
+            CLOCK.sleep(5000)
         def test_second():
             assert "AIRFLOW_CONN_RETELL_DEFAULT" not in os.environ
-            assert abs(SYSTEM_CLOCK.now() - time.time()) < 60
+            assert abs(CLOCK.now() - time.time()) < 60
         """
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+class TestChosenDay:
+    """A module that defines ``retell_clock`` chooses when its tests take place."""
+
+    SUNDAY = datetime(2026, 7, 5, 12, tzinfo=UTC)
+
+    @pytest.fixture
+    def retell_clock(self) -> ManualClock:
+        """A Sunday, two and a half days ahead of the hours of the tests."""
+        return ManualClock(self.SUNDAY.timestamp())
+
+    @pytest.mark.parametrize("deferrable", [False, True])
+    def test_a_call_waits_for_the_calling_hours(
+        self, retell_simulator: Simulator, retell_clock: ManualClock, deferrable: bool
+    ) -> None:
+        """The hours are read off that clock, and so are the times of the calls."""
+        hours = CallingHours("09:00", "17:00", days="tue", time_zone="UTC")
+        run_task(create(calling_hours=hours, deferrable=deferrable))
+        (call,) = map(retell_simulator.call, retell_simulator.calls)
+        opened = datetime(2026, 7, 7, 9, tzinfo=UTC).timestamp()
+        assert opened < call["start_timestamp"] / 1000 < opened + 60
+        assert opened < retell_clock() < opened + 3600
+
+
+def test_a_replaced_clock_is_the_clock_of_all_that_is_there() -> None:
+    """Objects made before, other threads and an event loop have it too, until the block ends, however it ends."""
+    outer, inner = SteppingClock(ManualClock(1000)), SteppingClock(ManualClock(2000))
+    rate = RequestRate(1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(CLOCK.now).result()  # the thread is there
+        with clock_replaced_by(outer):
+            with suppress(ZeroDivisionError), clock_replaced_by(inner):
+                assert pool.submit(CLOCK.now).result() == 2000
+                rate.wait()
+                rate.wait()
+                asyncio.run(CLOCK.asleep(5))
+                inner.sleep(1 / 0)
+            assert (CLOCK.now(), CLOCK.monotonic(), CLOCK.boottime()) == (1000, 1000, 1000)
+    assert (inner.slept, outer.slept) == ([1, 5], [])
+    assert abs(CLOCK.now() - real_time.time()) < 60
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -166,7 +215,7 @@ def blocks(page: str) -> list[str]:
 
 def test_the_page_on_testing_works(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its files, saved where it says, are a green run of pytest; the test of the DAG has five lines."""
-    tested, conftest, scripted = blocks("testing.md")
+    tested, conftest, chosen, scripted = blocks("testing.md")
     assert len(tested[tested.index("def ") :].splitlines()) == 5
     dag = blocks("quickstart.md")[0].replace("range(201, 301)", "range(201, 203)")
     if AIRFLOW_2:
@@ -176,6 +225,7 @@ def test_the_page_on_testing_works(pytester: pytest.Pytester, monkeypatch: pytes
     (tests / "conftest.py").write_text(conftest)
     (tests / "test_call_a_hundred.py").write_text(tested)
     (tests / "test_scripted.py").write_text(scripted)
+    (tests / "test_chosen.py").write_text(chosen)
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
         monkeypatch.delenv(name)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests").assert_outcomes(passed=3)

@@ -226,7 +226,6 @@ def test_the_data_interval_is_the_default(simulator: Simulator, clock: SteppingC
     simulator.seed(SEEDED)
     now = datetime.fromtimestamp(int(clock.now()), UTC)
     task = RetellCallsToObjectStorageOperator(task_id="export", path=str(tmp_path / "calls"))
-    task._clock = clock
     interval = {"data_interval_start": now - timedelta(days=1), "data_interval_end": now - timedelta(hours=6)}
     summary = task.execute(TaskInstance().context(**interval))
     began = [call["start_timestamp"] / 1000 for call in held(simulator)]
@@ -709,7 +708,6 @@ def test_arguments_are_checked_when_the_dag_is_parsed(given: dict[str, Any]) -> 
 def test_an_empty_data_interval_is_explained(clock: SteppingClock, tmp_path: Path) -> None:
     """Cron schedules of Airflow 3 make data intervals of length zero: the message says what to do."""
     task = RetellCallsToObjectStorageOperator(task_id="export", path=str(tmp_path))
-    task._clock = clock
     moment = datetime.fromtimestamp(int(clock.now()), UTC)
     with pytest.raises(RetellInputError, match="CronDataIntervalTimetable"):
         task.execute(TaskInstance().context(data_interval_start=moment, data_interval_end=moment))

@@ -13,6 +13,7 @@ from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 from airflow_provider_retell.triggers import RetellCallTrigger
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -142,7 +143,6 @@ def test_triggers_of_one_loop_share_one_client(
 
     async def wait(call_id: str) -> Any:
         waiting = trigger(call_id, poll_interval=1)
-        waiting._clock = clock
         return [event async for event in waiting.run()]
 
     async def wait_for_all() -> Any:
@@ -190,7 +190,6 @@ class TestKill:
     ) -> None:
         """Retell stops ongoing calls only: the trigger tries again until the call is answered, or over."""
         ringing = trigger(register("talks_forever"), cancel_on_kill=True)
-        ringing._clock = clock
         self.kill(ringing)
         assert simulator.call(ringing.call_ids[0])["disconnection_reason"] == "manual_stopped"
         assert set(clock.slept) == {STOP_INTERVAL}
@@ -202,7 +201,6 @@ class TestKill:
         simulator.fail(Fault(endpoint="stop-call", answer=400, times=None))
         began = clock.now()
         stubborn = trigger(live, cancel_on_kill=True)
-        stubborn._clock = clock
         self.kill(stubborn)
         assert LONGEST_RINGING <= clock.now() - began < LONGEST_RINGING + STOP_INTERVAL
 
@@ -213,9 +211,14 @@ class TestKill:
 
     def test_a_call_that_is_over_for_the_task_is_left_alone(self, live: str, simulator: Simulator) -> None:
         """Once the event is out, the task decides: a kill that comes late stops nothing."""
-        late = trigger(live, cancel_on_kill=True)
-        late._fired = True
-        self.kill(late)
+        late = trigger(live, cancel_on_kill=True, deadline=0)
+
+        async def fire_and_kill() -> None:
+            (event,) = [event async for event in late.run()]
+            assert event.payload["calls"] == {live: "ongoing"}
+            await late.on_kill()
+
+        asyncio.run(fire_and_kill())
         assert simulator.call(live)["call_status"] == "ongoing"
 
     def test_a_call_that_was_not_dialed_is_left_alone(
@@ -236,7 +239,6 @@ class TestKill:
         """A kill is best effort: what cannot be stopped is tried again for as long, and then named in the log."""
         simulator.fail(Fault(endpoint="stop-call", answer=500, times=None))
         killed = trigger(live, cancel_on_kill=True)
-        killed._clock = clock
         self.kill(killed)
         assert sum(clock.slept) >= LONGEST_RINGING
         # Airflow 2 logs through the standard library, Airflow 3 writes by itself.
@@ -246,7 +248,7 @@ class TestKill:
         """While Airflow still calls the task deferred, it is being handed over, not killed."""
 
         class HandedOver(RetellCallTrigger):
-            async def _still_deferred(self) -> bool:
+            async def still_deferred(self) -> bool:
                 return True
 
         self.kill(HandedOver(call_ids=[live], retell_conn_id="retell_default", deadline=1e12, cancel_on_kill=True))
@@ -282,9 +284,9 @@ class TestKill:
                 await asyncio.Event().wait()
 
         class Cancelled(RetellCallTrigger):
-            _learns_of_kills = False  # as before Airflow 3.3
+            learns_of_kills = False  # as before Airflow 3.3
 
-            async def _still_deferred(self) -> bool | None:
+            async def still_deferred(self) -> bool | None:
                 return still_deferred
 
         async def cancel() -> None:
@@ -293,7 +295,6 @@ class TestKill:
                 call_ids=[live], retell_conn_id="retell_default", deadline=deadline, cancel_on_kill=cancel_on_kill
             )
             killed.task_instance = TaskInstance()
-            killed._clock = Sleeper(time)
             wait = asyncio.ensure_future(anext(killed.run()))
             await asleep.wait()
             time.advance(10 - left)
@@ -301,5 +302,6 @@ class TestKill:
             with pytest.raises(asyncio.CancelledError):
                 await wait
 
-        asyncio.run(cancel())
+        with clock_replaced_by(Sleeper(time)):
+            asyncio.run(cancel())
         assert simulator.call(live)["call_status"] == becomes

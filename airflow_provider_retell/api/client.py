@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any, Final, Self, TypeVar, cast
 import httpx
 from tenacity import AsyncRetrying, Retrying
 
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
@@ -57,7 +57,7 @@ class RetellClient:
         settings: ConnectionSettings,
         *,
         transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], Any] = time.sleep,
+        sleep: Callable[[float], Any] = CLOCK.sleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
@@ -197,7 +197,7 @@ class AsyncRetellClient:
         settings: ConnectionSettings,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[Any]] = CLOCK.asleep,
     ) -> None:
         self.settings = settings
         self._sleep = sleep

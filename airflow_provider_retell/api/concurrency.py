@@ -9,7 +9,7 @@ from itertools import islice
 from threading import Lock
 from typing import Final, TypeVar
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class RequestRate:
         clock: The time.
     """
 
-    def __init__(self, per_second: float | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, per_second: float | None = None, *, clock: Clock = CLOCK) -> None:
         self._interval = 1 / per_second if per_second else 0.0
         self._clock = clock
         self._next = 0.0

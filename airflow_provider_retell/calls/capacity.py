@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.outcomes import DisconnectionReason
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LineWait:
 
     limit: float
     waited: float = 0.0
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
 
     def pause(self, asked: float | None = None) -> bool:
         """Sleep for a while; return False at once if the pause would exceed the limit.

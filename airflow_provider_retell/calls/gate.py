@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.policy.zones import check_zone
 
@@ -143,7 +143,7 @@ class Gate:
     pause: PauseSwitch
     limit_timeout: float
     hours: Hours
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
 
     def check(self) -> None:
         """Raise if no call may be placed now; wait while the connection is paused."""

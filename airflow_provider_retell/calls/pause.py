@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.errors import RetellCallError
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class PauseSwitch:
 
     conn_id: str
     look_up: Callable[[], bool]
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
     _on: bool = field(default=False, init=False)
     _read_at: float | None = field(default=None, init=False)
 

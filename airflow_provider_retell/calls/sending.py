@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore
 from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
@@ -63,7 +63,7 @@ class RecordedSender:
     retell_dials: bool
     durable: bool = True
     before_sending: Callable[[], None] = lambda: None
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
     calls: tuple[str, ...] = ()
 
     number: int = field(init=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from airflow_provider_retell._clock import Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.flows import AsyncFlowRunner, FlowRunner, StopResult, stop
 from airflow_provider_retell.errors import Concerns, RetellError
 
@@ -20,7 +20,9 @@ STOP_INTERVAL: Final = 5.0
 """Seconds between two attempts to stop a call."""
 
 
-def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool, clock: Clock) -> StopResult:
+def stop_until_over(
+    runner: FlowRunner, call_id: str, *, leave_registered: bool, clock: Clock = CLOCK
+) -> StopResult:
     """Stop a call, and try again while it rings or Retell is in trouble; return what became of it.
 
     Args:
@@ -42,7 +44,7 @@ def stop_until_over(runner: FlowRunner, call_id: str, *, leave_registered: bool,
 
 
 async def astop_until_over(
-    runner: AsyncFlowRunner, call_id: str, *, leave_registered: bool, clock: Clock
+    runner: AsyncFlowRunner, call_id: str, *, leave_registered: bool, clock: Clock = CLOCK
 ) -> StopResult:
     """Do the same as ``stop_until_over`` without blocking the event loop."""
     give_up_at = clock.now() + LONGEST_RINGING

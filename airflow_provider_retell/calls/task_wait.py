@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.patience import Patience
@@ -66,7 +66,7 @@ class TaskWait:
     woken_by: WakeEvent | None = None
     since: float | None = None
     longest: float | None = None
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
     watch: Watch = field(init=False)
     _sweeps: Sweeps = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)

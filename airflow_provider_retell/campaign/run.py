@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.background import Background, Moments
@@ -72,7 +72,7 @@ class CampaignRun:
     recorder: Recorder
     terms: Terms = field(default_factory=Terms)
     files: Files | None = None
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
     moments: Moments
     threads: int = _MAX_THREADS
     last_placed_at: float = -math.inf

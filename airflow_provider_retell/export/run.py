@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.concurrency import RequestRate, read_details
 from airflow_provider_retell.api.endpoints import Request, get_agent
 from airflow_provider_retell.api.pages import Fields, Page
@@ -57,7 +57,7 @@ class Export:
     rate: RequestRate | None = None
     progress: Progress = field(default_factory=Progress)
     save: Callable[[Progress], None] = lambda _: None
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
 
     def run(self) -> dict[str, Any]:
         """List the calls, put their rows aside, publish the files; return a summary without personal data."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
 from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.identifiers import check_e164
@@ -110,7 +110,6 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         self.backfill = flag("backfill", backfill)
         check_call_key(call_key, durable=durable)
         self.call_key = call_key
-        self._clock: Clock = SYSTEM_CLOCK
 
     # -- differences between the two operators -------------------------------------------------------------
 
@@ -126,13 +125,13 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
 
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; push its id; wait for it if wanted; return its row."""
-        check_run(context, backfill=self.backfill, now=self._clock.now())
+        check_run(context, backfill=self.backfill, now=CLOCK.now())
         request = self._request()
         rendered_call_key(self.call_key)
-        opens_at = self._hours(request).opens_at(self._clock.now())  # raises before anything is sent
+        opens_at = self._hours(request).opens_at(CLOCK.now())  # raises before anything is sent
         if self._dry_run:
             return self._would_send(request, opens_at)
-        self._begin(context, ThisTry(began=self._clock.now()))
+        self._begin(context, ThisTry(began=CLOCK.now()))
         with RetellHook(self.retell_conn_id) as hook:
             return self._run(hook, context)
 
@@ -159,7 +158,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         return request
 
     def _would_send(self, request: Request[Call], opens_at: float) -> Row:
-        if opens_at > self._clock.now():
+        if opens_at > CLOCK.now():
             self.log.info("Dry run. %s", self._hours(request).describe(opens_at))
         self.log.info(
             "Dry run, nothing is sent. It would be: %s %s",

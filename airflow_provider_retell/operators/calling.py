@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import Context
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.gate import Gate, Hours, OutsideHours, OutsideHoursAction, utc
@@ -65,7 +65,6 @@ class CallingTask(DeferringOperator):
     redial: tuple[Redial, ...] = ()
     """The rules by which the task calls again, if it waits."""
 
-    _clock: Clock = SYSTEM_CLOCK
     _kill: StopOnKill
     _try = ThisTry(began=0.0)
     _attempts = 0
@@ -79,7 +78,7 @@ class CallingTask(DeferringOperator):
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue after the wait: read the call again, whatever the event says about it."""
-        self._begin(context, ThisTry.read(event.memo, now=self._clock.now()))
+        self._begin(context, ThisTry.read(event.memo, now=CLOCK.now()))
         call_id = next(iter(event.calls), None if event.memo else handed_on_id(context))
         with RetellHook(self.retell_conn_id) as hook:
             if call_id is None:  # there was no call to wait for
@@ -103,9 +102,7 @@ class CallingTask(DeferringOperator):
     def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
         # Not in the constructor: Airflow copies operators, and this holds a thread.
-        self._kill = StopOnKill(
-            context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials, clock=self._clock
-        )
+        self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
 
     def _run(self, hook: RetellHook, context: Context, wait: TaskWait | None = None) -> Row:
         """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
@@ -123,7 +120,7 @@ class CallingTask(DeferringOperator):
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
             wait = self._wait(hook, call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
-            wait.watch.update({call.call_id: call}, now=self._clock.now())
+            wait.watch.update({call.call_id: call}, now=CLOCK.now())
             if self.wait_for is not None and not wait.watch.reached:
                 self._wait_on(wait, hook)
         return wait
@@ -145,7 +142,7 @@ class CallingTask(DeferringOperator):
         """Return whether the rules ask for another call, when it is due."""
         calls = [hook.get_call(call_id) for call_id in self._try.calls if call_id != call.call_id] + [call]
         self._attempts = sum(not found_no_line(each) for each in calls)
-        now = self._clock.now()
+        now = CLOCK.now()
         over_at = end_of(call, placed_at=self._try.placed_at, now=now)
         due = next_call_at(self.redial, calls, over_at=over_at)
         if due is None:
@@ -194,8 +191,8 @@ class CallingTask(DeferringOperator):
             self.log.info("%s Waiting until then.", why)
             self._defer_to(RetellTimeTrigger(deadline=moment, memo=self._try.to_memo()))
         self.log.warning("%s Waiting until then on the worker; with deferrable=True it would be free.", why)
-        while (left := moment - self._clock.now()) > 0:
-            self._clock.sleep(min(left, _LONGEST_SLEEP))
+        while (left := moment - CLOCK.now()) > 0:
+            CLOCK.sleep(min(left, _LONGEST_SLEEP))
             self._kill.check()
 
     def _placement(self, hook: RetellHook, request: Request[Call], context: Context) -> Placement:
@@ -221,21 +218,19 @@ class CallingTask(DeferringOperator):
             run_began=run_began(context),
             before_looking=gate.check_task,
             before_sending=gate.check,
-            clock=self._clock,
         )
 
     def _line_wait(self) -> LineWait:
-        left = self._ends_at() - self._clock.now()
-        return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited, clock=self._clock)
+        left = self._ends_at() - CLOCK.now()
+        return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited)
 
     def _gate(self, hook: RetellHook, request: Request[Call]) -> Gate:
         return Gate(
             check_alive=self._kill.check,
             ends_at=self._ends_at(),
-            pause=PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused, clock=self._clock),
+            pause=PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused),
             limit_timeout=self.limit_timeout,
             hours=self._hours(request),
-            clock=self._clock,
         )
 
     def _hours(self, request: Request[Call]) -> Hours:
@@ -268,7 +263,6 @@ class CallingTask(DeferringOperator):
             include=self.include,
             woken_by=self._woken_by,
             longest=deadline - self._try.placed_at if self.wait_for else None,
-            clock=self._clock,
         )
 
     def _wait_on(self, wait: TaskWait, hook: RetellHook) -> None:

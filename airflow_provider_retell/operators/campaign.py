@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
 from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.campaign.columns import REQUEST_FIELDS
 from airflow_provider_retell.campaign.eligibility import Eligible
@@ -202,7 +202,6 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self.backfill = flag("backfill", backfill)
         self.deferrable = flag("deferrable", deferrable)
         self.retell_conn_id = retell_conn_id
-        self._clock: Clock = SYSTEM_CLOCK
 
     def _mask(self) -> None:
         """Hide the lists of people: rendered fields only show how many people there are."""
@@ -220,7 +219,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Call the people, or continue an earlier try; write the results, and return the counts."""
-        check_run(context, backfill=self.backfill, now=self._clock.now())
+        check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
             result, failure = self._terms(context).rehearse(context)
             self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
@@ -240,7 +239,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
     def _run(self, context: Context, memo: Mapping[str, Any], *, may_leave: bool) -> dict[str, Any]:
         from airflow_provider_retell.campaign.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
 
-        now = self._clock.now()
+        now = CLOCK.now()
         began = float(memo.get("began", now))
         campaign_began = first_began(context, memo, now=now)
         with RetellHook(self.retell_conn_id) as hook:
@@ -278,7 +277,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             do_not_call=self._list("do_not_call"),
             namespace=read_options().namespace,
             token=f"{context['ti'].try_number}-{secrets.token_hex(4)}",
-            clock=self._clock,
+            clock=CLOCK,
         )
 
     def _result(self, context: Context, result: dict[str, Any], done: End) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.stopping import stop_until_over
@@ -41,19 +40,16 @@ class StopOnKill:
         context: Airflow's context. A process that lost its task to a retry must not stop the retry's call.
         wanted: Whether to stop calls at all.
         leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
-        clock: The time.
 
     Attributes:
         killed: Whether the task was killed.
     """
 
-    def __init__(
-        self, context: Mapping[str, Any], *, wanted: bool, leave_registered: bool, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+    def __init__(self, context: Mapping[str, Any], *, wanted: bool, leave_registered: bool) -> None:
         self.killed = False
         self._wanted = wanted
         self._leave_registered = leave_registered
-        self._clock = clock
+
         self._live: tuple[str, ConnectionSettings] | None = None
         self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
         self._thread = KillThread(self._stop)
@@ -87,7 +83,7 @@ class StopOnKill:
         if not self._wanted:
             return f"{call_id} goes on, since cancel_on_kill is off."
         try:
-            result = stop_until_over(client, call_id, leave_registered=self._leave_registered, clock=self._clock)
+            result = stop_until_over(client, call_id, leave_registered=self._leave_registered)
         except RetellError as error:
             return f"{call_id} may go on, since stopping it failed ({error})."
         return f"{result.message}."

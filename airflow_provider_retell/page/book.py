@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.pages import Fields, Page, PageWalk, as_sent
 from airflow_provider_retell.errors import RetellError, RetellStatusError
 from airflow_provider_retell.page.entries import Entry, merge
@@ -65,7 +65,7 @@ class Book:
         send: Callable[[Request[Page[Fields]]], Page[Fields]],
         executor: Executor,
         *,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: Clock = CLOCK,
     ) -> None:
         self._first = as_sent(first)
         self._send = send

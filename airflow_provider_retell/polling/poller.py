@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.client import AsyncRetellClient
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.identifiers import check_call_id
@@ -89,7 +89,7 @@ class Poller:
         connect: Callable[[], Awaitable[ConnectionSettings]],
         *,
         options: Options | None = None,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: Clock = CLOCK,
         client: Callable[[ConnectionSettings], AsyncRetellClient] | None = None,
     ) -> None:
         self._options = options or Options()

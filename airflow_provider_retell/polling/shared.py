@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import airflow.providers.common.compat.connection  # noqa: F401 (aget_connection would import it on the loop)
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.provider.options import read_options
@@ -30,7 +30,7 @@ async def shared_poller(
     retell_conn_id: str,
     look_up: Callable[[], Awaitable[ConnectionSettings]],
     *,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock = CLOCK,
 ) -> AsyncIterator[Poller]:
     """Share one poller, one client and one look-up of a connection among all waiters on this event loop.
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.provider.options import read_options
@@ -121,7 +121,6 @@ class WaitTrigger(Protocol):
 class DeferringOperator(BaseOperator):
     """A task that lets a trigger wait for it and continues in ``_resume``, however that wait ended."""
 
-    _clock: Clock = SYSTEM_CLOCK
     _woken_by: WakeEvent | None = None
     """Why the task continues; None before it was deferred."""
 
@@ -139,7 +138,7 @@ class DeferringOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         if traceback := (next_kwargs or {}).get("traceback"):
             self.log.error("The trigger failed:\n%s", "\n".join(traceback))
-        return self._continue(context, WakeEvent.from_airflow(next_kwargs, now=self._clock.now()))
+        return self._continue(context, WakeEvent.from_airflow(next_kwargs, now=CLOCK.now()))
 
     def _continue(self, context: Context, event: WakeEvent) -> Any:
         self._woken_by = event
@@ -147,7 +146,7 @@ class DeferringOperator(BaseOperator):
 
     def _defer_to(self, trigger: WaitTrigger) -> NoReturn:
         """Free the worker until the trigger fires."""
-        now = self._clock.now()
+        now = CLOCK.now()
         trigger.not_before = now + shortest_deferral(
             option=read_options().shortest_deferral, woken_by=self._woken_by
         )

@@ -68,12 +68,12 @@ class Airflow(AirflowStack):
         (port,) = free_ports(1)
         self._spawn("api-server for people", "api-server", "--port", str(port), "--apps", "core")
         self._client.base_url = f"http://{LOOPBACK}:{port}"
-        self._wait_until(lambda: self._client.get("/api/v2/version").is_success, "Nobody serves people")
+        self.wait_until(lambda: self._client.get("/api/v2/version").is_success, "Nobody serves people")
 
     def wait_for_dags(self, count: int) -> None:
         """Wait until so many DAGs are known."""
-        known = lambda: self._ask("GET", "/api/v2/dags")["total_entries"] == count  # noqa: E731
-        self._wait_until(known, f"There are not {count} DAGs")
+        known = lambda: self.ask("GET", "/api/v2/dags")["total_entries"] == count  # noqa: E731
+        self.wait_until(known, f"There are not {count} DAGs")
 
 
 class Stage:
@@ -134,8 +134,8 @@ class Stage:
         """See what has changed since the last look."""
         began, now = time.monotonic(), datetime.now(UTC)
         changed = {"limit": 10000, "updated_at_gte": (self._look_from - timedelta(seconds=3)).isoformat()}
-        runs = self.airflow._ask("GET", "/api/v2/dags/~/dagRuns", params=changed)["dag_runs"]
-        found = self.airflow._ask("GET", "/api/v2/dags/~/dagRuns/~/taskInstances", params=changed)
+        runs = self.airflow.ask("GET", "/api/v2/dags/~/dagRuns", params=changed)["dag_runs"]
+        found = self.airflow.ask("GET", "/api/v2/dags/~/dagRuns/~/taskInstances", params=changed)
         for it in found["task_instances"]:
             self._instances.setdefault(it["dag_run_id"], {})[it["task_id"], it["map_index"]] = it
         self._runs |= {run["dag_run_id"]: run["state"] for run in runs}
@@ -152,7 +152,7 @@ class Stage:
     def order(self, method: str, path: str, **request: Any) -> None:
         """Have Airflow do something, one thing after the other."""
         with self._hands:
-            self.airflow._send(method, path, **request)
+            self.airflow.send(method, path, **request)
 
 
 class MissedError(Exception):
