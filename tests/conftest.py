@@ -53,7 +53,7 @@ from airflow_provider_retell.operators import (  # noqa: E402
     RetellRegisterPhoneCallOperator,
 )
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator  # noqa: E402
-from airflow_provider_retell.testing import SteppingClock, clock_replaced_by  # noqa: E402
+from airflow_provider_retell.testing import Clock, SteppingClock, clock_replaced_by  # noqa: E402
 
 REGISTER, CREATE = "register-phone-call", "create-phone-call"
 FROM = "+14155550199"
@@ -201,7 +201,7 @@ def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
         yield connect
 
 
-def replaced(clock: SteppingClock | None) -> AbstractContextManager[None]:
+def replaced(clock: Clock | None) -> AbstractContextManager[None]:
     """Let a clock, if one is given, be that of this process inside the block."""
     return nullcontext() if clock is None else clock_replaced_by(clock)
 

@@ -24,7 +24,7 @@ import another_server
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from another_server import Fate, Spoil
-from conftest import FROM, SteppingClock, TaskInstance, fire
+from conftest import FROM, SteppingClock, TaskInstance, fire, replaced
 
 from airflow_provider_retell.errors import RetellError, RetellExportOvertakenError
 from airflow_provider_retell.operators import RetellCampaignOperator
@@ -198,7 +198,6 @@ class Campaign:
     ) -> dict[str, Any]:
         """Run a try, through its deferrals."""
         ti = TaskInstance(try_number=number, max_tries=5)
-        clock = clock or ProcessClock(self.retell.clock)
         step: Callable[[Any], Any] = lambda task: task.execute(ti.context())  # noqa: E731
         while True:
             task = RetellCampaignOperator(
@@ -211,10 +210,10 @@ class Campaign:
                 **self.arguments,
             )
             try:
-                with clock_replaced_by(clock):
+                with replaced(clock):
                     result: dict[str, Any] = step(task)
             except TaskDeferred as deferral:
-                event = fire(deferral.trigger, self.retell.clock)
+                event = fire(deferral.trigger)
                 step = partial(_resume, deferral.method_name, event, ti.context())
             else:
                 return result
@@ -257,9 +256,10 @@ def _resume(method_name: str, event: Any, context: Any, task: Any) -> Any:
 
 
 @pytest.fixture
-def campaign(retell: Retell, tmp_path: Path) -> Campaign:
-    """A campaign that has not begun."""
-    return Campaign(retell, tmp_path / "campaign")
+def campaign(retell: Retell, tmp_path: Path) -> Iterator[Campaign]:
+    """A campaign that has not begun, by the server's time."""
+    with clock_replaced_by(retell.clock):
+        yield Campaign(retell, tmp_path / "campaign")
 
 
 # -- what is lost on the way ----------------------------------------------------------------------------------
