@@ -191,11 +191,8 @@ def _spellings(number: str) -> frozenset[str]:
         for digits in ["".join(groups), *(group for group in groups if len(group) >= _WITH_AREA)]:
             core = digits.lstrip("0")
             forms |= {digits, *(f"{prefix}{core}" for prefix in ("", "0", "00", "011", "1", "001", "0111"))}
-            if (
-                any(plus in text for plus in _PLUS)
-                or digits.startswith("00")
-                or (core == digits and len(core) > _WITH_AREA)
-            ):
+            abroad = digits.startswith("00") or any(plus in text for plus in _PLUS)
+            if abroad or (core == digits and len(core) > _WITH_AREA):
                 national = _COUNTRY.sub("", core, count=1)
                 country = core.removesuffix(national)
                 forms |= {national, f"0{national}", f"{country}0{national}", f"00{country}0{national}"}

@@ -67,6 +67,12 @@ def test_imports_point_one_way() -> None:
     assert not wrong
 
 
+def test_a_module_can_be_read_at_one_go() -> None:
+    """A module that grows beyond 300 lines holds a second idea, which belongs into a module of its own."""
+    lines = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    assert {module: count for module, count in lines.items() if count > 300} == {}
+
+
 def test_only_what_tests_are_made_with_knows_the_simulator() -> None:
     """The simulator cannot share a mistake with the package, because neither imports the other."""
     users = {module for module, path in MODULES.items() if any(room(n) == "simulator" for n in own_imports(path))}
