@@ -1,0 +1,221 @@
+"""Decide which calls to announce, and what to remember. Pure: no I/O, no clock of its own.
+
+A cursor only says what is true for ever: which calls were announced, or were never to be. So an older cursor, or
+one that another process writes, makes calls come twice, and never lets one go.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.pages import Fields
+from airflow_provider_retell.polling.finished_list import (
+    DIGEST_LENGTH,
+    KNOWN_AT_MOST,
+    Known,
+    Listing,
+    Newest,
+    digest,
+    matches,
+)
+
+VERSION: Final = 1
+
+OVERLAP_MS: Final = 600_000
+"""By how much later the list may show a call than calls that ended after it, in milliseconds."""
+
+HELD_MS: Final = 3_600_000
+"""How long after its end a call can wait for its analysis at most, in milliseconds."""
+
+CALLS_IN_AN_EVENT: Final = 1000
+_MINUTE_MS: Final = 60_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """How far a watcher came.
+
+    Attributes:
+        ended_from: No call that ended before is still to be announced, in milliseconds since the epoch.
+        announced: Digests of the calls announced that ended later, by the minute of their end.
+        known: The calls of each list of ``WITHOUT_AN_END`` that need not be looked at again; nothing before the
+            first look.
+    """
+
+    ended_from: int
+    announced: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    known: Mapping[str, Known] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cursor as JSON that ``read`` reads."""
+        known = {
+            name: {"digests": "".join(it.digests), "complete": it.complete} for name, it in self.known.items()
+        }
+        announced = {str(minute): "".join(sorted(some)) for minute, some in sorted(self.announced.items())}
+        return {"version": VERSION, "ended_from": self.ended_from, "announced": announced, "known": known}
+
+    @classmethod
+    def read(cls, stored: Any) -> Self:
+        """Return the cursor that ``to_json`` wrote.
+
+        Of a cursor of another version only ``ended_from`` is read, which every version has: calls of the ten
+        minutes around it then come twice.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            ended_from = int(stored["ended_from"])
+            if stored["version"] != VERSION:
+                return cls(ended_from=ended_from)
+            announced = {int(minute): frozenset(_digests(text)) for minute, text in stored["announced"].items()}
+            known = {
+                name: Known(digests=_digests(it["digests"]), complete=bool(it["complete"]))
+                for name, it in stored["known"].items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a cursor ({type(error).__name__}: {error})") from None
+        return cls(ended_from=ended_from, announced=announced, known=known)
+
+    def for_other_filters(self) -> Self:
+        """Return where a watcher begins that follows this one with other filters."""
+        return replace(self, announced={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What follows from one look at the list.
+
+    Attributes:
+        calls: The calls to announce.
+        cursor: What is true once they are announced.
+        behind: Whether the list goes on, so that the next look should not wait.
+        too_many: Whether there are more new calls without an end than are read, which are left out.
+    """
+
+    calls: Sequence[Call]
+    cursor: Cursor
+    behind: bool = False
+    too_many: bool = False
+
+
+def next_step(
+    cursor: Cursor,
+    listing: Listing,
+    *,
+    filters: Mapping[str, Any],
+    done: Callable[[Call, float], bool],
+    now: float,
+    known_at_most: int = KNOWN_AT_MOST,
+) -> Step:
+    """Decide what to announce of the calls that were listed.
+
+    =====================================================  =====================================================
+    a call                                                 what follows
+    =====================================================  =====================================================
+    does not match the filters                             nothing
+    ended before ``ended_from``, or was announced          nothing
+    has an end, and its analysis if that is waited for     announced
+    has an end, and not its analysis yet                   ``ended_from`` stays before its end, for an hour at most
+    has no end, and is listed before one that is known     announced
+    has no end, and is listed behind all that are known    nothing: it is older
+    has no end, at the first look                          nothing: it is from before
+    =====================================================  =====================================================
+
+    ``ended_from`` follows the latest end in the list at a distance of ten minutes, and not the clock: while
+    Retell's list stands still, it stands still too. It goes no further than the list was read, and never back.
+
+    Args:
+        cursor: How far the watcher came.
+        listing: What a round listed for it.
+        filters: Which calls it wants.
+        done: Returns whether there is nothing more to wait for, at a time in seconds since the epoch.
+        now: Seconds since the epoch.
+        known_at_most: Calls that are remembered of each list.
+    """
+    now_ms = round(now * 1000)
+    latest, held = 0, None
+    calls: list[Call] = []
+    announced: dict[int, set[str]] = defaultdict(set)
+    for minute, some in cursor.announced.items():
+        announced[minute] |= some
+    for fields in listing.ended.calls:
+        end = fields.get("end_timestamp")
+        if not isinstance(end, int) or end < cursor.ended_from:
+            continue
+        latest = max(latest, min(end, now_ms))  # a date that lies ahead must not hide the calls until then
+        mark, minute = digest(fields["call_id"]), end // _MINUTE_MS
+        if mark in announced[minute] or not matches(fields, filters):
+            continue
+        call = _read(fields)
+        if done(call, now) or now_ms >= end + HELD_MS:
+            announced[minute].add(mark)
+            calls.append(call)
+        else:
+            held = end if held is None else min(held, end)
+    known, too_many = dict(cursor.known), False
+    for name, listed in listing.newest.items():
+        new, known[name], unread = _new_calls(cursor.known.get(name), listed, known_at_most)
+        too_many = too_many or unread
+        calls += [_read(it) for it in new if it.get("end_timestamp") is None and matches(it, filters)]
+    limits = [latest - OVERLAP_MS, held, listing.ended.up_to]
+    ended_from = max(cursor.ended_from, min(limit for limit in limits if limit is not None))
+    kept = {minute: frozenset(it) for minute, it in announced.items() if it and minute >= ended_from // _MINUTE_MS}
+    return Step(
+        calls=calls,
+        cursor=Cursor(ended_from=ended_from, announced=kept, known=known),
+        behind=listing.ended.up_to is not None,
+        too_many=too_many,
+    )
+
+
+def _new_calls(known: Known | None, listed: Newest, at_most: int) -> tuple[Sequence[Fields], Known, bool]:
+    """Return the calls that are new, what is known from now on, and whether too many are new to find them all."""
+    digests = [digest(call["call_id"]) for call in listed.calls]
+    few = listed.whole and len(digests) <= at_most
+    newest = Known(digests=tuple(digests[:at_most]), complete=few)
+    if known is None:
+        return (), newest, False
+    if not digests:
+        return (), known, False  # an empty list says nothing: the calls may have been deleted
+    remembered = set(known.digests)
+    last = max((place for place, mark in enumerate(digests) if mark in remembered), default=None)
+    if known.complete or (last is None and listed.whole):
+        last = len(digests)
+    elif last is None:
+        return (), newest, True
+    too_many = known.complete and not listed.whole
+    new = [call for call, mark in zip(listed.calls[:last], digests[:last], strict=True) if mark not in remembered]
+    if not known.complete:
+        newest = replace(newest, complete=False)
+    return new, newest, too_many
+
+
+def _read(fields: Fields) -> Call:
+    try:
+        return Call.read(fields)
+    except ValueError:
+        # A status that is no text must not hide all other calls.
+        return Call.read({**fields, "call_status": None})
+
+
+def events(calls: Iterable[Call]) -> list[dict[str, Any]]:
+    """Return the payloads that announce some calls, a thousand calls in each; none without calls."""
+    rows = [
+        {
+            "call_id": call.call_id,
+            "outcome": str(call.outcome or "unknown"),
+            "direction": call.direction and str(call.direction),
+            "agent_id": call.agent_id,
+        }
+        for call in calls
+    ]
+    return [{"calls": rows[first : first + CALLS_IN_AN_EVENT]} for first in range(0, len(rows), CALLS_IN_AN_EVENT)]
+
+
+def _digests(text: str) -> tuple[str, ...]:
+    return tuple(text[first : first + DIGEST_LENGTH] for first in range(0, len(text), DIGEST_LENGTH))

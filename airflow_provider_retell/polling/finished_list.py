@@ -1,0 +1,207 @@
+"""List the calls of an account that may be over since a watcher looked last. No I/O: a client runs the flows.
+
+Retell sorts its list by the start of the calls only, and does not say whether calls that were never answered
+have an end. So three lists are read: the calls that ended since, the newest of those that were not connected or
+broke, and the newest of those that were stopped, perhaps before they were answered.
+
+See https://docs.retellai.com/api-references/list-calls
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from airflow_provider_retell.api.endpoints import list_calls
+from airflow_provider_retell.api.filters import MAX_PAGE_SIZE, any_of
+from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.pages import Fields, PageWalk, as_sent
+
+WITHOUT_AN_END: Final[Mapping[str, Mapping[str, Any]]] = {
+    "unanswered": {"call_status": any_of(["not_connected", "error"])},
+    "stopped": {"disconnection_reason": any_of(["manual_stopped", "no_concurrency_fallback"])},
+}
+"""The filters of the calls that may have no end: not connected or broken, and ended before they were answered."""
+
+PAGES_AT_ONCE: Final = 5
+"""Pages of ended calls after which a watcher that is far behind announces what it has, before it reads on."""
+
+FAR_BEHIND_MS: Final = 3_600_000
+"""Milliseconds before the present up to which a list may be read in parts."""
+
+KNOWN_AT_MOST: Final = 500
+"""Calls of a list that a watcher remembers: so many may begin while one of them rings."""
+
+NEWEST_PAGES: Final = 100
+"""Pages of such a list that are read at most in search of a call that is known."""
+
+DIGEST_LENGTH: Final = 8
+
+
+def digest(call_id: str) -> str:
+    """Return what a cursor remembers of a call's id: 48 bits, a fifth of its length."""
+    return urlsafe_b64encode(hashlib.sha256(call_id.encode()).digest())[:DIGEST_LENGTH].decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The calls of a list of ``WITHOUT_AN_END`` that a watcher remembers.
+
+    Attributes:
+        digests: The newest ones, in the order of the list.
+        complete: Whether there are no others, so that each other one is new, wherever it is listed.
+    """
+
+    digests: tuple[str, ...] = ()
+    complete: bool = False
+
+    def enough(self, pages: Sequence[Sequence[str]]) -> bool:
+        """Return whether the pages read so far hold all new calls.
+
+        Args:
+            pages: The digests of each page, newest first.
+        """
+        if self.complete:
+            return False
+        known = set(self.digests)
+        found = known.intersection(*[set().union(*pages)])
+        return found == known or (bool(found) and known.isdisjoint(pages[-1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """What one watcher asks for.
+
+    Attributes:
+        ended_from: Calls that ended at this time or later, in milliseconds since the epoch.
+        filters: Arguments of ``list_calls`` that the calls must match: ``agent_id``, ``direction``, ``metadata``.
+        known: The calls that it knows of each list of ``WITHOUT_AN_END``; nothing before its first look.
+    """
+
+    ended_from: int
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Known] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """Calls that have an end.
+
+    Attributes:
+        calls: The calls, as Retell sends them.
+        up_to: All that ended before are here, in milliseconds since the epoch; None if the list was read to its
+            end.
+    """
+
+    calls: Sequence[Fields] = ()
+    up_to: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newest:
+    """The newest calls that may have no end; some of them have one.
+
+    Attributes:
+        calls: The calls, newest first.
+        whole: Whether these are all that there are.
+    """
+
+    calls: Sequence[Fields] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a round lists for one watcher: more calls than it wants."""
+
+    ended: Ended = field(default_factory=Ended)
+    newest: Mapping[str, Newest] = field(default_factory=dict)
+
+
+def matches(call: Fields, filters: Mapping[str, Any]) -> bool:
+    """Return whether a call passes filters, as Retell compares them."""
+    for name, wanted in filters.items():
+        if name == "metadata":
+            given = call.get("metadata") or {}
+            if not all(_equal(given.get(key), value) for key, value in wanted.items()):
+                return False
+        elif call.get(name) != wanted:
+            return False
+    return True
+
+
+def common_filters(wants: Sequence[Want]) -> dict[str, Any]:
+    """Return the filters that all watchers have, so that Retell can apply them for all.
+
+    >>> some = [Want(ended_from=0, filters={"direction": "inbound", "agent_id": name}) for name in ("a", "b")]
+    >>> common_filters(some)
+    {'direction': 'inbound'}
+    """
+    first, *others = [want.filters for want in wants]
+    return {name: it for name, it in first.items() if all(repr(other.get(name)) == repr(it) for other in others)}
+
+
+def list_ended(
+    ended_from: int,
+    filters: Mapping[str, Any],
+    *,
+    now: float,
+    page_size: int = MAX_PAGE_SIZE,
+) -> Flow[Ended]:
+    """Read the calls that ended at a time or later.
+
+    In the order of their start: once the list is read up to a start, every call that ended before it has been
+    read, because a call starts before it ends. So a long list can be left in the middle.
+
+    Args:
+        ended_from: Milliseconds since the epoch.
+        filters: Further arguments of ``list_calls``.
+        now: Seconds since the epoch.
+        page_size: Calls in one response.
+    """
+    since = {"end_timestamp": {"type": "number", "op": "ge", "value": ended_from}}
+    walk = PageWalk(
+        as_sent(list_calls(filter_criteria=since, sort_order="ascending", page_size=page_size, **filters))
+    )
+    calls: list[Fields] = []
+    starts: list[int] = []
+    read = 0
+    while walk.request is not None:
+        page = walk.take((yield walk.request))
+        calls += page
+        starts += [call["start_timestamp"] for call in page if isinstance(call.get("start_timestamp"), int)]
+        read += 1
+        if walk.request is not None and read >= PAGES_AT_ONCE and starts == sorted(starts):
+            last = starts[-1] if starts else 0
+            if ended_from < last < now * 1000 - FAR_BEHIND_MS:
+                return Ended(calls=calls, up_to=last)
+    return Ended(calls=calls)
+
+
+def list_newest(name: str, wants: Sequence[Want], *, page_size: int = KNOWN_AT_MOST) -> Flow[Newest]:
+    """Read the newest calls that may have no end, until each watcher has all that are new to it.
+
+    Args:
+        name: Which of the lists in ``WITHOUT_AN_END``.
+        wants: What the watchers know.
+        page_size: Calls in one response.
+    """
+    filters = WITHOUT_AN_END[name]
+    walk = PageWalk(as_sent(list_calls(filter_criteria=filters, sort_order="descending", page_size=page_size)))
+    calls: list[Fields] = []
+    pages: list[list[str]] = []
+    while walk.request is not None and len(pages) < NEWEST_PAGES:
+        page = walk.take((yield walk.request))
+        calls += page
+        pages.append([digest(call["call_id"]) for call in page])
+        # Before its first look a watcher only wants to know where the list begins.
+        if all(want.known[name].enough(pages) for want in wants if name in want.known):
+            break
+    return Newest(calls=calls, whole=walk.request is None)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
