@@ -14,11 +14,15 @@ from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
 from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.events import RetellFinishedCallsTrigger
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
+from airflow_provider_retell.polling.watcher import Watcher  # noqa: F401 (`events` needs it, on the triggerer's loop)
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.provider.version_compat import TRIGGERS_LEARN_OF_KILLS, is_deferred
+
+__all__ = ["RetellCallTrigger", "RetellFinishedCallsTrigger", "RetellTimeTrigger"]
 
 _stopping: set[asyncio.Task[None]] = set()
 """Calls being stopped after kills: an event loop alone does not keep a task alive."""

@@ -1,0 +1,209 @@
+"""Find the finished calls of an account, poll by poll, for as long as a watcher runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.polling.finished import Cursor, events, next_step
+from airflow_provider_retell.polling.finished_list import Listing, Want
+from airflow_provider_retell.provider.cursor_store import CursorStore
+from airflow_provider_retell.provider.version_compat import SharedStreamProducer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+KEY: Final = "retell_finished_calls"
+"""Where the cursor of the watcher that wrote last is kept; that of each watcher is under a key of its own."""
+
+LONGEST_BACKOFF: Final = 300.0
+"""Seconds between two attempts at most while something is wrong."""
+
+UNCONFIRMED_EVENTS: Final = 10
+"""Events that may wait for Airflow to store them before the next poll."""
+
+Poll = tuple[Mapping[str, Any] | None, Cursor | None]
+"""The payload to announce, or None; and the cursor that is true once it is stored, None but for the last event."""
+
+
+class FinishedCallsPoller(Protocol):
+    """Lists for all watchers of a connection at once: a ``Poller``."""
+
+    async def list_finished(self, want: Want, *, due: float) -> Listing:
+        """Return what the next round lists for a watcher."""
+
+
+@dataclass
+class Watcher:
+    """Poll, and say what to announce; go on at the cursor that was saved last.
+
+    It never ends by itself and raises nothing: Airflow would start it again once a second, without a word. What is
+    wrong is logged once, and tried again after 1, 2, 4 ... times the interval, at most five minutes.
+
+    Attributes:
+        name: What the log calls it.
+        poller: Opens the poll that all watchers of the connection share.
+        store: Where the cursor is kept.
+        filters: Arguments of ``list_calls`` that the calls must match.
+        identity: What its cursor depends on beside the filters: the connection, what is waited for.
+        done: Returns whether there is nothing more to wait for, at a time in seconds since the epoch.
+        since: Where to begin if there is no cursor yet, in milliseconds since the epoch; None: now.
+        poll_interval: Seconds between two polls.
+        settle: Seconds between an event and the saving of its cursor, if Airflow does not say when it has stored
+            the event.
+        clock: The time.
+    """
+
+    name: str
+    poller: Callable[[], AbstractAsyncContextManager[FinishedCallsPoller]]
+    store: CursorStore
+    _: KW_ONLY
+    filters: Mapping[str, Any]
+    identity: Sequence[str]
+    done: Callable[[Call, float], bool]
+    since: int | None = None
+    poll_interval: float = 30
+    settle: float = 0
+    clock: Clock = SYSTEM_CLOCK
+    _stored: list[tuple[float, Cursor]] = field(default_factory=list, init=False)
+    _trouble: str = field(default="", init=False)
+
+    @property
+    def key(self) -> str:
+        """Where its cursor is kept: another one for other filters, so that two watchers may share an asset."""
+        about = json.dumps([*self.identity, self.filters], sort_keys=True)
+        return f"{KEY}_{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+
+    async def polls(self) -> AsyncIterator[Poll]:
+        """Poll for ever, and yield what each poll makes known: several events for more than a thousand calls."""
+        cursor = await self._insist("reading how far it came", self._first)
+        async with self.poller() as poller:
+            due = self.clock.monotonic()
+            while True:
+                listing = await self._insist("polling", partial(poller.list_finished, self._want(cursor), due=due))
+                await self.save()
+                step = next_step(cursor, listing, filters=self.filters, done=self.done, now=self.clock.now())
+                if step.too_many:
+                    log.error("%s: more calls without an end are new than are read.", self.name)
+                payloads = events(step.calls)
+                for payload in payloads[:-1]:
+                    yield payload, None
+                if payloads or step.cursor != cursor:
+                    yield (payloads[-1] if payloads else None), step.cursor
+                cursor = step.cursor
+                due = self.clock.monotonic() + (0 if step.behind else self.poll_interval)
+
+    def stored(self, cursor: Cursor) -> None:
+        """Note that the events up to a cursor are stored, or will be after ``settle`` seconds."""
+        self._stored.append((self.clock.monotonic() + self.settle, cursor))
+
+    async def save(self) -> None:
+        """Save the last cursor whose events are stored, if there is one; a failure is tried again."""
+        settled = [entry for entry in self._stored if entry[0] <= self.clock.monotonic()]
+        if not settled:
+            return
+        try:
+            await self._write(settled[-1][1])
+        except Exception as error:  # noqa: BLE001 (whatever Airflow raises: the next cursor says all this one does)
+            log.warning("%s: the cursor could not be saved, which is tried again: %s", self.name, error)
+        else:
+            self._stored = [entry for entry in self._stored if entry not in settled]
+
+    def _want(self, cursor: Cursor) -> Want:
+        return Want(ended_from=cursor.ended_from, filters=self.filters, known=cursor.known)
+
+    async def _write(self, cursor: Cursor) -> None:
+        await self.store.set(self.key, cursor.to_json())
+        await self.store.set(KEY, cursor.for_other_filters().to_json())
+
+    async def _first(self) -> Cursor:
+        if found := await self._read(self.key):
+            return found
+        if self.since is not None:
+            first = Cursor(ended_from=self.since)
+        else:
+            first = await self._read(KEY) or Cursor(ended_from=round(self.clock.now() * 1000))
+        # Saved before anything is announced: after a crash, "now" would be later.
+        await self._write(first)
+        begin = datetime.fromtimestamp(first.ended_from / 1000, UTC).isoformat(timespec="seconds")
+        log.info("%s begins with the calls that ended at %s or later.", self.name, begin)
+        return first
+
+    async def _read(self, key: str) -> Cursor | None:
+        stored = await self.store.get(key)
+        if stored is None:
+            return None
+        try:
+            cursor = Cursor.read(stored)
+        except ValueError as error:
+            log.error("%s: what is stored as %r cannot be read and is left out: %s", self.name, key, error)  # noqa: TRY400
+            return None
+        if stored.get("version") != cursor.to_json()["version"]:
+            log.warning(
+                "%s: the cursor is of version %r: some calls may come twice.", self.name, stored.get("version")
+            )
+        return cursor
+
+    async def _insist(self, doing: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what something results in, however long it takes to succeed."""
+        failures = 0
+        while True:
+            try:
+                result = await act()
+            except Exception as error:  # noqa: BLE001 (whatever it is, ending would help nobody)
+                if (trouble := f"{doing}: {error}") != self._trouble:
+                    self._trouble = trouble
+                    log.warning("%s fails and is tried again, while %s: %s", self.name, doing, error)
+                await self.clock.asleep(
+                    min(max(self.poll_interval, 1) * 2.0 ** min(failures, 10), LONGEST_BACKOFF)
+                )
+                failures += 1
+            else:
+                if self._trouble:
+                    log.info("%s works again, after %d attempts that failed.", self.name, failures)
+                    self._trouble = ""
+                return result
+
+
+class WatcherProducer(SharedStreamProducer):
+    """Hand a watcher's polls to Airflow, and save each cursor once Airflow has stored its event.
+
+    See ``airflow.triggers.shared_stream``, since Airflow 3.3.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._unconfirmed = 0
+        self._room = asyncio.Event()
+        self._broken = False
+
+    async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
+        """Yield the payload of each event with the cursor that is true once it is stored."""
+        async for payload, cursor in self._watcher.polls():
+            while self._unconfirmed >= UNCONFIRMED_EVENTS:
+                self._room.clear()
+                await self._room.wait()
+            self._unconfirmed += 1
+            yield payload, cursor
+
+    async def advance(self, batch: Sequence[Any]) -> None:
+        """Save the cursor of the last event that Airflow has stored with all events before it."""
+        self._unconfirmed -= len(batch)
+        self._room.set()
+        for item in batch:
+            # After an event that was not stored no cursor is true any more; the next start announces it again.
+            self._broken = self._broken or not item.outcome.is_clean
+            if not self._broken and item.broker_payload is not None:
+                self._watcher.stored(item.broker_payload)
+        await self._watcher.save()
