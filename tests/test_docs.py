@@ -54,6 +54,7 @@ from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, RealClock, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
+from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (ROOT, ROOT / "docs", ROOT / "benchmarks", ROOT / "example_dags")
@@ -129,6 +130,7 @@ SHARED = inspect.signature(PhoneCallOperator.__init__).parameters.keys()
         (OPERATORS, "RetellRegisterPhoneCallOperator", RetellRegisterPhoneCallOperator),
         (OPERATORS, "RetellCreatePhoneCallOperator", RetellCreatePhoneCallOperator),
         (SENSOR, "Arguments", RetellCallSensor),
+        (PAGES["docs/events.md"], "Arguments", RetellFinishedCallsTrigger),
         (PAGES["docs/placed-once.md"], "When the retry comes", RetellRetryPolicy),
     ],
     ids=lambda given: "" if "\n" in str(given) else None,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +70,22 @@ def simulator() -> Simulator:
 def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """A real Airflow whose connection leads to the simulator."""
     dags: Path = tmp_path_factory.mktemp("dags")
-    shutil.copy(Path(__file__).parent.parent / "example_dags" / "calls_then_analysis.py", dags)
+    examples = Path(__file__).parent.parent / "example_dags"
+    shutil.copy(examples / "calls_then_analysis.py", dags)
+    inbound = (examples / "inbound_analysis.py").read_text()
+    (dags / "inbound_analysis.py").write_text(inbound.replace("poll_interval=15", "poll_interval=1"))
     (dags / "calls.py").write_text(
         DAG.replace('DAG("calls")', 'DAG("calls", params={"people": [], "agent_id": ""})')
     )
     with (
         simulator.serve() as url,
-        AirflowStack(dags, env={"AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url)}) as airflow,
+        AirflowStack(
+            dags,
+            env={
+                "AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url),
+                "AIRFLOW_CONN_SQLITE_DEFAULT": json.dumps({"conn_type": "sqlite", "host": str(dags / "calls.db")}),
+            },
+        ) as airflow,
     ):
         yield airflow
 
@@ -166,3 +179,29 @@ def test_nothing_that_airflow_keeps_holds_the_key(airflow: AirflowStack) -> None
         # The scheduler logs the conf of a run by itself; the logs of the tasks are ours to keep clean.
         if path.is_relative_to(airflow.home / "logs"):
             assert not [number for number in numbers if number in content], path
+
+
+def test_inbound_calls_are_analysed_by_themselves(airflow: AirflowStack, simulator: Simulator) -> None:
+    """Nobody triggers the DAG: its watcher announces the calls, and each is in the table once, with what was said."""
+    airflow.unpause("retell_inbound_analysis")
+    deadline = time.monotonic() + 120
+    while not any("end_timestamp" in str(request.json) for request in simulator.requests):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    names = ("user_hangup", "call_transfer", "error_retell")
+    calls = {simulator.ring_in(SCENARIOS[name].number): name for name in names}
+    airflow.first_run("retell_inbound_analysis")
+    rows: list[tuple[str, str, str]] = []
+    while len(rows) < len(calls):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+        with suppress(sqlite3.OperationalError):  # there is no table yet
+            rows = (
+                sqlite3.connect(airflow._dags / "calls.db")
+                .execute("SELECT call_id, outcome, said_by_person FROM inbound")
+                .fetchall()
+            )
+    assert {call_id: outcome for call_id, outcome, _ in rows} == dict(
+        zip(calls, ["answered", "transferred", "technical"], strict=True)
+    )
+    assert all(said.startswith("Oh yes") for call_id, _, said in rows if calls[call_id] != "error_retell")
