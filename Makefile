@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-matrix test-distributed test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
+.PHONY: help demo test test-lowest test-matrix test-distributed test-events test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,6 +57,9 @@ test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: Pos
 		{ $(call apt-install,postgresql redis-server); }
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(DISTRIBUTED)/bin/python -m pytest -rP -m distributed \
 		tests/test_distributed.py
+
+test-events: $(INSTALLED) ## Kill and freeze triggerers while 500 people call, then ten minutes of faults (EVENTS_MINUTES=...)
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -rP -m events tests/test_events_stack.py
 
 test-ui: $(INSTALLED) chromium ## Walk the way of a new user through Airflow's pages in a headless browser (two minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m ui tests/test_ui.py
