@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_retell._arguments import choice, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError
@@ -120,7 +119,6 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
         self.metadata = None if metadata is None else dict(metadata)
         self.wait_for = choice("wait_for", wait_for, ["ended", "analyzed"])
         self.poll_interval = seconds("poll_interval", poll_interval)
-        self._clock: Clock = SYSTEM_CLOCK
         _check_filters(self._filters())
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -178,7 +176,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
         look_up = RetellHook(self.retell_conn_id).aget_settings
         return Watcher(
             f"The watcher of {self.asset}",
-            lambda: shared_poller(self.retell_conn_id, look_up, clock=self._clock),
+            lambda: shared_poller(self.retell_conn_id, look_up),
             cursor_store(self.asset),
             filters=self._filters(),
             identity=(self.retell_conn_id, self.wait_for),
@@ -186,7 +184,6 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
             since=None if self.since is None else round(datetime.fromisoformat(self.since).timestamp() * 1000),
             poll_interval=self.poll_interval,
             settle=0 if HAS_ASSET_STATE else SETTLED_AFTER,
-            clock=self._clock,
         )
 
     def _filters(self) -> dict[str, Any]:

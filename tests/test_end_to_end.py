@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,13 @@ def simulator() -> Simulator:
 
 
 @pytest.fixture(scope="module")
-def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database that a DAG loads."""
+    return tmp_path_factory.mktemp("table") / "calls.db"
+
+
+@pytest.fixture(scope="module")
+def airflow(simulator: Simulator, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """A real Airflow whose connection leads to the simulator."""
     dags: Path = tmp_path_factory.mktemp("dags")
     examples = Path(__file__).parent.parent / "example_dags"
@@ -83,7 +89,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
             dags,
             env={
                 "AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url),
-                "AIRFLOW_CONN_SQLITE_DEFAULT": json.dumps({"conn_type": "sqlite", "host": str(dags / "calls.db")}),
+                "AIRFLOW_CONN_SQLITE_DEFAULT": json.dumps({"conn_type": "sqlite", "host": str(table)}),
             },
         ) as airflow,
     ):
@@ -181,8 +187,10 @@ def test_nothing_that_airflow_keeps_holds_the_key(airflow: AirflowStack) -> None
             assert not [number for number in numbers if number in content], path
 
 
-def test_inbound_calls_are_analysed_by_themselves(airflow: AirflowStack, simulator: Simulator) -> None:
-    """Nobody triggers the DAG: its watcher announces the calls, and each is in the table once, with what was said."""
+def test_inbound_calls_are_analysed_by_themselves(
+    airflow: AirflowStack, simulator: Simulator, table: Path
+) -> None:
+    """The watcher announces the calls, which starts the DAG: each is in its table once, with what was said."""
     airflow.unpause("retell_inbound_analysis")
     deadline = time.monotonic() + 120
     while not any("end_timestamp" in str(request.json) for request in simulator.requests):
@@ -195,12 +203,8 @@ def test_inbound_calls_are_analysed_by_themselves(airflow: AirflowStack, simulat
     while len(rows) < len(calls):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-        with suppress(sqlite3.OperationalError):  # there is no table yet
-            rows = (
-                sqlite3.connect(airflow._dags / "calls.db")
-                .execute("SELECT call_id, outcome, said_by_person FROM inbound")
-                .fetchall()
-            )
+        with closing(sqlite3.connect(table)) as database, suppress(sqlite3.OperationalError):  # not loaded yet
+            rows = database.execute("SELECT call_id, outcome, said_by_person FROM inbound").fetchall()
     assert {call_id: outcome for call_id, outcome, _ in rows} == dict(
         zip(calls, ["answered", "transferred", "technical"], strict=True)
     )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.polling.finished import Cursor, events, next_step
 from airflow_provider_retell.polling.finished_list import Listing, Want
@@ -75,7 +75,7 @@ class Watcher:
     since: int | None = None
     poll_interval: float = 30
     settle: float = 0
-    clock: Clock = SYSTEM_CLOCK
+    clock: Clock = CLOCK
     _stored: list[tuple[float, Cursor]] = field(default_factory=list, init=False)
     _trouble: str = field(default="", init=False)
 
