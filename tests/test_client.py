@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import shutil
 import sys
 import threading
 import traceback
@@ -12,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
 from time import time as now
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -244,6 +247,21 @@ def test_an_environment_that_cannot_be_used_is_named(
     assert hint in str(refused.value)
     assert "Nothing was sent." in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_certificates_are_read_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read them takes longer than a request, and a task makes several clients; another file is read again."""
+    certificates, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    shutil.copy(certifi.where(), certificates)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    settings = ConnectionSettings(api_key=KEY)
+    RetellClient(settings).close()
+    for path in (certificates, other):
+        path.write_text("no certificate")
+    RetellClient(settings).close()
+    monkeypatch.setenv("SSL_CERT_FILE", str(other))
+    with pytest.raises(RetellInputError, match="the certificates in the environment variable SSL_CERT_FILE"):
+        RetellClient(settings)
 
 
 class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):

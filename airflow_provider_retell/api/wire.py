@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -68,6 +70,8 @@ def make_client(kind: type[C], settings: ConnectionSettings, transport: Any, **o
 
 
 def _options(settings: ConnectionSettings) -> dict[str, Any]:
+    # A proxy of the environment is for the internet, and a simulator is not there.
+    trust_env = not settings.is_plain_http
     return {
         "base_url": settings.base_url,
         "headers": {
@@ -78,9 +82,15 @@ def _options(settings: ConnectionSettings) -> dict[str, Any]:
         "timeout": httpx.Timeout(settings.timeout, pool=None),
         "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
         "follow_redirects": False,
-        # A proxy of the environment is for the internet, and a simulator is not there.
-        "trust_env": not settings.is_plain_http,
+        "trust_env": trust_env,
+        "verify": _tls_context(trust_env, *map(os.environ.get, _CERTIFICATES)),
     }
+
+
+@cache
+def _tls_context(trust_env: bool, *_certificates: str | None) -> ssl.SSLContext:
+    """Return what all clients of a process check certificates with: to read them takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _environment_problem(error: Exception, settings: ConnectionSettings) -> str:
