@@ -37,7 +37,7 @@ os.environ.update(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     }
 )
-for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "RETELL_"))]:
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AWS_", "RETELL_"))]:
     del os.environ[name]
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred  # noqa: E402 (Airflow's home is set)
@@ -277,13 +277,30 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def s3(s3_endpoint: str) -> Any:
+    """Return the filesystem of the local S3: one for all, because a client takes as long as fifty requests."""
+    return pytest.importorskip("s3fs").S3FileSystem(**s3_options(s3_endpoint))
+
+
+@pytest.fixture(scope="session")
+def failing_s3(s3_endpoint: str) -> tuple[Any, Any]:
+    """Return a filesystem of the local S3 whose operations fail when a test wants them to, and what makes them."""
+    from failing_storage import Failures, failing  # noqa: PLC0415 (comes with s3fs)
+
+    failures = Failures()
+    return failing(pytest.importorskip("s3fs").S3FileSystem, failures)(**s3_options(s3_endpoint)), failures
+
+
+def s3_options(endpoint: str) -> dict[str, Any]:
+    return {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
+
+
 @pytest.fixture
-def aws(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def aws(s3_endpoint: str, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the filesystem of a local S3, which the connection ``aws_local`` reaches."""
-    s3fs = pytest.importorskip("s3fs")
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
     extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}
     fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LOCAL", json.dumps(fields))
-    return s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=s3_endpoint, skip_instance_cache=True)
+    s3.invalidate_cache()
+    return s3

@@ -26,9 +26,8 @@ from airflow_provider_retell.files.columns import line, row_of
 from airflow_provider_retell.files.destination import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST
 
-s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("s3fs")
 pq = pytest.importorskip("pyarrow.parquet")
-moto_server = pytest.importorskip("moto.server")
 from failing_storage import Failures, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 
@@ -367,16 +366,6 @@ def test_a_file_where_the_folder_should_be_is_an_error_before_the_first_call(tmp
 # -- whatever fails --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A local S3."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 class Store:
     """A folder on a storage, read without the code under test."""
 
@@ -417,14 +406,11 @@ def open_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, case: 
     if kind == "disk":
         attach("file", conn_id=conn_id, fs=failing(LocalFileSystem, failures)())
         return Store(f"file://{conn_id}@{tmp_path}/{case}", f"{tmp_path}/{case}", LocalFileSystem(), failures)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    endpoint = request.getfixturevalue("s3")
-    options = {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
-    attach("s3", conn_id=conn_id, fs=failing(s3fs.S3FileSystem, failures)(**options))
-    outside = s3fs.S3FileSystem(**options)
-    if not outside.exists("bucket"):
-        outside.mkdir("bucket")
+    outside, (inside, failures) = map(request.getfixturevalue, ("s3", "failing_s3"))
+    failures.arm(None)
+    inside.invalidate_cache()
+    attach("s3", conn_id=conn_id, fs=inside)
+    outside.mkdirs("bucket", exist_ok=True)
     return Store(f"s3://{conn_id}@bucket/{conn_id}", f"bucket/{conn_id}", outside, failures)
 
 

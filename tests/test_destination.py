@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import posixpath
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from airflow_provider_retell.errors import RetellExportError, RetellExportOverta
 from airflow_provider_retell.files.destination import UNFINISHED, Destination
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 
-s3fs = pytest.importorskip("s3fs")
-moto_server = pytest.importorskip("moto.server")
-from failing_storage import Failures, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
-from fsspec.implementations.local import LocalFileSystem  # noqa: E402
-from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402
+pytest.importorskip("s3fs")
+from failing_storage import Failures, KilledError, attach, failing
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 HOLDS = "the calls of a day"
 
@@ -61,16 +59,6 @@ class Store:
         return [path for path in self._outside.find(self.folder) if UNFINISHED in path]
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A local S3."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
     """Return a function that opens a folder on a kind of storage."""
@@ -87,17 +75,14 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
             attach("memory", conn_id=conn_id, fs=failing(MemoryFileSystem, failures)())
             path = f"{tmp_path.name}/{folder}"
             return Store(f"memory://{conn_id}@{path}", f"/{path}", MemoryFileSystem(), failures)
-        endpoint = request.getfixturevalue("s3")
-        options = {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
-        attach("s3", conn_id=conn_id, fs=failing(s3fs.S3FileSystem, failures)(**options))
-        outside = s3fs.S3FileSystem(**options)
-        if not outside.exists("bucket"):
-            outside.mkdir("bucket")
+        outside, (inside, failures_of_s3) = map(request.getfixturevalue, ("s3", "failing_s3"))
+        failures_of_s3.arm(None)
+        inside.invalidate_cache()
+        attach("s3", conn_id=conn_id, fs=inside)
+        outside.mkdirs("bucket", exist_ok=True)
         path = f"bucket/{tmp_path.name}/{folder}"
-        return Store(f"s3://{conn_id}@{path}", path, outside, failures)
+        return Store(f"s3://{conn_id}@{path}", path, outside, failures_of_s3)
 
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
     return open_store
 
 

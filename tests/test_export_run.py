@@ -70,8 +70,8 @@ def test_memory_does_not_grow_with_the_number_of_calls(file_format: FileFormat, 
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
     peak(2, file_format, tmp_path)  # imports and compiles what the first export needs
-    few, many = (peak(pages, file_format, tmp_path) for pages in (20, 200))
-    bytes_a_page, bytes_a_call = (many - few) / (200 - 20), 600
+    few, many = (peak(pages, file_format, tmp_path) for pages in (10, 100))
+    bytes_a_page, bytes_a_call = (many - few) / (100 - 10), 600
     assert bytes_a_page < ON_A_PAGE * bytes_a_call / 10  # Parquet remembers the offset of each row group
 
 

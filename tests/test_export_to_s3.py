@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,39 +19,21 @@ from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 
 duckdb = pytest.importorskip("duckdb")
 pq = pytest.importorskip("pyarrow.parquet")
-moto_server = pytest.importorskip("moto.server")
-s3fs = pytest.importorskip("s3fs")
+pytest.importorskip("s3fs")
 
 BUCKET = "warehouse"
 CALLS = 10_000
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A local S3."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
 @pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A folder on a disk, or one in a bucket that the amazon provider's filesystem writes to."""
     if request.param == "disk":
         return Store(f"file://{tmp_path}/calls", str(tmp_path / "calls"), None)
-    endpoint = request.getfixturevalue("s3")
-    extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
-    fields = {"conn_type": "aws", "login": "testing", "password": "testing", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_SIMULATED", json.dumps(fields))
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    files = s3fs.S3FileSystem(key="testing", secret="testing", endpoint_url=endpoint, skip_instance_cache=True)
-    if not files.exists(BUCKET):
-        files.mkdir(BUCKET)
+    files = request.getfixturevalue("aws")
+    files.mkdirs(BUCKET, exist_ok=True)
     folder = f"{BUCKET}/{tmp_path.name}"
-    return Store(f"s3://aws_simulated@{folder}", folder, files)
+    return Store(f"s3://aws_local@{folder}", folder, files)
 
 
 class Store:
@@ -219,6 +200,6 @@ def test_a_bucket_that_is_not_there_is_not_made(
 ) -> None:
     """A mistyped bucket fails before the first request, and no bucket of that name appears."""
     with pytest.raises(RetellExportError, match="cannot be written"):
-        export(path="s3://aws_simulated@warehuose/calls")
+        export(path="s3://aws_local@warehuose/calls")
     assert not simulator.requests
     assert not store.files.exists("warehuose")
