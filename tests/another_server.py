@@ -119,6 +119,10 @@ class Server(ThreadingHTTPServer):
             {"call_status": "ended", "disconnection_reason": "manual_stopped"} if self.was_stopped(call_id) else {}
         )
 
+    def placed_at(self) -> list[float]:
+        """Return when each call was placed."""
+        return list(self._placed_at.values())
+
     def was_stopped(self, call_id: str) -> bool:
         return call_id in self._stopped
 

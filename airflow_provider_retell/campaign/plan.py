@@ -52,6 +52,9 @@ CHECKS_PER_ACTION: Final = 500
 IDLE_WAIT: Final = 30.0
 """The longest wait in seconds."""
 
+PAUSED_WAIT: Final = 4.0
+"""The same while no call may be placed: the campaign goes on soon after its pause."""
+
 
 class Plan:
     """Decide what a campaign does next in one process.
@@ -64,7 +67,7 @@ class Plan:
     Attributes:
         state: As above.
         lines: As above; the driver may change it at any time.
-        paused: Whether no call may be placed for now (the connection's kill switch); the driver sets it.
+        paused: Whether no call may be placed for now (a switch is on); the driver sets it.
         pause_known_until: Until when nothing need be read again to know that, on the steady time; likewise.
     """
 
@@ -199,7 +202,7 @@ class Plan:
         until_due = math.inf if due is None else due - now.wall
         can_place = slot is not None and not self._stopped and self._has_room(slot)
         seconds = min(
-            IDLE_WAIT,
+            PAUSED_WAIT if self.paused else IDLE_WAIT,
             until_due,
             self._list_due_in(now),
             state.pace.wait(now.steady) if can_place else math.inf,

@@ -6,10 +6,12 @@ import logging
 import math
 from typing import Final
 
+from airflow_provider_retell.calls import campaign_pause
 from airflow_provider_retell.campaign.pacing import Moment
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.recorder import Files
 from airflow_provider_retell.campaign.summary import Progress
+from airflow_provider_retell.campaign.switches import Switch, read_switches
 from airflow_provider_retell.campaign.terms import Terms
 from airflow_provider_retell.errors import RetellError
 
@@ -46,10 +48,17 @@ class Upkeep:
         self._terms = terms
         self._files = files
         self._reported_at = self._written_at = began.steady
-        self._refreshed_at = self._pause_read_at = -math.inf
+        self._refreshed_at = -math.inf
+        self._kill_switch = Switch(look_up=self._read_kill_switch, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+        self._pause = Switch(
+            look_up=terms.held, interval=campaign_pause.PAUSE_INTERVAL, max_age=campaign_pause.PAUSE_MAX_AGE
+        )
 
     def tick(self, now: Moment) -> None:
         """Do the work that is due by now."""
+        self._plan.paused, self._plan.pause_known_until = read_switches(
+            [self._kill_switch, self._pause], now.steady
+        )
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -61,8 +70,6 @@ class Upkeep:
 
     def _refresh(self, now: Moment) -> None:
         state = self._plan.state
-        if now.steady - self._pause_read_at >= PAUSE_INTERVAL:
-            self._read_pause(now)
         try:
             self._terms.refresh(now.wall)
             if self._terms.lines is not None:
@@ -71,18 +78,17 @@ class Upkeep:
             self.error = self.error or error
             state.trouble.stop(str(error))
 
-    def _read_pause(self, now: Moment) -> None:
+    def _read_kill_switch(self) -> bool:
         paused = self._terms.paused()
-        if paused and not self._plan.paused:
+        if paused and not self._kill_switch.on:
             log.warning(
                 "The connection is paused (paused: true in its extra): no call is placed until that is taken out, "
                 "or until the end of the campaign. Looking again every %.0f s; live calls go on.",
                 PAUSE_INTERVAL,
             )
-        elif self._plan.paused and not paused:
+        elif self._kill_switch.on and not paused:
             log.info("The connection is no longer paused: calls are placed again.")
-        self._plan.paused, self._pause_read_at = paused, now.steady
-        self._plan.pause_known_until = now.steady + PAUSE_MAX_AGE
+        return paused
 
     def report(self, now: Moment) -> None:
         """Report the progress: in the log, as metrics, and to the task."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.calls.campaign_pause import pause_of
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at, warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
@@ -131,6 +132,7 @@ class CampaignTerms:
             ends_at=task_ends_at,
             killed=killed,
             paused=paused,
+            held=pause_of(ti).look_up,
             refresh=refresh,
             lines=own_lines,
             report=lambda progress: ti.xcom_push(key="progress", value=progress.to_xcom()),

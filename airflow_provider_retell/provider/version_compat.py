@@ -44,6 +44,7 @@ __all__ = [
     "first_look",
     "is_deferred",
     "mask_secret",
+    "read_variable",
     "task_state",
 ]
 
@@ -117,6 +118,19 @@ def first_look(context: Mapping[str, Any]) -> float | None:
         # Airflow 2 keeps the start of the first poke as the start of a rescheduled task.
         first = getattr(ti, "start_date", None)
     return first.timestamp() if first else None
+
+
+def read_variable(key: str) -> str | None:
+    """Return an Airflow Variable as text, None if there is none; in a task, through the task SDK.
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/variables.html
+    """
+    # Here, not above: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
+    from airflow.providers.common.compat.sdk import Variable  # noqa: PLC0415
+
+    default: Any = {"default": None} if TASKS_ASK_A_SUPERVISOR else {"default_var": None}
+    value = Variable.get(key, **default)
+    return None if value is None else str(value)
 
 
 def mask_secret(secret: str) -> None:

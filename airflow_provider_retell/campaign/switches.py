@@ -1,0 +1,48 @@
+"""The switches that hold up the calls of a campaign, and how old what is known of them may be. Pure.
+
+===================  ==============================================  ==================  =======================
+switch               where it is                                     is read again       is good for
+===================  ==============================================  ==================  =======================
+the kill switch      ``paused: true`` in the connection's extra      after 15 seconds    30 seconds
+the pause            an Airflow Variable, named after the campaign   after 4 seconds     5 seconds
+===================  ==============================================  ==================  =======================
+
+A call is placed only while each of them is known to be off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Switch:
+    """One switch.
+
+    Attributes:
+        look_up: Reads it, and returns whether it is on.
+        interval: Seconds after which it is read again.
+        max_age: Seconds for which a reading is good to place calls on.
+        on: Whether it was on when it was read last.
+        read_at: When that was, on the steady time.
+    """
+
+    look_up: Callable[[], bool]
+    interval: float
+    max_age: float
+    on: bool = field(default=False, init=False)
+    read_at: float = field(default=-math.inf, init=False)
+
+    def read(self, steady: float) -> None:
+        """Read it if that is due."""
+        if steady - self.read_at >= self.interval:
+            self.on, self.read_at = self.look_up(), steady
+
+
+def read_switches(switches: Sequence[Switch], steady: float) -> tuple[bool, float]:
+    """Read what is due; return whether one of some switches is on, and until when that is known."""
+    for switch in switches:
+        switch.read(steady)
+    return any(switch.on for switch in switches), min(switch.read_at + switch.max_age for switch in switches)

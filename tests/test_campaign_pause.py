@@ -1,0 +1,161 @@
+"""The pause of a campaign: no call is placed five seconds later, on any server that speaks Retell's API."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from another_server import Clock, Server, serving
+from conftest import FROM, TaskInstance
+
+from airflow_provider_retell.calls.campaign_pause import (
+    PAUSE_INTERVAL,
+    PAUSE_MAX_AGE,
+    CampaignPause,
+    pause_variable,
+    read_pause,
+)
+from airflow_provider_retell.campaign.switches import Switch, read_switches
+from airflow_provider_retell.operators import RetellCampaignOperator
+
+NAMES: dict[str, Any] = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
+NAME = pause_variable(**NAMES)
+VARIABLE = f"AIRFLOW_VAR_{NAME.upper()}"
+PAUSE = json.dumps({"paused": True, "by": "ada", "at": "2026-07-06T12:00:00Z"})
+TALKS = ((0, {"call_status": "ongoing"}), (3, {"call_status": "ended", "disconnection_reason": "user_hangup"}))
+
+
+class Pausing(Clock):
+    """The server's time, at two moments of which somebody presses the button."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, *, after: float, until: float) -> None:
+        self.server = server
+        self.began = server.clock.now()
+        self.paused_at, self.continued_at = self.began + after, self.began + until
+        self._environment = monkeypatch
+
+    def now(self) -> float:
+        return self.server.clock.now()
+
+    monotonic = boottime = now
+
+    def sleep(self, seconds: float) -> None:
+        self.server.clock.sleep(seconds)
+        if self.paused_at <= self.now() < self.continued_at:
+            self._environment.setenv(VARIABLE, PAUSE)
+        else:
+            self._environment.delenv(VARIABLE, raising=False)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The server, as the connection ``retell_default``."""
+    with serving() as server:
+        host = f"http://127.0.0.1:{server.server_port}"
+        fields = {"conn_type": "retell", "password": "key_1", "host": host, "extra": {"max_retry_delay": 0}}
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(fields))
+        server.fates = [TALKS] * 100
+        yield server
+
+
+def campaign(count: int, **arguments: Any) -> RetellCampaignOperator:
+    people = [{"to_number": f"+1206555{100 + n:04d}"} for n in range(count)]
+    given = {"task_id": "task", "from_number": FROM, "people": people, "lines": 20, "calls_per_second": 2}
+    return RetellCampaignOperator(**{**given, **arguments})
+
+
+@pytest.mark.parametrize("after", [0, 7, 9.7, 11.1])
+def test_a_paused_campaign_places_no_call_five_seconds_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, after: float
+) -> None:
+    """Whenever the button is pressed; it goes on within five seconds of the end of the pause, with all people."""
+    clock = Pausing(server, monkeypatch, after=after, until=after + 60)
+    clock.sleep(0)
+    task: Any = campaign(60)
+    task._clock = clock
+    with caplog.at_level(logging.INFO):
+        result = task.execute(TaskInstance().context())
+    placed = server.placed_at()
+    assert result["attempts"] == len(placed) == 60
+    assert [at for at in placed if clock.paused_at + PAUSE_MAX_AGE < at < clock.continued_at] == []
+    assert bool([at for at in placed if at < clock.paused_at]) == bool(after)
+    assert min(at for at in placed if at >= clock.continued_at) <= clock.continued_at + PAUSE_MAX_AGE + 1
+    assert caplog.text.count("is paused by ada at 2026-07-06T12:00:00Z") == 1
+    assert caplog.text.count("is not paused any more") == 1
+
+
+def test_live_calls_are_followed_to_their_end_during_a_pause(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause keeps calls from being placed, and does not forget those that go on."""
+    clock = Pausing(server, monkeypatch, after=1, until=50)
+    task: Any = campaign(3, calls_per_second=1)
+    task._clock = clock
+    result = task.execute(TaskInstance().context())
+    assert result["outcomes"] == {"answered": 3}
+
+
+def test_another_campaign_goes_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Variable names one campaign: a task, a run and a map index."""
+    monkeypatch.setenv(VARIABLE, PAUSE)
+    task: Any = campaign(2)
+    task._clock = server.clock
+    assert task.execute(TaskInstance(map_index=3).context())["attempts"] == 2
+
+
+def test_a_pause_is_read_every_four_seconds_and_known_for_five() -> None:
+    """Threads that send read nothing: a call is placed only until what was read is too old."""
+    read: list[bool] = []
+    kill = Switch(look_up=lambda: False, interval=15, max_age=30)
+    pause = Switch(look_up=lambda: bool(read.append(True)), interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    known = [read_switches([kill, pause], steady)[1] for steady in (0.0, 3.9, 4.0)]
+    assert known == [PAUSE_MAX_AGE, PAUSE_MAX_AGE, 4 + PAUSE_MAX_AGE]
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(("killed", "held"), [(True, False), (False, True), (True, True), (False, False)])
+def test_either_switch_holds_a_campaign(*, killed: bool, held: bool) -> None:
+    """The kill switch of the connection goes on working beside the campaign's own pause."""
+    switches = [Switch(look_up=lambda on=on: on, interval=1, max_age=1) for on in (killed, held)]  # type: ignore[misc]
+    assert read_switches(switches, 0.0)[0] == (killed or held)
+
+
+@pytest.mark.parametrize(
+    ("stored", "pause"),
+    [
+        (None, None),
+        (PAUSE, {"by": "ada", "at": "2026-07-06T12:00:00Z"}),
+        ('{"paused": false, "by": "ada"}', None),
+        ("{}", {"by": "", "at": ""}),
+        ("true", {"by": "", "at": ""}),
+        ("yes", {"by": "", "at": ""}),
+        ("", {"by": "", "at": ""}),
+        ("[1", {"by": "", "at": ""}),
+        ("false", None),
+        ("False", None),
+    ],
+)
+def test_what_pauses(stored: str | None, pause: dict[str, str] | None) -> None:
+    """A Variable that is there pauses, unless it says false: in doubt, no phone rings."""
+    assert read_pause(stored) == pause
+
+
+def test_names_of_any_length_give_a_variable_that_fits() -> None:
+    """Airflow takes 250 characters; campaigns whose names begin alike have Variables of their own."""
+    long: dict[str, Any] = {"dag_id": "d" * 250, "run_id": "r" * 250, "task_id": "t" * 250, "map_index": 1}
+    assert len(pause_variable(**long)) <= 250
+    assert (
+        len({pause_variable(**{**long, name: "x"}) for name in ("dag_id", "run_id", "task_id", "map_index")}) == 4
+    )
+
+
+def test_a_pause_without_a_name_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody wrote the Variable by hand."""
+    monkeypatch.setenv(VARIABLE, "true")
+    assert CampaignPause(name=NAME).look_up()
+    del os.environ[VARIABLE]
+    assert not CampaignPause(name=NAME).look_up()
