@@ -102,6 +102,11 @@ class Book:
         with self._changed:
             return self._entries.get(call_id)
 
+    def read_soon(self) -> None:
+        """Let the next look read again: something has just been changed."""
+        with self._changed:
+            self._readings = self._readings.outdated()
+
     # -- in the executor -----------------------------------------------------------------------------------
 
     def _read(self, reach: Reach) -> None:

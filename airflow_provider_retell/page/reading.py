@@ -81,6 +81,10 @@ class Readings:
         """Return this after a glance."""
         return replace(self, read_at=began, failed=False)
 
+    def outdated(self) -> Readings:
+        """Return this with the last reading, unless it failed, as long ago."""
+        return self if self.failed or self.read_at is None else replace(self, read_at=self.read_at - WHILE_QUIET)
+
     def failed_at(self, began: float, *, asked: float | None) -> Readings:
         """Return this after a reading that failed.
 

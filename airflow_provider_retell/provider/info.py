@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
         "config": provider_config(),
+        "plugins": [{"name": "retell", "plugin-class": f"{_PACKAGE}.page.plugin.RetellPlugin"}],
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,

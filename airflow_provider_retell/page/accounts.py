@@ -1,0 +1,205 @@
+"""The accounts that pages look at: one client, and one reading of each thing, for all who look."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.endpoints import get_concurrency, list_calls, list_tagged_calls
+from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
+from airflow_provider_retell.calls.intent import TAG
+from airflow_provider_retell.errors import RetellError, RetellInputError
+from airflow_provider_retell.page.book import Book
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.endpoints import Request
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.pages import Page
+
+T = TypeVar("T")
+
+LONGEST_RESPONSE: Final = 30.0
+"""Seconds to wait for one response: Retell takes some for a page of a thousand calls."""
+SETTINGS_KEPT: Final = 60.0
+"""Seconds for which a connection is not looked up again."""
+LINES_KEPT: Final = 10.0
+"""Seconds for which the lines in use are not asked for again."""
+BOOK_KEPT: Final = 600.0
+"""Seconds after which a book is dropped that nobody has looked at."""
+MOST_BOOKS: Final = 64
+"""Books of an account that are kept at most."""
+
+_DAY: Final = 86_400
+_THREADS: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The lines of an account; None if they are not known.
+
+    Attributes:
+        in_use: Calls in progress now, whoever placed them.
+        limit: How many there may be.
+        problem: Why that is not known.
+    """
+
+    in_use: int | None = None
+    limit: int | None = None
+    problem: str | None = None
+
+
+class Account:
+    """What pages know of one account.
+
+    Args:
+        look_up: Returns the settings of the connection; raises ``SettingsError`` if there are none.
+        executor: Runs what is read for the books.
+        clock: The clocks.
+    """
+
+    def __init__(
+        self, look_up: Callable[[], ConnectionSettings], executor: Executor, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._look_up = look_up
+        self._executor = executor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._client: RetellClient | None = None
+        self._settings_at = self._lines_at = 0.0
+        self._lines: Lines | None = None
+        self._books: dict[tuple[str, str | int], tuple[Book, float]] = {}
+
+    def calls_tagged(self, beginning: str) -> Book:
+        """Return the calls whose tags begin so."""
+        return self._book(("tag", beginning), list_tagged_calls(TAG, beginning, op="sw"))
+
+    def calls_of_today(self) -> Book:
+        """Return the calls that ended today (UTC), as far as Retell says when."""
+        midnight = int(self._clock.now()) // _DAY * _DAY
+        ended = {"end_timestamp": {"type": "number", "op": "ge", "value": midnight * 1000}}
+        return self._book(("ended since", midnight), list_calls(filter_criteria=ended))
+
+    def _book(self, key: tuple[str, str | int], first: Request[Page[Call]]) -> Book:
+        now = self._clock.monotonic()
+        with self._lock:
+            kept = [(at, k) for k, (_, at) in self._books.items() if k != key]
+            for at, other in sorted(kept, reverse=True)[MOST_BOOKS - 1 :]:
+                del self._books[other]
+                kept.remove((at, other))
+            for at, other in kept:
+                if now - at > BOOK_KEPT:
+                    del self._books[other]
+            book = (
+                self._books[key][0]
+                if key in self._books
+                else Book(first, self._send_once, self._executor, clock=self._clock)
+            )
+            self._books[key] = (book, now)
+            return book
+
+    def lines(self) -> Lines:
+        """Return the lines of the account, which are asked for again when what is known is ten seconds old."""
+        with self._asking:
+            now = self._clock.monotonic()
+            if self._lines is None or now - self._lines_at >= LINES_KEPT:
+                self._lines, self._lines_at = self._read_lines(), now
+            return self._lines
+
+    def _read_lines(self) -> Lines:
+        try:
+            answer = self._send_once(get_concurrency())
+        except RetellError as error:
+            return Lines(problem=str(error))
+        return Lines(
+            in_use=_count(answer.get("current_concurrency")), limit=_count(answer.get("concurrency_limit"))
+        )
+
+    def client(self) -> RetellClient:
+        """Return the client, with the connection's settings as they are now or were a minute ago.
+
+        Raises:
+            RetellInputError: The connection cannot be used.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            if self._client is None or now - self._settings_at >= SETTINGS_KEPT:
+                try:
+                    settings = self._look_up()
+                except SettingsError as error:
+                    raise RetellInputError(f"The connection cannot be used: {error}.") from None
+                # Nobody waits at a page for retries: the next look reads again.
+                settings = replace(settings, timeout=min(settings.timeout, LONGEST_RESPONSE), max_attempts=2)
+                if self._client is None or self._client.settings != settings:
+                    self._close()
+                    self._client = RetellClient(settings)
+                self._settings_at = now
+            return self._client
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _send_once(self, request: Request[T]) -> T:
+        return self.client().send_once(request)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class Accounts:
+    """The accounts by connection.
+
+    Args:
+        look_up: Returns the settings of a connection.
+        executor: Runs what is read.
+        clock: The clocks.
+    """
+
+    def __init__(
+        self,
+        look_up: Callable[[str], ConnectionSettings],
+        executor: Executor,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._look_up = look_up
+        self._executor = executor
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accounts: dict[str, Account] = {}
+
+    def __getitem__(self, conn_id: str) -> Account:
+        with self._lock:
+            if conn_id not in self._accounts:
+                self._accounts[conn_id] = Account(
+                    lambda: self._look_up(conn_id), self._executor, clock=self._clock
+                )
+            return self._accounts[conn_id]
+
+    def close(self) -> None:
+        """Close the connections to all accounts, after what is being read."""
+        self._executor.shutdown()
+        for account in self._accounts.values():
+            account.close()
+
+
+@cache
+def accounts() -> Accounts:
+    """Return those of this process."""
+    from airflow_provider_retell.page.connections import read_settings  # noqa: PLC0415 (Airflow's database)
+
+    return Accounts(read_settings, ThreadPoolExecutor(_THREADS, thread_name_prefix="retell-page"))

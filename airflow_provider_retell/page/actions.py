@@ -1,0 +1,94 @@
+"""What people may do on the page: hang up a call, pause a campaign, let it go on.
+
+Each leaves a line in Airflow's audit log, which is written first: nothing is done without one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from airflow.models.log import Log
+from airflow.models.variable import Variable
+from airflow.utils.session import create_session
+
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.endpoints import get_call
+from airflow_provider_retell.api.flows import StopResult, stop
+from airflow_provider_retell.calls.campaign_pause import pause_variable, read_pause
+from airflow_provider_retell.calls.intent import tag_of
+from airflow_provider_retell.page.runs import Campaign
+
+HUNG_UP: Final = "retell_hang_up"
+PAUSED: Final = "retell_pause_campaign"
+CONTINUED: Final = "retell_continue_campaign"
+"""The events in the audit log."""
+
+
+def hang_up(
+    client: RetellClient, call_id: str, *, beginning: str, user: Any, names: Mapping[str, Any]
+) -> StopResult | None:
+    """Stop a call; return what became of it, None if it is no call of this run.
+
+    Args:
+        client: Of the connection under which the call was placed.
+        call_id: The call.
+        beginning: How the tags of the run's calls begin.
+        user: Who does it.
+        names: ``dag_id``, ``run_id``, and what more is known of the task.
+
+    Raises:
+        RetellError: Retell cannot be asked.
+    """
+    if not tag_of(client.send(get_call(call_id))).startswith(beginning):
+        return None
+    _write(HUNG_UP, user, names, {"call_id": call_id})
+    return client.run(stop(call_id, leave_registered=False))
+
+
+def pause(campaign: Campaign, *, paused: bool, user: Any, now: float) -> None:
+    """Pause a campaign, or let it go on.
+
+    Args:
+        campaign: Which.
+        paused: Which of both.
+        user: Who does it.
+        now: Seconds since the epoch.
+    """
+    names = names_of(campaign)
+    _write(PAUSED if paused else CONTINUED, user, names, {})
+    if paused:
+        who_and_when = {"paused": True, "by": user.get_name(), "at": _text(now), **names}
+        Variable.set(
+            variable_of(campaign), json.dumps(who_and_when), "Written by the page of the campaign's calls."
+        )
+    else:
+        Variable.delete(variable_of(campaign))
+
+
+def pause_of(campaign: Campaign) -> dict[str, str] | None:
+    """Return by whom and when a campaign was paused; None if it is not paused."""
+    return read_pause(Variable.get(variable_of(campaign), default_var=None))
+
+
+def variable_of(campaign: Campaign) -> str:
+    """Return the name of the Variable in which the campaign's pause is kept."""
+    return pause_variable(**names_of(campaign))
+
+
+def names_of(campaign: Campaign) -> dict[str, Any]:
+    """Return what names a campaign's task instance."""
+    return {name: getattr(campaign, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
+
+
+def _write(event: str, user: Any, names: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
+    who = user.get_name()
+    with create_session(scoped=False) as session:
+        line = Log(event, owner=who, owner_display_name=who, extra=json.dumps({**names, **extra}), **names)
+        session.add(line)
+
+
+def _text(now: float) -> str:
+    return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,224 @@
+// What both pages share: elements, requests, the look of Airflow, the dialog. Text is only ever set as text.
+
+export const SPOKE = ["answered", "transferred", "callback_requested", "do_not_call"];
+const SOFT = ["voicemail", "ivr"];
+const BAD = ["bad_number", "blocked", "billing", "technical", "unknown", "stopped", "capacity"];
+
+/** Return the class that colours an outcome. */
+export function tone(outcome) {
+  if (outcome === "live") return "is-live-call";
+  if (SPOKE.includes(outcome)) return "is-spoke";
+  if (SOFT.includes(outcome)) return "is-soft";
+  return BAD.includes(outcome) ? "is-bad" : "is-missed";
+}
+
+/** Return an element: its attributes, its handlers (`onclick`), its children. */
+export function h(tag, attributes = {}, ...children) {
+  const svg = ["svg", "rect", "title"].includes(tag);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false && child !== ""));
+  return element;
+}
+
+const shown = new Map();
+
+/** Replace what an element holds, if it has changed, and keep the focus where it was. */
+export function show(id, data, make) {
+  const text = JSON.stringify(data);
+  if (shown.get(id) === text) return;
+  shown.set(id, text);
+  const place = document.getElementById(id);
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  place.replaceChildren(...[make(data)].flat().filter(Boolean));
+  if (key !== undefined) place.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+}
+
+export const words = (outcome) => outcome.replaceAll("_", " ");
+export const money = (cents) => `$${(cents / 100).toFixed(2)}`;
+export const whole = new Intl.NumberFormat("en-US");
+
+export function duration(seconds) {
+  const total = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${rest} s` : `${rest} s`;
+}
+
+export function moment(seconds) {
+  const at = new Date(seconds * 1000);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? at.toLocaleTimeString() : at.toLocaleString();
+}
+
+/** Ask the page's own API. Airflow 3.1 has no cookie for it: its token is in the browser's storage. */
+export async function ask(path, change) {
+  const options = { headers: {}, credentials: "same-origin" };
+  if (change !== undefined) {
+    options.method = "POST";
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(change);
+  }
+  let response = await fetch(path, options);
+  const token = response.status === 401 ? localStorage.getItem("token") : null;
+  if (token) {
+    options.headers.Authorization = `Bearer ${token.replaceAll('"', "")}`;
+    response = await fetch(path, options);
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    const error = new Error(typeof answer.detail === "string" ? answer.detail : `Airflow answered ${response.status}.`);
+    error.status = response.status;
+    throw error;
+  }
+  return answer;
+}
+
+/** Return what to do about a request that failed. */
+export function explain(error) {
+  if (error.status === 401) return "You are logged out. Log in to Airflow again, and reload this page.";
+  if (error.status === 403) return error.message;
+  if (error.status === undefined) return "Airflow cannot be reached. This page tries again.";
+  return error.message;
+}
+
+/** Follow the theme of Airflow, in whose frame this page is. */
+export function followTheme() {
+  let outer = null;
+  try {
+    outer = window.parent === window ? null : window.parent.document.documentElement;
+  } catch {
+    outer = null;
+  }
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const apply = () => {
+    const classes = outer ? [...outer.classList, outer.dataset.theme] : [];
+    const dark = classes.includes("dark") || (!classes.includes("light") && system.matches);
+    document.documentElement.classList.toggle("dark", dark);
+  };
+  apply();
+  system.addEventListener("change", apply);
+  if (outer) new MutationObserver(apply).observe(outer, { attributes: true, attributeFilter: ["class", "data-theme"] });
+}
+
+/** Open another site in a tab of its own: Airflow's frame may open none, so the page around it does. */
+export function outside(url) {
+  let page = document;
+  try {
+    page = window.parent.document;
+  } catch {
+    page = document;
+  }
+  const link = page.createElement("a");
+  Object.assign(link, { href: url, target: "_blank", rel: "noopener noreferrer" });
+  link.click();
+}
+
+/** Ask the user before something is done; Airflow's frame allows no `confirm()`. */
+export function confirmed(question, act, label) {
+  return new Promise((resolve) => {
+    const done = (answer) => {
+      dialog.close();
+      dialog.remove();
+      resolve(answer);
+    };
+    const dialog = h(
+      "dialog",
+      { "aria-label": act, oncancel: (event) => (event.preventDefault(), done(false)) },
+      h("p", {}, question),
+      h(
+        "div",
+        { class: "pager" },
+        h("button", { onclick: () => done(false), autofocus: true }, "Cancel"),
+        h("button", { class: "solid", onclick: () => done(true) }, label ?? act),
+      ),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Ask again and again, as often as the server says, while the page is visible. */
+export function keepAsking(look) {
+  let timer;
+  let running = false;
+  const tick = async () => {
+    clearTimeout(timer);
+    if (running || document.hidden) return;
+    running = true;
+    const seconds = await look();
+    running = false;
+    timer = setTimeout(tick, seconds * 1000);
+  };
+  document.addEventListener("visibilitychange", tick);
+  tick();
+  return tick;
+}
+
+export function problem(text, key = "problem") {
+  show(key, text ?? "", (message) => message && h("p", { class: "note warning", role: "alert" }, message));
+}
+
+/** A campaign: how far it is, and the button that pauses it. */
+export function campaignCard(campaign, { again, named }) {
+  const { progress } = campaign;
+  const where = `${campaign.task_id}${campaign.map_index >= 0 ? ` [${campaign.map_index}]` : ""}`;
+  const facts = [];
+  if (progress.people !== undefined) {
+    facts.push(`${whole.format(progress.people - progress.done)} left`, `${whole.format(progress.reached)} reached`);
+    facts.push(`${progress.lines_busy} of ${progress.lines_allowed} lines`);
+    if (progress.redials_due) facts.push(`${whole.format(progress.redials_due)} to be called again`);
+    if (progress.seconds_left) facts.push(`${duration(progress.seconds_left)} until the end`);
+  }
+  const press = async () => {
+    const paused = campaign.pause === null;
+    const question = paused
+      ? `Pause the campaign ${where}? No new calls are placed from five seconds on. Live calls go on.`
+      : `Let the campaign ${where} go on? It places calls again within five seconds.`;
+    const act = paused ? "Pause" : "Continue";
+    if (!(await confirmed(question, `${act} the campaign`))) return;
+    const { dag_id, run_id, task_id, map_index } = campaign;
+    await ask("api/pause", { dag_id, run_id, task_id, map_index, paused }).then(
+      () => problem(""),
+      (error) => problem(explain(error)),
+    );
+    await again();
+  };
+  return h(
+    "article",
+    { class: "card campaign" },
+    h(
+      "header",
+      {},
+      h("h2", {}, named ? `${campaign.dag_id} · ${where}` : `Campaign ${where}`),
+      campaign.may_act &&
+        h(
+          "button",
+          { onclick: press, "data-key": `pause ${campaign.dag_id} ${campaign.run_id} ${where}` },
+          campaign.pause === null ? "Pause" : "Continue",
+        ),
+    ),
+    progress.people !== undefined &&
+      h("meter", { min: 0, max: Math.max(progress.people, 1), value: progress.done, "aria-label": "People done" }),
+    h(
+      "p",
+      {},
+      progress.people === undefined
+        ? "No report yet."
+        : `${whole.format(progress.done)} of ${whole.format(progress.people)} people done · ${facts.join(" · ")}`,
+    ),
+    named && h("p", {}, campaign.run_id),
+    campaign.pause &&
+      h(
+        "p",
+        { class: "note warning" },
+        ["Paused", campaign.pause.by && `by ${campaign.pause.by}`, campaign.pause.at && `at ${campaign.pause.at}`]
+          .filter(Boolean)
+          .join(" "),
+      ),
+  );
+}

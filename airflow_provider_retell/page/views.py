@@ -1,0 +1,159 @@
+"""What the page shows, as JSON: the calls of a run, and the overview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from airflow_provider_retell.calls.intent import run_prefix
+from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.page import actions, connections, runs
+from airflow_provider_retell.page.accounts import Account, Accounts
+from airflow_provider_retell.page.book import Sight
+from airflow_provider_retell.page.entries import Entry, task_digest
+from airflow_provider_retell.page.figures import Scope, newest_first, one_page, outcomes, over_time, totals
+from airflow_provider_retell.page.runs import Campaign
+from airflow_provider_retell.provider.links import call_url
+from airflow_provider_retell.provider.options import read_options
+
+SOON: Final = 1
+LATER: Final = 5
+QUIET: Final = 15
+"""Seconds after which a page asks again: while the list is being read, while calls are live, else."""
+
+
+def beginning_of(dag_id: str, run_id: str) -> str:
+    """Return how the tags of a run's calls begin."""
+    return run_prefix(namespace=read_options().namespace, dag_id=dag_id, run_id=run_id)
+
+
+def calls_view(
+    store: Accounts,
+    *,
+    dag_id: str,
+    run_id: str,
+    task_id: str | None,
+    map_index: int | None,
+    outcome: str | None,
+    person_of: str | None,
+    offset: int,
+    limit: int,
+    may_act: bool,
+) -> dict[str, Any]:
+    """Return the calls of a run, or of a part of it.
+
+    Args:
+        store: The accounts.
+        dag_id: The DAG.
+        run_id: The run.
+        task_id: Only this task's.
+        map_index: Only this map index's.
+        outcome: Only these in the list; the totals are of all.
+        person_of: Only calls to the person whom this call was for.
+        offset: Where in the list the page begins.
+        limit: How long it is.
+        may_act: Whether the user may hang up and pause.
+    """
+    used = runs.connections_of(dag_id, run_id)
+    beginning = beginning_of(dag_id, run_id)
+    sights = [store[conn_id].calls_tagged(beginning).look() for conn_id in used]
+    known = newest_first(entry for sight in sights for entry in sight.entries)
+    scope = Scope(task=None if task_id is None else task_digest(task_id), map_index=map_index)
+    shown = scope.select(known)
+    person = next((entry for entry in shown if entry.call_id == person_of), None)
+    if person is not None:
+        shown = Scope.of_person(person).select(shown)
+    tasks = runs.task_ids(dag_id, run_id)
+    page = one_page(shown, outcome=outcome, offset=offset, limit=limit, tasks=tasks)
+    for row in page["rows"]:
+        row["url"] = call_url(row["call_id"])
+    campaigns = [
+        campaign_view(each, may_act=may_act)
+        for each in runs.campaigns(dag_ids=[dag_id], run_id=run_id)
+        if task_id in {None, each.task_id} and map_index in {None, each.map_index}
+    ]
+    return {
+        **_freshness(sights, shown),
+        "connections": used,
+        "person": None if person is None else person.number,
+        "totals": totals(shown),
+        "outcomes": outcomes(shown),
+        "over_time": over_time(shown),
+        "calls": page,
+        "campaigns": campaigns,
+        "may_act": may_act,
+    }
+
+
+def _freshness(sights: Iterable[Sight], shown: Iterable[Entry]) -> dict[str, Any]:
+    """Return how old what is shown is: of several accounts, the oldest."""
+    sights = list(sights)
+    complete = all(sight.complete for sight in sights)
+    problem = next((sight.problem for sight in sights if sight.problem), None)
+    live = any(entry.live for entry in shown)
+    return {
+        "as_of": min((sight.as_of for sight in sights if sight.as_of), default=None),
+        "complete": complete,
+        "cut": any(sight.cut for sight in sights),
+        "problem": problem,
+        "ask_again_in": QUIET if problem else SOON if not complete else LATER if live else QUIET,
+    }
+
+
+def campaign_view(campaign: Campaign, *, may_act: bool) -> dict[str, Any]:
+    """Return a campaign: its names, its counts, and by whom it is paused."""
+    return {
+        **actions.names_of(campaign),
+        "state": campaign.state,
+        "under_way": campaign.under_way,
+        "progress": campaign.progress,
+        "pause": actions.pause_of(campaign) if campaign.under_way else None,
+        "may_act": may_act and campaign.under_way,
+    }
+
+
+def overview(
+    store: Accounts,
+    *,
+    may_read_connection: Callable[[str], bool],
+    dag_ids: Iterable[str],
+    may_act: Callable[[str], bool],
+) -> dict[str, Any]:
+    """Return the accounts, with their lines and how today's calls ended, and the campaigns under way.
+
+    Args:
+        store: The accounts.
+        may_read_connection: Whether the user may see an account.
+        dag_ids: The DAGs that the user may see.
+        may_act: Whether the user may pause the campaigns of a DAG.
+    """
+    found = runs.campaigns(dag_ids=dag_ids)
+    return {
+        "accounts": [
+            account_view(conn_id, store[conn_id])
+            for conn_id in connections.list_connections()
+            if may_read_connection(conn_id)
+        ],
+        "campaigns": [campaign_view(each, may_act=may_act(each.dag_id)) for each in found],
+        "ask_again_in": LATER if found else QUIET,
+    }
+
+
+def account_view(conn_id: str, account: Account) -> dict[str, Any]:
+    """Return an account: its lines, and the outcomes of the calls that ended today."""
+    try:
+        settings = account.client().settings
+    except RetellInputError as error:
+        return {"conn_id": conn_id, "problem": str(error)}
+    lines, sight = account.lines(), account.calls_of_today().look()
+    return {
+        "conn_id": conn_id,
+        "paused": settings.paused,
+        "lines_in_use": lines.in_use,
+        "lines_limit": lines.limit,
+        "today": outcomes(sight.entries),
+        "today_totals": totals(sight.entries),
+        "complete": sight.complete,
+        "as_of": sight.as_of,
+        "problem": lines.problem or sight.problem,
+    }

@@ -1,0 +1,381 @@
+"""The page as Airflow mounts it, over a run that Airflow has made: what it shows, to whom, and what it lets do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import AIRFLOW_2, DAGS
+
+from airflow_provider_retell.simulator import RealClock, Simulator
+
+if AIRFLOW_2:
+    pytest.skip("Airflow 2 has no such pages", allow_module_level=True)
+pytest.importorskip("airflow.api_fastapi.app", reason="Airflow before 3.1 has no such pages")
+
+from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models.log import Log
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.variable import Variable
+from airflow.utils.session import create_session
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import delete, select, update
+
+from airflow_provider_retell.api.client import RetellClient
+from airflow_provider_retell.api.endpoints import create_phone_call, get_call
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.page import accounts as accounts_module
+from airflow_provider_retell.page.actions import CONTINUED, HUNG_UP, PAUSED
+from airflow_provider_retell.page.guard import HEADERS
+from airflow_provider_retell.page.plugin import PREFIX, LazyApp, RetellPlugin
+
+HOSTILE = "<script>alert(1)</script>"
+ORIGIN = "http://testserver"
+DAG_ID = "calls_of_a_page"
+DAG = f"""
+from airflow.sdk import DAG
+from airflow_provider_retell.operators import RetellCampaignOperator, RetellCreatePhoneCallOperator
+
+PEOPLE = [{{"to_number": f"+1206555010{{n}}"}} for n in range(4)]
+with DAG("{DAG_ID}") as dag:
+    RetellCreatePhoneCallOperator.partial(
+        task_id="one", from_number="+14155550199", wait_for="ended", poll_interval=1,
+        metadata={{"x": "{HOSTILE}"}},
+    ).expand(to_number=["+12065550111", "+12065550112"])
+    RetellCampaignOperator(
+        task_id="many", from_number="+14155550199", people=PEOPLE, lines=4, calls_per_second=10, poll_interval=1
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def run(database: None) -> Iterator[SimpleNamespace]:
+    """A run with two mapped calls and a campaign of four people, and the simulator that they were placed at."""
+    simulator = Simulator(clock=RealClock(speed=30), list_registered=False)
+    for number in ("+12065550111", *(f"+1206555010{n}" for n in range(3))):
+        simulator.play(number, "agent_hangup")
+    for number in ("+12065550112", "+12065550103"):
+        simulator.play(number, "dial_busy")
+    (path := DAGS / f"{DAG_ID}.py").write_text(DAG)
+    spec = importlib.util.spec_from_file_location(DAG_ID, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with simulator.serve() as url:
+        os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = simulator.connection(url)
+        dag_run = module.dag.test()
+        assert str(dag_run.state) == "success"
+        yield SimpleNamespace(simulator=simulator, run_id=dag_run.run_id)
+        del os.environ["AIRFLOW_CONN_RETELL_DEFAULT"]
+    path.unlink()
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
+    """An API server that has the page, a login, and no state of Airflow's own app."""
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "0123456789abcdef" * 8)
+    monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", SIMPLE)
+    accounts_module.accounts.cache_clear()
+    app = FastAPI()
+    app.mount(PREFIX, LazyApp())
+    yield app
+    accounts_module.accounts().close()
+    purge_cached_app()
+
+
+SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+Login = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def login(app: FastAPI) -> Login:
+    """Log a user in who has a role of the simple auth manager."""
+    manager = create_auth_manager()
+
+    def login(role: str) -> TestClient:
+        token = manager.generate_jwt(SimpleAuthManagerUser(username=f"a {role.lower()}", role=role))
+        headers = {"Authorization": f"Bearer {token}", "Origin": ORIGIN}
+        return TestClient(app, headers=headers)
+
+    return login
+
+
+def calls(client: TestClient, run: SimpleNamespace, **asked: Any) -> dict[str, Any]:
+    """Return what the tab shows."""
+    query = {"dag_id": DAG_ID, "run_id": run.run_id, **asked}
+    response = client.get(f"{PREFIX}/api/calls", params=query)
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+@pytest.fixture
+def under_way(run: SimpleNamespace) -> Iterator[dict[str, Any]]:
+    """Make Airflow believe that the campaign is still running; return its names."""
+    names = {"dag_id": DAG_ID, "run_id": run.run_id, "task_id": "many", "map_index": -1}
+
+    def set_state(state: str) -> None:
+        with create_session() as session:
+            chosen = (TaskInstance.run_id == run.run_id, TaskInstance.task_id == "many")
+            session.execute(update(TaskInstance).where(*chosen).values(state=state))
+
+    set_state("running")
+    yield names
+    set_state("success")
+    with create_session() as session:
+        session.execute(delete(Variable).where(Variable.key.startswith("retell_pause")))
+
+
+def audit(event: str) -> list[tuple[Any, ...]]:
+    """Return who did what to which DAG, as the audit log has it."""
+    with create_session() as session:
+        lines = session.scalars(select(Log).where(Log.event == event)).all()
+        return [(line.owner, line.dag_id, line.run_id, json.loads(line.extra)) for line in lines]
+
+
+def test_the_tab_shows_the_calls_of_the_run(run: SimpleNamespace, login: Login) -> None:
+    """All of its tasks: totals, outcomes, and the list, with the task of each."""
+    view = calls(login("VIEWER"), run)
+    assert view["complete"]
+    assert view["totals"]["calls"] == 6
+    assert view["totals"]["people"] == 6
+    assert view["totals"]["reached"] == 4
+    assert view["outcomes"] == {"answered": 4, "busy": 2}
+    assert {(row["task_id"], row["map_index"]) for row in view["calls"]["rows"]} == {
+        ("one", 0),
+        ("one", 1),
+        ("many", -1),
+    }
+    assert view["connections"] == ["retell_default"]
+    assert {row["url"].split("/")[2] for row in view["calls"]["rows"]} == {"dashboard.retellai.com"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({"task_id": "one"}, 2),
+        ({"task_id": "one", "map_index": 1}, 1),
+        ({"task_id": "one", "map_index": "{MAP_INDEX}"}, 2),
+        ({"task_id": "many", "map_index": -1}, 4),
+        ({"task_id": "another"}, 0),
+        ({"run_id": "another"}, 0),
+    ],
+)
+def test_the_tab_of_a_task_shows_its_calls(
+    run: SimpleNamespace, login: Login, asked: dict[str, Any], count: int
+) -> None:
+    """Of one map index, or of all of them if Airflow names none."""
+    assert calls(login("VIEWER"), run, **asked)["totals"]["calls"] == count
+
+
+def test_filters_and_pages(run: SimpleNamespace, login: Login) -> None:
+    """The totals are of all calls, the list is of those with the outcome, and a person has a list of attempts."""
+    client = login("VIEWER")
+    view = calls(client, run, outcome="busy", limit=1)
+    assert view["totals"]["calls"] == 6
+    assert (view["calls"]["matching"], len(view["calls"]["rows"])) == (2, 1)
+    row = view["calls"]["rows"][0]
+    one = calls(client, run, person_of=row["call_id"])
+    assert (one["totals"]["calls"], one["person"]) == (1, row["number"])
+
+
+def test_no_number_and_no_key_leaves_the_server(run: SimpleNamespace, login: Login) -> None:
+    """Numbers are shown by their last digits; nothing else of a call goes out, neither metadata nor key."""
+    client = login("ADMIN")
+    shown = json.dumps(calls(client, run)) + client.get(f"{PREFIX}/api/overview").text
+    assert "\\u20260111" in shown
+    assert "2065550111" not in shown
+    assert "key_" not in shown
+    assert HOSTILE not in shown
+    assert "transcript" not in shown
+
+
+@pytest.mark.parametrize(
+    ("role", "sees", "acts", "accounts"),
+    [
+        (None, False, False, False),
+        ("VIEWER", True, False, False),
+        ("USER", True, True, False),
+        ("OP", True, True, True),
+    ],
+)
+def test_permissions_are_airflow_s_own(
+    run: SimpleNamespace,
+    login: Login,
+    app: FastAPI,
+    under_way: dict[str, Any],
+    role: str | None,
+    *,
+    sees: bool,
+    acts: bool,
+    accounts: bool,
+) -> None:
+    """Read shows, edit acts, and an account is for those who may read its connection; without a login, nothing."""
+    client = login(role) if role else TestClient(app, headers={"Origin": ORIGIN})
+    query = {"dag_id": DAG_ID, "run_id": run.run_id}
+    seen = client.get(f"{PREFIX}/api/calls", params=query)
+    assert seen.status_code == (200 if sees else 401)
+    overview = client.get(f"{PREFIX}/api/overview")
+    assert overview.status_code == (200 if role else 401)
+    if role:
+        assert seen.json()["may_act"] is acts
+        assert [it["conn_id"] for it in overview.json()["accounts"]] == (["retell_default"] if accounts else [])
+        assert [it["may_act"] for it in overview.json()["campaigns"]] == [acts]
+    before = len(run.simulator.requests)
+    hung_up = client.post(f"{PREFIX}/api/hang-up", json={**query, "call_id": "call_unknown"})
+    paused = client.post(f"{PREFIX}/api/pause", json={**under_way, "paused": True})
+    refused = 403 if role else 401
+    assert (hung_up.status_code, paused.status_code) == ((404, 200) if acts else (refused, refused))
+    assert acts or len(run.simulator.requests) == before
+
+
+def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login: Login) -> None:
+    """A live call of the run is over; the audit log says who did it, to which call, without a number."""
+    first = next(call for call in run.simulator.placed if call.request["to_number"] == "+12065550111")
+    run.simulator.play("+12065550113", "talks_forever")
+    request = {"from_number": "+14155550199", "to_number": "+12065550113", "metadata": first.request["metadata"]}
+    live = place(run, request)
+    while read(run, live)["call_status"] == "registered":
+        pass  # it rings for an eighth of a second
+    client = login("USER")
+    body = {"dag_id": DAG_ID, "run_id": run.run_id, "call_id": live}
+    answer = client.post(f"{PREFIX}/api/hang-up", json=body)
+    assert (answer.status_code, answer.json()["stopped"]) == (200, True)
+    assert read(run, live)["disconnection_reason"] == "manual_stopped"
+    assert audit(HUNG_UP)[-1] == (
+        "a user",
+        DAG_ID,
+        run.run_id,
+        {"dag_id": DAG_ID, "run_id": run.run_id, "call_id": live},
+    )
+    rows = calls(client, run, outcome="stopped")["calls"]["rows"]
+    assert [row["call_id"] for row in rows] == [live]
+
+
+def test_a_call_of_another_run_is_not_hung_up(run: SimpleNamespace, login: Login) -> None:
+    """Whoever may edit one DAG cannot stop the calls of another by their ids."""
+    other = place(
+        run, {"from_number": "+14155550199", "to_number": "+12065550111", "metadata": {"airflow_call": "f"}}
+    )
+    lines = len(audit(HUNG_UP))
+    body = {"dag_id": DAG_ID, "run_id": run.run_id, "call_id": other}
+    assert login("ADMIN").post(f"{PREFIX}/api/hang-up", json=body).status_code == 404
+    assert "disconnection_reason" not in read(run, other)
+    assert len(audit(HUNG_UP)) == lines
+
+
+def test_a_campaign_is_paused_and_goes_on(run: SimpleNamespace, login: Login, under_way: dict[str, Any]) -> None:
+    """The Variable says who and when; the page shows it; both acts leave a line in the audit log."""
+    client = login("USER")
+    answer = client.post(f"{PREFIX}/api/pause", json={**under_way, "paused": True}).json()
+    assert answer["pause"]["by"] == "a user"
+    assert answer["pause"]["at"].endswith("Z")
+    (shown,) = calls(client, run)["campaigns"]
+    assert shown["pause"] == answer["pause"]
+    assert shown["progress"]["people"] == 4
+    with create_session() as session:
+        (stored,) = session.scalars(select(Variable).where(Variable.key.startswith("retell_pause"))).all()
+        assert json.loads(stored.val)["task_id"] == "many"
+        assert stored.key.startswith(f"retell_pause.{DAG_ID}.many.")
+    assert client.post(f"{PREFIX}/api/pause", json={**under_way, "paused": False}).json()["pause"] is None
+    with create_session() as session:
+        assert not session.scalars(select(Variable).where(Variable.key.startswith("retell_pause"))).all()
+    assert [audit(event)[-1][0] for event in (PAUSED, CONTINUED)] == ["a user", "a user"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"Content-Type": "text/plain"}, "{}"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, "a=1"),
+        ({"Origin": "https://evil.example"}, "{}"),
+        ({"Origin": "null"}, "{}"),
+        ({"Sec-Fetch-Site": "same-site"}, "{}"),
+    ],
+)
+def test_another_site_changes_nothing(
+    run: SimpleNamespace, login: Login, headers: dict[str, str], content: str
+) -> None:
+    """A form, or a page of another site, is refused before anything is read."""
+    client = login("ADMIN")
+    for path in ("hang-up", "pause"):
+        given = {"Content-Type": "application/json", **headers}
+        answer = client.post(f"{PREFIX}/api/{path}", content=content, headers=given)
+        assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("body", ["[]", "no JSON", "{}", '{"dag_id": 7}', "x" * 20_000])
+def test_a_broken_request_is_refused(run: SimpleNamespace, login: Login, body: str) -> None:
+    """With a status of its own, and no error of the server."""
+    headers = {"Content-Type": "application/json"}
+    for path in ("hang-up", "pause"):
+        answer = login("ADMIN").post(f"{PREFIX}/api/{path}", content=body, headers=headers)
+        assert answer.status_code in {400, 413}
+
+
+def test_the_page_s_files_are_its_own_and_small(app: FastAPI) -> None:
+    """They need no login and hold nothing; they load nothing from elsewhere, and are below 100 kB together."""
+    client = TestClient(app)
+    size = 0
+    folder = Path(accounts_module.__file__).parent / "assets"
+    for path in ("calls", "overview", *(f"assets/{file.name}" for file in folder.iterdir())):
+        answer = client.get(f"{PREFIX}/{path}")
+        assert answer.status_code == 200
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        size += 0 if path.endswith(".html") else len(answer.content)
+        assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "innerHTML" not in answer.text
+    assert size < 100_000
+
+
+def test_nothing_describes_the_api_to_strangers(app: FastAPI) -> None:
+    """Airflow asks nobody here for a login, so FastAPI's own pages are off."""
+    client = TestClient(app)
+    assert [client.get(f"{PREFIX}/{path}").status_code for path in ("docs", "redoc", "openapi.json")] == [404] * 3
+
+
+def test_the_views_are_those_that_airflow_knows() -> None:
+    """A tab of a run, one of a task instance, and an entry of the navigation, each at a route of its own."""
+    views = RetellPlugin.external_views
+    assert [(view["destination"], view["name"]) for view in views] == [
+        ("dag_run", "Calls"),
+        ("task_instance", "Calls"),
+        ("nav", "Retell calls"),
+    ]
+    assert len({view["url_route"] for view in views}) == 3
+
+
+def test_a_retell_that_is_away_is_said_on_the_page(
+    run: SimpleNamespace, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page stands, says why there are no calls, and asks again later."""
+    gone = json.dumps({"conn_type": "retell", "password": "key_1", "host": "http://127.0.0.1:9"})
+    monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", gone)
+    view = calls(login("OP"), run)
+    assert view["problem"]
+    assert view["totals"]["calls"] == 0
+    (account,) = login("OP").get(f"{PREFIX}/api/overview").json()["accounts"]
+    assert account["problem"]
+
+
+def place(run: SimpleNamespace, request: dict[str, Any]) -> str:
+    """Place a call that talks on and on; return its id."""
+    return _retell(run).send(create_phone_call(request)).call_id
+
+
+def read(run: SimpleNamespace, call_id: str) -> dict[str, Any]:
+    """Return a call as Retell has it."""
+    return _retell(run).send(get_call(call_id)).json_dict()
+
+
+def _retell(run: SimpleNamespace) -> RetellClient:
+    settings = ConnectionSettings.read(conn_id="x", password="key_simulator", host="https://simulator.example")
+    return RetellClient(settings, transport=run.simulator)
