@@ -12,6 +12,7 @@ import pytest
 from another_server import Clock, Server, serving
 from conftest import FROM, TaskInstance
 
+from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.calls.campaign_pause import (
     PAUSE_INTERVAL,
     PAUSE_MAX_AGE,
@@ -75,10 +76,8 @@ def test_a_paused_campaign_places_no_call_five_seconds_later(
     """Whenever the button is pressed; it goes on within five seconds of the end of the pause, with all people."""
     clock = Pausing(server, monkeypatch, after=after, until=after + 60)
     clock.sleep(0)
-    task: Any = campaign(60)
-    task._clock = clock
-    with caplog.at_level(logging.INFO):
-        result = task.execute(TaskInstance().context())
+    with clock_replaced_by(clock), caplog.at_level(logging.INFO):
+        result = campaign(60).execute(TaskInstance().context())
     placed = server.placed_at()
     assert result["attempts"] == len(placed) == 60
     assert [at for at in placed if clock.paused_at + PAUSE_MAX_AGE < at < clock.continued_at] == []
@@ -93,18 +92,17 @@ def test_live_calls_are_followed_to_their_end_during_a_pause(
 ) -> None:
     """A pause keeps calls from being placed, and does not forget those that go on."""
     clock = Pausing(server, monkeypatch, after=1, until=50)
-    task: Any = campaign(3, calls_per_second=1)
-    task._clock = clock
-    result = task.execute(TaskInstance().context())
+    with clock_replaced_by(clock):
+        result = campaign(3, calls_per_second=1).execute(TaskInstance().context())
     assert result["outcomes"] == {"answered": 3}
 
 
 def test_another_campaign_goes_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Variable names one campaign: a task, a run and a map index."""
     monkeypatch.setenv(VARIABLE, PAUSE)
-    task: Any = campaign(2)
-    task._clock = server.clock
-    assert task.execute(TaskInstance(map_index=3).context())["attempts"] == 2
+    with clock_replaced_by(server.clock):
+        result = campaign(2).execute(TaskInstance(map_index=3).context())
+    assert result["attempts"] == 2
 
 
 def test_a_pause_is_read_every_four_seconds_and_known_for_five() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import get_concurrency, list_calls, list_tagged_calls
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
@@ -64,7 +64,7 @@ class Account:
     """
 
     def __init__(
-        self, look_up: Callable[[], ConnectionSettings], executor: Executor, *, clock: Clock = SYSTEM_CLOCK
+        self, look_up: Callable[[], ConnectionSettings], executor: Executor, *, clock: Clock = CLOCK
     ) -> None:
         self._look_up = look_up
         self._executor = executor
@@ -174,7 +174,7 @@ class Accounts:
         look_up: Callable[[str], ConnectionSettings],
         executor: Executor,
         *,
-        clock: Clock = SYSTEM_CLOCK,
+        clock: Clock = CLOCK,
     ) -> None:
         self._look_up = look_up
         self._executor = executor
