@@ -17,13 +17,13 @@ METRICS: Final = {
     "retell.polls": "Counter. Polls of the calls that are waited for; one poll may take several requests.",
     "retell.rate_limited": "Counter. Requests that Retell turned away with 429.",
     "retell.campaign.people": "Gauge. People of a campaign.",
-    "retell.campaign.done": "Gauge. Those of them with nothing left to do.",
-    "retell.campaign.reached": "Gauge. Those of them who spoke.",
-    "retell.campaign.lines_busy": "Gauge. Calls of a campaign that are live, or being placed.",
-    "retell.campaign.lines_allowed": "Gauge. How many of them there may be.",
-    "retell.campaign.calls_per_second": "Gauge. Calls that it placed in a second, over the last half minute.",
+    "retell.campaign.done": "Gauge. People with nothing left to do.",
+    "retell.campaign.reached": "Gauge. People who spoke in a call.",
+    "retell.campaign.lines_busy": "Gauge. Calls of a campaign that are live or being placed.",
+    "retell.campaign.lines_allowed": "Gauge. The most calls that may be live at once.",
+    "retell.campaign.calls_per_second": "Gauge. Calls placed per second, over the last half minute.",
     "retell.campaign.redials_due": "Gauge. People who are to be called again.",
-    "retell.campaign.seconds_left": "Gauge. Seconds until the campaign must end, if there is such a time.",
+    "retell.campaign.seconds_left": "Gauge. Seconds until the campaign must end, if it has an end.",
 }
 """The metrics by name."""
 
