@@ -12,6 +12,7 @@ import pytest
 from conftest import FROM, Store
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tenacity import Retrying, stop_after_attempt
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.models import Call
@@ -317,10 +318,9 @@ class Retell:
         self.calls.append(phone)
         return phone
 
-    def repeat(self, _: Any, attempt: Any, *, retry_rate_limits: bool) -> Call:
+    def attempts(self, _: Any, *, retry_rate_limits: bool) -> Retrying:
         assert not retry_rate_limits
-        result: Call = attempt()
-        return result
+        return Retrying(stop=stop_after_attempt(1), reraise=True)
 
     def run(self, flow: Any) -> Any:
         answer = None

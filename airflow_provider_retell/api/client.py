@@ -75,18 +75,23 @@ class RetellClient:
             RetellStatusError: A response with an error status.
             RetellResponseError: An unreadable response.
         """
-        return self.repeat(request, partial(self.send_once, request))
+        result: T = self.attempts(request)(self.send_once, request)
+        return result
 
-    def repeat(self, request: Request[Any], attempt: Callable[[], T], *, retry_rate_limits: bool = True) -> T:
-        """Attempt a request, repeat it if that is harmless, and return its result.
+    def attempts(self, request: Request[Any], *, retry_rate_limits: bool = True) -> Retrying:
+        """Return the attempts at a request: another one after a failure, if that is harmless.
+
+        >>> for attempt in client.attempts(request):
+        ...     with attempt:
+        ...         call = client.send_once(request)
+
+        See https://tenacity.readthedocs.io/en/latest/#retrying-code-block
 
         Args:
             request: The request.
-            attempt: Sends it once.
             retry_rate_limits: Whether a 429 is retried too; False if the caller itself waits after a 429.
         """
-        options = retrying(request, self.settings, retry_rate_limits=retry_rate_limits)
-        return Retrying(sleep=self._sleep, **options)(attempt)
+        return Retrying(sleep=self._sleep, **retrying(request, self.settings, retry_rate_limits=retry_rate_limits))
 
     def send_once(self, request: Request[T], *, check: Callable[[], None] | None = None) -> T:
         """Send one request, whatever becomes of it, and return its result.

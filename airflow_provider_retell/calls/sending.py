@@ -115,22 +115,21 @@ class RecordedSender:
         return call
 
     def _send(self, request: Request[Call], record: Record) -> Call:
-        def attempt() -> Call:
-            # Checked before each attempt: in between the task may be killed and the key may expire.
-            self.before_sending()
-            if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
-                raise RetellCallError(
-                    "Not called again: Retell did not respond for so long that the idempotency key of this call "
-                    "may have expired. The next try looks for the call by its tag."
-                )
-            if self.clock.now() > record.sent_at + _SAME_MOMENT:
-                # The call that this request places may ring from now on.
-                self.placed_at = self.clock.now()
-                self._write(replace(record, sent_again_at=self.placed_at))
-            return self.client.send_once(request)
-
-        # A 429 is not retried in there: the wait for a line has one owner, and one bound.
-        call = self.client.repeat(request, attempt, retry_rate_limits=False)
+        # A 429 is not retried in here: the wait for a line has one owner, and one bound.
+        for attempt in self.client.attempts(request, retry_rate_limits=False):
+            with attempt:
+                # Checked before each attempt: in between the task may be killed and the key may expire.
+                self.before_sending()
+                if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
+                    raise RetellCallError(
+                        "Not called again: Retell did not respond for so long that the idempotency key of this "
+                        "call may have expired. The next try looks for the call by its tag."
+                    )
+                if self.clock.now() > record.sent_at + _SAME_MOMENT:
+                    # The call that this request places may ring from now on.
+                    self.placed_at = self.clock.now()
+                    self._write(replace(record, sent_again_at=self.placed_at))
+                call = self.client.send_once(request)
         if difference := differs(request_of(call), request.body or {}):
             raise RetellCallFinalError(
                 f"Not called: Retell answers this request with {call.call_id}, which was placed under the same "

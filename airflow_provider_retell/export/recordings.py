@@ -71,13 +71,11 @@ def _save(
         return None
     name = posixpath.join(RECORDINGS, quote(call_id, safe="") + _suffix(link))
 
-    def attempt() -> None:
-        with client.download(request, link) as content, destination.writing(name) as file:
-            for piece in content:
-                file.write(piece)
-
     try:
-        client.repeat(request, attempt)
+        for attempt in client.attempts(request):
+            with attempt, client.download(request, link) as content, destination.writing(name) as file:
+                for piece in content:
+                    file.write(piece)
     except _GONE:
         return None
     return name
