@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, TickingTime, fire, place, run_task
 
+from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
@@ -204,6 +206,26 @@ class TestWaiting:
         asked = len(simulator.requests)
         kill(operator)
         assert len(simulator.requests) == asked
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_request_is_validated_once_in_a_process(endpoint: str, clock: SteppingClock, deferrable: bool) -> None:
+    """Not again for the hours, nor for a line or another round; a process that only reads the call needs none."""
+    model = {REGISTER: RegisterPhoneCallRequest, CREATE: CreatePhoneCallRequest}[endpoint]
+    reads = 0
+
+    def seen(frame: FrameType, event: str, _: object) -> None:
+        nonlocal reads
+        reads += event == "call" and frame.f_code is model.read.__func__.__code__  # type: ignore[attr-defined]
+
+    hours = CallingHours("00:00", "24:00", time_zone="UTC")
+    given: dict[str, Any] = {"wait_for": "ended", "poll_interval": 5, "calling_hours": hours}
+    sys.setprofile(seen)
+    try:
+        run_task(lambda: place(endpoint, deferrable=deferrable, **given), clock=clock)
+    finally:
+        sys.setprofile(None)
+    assert reads == 1
 
 
 def kill(operator: Any) -> None:

@@ -126,12 +126,12 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; push its id; wait for it if wanted; return its row."""
         check_run(context, backfill=self.backfill, now=CLOCK.now())
+        self._begin(context, ThisTry(began=CLOCK.now()))
         request = self._request()
         rendered_call_key(self.call_key)
         opens_at = self._hours(request).opens_at(CLOCK.now())  # raises before anything is sent
         if self._dry_run:
             return self._would_send(request, opens_at)
-        self._begin(context, ThisTry(began=CLOCK.now()))
         with RetellHook(self.retell_conn_id) as hook:
             return self._run(hook, context)
 
@@ -141,7 +141,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     def _dry_run(self) -> bool:
         return rendered_flag("dry_run", self.is_dry_run)
 
-    def _request(self) -> Request[Call]:
+    def _build_request(self) -> Request[Call]:
         given = {name: getattr(self, name) for name in self.request_fields}
         if _XCOM_TEMPLATE in str(given["agent_override"]):
             raise RetellInputError(

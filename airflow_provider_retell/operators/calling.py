@@ -68,13 +68,19 @@ class CallingTask(DeferringOperator):
     _kill: StopOnKill
     _try = ThisTry(began=0.0)
     _attempts = 0
+    _built: Request[Call] | None = None
 
     _retell_dials: ClassVar[bool]
     """Whether Retell dials, under an idempotency key; else no phone rings until the user's telephony dials."""
 
     @abstractmethod
-    def _request(self) -> Request[Call]:
+    def _build_request(self) -> Request[Call]:
         """Return the request that places the call, without tag and key, or raise ``RetellInputError``."""
+
+    def _request(self) -> Request[Call]:
+        """Return that request, which is built and validated once in each process of the task."""
+        self._built = self._built or self._build_request()
+        return self._built
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue after the wait: read the call again, whatever the event says about it."""
@@ -101,6 +107,7 @@ class CallingTask(DeferringOperator):
 
     def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
+        self._built = None  # `dag.test()` may resume the same object, whose fields are rendered again
         # Not in the constructor: Airflow copies operators, and this holds a thread.
         self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
 
