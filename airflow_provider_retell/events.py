@@ -13,7 +13,7 @@ from airflow_provider_retell._arguments import choice, seconds
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.provider.version_compat import (
+from airflow_provider_retell.provider.event_triggers import (
     HAS_ASSET_STATE,
     HAS_ASSET_WATCHERS,
     BaseEventTrigger,

@@ -14,7 +14,7 @@ from conftest import AIRFLOW_2
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.events import SETTLED_AFTER, finished_calls
 from airflow_provider_retell.provider.cursor_store import AssetStateStore, VariableStore
-from airflow_provider_retell.provider.version_compat import HAS_ASSET_STATE, HAS_ASSET_WATCHERS
+from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE, HAS_ASSET_WATCHERS
 from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
 CALLS = "retell://retell_default/inbound"

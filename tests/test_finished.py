@@ -179,9 +179,9 @@ def test_the_newest_are_remembered() -> None:
             NOW_MS - OVERLAP_MS,
         ),
         (
-            [call("a", ended=NOW_MS, call_analysis={"in_voicemail": False}), call("b", ended=START + 3_100_000)],
-            {"wait_for": "analyzed", "now": NOW - 200},
-            START + 2_800_000,
+            [call("a", ended=NOW_MS), call("b", ended=NOW_MS - 1_800_000, call_status="archived")],
+            {},
+            NOW_MS - 1_800_000,
         ),
         ([call("a", ended=NOW_MS - 5000)], {"up_to": START + 7}, START + 7),
     ],

@@ -18,7 +18,7 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.polling.finished import Cursor, events, next_step
 from airflow_provider_retell.polling.finished_list import Listing, Want
 from airflow_provider_retell.provider.cursor_store import CursorStore
-from airflow_provider_retell.provider.version_compat import SharedStreamProducer
+from airflow_provider_retell.provider.event_triggers import SharedStreamProducer
 
 log = logging.getLogger(__name__)
 

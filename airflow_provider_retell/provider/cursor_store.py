@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any, Protocol
 
-from airflow_provider_retell.provider.version_compat import HAS_ASSET_STATE
+from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE
 
 
 class CursorStore(Protocol):

@@ -18,28 +18,12 @@ except ImportError:  # before 3.3
     if not TYPE_CHECKING:
         RetryDecision = RetryPolicy = object
 
-try:
-    from airflow.triggers.base import BaseEventTrigger
-except ImportError:  # before 3.0
-    if not TYPE_CHECKING:
-        from airflow.triggers.base import BaseTrigger as BaseEventTrigger
-
-try:
-    from airflow.triggers.shared_stream import SharedStreamProducer
-except ImportError:  # before 3.3
-    if not TYPE_CHECKING:
-        SharedStreamProducer = object
-
 __all__ = [
-    "HAS_ASSET_STATE",
-    "HAS_ASSET_WATCHERS",
     "HAS_RETRY_POLICIES",
     "TASKS_ASK_A_SUPERVISOR",
     "TRIGGERS_LEARN_OF_KILLS",
-    "BaseEventTrigger",
     "RetryDecision",
     "RetryPolicy",
-    "SharedStreamProducer",
     "aget_connection",
     "first_look",
     "is_deferred",
@@ -56,12 +40,6 @@ TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
 
 TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
 """True since 3.0. Before, a task can only ask the metadata database about itself."""
-
-HAS_ASSET_WATCHERS: Final = BaseEventTrigger.__name__ == "BaseEventTrigger"
-"""True since 3.0."""
-
-HAS_ASSET_STATE: Final = SharedStreamProducer is not object
-"""True since 3.3, with the producers that learn when an event is stored."""
 
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 """Seconds. Before 3.3 a triggerer that ends asks too: it gets no answer, and is killed after ten."""
