@@ -30,14 +30,28 @@ def check_run(context: Mapping[str, Any], *, backfill: bool, now: float) -> None
         AirflowSkipException: This is a run of a backfill, and it must not place calls.
     """
     run = context.get("dag_run")
-    match str(getattr(getattr(run, "run_type", None), "value", getattr(run, "run_type", None))):
-        case "backfill" if not backfill:
-            raise AirflowSkipException(
-                "Not called: this run belongs to a backfill, and people would be called today about the past. "
-                "With backfill=True the task calls in backfills too."
-            )
-        case "scheduled":
-            _warn_if_late(run, context.get("dag"), now)
+    if is_backfill(run) and not backfill:
+        raise AirflowSkipException(
+            "Not called: this run belongs to a backfill, and people would be called today about the past. "
+            "With backfill=True the task calls in backfills too."
+        )
+    if _run_type(run) == "scheduled":
+        _warn_if_late(run, context.get("dag"), now)
+
+
+def is_backfill(run: Any, *, run_id: str = "") -> bool:
+    """Return whether a run is one of a backfill.
+
+    Args:
+        run: Airflow's, as an object or as JSON; None if all that is known is its id.
+        run_id: Its id, which begins with the type of the run.
+    """
+    return _run_type(run) == "backfill" or (run is None and run_id.startswith("backfill__"))
+
+
+def _run_type(run: Any) -> str:
+    kind = run.get("run_type") if isinstance(run, Mapping) else getattr(run, "run_type", None)
+    return str(getattr(kind, "value", kind))
 
 
 def _warn_if_late(run: Any, dag: Any, now: float) -> None:

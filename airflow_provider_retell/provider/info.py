@@ -32,6 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators")],
         "sensors": [_modules("sensors")],
         "triggers": [_modules("triggers")],
+        "notifications": [f"{_PACKAGE}.notifications.RetellPhoneCallNotifier"],
         "config": provider_config(),
         "plugins": [{"name": "retell", "plugin-class": f"{_PACKAGE}.page.plugin.RetellPlugin"}],
         "transfers": [

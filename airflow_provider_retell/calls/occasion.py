@@ -1,0 +1,190 @@
+"""What a notifier rings phones about: a failure of a task or of a run, or a missed deadline.
+
+===============================================  =====================================  ==========================
+the context that Airflow gives                   one call per number for each           may wait for answers
+===============================================  =====================================  ==========================
+of a task's callback on a worker, with the       DAG, run, task, map index and try      yes
+exception
+of a task's callback elsewhere                   the same                               no
+of a DAG's callback, with the last task          the same                               no
+of a DAG's callback, without                     DAG and run                            no
+of a ``DeadlineAlert``                           DAG, run and deadline                  no
+===============================================  =====================================  ==========================
+
+Airflow may run a callback twice: a worker that was frozen and the DAG processor both report one failure, and a
+trigger runs again on another triggerer. The key that is made of this is the same then.
+
+See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/logging-monitoring/callbacks.html
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from airflow_provider_retell import _metrics as metrics
+from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
+from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.calls.intent import (
+    PERSON_DIGITS,
+    TAG,
+    digest,
+    numbered,
+    person_prefix,
+    tag_of,
+    task_prefix,
+)
+from airflow_provider_retell.errors import Concerns, RetellConnectionError, RetellError, RetellInputError
+from airflow_provider_retell.provider.backfills import is_backfill
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.pages import Page
+
+log = logging.getLogger(__name__)
+
+_SHOWN_DIGITS: Final = 4
+_NO_TASK_IS_CALLED: Final = "notification about "
+"""No id of a task has a space, so that no task takes the call of a notifier for its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """What has happened, as far as a callback's context says.
+
+    Attributes:
+        dag_id: Of the DAG.
+        run_id: Of the run.
+        task_id: Of the task, empty if it is about the run.
+        map_index: Of the task, -1 if it is not mapped.
+        try_number: Of the task.
+        deadline: The id of the deadline, empty if it is about none.
+        in_backfill: Whether the run is one of a backfill.
+        may_wait: Whether there is time to wait for an answer.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str = ""
+    map_index: int = -1
+    try_number: int = 0
+    deadline: str = ""
+    in_backfill: bool = False
+    may_wait: bool = False
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Self:
+        """Return what a context says.
+
+        Raises:
+            RetellInputError: It names no run.
+        """
+        ti, run = context.get("ti"), context.get("dag_run")
+        dag_id = _first(ti, run, context.get("dag"), name="dag_id")
+        # A deadline's context has the run as the REST API shows it.
+        run_id = _first(ti, run, context, name="run_id") or _first(run, name="dag_run_id")
+        if not dag_id or not run_id:
+            raise RetellInputError("The callback's context names no DAG run.")
+        map_index = _first(ti, name="map_index")
+        return cls(
+            dag_id=str(dag_id),
+            run_id=str(run_id),
+            task_id=str(_first(ti, name="task_id") or ""),
+            map_index=-1 if map_index is None else int(map_index),
+            try_number=int(_first(ti, name="try_number") or 0),
+            deadline=str(_first(context.get("deadline"), name="id") or ""),
+            in_backfill=is_backfill(run, run_id=str(run_id)),
+            # Elsewhere than on a worker the exception is missing, or a text.
+            may_wait=isinstance(context.get("exception"), BaseException),
+        )
+
+    def tag(self, number: str, *, namespace: str) -> str:
+        """Return the metadata tag of the call to a number, by which it can be found again."""
+        task = task_prefix(
+            namespace=namespace,
+            dag_id=self.dag_id,
+            run_id=self.run_id,
+            task_id=_NO_TASK_IS_CALLED + self.task_id,
+            map_index=self.map_index,
+        )
+        person = digest(number, self.deadline, length=PERSON_DIGITS)
+        return numbered(person_prefix(task, person), generation=0, number=self.try_number)
+
+    def __str__(self) -> str:
+        """Return a description for a message."""
+        task = f"try {self.try_number} of the task {self.task_id} in " if self.task_id else ""
+        deadline = "a deadline of " if self.deadline else ""
+        return f"{deadline}{task}the run {self.run_id} of the DAG {self.dag_id}"
+
+
+def _first(*sources: Any, name: str) -> Any:
+    """Return the first value that an object, or a mapping, has under a name."""
+    found = (each.get(name) if isinstance(each, Mapping) else getattr(each, name, None) for each in sources)
+    return next((value for value in found if value is not None), None)
+
+
+def ring_once(request: Request[Call]) -> Flow[Call]:
+    """Return the call with the tag of a request, and place it if there is none.
+
+    The key of the request holds for an hour, the list for longer. If the list cannot be read, the key alone
+    counts: a phone that does not ring about a failure is worse.
+
+    Args:
+        request: Places the call, under a key and with a tag in its metadata.
+    """
+    tag = str((request.body or {})["metadata"][TAG])
+    with suppress(RetellError):
+        page: Page[Call] = yield list_tagged_calls(TAG, tag, op="eq")
+        for call in page.calls:
+            if tag_of(call) == tag:
+                return call
+    placed: Call = yield request
+    return placed
+
+
+@dataclass(kw_only=True)
+class CallRound:
+    """The calls about one occasion.
+
+    Attributes:
+        occasion: What they are about.
+        pending: The requests of those that are left, by the number that is called.
+        problems: Why some numbers were not rung.
+    """
+
+    occasion: Occasion
+    pending: dict[str, Request[Call]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def each(self) -> Iterator[tuple[str, Request[Call]]]:
+        """Yield the numbers that are left, with their requests."""
+        while self.pending:
+            number = next(iter(self.pending))
+            yield number, self.pending.pop(number)
+
+    def rang(self, number: str, call: Call) -> None:
+        """Take note of a call."""
+        metrics.count("retell.calls.placed.create")
+        log.info("Rang %s about %s: %s.", last_digits(number), self.occasion, call.call_id)
+
+    def failed(self, number: str, error: RetellError) -> None:
+        """Take note of a number that was not rung, and give up those that would not be either."""
+        self.problems[number] = str(error)
+        if isinstance(error, RetellConnectionError) or error.concerns is Concerns.ACCOUNT:
+            self.problems |= dict.fromkeys(self.pending, "for the same reason")
+            self.pending.clear()
+
+    def report(self) -> None:
+        """Log the problems, in one line."""
+        if self.problems:
+            each = "; ".join(f"{last_digits(number)}: {why}" for number, why in self.problems.items())
+            log.error("Not rung about %s: %s", self.occasion, mask_numbers(each))
+
+
+def last_digits(number: str) -> str:
+    """Return a phone number as a message shows it."""
+    return f"…{number[-_SHOWN_DIGITS:]}"

@@ -1,0 +1,280 @@
+"""The notifier that phones."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import tenacity
+from airflow.providers.common.compat.sdk import BaseNotifier, Context, conf
+
+from airflow_provider_retell._arguments import choice, flag, seconds
+from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.api.endpoints import Request, create_phone_call, get_call
+from airflow_provider_retell.api.identifiers import check_e164
+from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_retell.calls.gate import Hours
+from airflow_provider_retell.calls.intent import TAG
+from airflow_provider_retell.calls.occasion import CallRound, Occasion, ring_once
+from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators.policies import check_calling_hours
+from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.policy.attempts import CONVERSATIONS
+from airflow_provider_retell.policy.zones import check_zone
+from airflow_provider_retell.provider.options import read_options
+from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+    from airflow_provider_retell.api.models import Call
+
+log = logging.getLogger(__name__)
+
+ANSWER_WITHIN: Final = 4.0
+"""Seconds for which each response of Retell is waited for: Airflow leaves a callback little time."""
+
+OVERTIME: Final = 20
+"""Seconds for which Airflow 3 lets a task run on after its end, by default (``[core] task_success_overtime``)."""
+
+_ATTEMPTS, _PAUSE, _TRYING_FOR = 3, 1.0, 6.0
+"""Attempts to place a call, seconds between two of them, and seconds after which no other one is made."""
+
+_POLL_INTERVAL, _MARGIN = 2.0, 5.0
+
+
+class RetellPhoneCallNotifier(BaseNotifier):
+    """Ring a phone when a task or a run fails, or a deadline is missed.
+
+    Each number is rung once for each failure: of a try of a task, of a run, or of a deadline. Trouble of any kind
+    is a line in the log, and changes nothing in Airflow. In a backfill, and while the connection is paused, no
+    phone rings.
+
+    For ``on_failure_callback``, ``on_retry_callback`` and their like, of tasks and of DAGs, and for
+    ``DeadlineAlert`` with ``AsyncCallback`` (Airflow 3.1 and later) or ``SyncCallback`` (3.2 and later).
+
+    See https://airflow.apache.org/docs/apache-airflow/stable/howto/notifications.html and
+    https://docs.retellai.com/api-references/create-phone-call
+
+    Args:
+        from_number: The number that calls, in E.164 form; a template, as the fields below it are.
+        to_number: Whom to call; one number, or several.
+        message: What the agent's prompt may quote as ``{{message}}``.
+        override_agent_id: The agent that speaks; None for the one of ``from_number``.
+        retell_conn_id: A connection of type ``retell``.
+        mode: ``all`` calls all numbers; ``until_answered`` the next one if the one before was not answered.
+            That is for callbacks of failed tasks: elsewhere there is no time to wait, and all are called.
+        timeout: Seconds to wait for answers, in all; then those who are left are called.
+        calling_hours: When to ring; None for at any hour. Outside them no phone rings, neither then nor later.
+        time_zone: The time zone of all numbers; None to find it by the number.
+        backfill: Whether to ring in backfills too.
+        **kwargs: Airflow's own argument ``context``.
+
+    Raises:
+        RetellInputError: An argument that is no template cannot be used.
+    """
+
+    template_fields: Sequence[str] = ("from_number", "to_number", "message", "override_agent_id", "retell_conn_id")
+    _clock: Clock = SYSTEM_CLOCK
+
+    def __init__(
+        self,
+        from_number: str,
+        to_number: str | Sequence[str],
+        message: str,
+        *,
+        override_agent_id: str | None = None,
+        retell_conn_id: str = DEFAULT_CONN_ID,
+        mode: Literal["all", "until_answered"] = "all",
+        timeout: float | timedelta = 300,
+        calling_hours: CallingHours | None = None,
+        time_zone: str | None = None,
+        backfill: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.from_number = from_number
+        self.to_number = to_number
+        self.message = message
+        self.override_agent_id = override_agent_id
+        self.retell_conn_id = retell_conn_id
+        self.mode = choice("mode", mode, ("all", "until_answered"))
+        self.timeout = seconds("timeout", timeout)
+        self.calling_hours = check_calling_hours(calling_hours)
+        self.time_zone = None if time_zone is None else check_zone(time_zone)
+        self.backfill = flag("backfill", backfill)
+        super().__init__(**kwargs)
+
+    # -- called by Airflow -----------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any) -> None:
+        """Render the templates, and ring."""
+        context: Any = args[0] if len(args) == 1 else {"dag": args[0]}
+        with _no_error():
+            self._rendered(context).notify(context)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Render the templates, and ring, on the triggerer's event loop."""
+
+        async def ring() -> None:
+            with _no_error():
+                await self._rendered(self.context).async_notify(self.context)
+
+        return ring().__await__()
+
+    def _rendered(self, context: Any) -> Self:
+        # A copy: Airflow renders in place, and the next failure would be reported in the words of this one.
+        notifier = copy.copy(self)
+        if context.get("dag") is None:  # a deadline's context has none, and Airflow 2 looks for it
+            context = {**context, "dag": None}
+        notifier.render_template_fields(context)
+        return notifier
+
+    def notify(self, context: Context) -> None:
+        """Ring, and raise nothing: what has failed has failed already."""
+        with _no_error():
+            calls = self._calls(context)
+            with RetellHook(self.retell_conn_id) as hook:
+                settings = _quick(hook.get_conn().settings)
+            from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (see the hook)
+
+            with RetellClient(settings) as client:
+                self._ring(calls, client)
+            calls.report()
+
+    async def async_notify(self, context: Context) -> None:
+        """Ring, without blocking an event loop, and raise nothing."""
+        with _no_error():
+            calls = self._calls(context)
+            settings = _quick(await RetellHook(self.retell_conn_id).aget_settings())
+            # In a thread: a client reads certificates from disk.
+            async with await asyncio.to_thread(_async_client, settings) as client:
+                for number, request in calls.each():
+                    repeat = tenacity.AsyncRetrying(sleep=self._clock.asleep, **_attempts())
+                    try:
+                        call: Call = await repeat(_aplace, client, request)
+                    except RetellError as error:
+                        calls.failed(number, error)
+                    else:
+                        calls.rang(number, call)
+            calls.report()
+
+    # -- calls -----------------------------------------------------------------------------------------------
+
+    def _calls(self, context: Any) -> CallRound:
+        """Return the calls to place now; raises what speaks against all of them."""
+        occasion = Occasion.of(context)
+        if occasion.in_backfill and not self.backfill:
+            raise RetellCallError(
+                f"No phone rings about {occasion}: it belongs to a backfill. With backfill=True one does."
+            )
+        if self.mode == "until_answered" and not occasion.may_wait:
+            log.warning("Nothing can wait for an answer here, so all numbers are called about %s.", occasion)
+        given = [self.to_number] if isinstance(self.to_number, str) else self.to_number
+        calls, namespace = CallRound(occasion=occasion), read_options().namespace
+        for number in dict.fromkeys(given):
+            try:
+                calls.pending[number] = self._request(number, occasion.tag(number, namespace=namespace))
+            except RetellError as error:
+                calls.problems[number] = str(error)
+        return calls
+
+    def _request(self, number: str, tag: str) -> Request[Call]:
+        check_e164("to_number", number)
+        check_e164("from_number", self.from_number)
+        Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(self._clock.now())
+        body = {
+            "from_number": self.from_number,
+            "to_number": number,
+            "override_agent_id": self.override_agent_id,
+            "retell_llm_dynamic_variables": {"message": self.message},
+            "metadata": {TAG: tag},
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        return create_phone_call(given, idempotency_key=f"airflow.{tag}")
+
+    def _ring(self, calls: CallRound, client: RetellClient) -> None:
+        waits_until = self._clock.monotonic() + self._patience(calls.occasion)
+        for number, request in calls.each():
+            repeat = tenacity.Retrying(sleep=self._clock.sleep, **_attempts())
+            try:
+                call = repeat(_place, client, request)
+            except RetellError as error:
+                calls.failed(number, error)
+                continue
+            calls.rang(number, call)
+            if calls.pending and self._is_answered(call, client, waits_until):
+                calls.pending.clear()
+
+    def _patience(self, occasion: Occasion) -> float:
+        """Return how many seconds there are to wait for answers."""
+        if self.mode == "all" or not occasion.may_wait:
+            return 0.0
+        if not TASKS_ASK_A_SUPERVISOR:  # Airflow 2 runs the callback before it ends the task
+            return self.timeout
+        left = float(conf.getfloat("core", "task_success_overtime", fallback=OVERTIME)) - _MARGIN
+        if left < self.timeout:
+            log.warning(
+                "Airflow ends a task's process soon after the task: answers are waited for %.0f s in place of "
+                "%.0f, then all numbers are called. For longer waits set [core] task_success_overtime to %.0f.",
+                left,
+                self.timeout,
+                self.timeout + _MARGIN,
+            )
+        return min(self.timeout, left)
+
+    def _is_answered(self, call: Call, client: RetellClient, until: float) -> bool:
+        """Return whether a person spoke in a call, as soon as it is over, or ``until`` has come."""
+        while not call.is_terminal and self._clock.monotonic() + _POLL_INTERVAL <= until:
+            self._clock.sleep(_POLL_INTERVAL)
+            with suppress(RetellError):
+                call = client.send(get_call(call.call_id))
+        return call.outcome in CONVERSATIONS
+
+
+@contextmanager
+def _no_error() -> Iterator[None]:
+    """Log an error in one line, and go on: Airflow's own state is not this notifier's."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (as said)
+        log.error("No phone was rung: %s", mask_numbers(f"{type(error).__name__}: {error}"))  # noqa: TRY400 (one line)
+
+
+def _quick(settings: ConnectionSettings) -> ConnectionSettings:
+    """Return settings for a place in which nothing may take long; raise if the connection is paused."""
+    if settings.paused:
+        raise RetellCallError(f"The connection {settings.conn_id!r} is paused, by paused: true in its extra.")
+    return replace(settings, timeout=min(settings.timeout, ANSWER_WITHIN), max_attempts=1)
+
+
+def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
+    from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (see the hook)
+
+    return AsyncRetellClient(settings)
+
+
+def _place(client: RetellClient, request: Request[Call]) -> Call:
+    return client.run(ring_once(request))
+
+
+async def _aplace(client: AsyncRetellClient, request: Request[Call]) -> Call:
+    return await client.run(ring_once(request))
+
+
+def _attempts() -> dict[str, Any]:
+    """Return the options with which tenacity places a call again: under its key there is one."""
+    return {
+        "retry": tenacity.retry_if_exception(
+            lambda error: isinstance(error, RetellError) and error.concerns is Concerns.NOTHING
+        ),
+        "stop": tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_after_delay(_TRYING_FOR),
+        "wait": tenacity.wait_fixed(_PAUSE),
+        "reraise": True,
+    }
