@@ -15,7 +15,7 @@ import tenacity
 from airflow.providers.common.compat.sdk import BaseNotifier, Context, conf
 
 from airflow_provider_retell._arguments import choice, flag, seconds
-from airflow_provider_retell._clock import SYSTEM_CLOCK, Clock
+from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.endpoints import Request, create_phone_call, get_call
 from airflow_provider_retell.api.identifiers import check_e164
@@ -82,7 +82,6 @@ class RetellPhoneCallNotifier(BaseNotifier):
     """
 
     template_fields: Sequence[str] = ("from_number", "to_number", "message", "override_agent_id", "retell_conn_id")
-    _clock: Clock = SYSTEM_CLOCK
 
     def __init__(
         self,
@@ -156,7 +155,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
             # In a thread: a client reads certificates from disk.
             async with await asyncio.to_thread(_async_client, settings) as client:
                 for number, request in calls.each():
-                    repeat = tenacity.AsyncRetrying(sleep=self._clock.asleep, **_attempts())
+                    repeat = tenacity.AsyncRetrying(sleep=CLOCK.asleep, **_attempts())
                     try:
                         call: Call = await repeat(_aplace, client, request)
                     except RetellError as error:
@@ -188,7 +187,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
     def _request(self, number: str, tag: str) -> Request[Call]:
         check_e164("to_number", number)
         check_e164("from_number", self.from_number)
-        Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(self._clock.now())
+        Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(CLOCK.now())
         body = {
             "from_number": self.from_number,
             "to_number": number,
@@ -200,9 +199,9 @@ class RetellPhoneCallNotifier(BaseNotifier):
         return create_phone_call(given, idempotency_key=f"airflow.{tag}")
 
     def _ring(self, calls: CallRound, client: RetellClient) -> None:
-        waits_until = self._clock.monotonic() + self._patience(calls.occasion)
+        waits_until = CLOCK.monotonic() + self._patience(calls.occasion)
         for number, request in calls.each():
-            repeat = tenacity.Retrying(sleep=self._clock.sleep, **_attempts())
+            repeat = tenacity.Retrying(sleep=CLOCK.sleep, **_attempts())
             try:
                 call = repeat(_place, client, request)
             except RetellError as error:
@@ -231,8 +230,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
 
     def _is_answered(self, call: Call, client: RetellClient, until: float) -> bool:
         """Return whether a person spoke in a call, as soon as it is over, or ``until`` has come."""
-        while not call.is_terminal and self._clock.monotonic() + _POLL_INTERVAL <= until:
-            self._clock.sleep(_POLL_INTERVAL)
+        while not call.is_terminal and CLOCK.monotonic() + _POLL_INTERVAL <= until:
+            CLOCK.sleep(_POLL_INTERVAL)
             with suppress(RetellError):
                 call = client.send(get_call(call.call_id))
         return call.outcome in CONVERSATIONS

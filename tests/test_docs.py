@@ -41,6 +41,7 @@ from airflow_provider_retell.export.tally import Tally
 from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.notifications import RetellPhoneCallNotifier
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.operators.base import PhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
@@ -130,6 +131,7 @@ SHARED = inspect.signature(PhoneCallOperator.__init__).parameters.keys()
         (OPERATORS, "RetellRegisterPhoneCallOperator", RetellRegisterPhoneCallOperator),
         (OPERATORS, "RetellCreatePhoneCallOperator", RetellCreatePhoneCallOperator),
         (SENSOR, "Arguments", RetellCallSensor),
+        (PAGES["docs/recipes.md"], "Ring a phone when a task fails", RetellPhoneCallNotifier),
         (PAGES["docs/events.md"], "Arguments", RetellFinishedCallsTrigger),
         (PAGES["docs/placed-once.md"], "When the retry comes", RetellRetryPolicy),
     ],

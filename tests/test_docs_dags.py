@@ -19,6 +19,7 @@ from airflow.utils.session import create_session
 from conftest import DAGS
 from test_docs import PAGES, blocks, section, table
 
+from airflow_provider_retell.notifications import RetellPhoneCallNotifier
 from airflow_provider_retell.simulator import Fault, RealClock, Simulator
 
 QUICKSTART, HTTP, RECIPES = (PAGES[f"docs/{name}.md"] for name in ("quickstart", "http-operator", "recipes"))
@@ -261,3 +262,29 @@ def test_a_callback_tells_who_must_act(
     run = saved(dag_of(RECIPES, "Alert when a task fails")).test()
     assert run.state == "failed"
     assert re.search(told, capfd.readouterr().out)
+
+
+def test_a_phone_rings_when_a_task_fails(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
+    """The notifier of the page calls both numbers, and says which task failed and why."""
+    for number in (numbers := ("+12065550100", "+12065550101")):
+        retell_simulator.play(number, "agent_hangup")
+    run = saved(dag_of(RECIPES, "Ring a phone when a task fails")).test()
+    assert states(run) == [("load", "failed")]
+    spoken = {call.to_number: call.request["retell_llm_dynamic_variables"] for call in retell_simulator.placed}
+    message = "The task load of load_orders failed: no rows"
+    assert spoken == {number: {"message": message} for number in numbers}
+
+
+def test_a_phone_rings_when_a_deadline_is_missed(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
+    """What the page's DAG hands to Airflow makes a notifier that rings, given what Airflow knows of the run."""
+    retell_simulator.play("+12065550100", "agent_hangup")
+    dag = saved(dag_of(RECIPES, "Ring a phone when a task fails", number=1))
+    # Not dag.test(): that of Airflow 3.3 cannot make a run of a DAG with a deadline.
+    deadlines = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
+    (callback,) = (deadline.callback for deadline in deadlines)
+    assert callback.path == "airflow_provider_retell.notifications.RetellPhoneCallNotifier"
+    run = {"dag_id": dag.dag_id, "dag_run_id": "run", "run_type": "scheduled"}
+    RetellPhoneCallNotifier(**callback.kwargs)({"dag_run": run, "deadline": {"id": "0199"}})
+    (call,) = retell_simulator.placed
+    message = "load_orders_in_time is not done after an hour."
+    assert call.request["retell_llm_dynamic_variables"] == {"message": message}

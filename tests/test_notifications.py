@@ -43,9 +43,7 @@ def notifier(clock: SteppingClock, connect: object) -> Callable[..., RetellPhone
     """Make a notifier on the simulator."""
 
     def make(to_number: Any = ADA, message: str = "The load failed.", **arguments: Any) -> RetellPhoneCallNotifier:
-        made = RetellPhoneCallNotifier(FROM, to_number, message, **arguments)
-        made._clock = clock
-        return made
+        return RetellPhoneCallNotifier(FROM, to_number, message, **arguments)
 
     return make
 
