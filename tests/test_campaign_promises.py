@@ -27,6 +27,7 @@ from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.watching import LONGEST_RINGING
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -94,7 +95,7 @@ class Retell:
         """Return a call as it was at a time: one that never connected has no times of its own."""
         fields: dict[str, Any] = {"call_id": ring.call_id, "person": ring.person, "attempt": ring.attempt}
         if not ring.over(at):
-            return KnownCall(**fields, status="registered")
+            return KnownCall(**fields, status="registered" if at < ring.created + LONGEST_RINGING else "ongoing")
         times = {"placed_at": ring.created, "ended_at": ring.ends} if ring.outcome == Outcome.ANSWERED else {}
         call = KnownCall(**fields, **times, status=DETAILS[ring.outcome], outcome=ring.outcome, complete=True)
         return call.seen_over(self.now)

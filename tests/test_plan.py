@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.trouble import Rejection
-from airflow_provider_retell.campaign.watching import LONGEST_RINGING
+from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_RINGING, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -211,6 +212,17 @@ def not_listed_and_old() -> None:
     assert (campaign.fate(), campaign.slot().calls[0].outcome) == (Fate.DONE, Outcome.UNKNOWN)
 
 
+def does_not_end() -> None:
+    campaign = Campaign()
+    _, call = campaign.place()
+    campaign.seconds += LONGEST_UNANSWERED
+    assert campaign.next() == Look((call.call_id,))
+    campaign.state.looked([call.call_id], [call], campaign.now)
+    assert campaign.next() == Get((call.call_id,))
+    campaign.state.got(call.call_id, call, campaign.now)
+    assert (campaign.fate(), campaign.slot().calls[0].outcome) == (Fate.DONE, Outcome.UNKNOWN)
+
+
 def found_no_line() -> None:
     campaign = Campaign(checks={"limit": None})
     _, call = campaign.place()
@@ -344,6 +356,7 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         "it is read by itself; unknown there, it is over, for good",
         not_listed_and_old,
     ),
+    "has a call that does not end": ("the same, after 15 minutes of ringing or after three hours", does_not_end),
     "has a call seen over that found no line": (
         "is called again later, as the next attempt; the pace slows",
         found_no_line,
@@ -802,3 +815,44 @@ def test_the_wait_says_when_somebody_may_have_to_be_called() -> None:
     assert isinstance(waiting, Wait)
     assert waiting.next_call_in == 0
     assert not math.isinf(waiting.seconds)
+
+
+# -- calls that do not end -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [("registered", LONGEST_UNANSWERED), ("ongoing", LONGEST_CALL), ("paused", LONGEST_CALL)],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_call_that_does_not_end_is_given_up(status: str, seconds: float, *, listed: bool) -> None:
+    """It is read once more by itself; then its line is free, and nobody is called again because of it."""
+    campaign = Campaign()
+    _, call = campaign.place()
+    reads = 0
+    while not isinstance(action := campaign.next(), Finish):
+        going_on = replace(call, status=status)
+        match action:
+            case Look(call_ids):
+                campaign.state.looked(call_ids, [going_on] if listed else [], campaign.now)
+            case Get(call_ids):
+                reads += 1
+                campaign.state.got(call_ids[0], going_on, campaign.now)
+            case Wait(seconds=pause):
+                campaign.seconds += pause
+    assert action.failure is None
+    assert seconds <= campaign.seconds <= seconds + 20
+    assert campaign.slot().calls[0].unreadable
+    assert campaign.state.busy == 0
+    assert (reads == 1) is listed, reads
+
+
+def test_a_call_that_turns_out_to_be_over_after_all_counts_as_it_ended() -> None:
+    """A clear reads it again from the list."""
+    earlier = Campaign()
+    call = earlier.call(earlier.order(), placed_at=MONDAY)
+    campaign = Campaign()
+    campaign.state.load([call.vanished(MONDAY + LONGEST_CALL)], campaign.now)
+    campaign.listed.append(over(call, MONDAY + LONGEST_CALL + 60, Outcome.NO_ANSWER))
+    campaign.next()
+    assert campaign.slot().calls[0].outcome is Outcome.NO_ANSWER

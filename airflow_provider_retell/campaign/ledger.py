@@ -25,7 +25,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.campaign.identity import PersonKey
 from airflow_provider_retell.outcomes import Outcome
@@ -34,6 +34,10 @@ from airflow_provider_retell.policy import Attempt, Redial, next_redial
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.campaign.identity import TaggedAttempt
+
+
+GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
+"""What a row says about a call of which nothing more is to be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ meets a 429, or an unreachable Retell                 is called again later, as 
 is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
 has a call that is not listed, younger than 330 s     it rings
 has a call that is not listed, and is older           it is read by itself; unknown there, it is over, for good
+has a call that does not end                          the same, after 15 minutes of ringing or after three hours
 has a call seen over that found no line               is called again later, as the next attempt; the pace slows
 has a call seen over that a rule of redial names      is called again ``after`` its end, as the next attempt
 has a call seen over otherwise                        done

@@ -12,7 +12,7 @@ from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.background import Background
 from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
-from airflow_provider_retell.campaign.ledger import KnownCall, merge, read_call
+from airflow_provider_retell.campaign.ledger import GIVEN_UP, KnownCall, merge, read_call
 from airflow_provider_retell.campaign.roster import Roster
 from airflow_provider_retell.campaign.watching import Watch
 from airflow_provider_retell.errors import Concerns, RetellError
@@ -84,7 +84,8 @@ class Recorder:
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
         """Yield the calls in the rows of earlier tries, and note that they need not be written again."""
         for known in known_calls(rows, self._identity, now=now):
-            self._recorded.add(known.call_id)
+            if not known.unreadable:  # a call that was given up may turn out to be over
+                self._recorded.add(known.call_id)
             yield known
 
     # -- what is new -----------------------------------------------------------------------------------------
@@ -106,11 +107,23 @@ class Recorder:
         else:
             self._write(row(call, self._include), known)
 
-    def vanished(self, known: KnownCall) -> None:
-        """Record a call that Retell no longer knows."""
-        if self._files is not None and known.call_id not in self._recorded:
-            self._recorded.add(known.call_id)
-            self._write(_all_that_is_known(known), known)
+    def given_up(self, call: KnownCall, *, known: bool) -> None:
+        """Record a call that is given up, and log what to do about it.
+
+        Args:
+            call: The call, as over.
+            known: Whether Retell knows it.
+        """
+        if call.call_id in self._recorded:
+            return
+        self._recorded.add(call.call_id)
+        log.warning(
+            "%s %s: it counts as unknown, and nobody is called again because of it. Look at it in Retell's "
+            "dashboard, and stop it there if it goes on; a clear reads it again.",
+            call.call_id,
+            "does not end" if known else "is not known to Retell",
+        )
+        self._write(_all_that_is_known(call), call)
 
     def refused(self, refusals: Iterable[Refused]) -> None:
         """Record refusals."""
@@ -196,7 +209,7 @@ def known_calls(
 def _all_that_is_known(known: KnownCall) -> dict[str, Any]:
     outcome = Outcome.UNKNOWN if known.outcome is None else known.outcome
     fields = {"call_id": known.call_id, "call_status": known.status, "disconnection_reason": known.reason}
-    return {**fields, "outcome": outcome.value}
+    return {**fields, "outcome": outcome.value, **({"detail": GIVEN_UP} if known.unreadable else {})}
 
 
 def _text(at: float | None) -> str | None:

@@ -78,13 +78,15 @@ class CampaignRun:
     last_placed_at: float = -math.inf
     _background: Background = field(init=False)
     _looking: bool = field(default=False, init=False)
-    _stopping: bool = field(default=False, init=False)
+    _stopped: set[str] = field(default_factory=set, init=False)
+    _placed_by: float | None = field(default=None, init=False)
     _trouble_since: float | None = field(default=None, init=False)
     _finishing_since: float | None = field(default=None, init=False)
 
     def run(self) -> Leave | End:
         """Run until each person has a fate, or the task may leave its worker."""
         self._background = Background(self.threads)
+        self._placed_by = self.last_placed_at if math.isfinite(self.last_placed_at) else None
         self._sender = Sender(
             self.client, self.requests, self.plan, self.moments, may_send=lambda: not self.terms.killed()
         )
@@ -149,10 +151,12 @@ class CampaignRun:
             self._sleep(self.plan.state.watch.poll_interval)
             return
         self._note(None)
+        self._placed_by = None
         self.plan.state.read(calls, began=began, now=self.moments.now())
 
     def _saw(self, call: Call, tagged: TaggedAttempt, now: float) -> KnownCall:
-        known = read_call(call, tagged, now=now)
+        placed_at = self._placed_by if call.start_timestamp is None else None
+        known = read_call(call, tagged, now=now, placed_at=placed_at)
         self.recorder.saw(call, known, now)
         return known
 
@@ -186,13 +190,9 @@ class CampaignRun:
             self._failed(answer)
             return
         now = self.moments.now()
-        known = self.plan.state.watch.call(call_id)
-        if known is None:
-            return
-        if answer is None:
-            self.recorder.vanished(known.vanished(now.wall))
         seen = () if answer is None else self._saw_again([answer], now.wall)
-        self.plan.state.got(call_id, next(iter(seen), None), now)
+        if (given_up := self.plan.state.got(call_id, next(iter(seen), None), now)) is not None:
+            self.recorder.given_up(given_up, known=answer is not None)
 
     def _failed(self, error: RetellError) -> None:
         if error.concerns is Concerns.ACCOUNT:
@@ -225,16 +225,17 @@ class CampaignRun:
     def _keep_up(self) -> None:
         now = self.moments.now()
         self._upkeep.tick(now)
-        if now.wall >= self.plan.state.checks.stops_at and not self._stopping:
-            self._stopping = True
+        if now.wall >= self.plan.state.checks.stops_at:
             self._stop_live_calls()
         self.recorder.settle(self.plan.state.watch, self._background)
         self.recorder.refused(self.plan.state.roster.take_refusals())
 
     def _stop_live_calls(self) -> None:
-        for call in [call for call in self.plan.state.watch.calls() if call.live and call.ours]:
-            log.info("timeout is over: stopping %s.", call.call_id)
-            self._background.begin(partial(self._stop, call.call_id), lambda _: None)
+        live = {call.call_id for call in self.plan.state.watch.calls() if call.live and call.ours}
+        for call_id in live - self._stopped:
+            log.info("timeout is over: stopping %s.", call_id)
+            self._stopped.add(call_id)
+            self._background.begin(partial(self._stop, call_id), lambda _: None)
 
     def _stop(self, call_id: str) -> None:
         try:
@@ -257,7 +258,8 @@ class CampaignRun:
         state, now = self.plan.state, self.moments.now()
         lasts = math.inf if wait.next_call_in is None else wait.next_call_in
         watched = tuple(call.call_id for call in state.watch.calls())
-        if lasts < WORTH_LEAVING or (math.isinf(lasts) and not watched) or not self.recorder.complete:
+        waits = lasts >= WORTH_LEAVING and (watched or math.isfinite(lasts))
+        if not (waits and self.recorder.complete and state.watch.all_listed):
             return None
         times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, state.checks.stops_at]
         if state.queue:

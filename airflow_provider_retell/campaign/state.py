@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.ledger import KnownCall, redial_at
+from airflow_provider_retell.campaign.ledger import KnownCall, merge, redial_at
 from airflow_provider_retell.campaign.listing import Listing
 from airflow_provider_retell.campaign.pacing import Moment, Pace
 from airflow_provider_retell.campaign.people import Refusal
@@ -61,6 +61,7 @@ class CampaignState:
         self.outstanding: dict[int, Slot] = {}
         self.listing = Listing(poll_interval=poll_interval, continued=continued)
         self.trouble = Trouble()
+        self._endless: set[str] = set()
         for slot in roster.callable:
             self.enqueue(slot, Turn.FIRST, slot.person.not_before or 0.0)
 
@@ -94,7 +95,10 @@ class CampaignState:
             began: When the first request for it was sent.
             now: When the last response arrived.
         """
-        found = self.load(calls, now)
+        listed = list(calls)
+        for call in listed:
+            self.watch.found(call)
+        found = self.load(listed, now)
         if self.listing.read(began=began.steady, now=now.steady, found=found):
             self.trouble.stop(NOT_LISTED)
         for slot in list(self.outstanding.values()):
@@ -169,21 +173,33 @@ class CampaignState:
         calls = {call.call_id: call for call in found}
         for call_id in asked:
             if call_id in calls:
+                self.watch.found(calls[call_id])
                 self._take(calls[call_id], now)
             else:
                 self.watch.missed(call_id, now)
 
-    def got(self, call_id: str, call: KnownCall | None, now: Moment) -> None:
-        """Take in the result of reading one call: None if Retell does not know its id."""
-        known = self.watch.call(call_id)
-        if call is None and known is not None:
-            call = known.vanished(now.wall)
+    def got(self, call_id: str, call: KnownCall | None, now: Moment) -> KnownCall | None:
+        """Take in the result of reading one call: None if Retell does not know its id.
+
+        Returns:
+            The call, if it is given up.
+        """
+        given_up = None
+        if (known := self.watch.call(call_id)) is not None:
+            seen = known if call is None else merge(known, call)
+            if self.watch.overdue(seen, now):
+                self._endless.add(call_id)
+            if call is None or self.watch.overdue(seen, now):
+                given_up = call = seen.vanished(now.wall)
         if call is not None:
             self._take(call, now)
+        return given_up
 
     # -- consequences for the person -----------------------------------------------------------------------
 
     def _take(self, call: KnownCall, now: Moment) -> None:
+        if call.live and call.call_id in self._endless:
+            return
         changed, slot = self.roster.changed(call), self.roster.owner(call)
         if changed is not None:
             self.queue.discard(changed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.campaign.columns import OBJECTS, OWN_FIELDS
-from airflow_provider_retell.campaign.ledger import KnownCall
+from airflow_provider_retell.campaign.ledger import GIVEN_UP, KnownCall
 from airflow_provider_retell.campaign.people import own_columns
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot, Turn
 from airflow_provider_retell.policy.attempts import CONVERSATIONS
@@ -82,7 +82,7 @@ def people_rows(roster: Roster, *, for_xcom: bool = False) -> Iterator[dict[str,
             "attempts": len(slot.dialed),
             "call_id": None if last is None else last.call_id,
             "refused": None if slot.refusal is None else slot.refusal.value,
-            "detail": slot.detail or None,
+            "detail": slot.detail or (GIVEN_UP if last is not None and last.unreadable else None),
             "not_called": slot.fate is Fate.NOT_CALLED,
         }
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from airflow_provider_retell.campaign.summary import Progress
+from airflow_provider_retell.campaign.watching import LONGEST_CALL
 from airflow_provider_retell.errors import RetellError
 
 WORTH_LEAVING: Final = 120.0
 """Seconds from which a wait is long enough to leave the worker."""
 
-LONGEST_LEAVE: Final = 6 * 3600.0
-"""Seconds after which a task returns to its worker in any case."""
+LONGEST_LEAVE: Final = LONGEST_CALL + 60
+"""Seconds after which a task returns to its worker in any case: the calls that it left are over, or given up."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,16 @@
 Each round lists them all by id in one request. Retell does not document whether it lists a call that is still
 ringing, so a young call that is missing from the list counts as ringing; older ones are read one by one, a few in
 each round.
+
+A call that does not end must not hold the campaign open:
+
+==================================  ===============================================================================
+a call                              is given up as ``unknown``, for good, if it is read by itself and is
+==================================  ===============================================================================
+not listed, and older than 330 s    not known to Retell
+ringing for more than 15 minutes    still ringing
+live for more than 3 hours          still live: Retell ends a call after two hours at the latest
+==================================  ===============================================================================
 """
 
 from __future__ import annotations
@@ -17,6 +27,17 @@ from airflow_provider_retell.campaign.pacing import Moment
 
 LONGEST_RINGING: Final = 330.0
 """Seconds after which a call that was placed is listed: it rings for five minutes at most."""
+
+LONGEST_UNANSWERED: Final = 900.0
+"""Seconds after which a call that still rings is given up."""
+
+LONGEST_CALL: Final = 3 * 3600.0
+"""Seconds after which any call is given up, as an operator does by default (``timeout``).
+
+See https://docs.retellai.com/api-references/create-agent (``max_call_duration_ms``)
+"""
+
+_RINGING: Final = "registered"
 
 READS_PER_ROUND: Final = 20
 """The most missing calls to read one by one in a round."""
@@ -42,6 +63,8 @@ class Watch:
         self._analysis_timeout = analysis_timeout
         self._calls: dict[str, _Watched] = {}
         self._missing: dict[str, None] = {}
+        self._overdue: list[str] = []
+        self._listed: set[str] = set()
         self._asked_at = -math.inf
 
     def __len__(self) -> int:
@@ -55,11 +78,23 @@ class Watch:
         watched = self._calls.get(call_id)
         return None if watched is None else watched.call
 
+    @property
+    def all_listed(self) -> bool:
+        """Whether a new process would find all live calls in the list."""
+        return self._listed.issuperset(call_id for call_id, each in self._calls.items() if each.call.live)
+
+    def found(self, call: KnownCall) -> None:
+        """Note that the list shows a call."""
+        if call.live:
+            self._listed.add(call.call_id)
+
     def update(self, call: KnownCall, now: Moment) -> None:
         """Take in a call, and watch it as long as more data is expected."""
         known = self._calls.pop(call.call_id, None)
         self._missing.pop(call.call_id, None)
         self.live += call.live - (known is not None and known.call.live)
+        if not call.live:
+            self._listed.discard(call.call_id)
         if call.live or self._awaits_analysis(call, now.wall):
             self._calls[call.call_id] = _Watched(call, now.steady if known is None else known.since)
 
@@ -85,11 +120,21 @@ class Watch:
             self.update(watched.call, now)
         if self._calls:
             self._asked_at = now.steady
+        self._overdue = [call_id for call_id, each in self._calls.items() if self.overdue(each.call, now)]
         return tuple(self._calls)
 
+    def overdue(self, call: KnownCall, now: Moment) -> bool:
+        """Return whether a call is live, and should have ended long ago."""
+        watched = self._calls.get(call.call_id)
+        known_for = 0.0 if watched is None else now.steady - watched.since
+        age = known_for if call.placed_at is None else max(known_for, now.wall - call.placed_at)
+        return call.live and age >= (LONGEST_UNANSWERED if call.status == _RINGING else LONGEST_CALL)
+
     def unlisted(self) -> tuple[str, ...]:
-        """Return the calls to read one by one in this round, and forget them until they are missing again."""
-        ids, self._missing = tuple(self._missing)[:READS_PER_ROUND], {}
+        """Return the calls to read one by one in this round, and forget them until the next one."""
+        overdue = [call_id for call_id in self._overdue if call_id in self._calls]
+        ids = tuple(dict.fromkeys((*self._missing, *overdue)))[:READS_PER_ROUND]
+        self._missing, self._overdue = {}, []
         return ids
 
     def next_round_in(self, steady: float) -> float:

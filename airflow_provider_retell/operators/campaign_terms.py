@@ -177,6 +177,8 @@ class CampaignTerms:
         from airflow_provider_retell.campaign.summary import people_rows, summarize  # noqa: PLC0415
 
         roster = run.plan.state.roster
+        if gone := {call.person.number for call in roster.unowned.values() if call.ours}:
+            log.warning("%d people who were called are not on the list any more.", len(gone))
         return self._with_rows(summarize(roster), partial(people_rows, roster))
 
     def _with_rows(self, result: dict[str, Any], rows: Callable[..., Iterable[dict[str, Any]]]) -> dict[str, Any]:
