@@ -255,7 +255,6 @@ def test_a_dry_run_sends_nothing_and_says_who_would_be_called_when(
     closes = opens + timedelta(hours=2)
     numbers = [each["to_number"] for each in people()]
     task = operator(
-        clock,
         people=[*people(), {"to_number": "12"}],
         calls_per_second=1,
         lines=2,
@@ -296,17 +295,17 @@ def test_a_dry_run_says_who_is_left_at_until_and_at_limit(simulator: Simulator, 
     """One line makes thirty calls of two minutes in an hour; more people than that are not called."""
     many = [{"to_number": f"+1206555{100 + n:04d}"} for n in range(40)]
     until = datetime.fromtimestamp(clock.now() + 3590, UTC)
-    result = operator(clock, people=many, lines=1, until=until, dry_run=True).execute(TaskInstance().context())
+    result = operator(people=many, lines=1, until=until, dry_run=True).execute(TaskInstance().context())
     assert result["outcomes"]["dry_run"] + result["not_called"] == 40
     assert result["outcomes"]["dry_run"] == 30
-    limited = operator(clock, people=many, limit=10, dry_run=True).execute(TaskInstance().context())
+    limited = operator(people=many, limit=10, dry_run=True).execute(TaskInstance().context())
     assert (limited["outcomes"], limited["not_called"]) == ({"dry_run": 10}, 30)
 
 
 def test_a_dry_run_of_a_list_without_a_good_number_fails(clock: SteppingClock) -> None:
     """As the campaign would."""
     with pytest.raises(RetellCallFinalError, match="bad_number"):
-        operator(clock, people=[{"to_number": "12"}], dry_run=True).execute(TaskInstance().context())
+        operator(people=[{"to_number": "12"}], dry_run=True).execute(TaskInstance().context())
 
 
 def test_a_dry_run_is_no_beginning_and_spends_nothing(
@@ -314,13 +313,13 @@ def test_a_dry_run_is_no_beginning_and_spends_nothing(
 ) -> None:
     """The campaign goes into the same folder afterwards; a dry run in between leaves who was called."""
     path = str(tmp_path)
-    operator(clock, path=path, dry_run=True).execute(TaskInstance().context())
+    operator(path=path, dry_run=True).execute(TaskInstance().context())
     clock.sleep(3600)
-    first = operator(clock, path=path, limit=1, timeout=600).execute(TaskInstance().context())
+    first = operator(path=path, limit=1, timeout=600).execute(TaskInstance().context())
     assert (first["outcomes"], first["not_called"]) == ({"answered": 1}, 3)
-    between = operator(clock, path=path, dry_run=True).execute(TaskInstance().context())
+    between = operator(path=path, dry_run=True).execute(TaskInstance().context())
     assert between["outcomes"] == {"answered": 1, "dry_run": 3}
-    assert operator(clock, path=path).execute(TaskInstance().context())["outcomes"] == {"answered": 4}
+    assert operator(path=path).execute(TaskInstance().context())["outcomes"] == {"answered": 4}
     assert len(simulator.placed) == 4
 
 
@@ -335,14 +334,14 @@ def test_timeout_runs_from_the_first_try_on(
     path = str(tmp_path) if with_path else None
     for each in people():
         simulator.play(each["to_number"], "talks_forever")
-    killed = operator(clock, path=path, lines=2, timeout=1200)
+    killed = operator(path=path, lines=2, timeout=1200)
     ti = KilledTaskInstance(max_tries=1)
     ti.killed = killed.on_kill
     began = clock.now()
     with pytest.raises(RetellCallError, match="killed"):
         killed.execute(ti.context())
     clock.sleep(began + 1000 - clock.now())
-    again = operator(clock, path=path, lines=2, timeout=1200).execute(TaskInstance(try_number=2).context())
+    again = operator(path=path, lines=2, timeout=1200).execute(TaskInstance(try_number=2).context())
     assert again["outcomes"] == {"stopped": 2}
     assert again["not_called"] == 2
     assert 1200 <= clock.now() - began < 1600

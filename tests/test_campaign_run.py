@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -464,25 +465,25 @@ def test_however_a_call_went_nobody_is_called_again_without_a_rule(campaign: Mak
 @pytest.mark.parametrize("may_leave", [False, True])
 @pytest.mark.parametrize("listed", [True, False])
 def test_calls_that_do_not_end_do_not_hold_the_campaign_open(
-    campaign: Make, caplog: pytest.LogCaptureFixture, *, may_leave: bool, listed: bool
+    time: ManualClock, caplog: pytest.LogCaptureFixture, *, may_leave: bool, listed: bool
 ) -> None:
     """They are given up as unknown, with what to do, after fifteen minutes of ringing or three hours."""
-    made = campaign(count=3, lines=3)
-    made.simulator._service._list_registered = listed
-    made.simulator.play(made.people[0].to_number, "rings_forever")
-    made.simulator.play(made.people[1].to_number, "talks_forever")
-    begun, leave, placed_at = made.time(), None, -math.inf
-    for _ in range(9):
-        leave = made.run(terms=Terms(may_leave=may_leave), last_placed_at=placed_at)
-        if isinstance(leave, End):
-            break
-        placed_at = leave.placed_at
-        made.time.advance(leave.until - made.time())
-    assert leave == End(failure=None)
-    assert made.time() - begun < 4 * 3600
+    simulator = Simulator(clock=time, list_registered=listed)
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, count=3, lines=3)
+        simulator.play(made.people[0].to_number, "rings_forever")
+        simulator.play(made.people[1].to_number, "talks_forever")
+        begun, placed_at = time(), -math.inf
+        while not isinstance(left := made.run(terms=Terms(may_leave=may_leave), last_placed_at=placed_at), End):
+            placed_at = left.placed_at
+            time.advance(left.until - time())
+    assert left == End(failure=None)
+    assert time() - begun < 4 * 3600
     assert made.result["outcomes"] == {"unknown": 2, "answered": 1}
     assert sum(made.dials.values()) == 3
-    assert caplog.text.count("Look at it in Retell's dashboard") == 2
+    assert set(re.findall(r"call_\w+(?= does not end.*dashboard)", caplog.text)) == {
+        call.call_id for call in simulator.placed if call.scenario.name.endswith("forever")
+    }
     rows = {row["to_number"]: row for row in made.files.known()}
     assert rows[made.people[0].to_number]["outcome"] == "unknown"
     assert "dashboard" in rows[made.people[0].to_number]["detail"]

@@ -31,6 +31,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.policy import AttemptLimit
 from airflow_provider_retell.simulator import Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -68,12 +69,12 @@ def test_a_clear_while_calls_are_live_goes_on_with_them(
     """The task that is cleared is killed; the next try calls the others, and knows how the live calls ended."""
     for each in people(2):
         simulator.play(each["to_number"], "user_hangup")
-    killed = operator(clock, path=str(tmp_path), lines=2, cancel_on_kill=stops)
+    killed = operator(path=str(tmp_path), lines=2, cancel_on_kill=stops)
     ti = KilledTaskInstance()
     ti.killed = killed.on_kill
     with pytest.raises(RetellCallError, match="killed"):
         killed.execute(ti.context(task_state_store=Store()))
-    result = operator(clock, path=str(tmp_path), lines=2).execute(TaskInstance(try_number=2).context())
+    result = operator(path=str(tmp_path), lines=2).execute(TaskInstance(try_number=2).context())
     assert dials(simulator) == once(4)
     assert result["attempts"] == 4
     assert len(rows(tmp_path, "attempts")) == 4
@@ -88,9 +89,7 @@ def test_execution_timeout_ends_the_task_in_time_and_a_retry_goes_on(
     for each in people(2):
         simulator.play(each["to_number"], "talks_forever")
     began = clock.now()
-    task = operator(
-        clock, path=str(tmp_path), lines=3, cancel_on_kill=stops, execution_timeout=timedelta(minutes=10)
-    )
+    task = operator(path=str(tmp_path), lines=3, cancel_on_kill=stops, execution_timeout=timedelta(minutes=10))
     with pytest.raises(RetellCallTimeoutError, match="execution_timeout"):
         task.execute(TaskInstance(max_tries=1).context(task_state_store=Store()))
     assert 500 < clock.now() - began < 600
@@ -100,7 +99,7 @@ def test_execution_timeout_ends_the_task_in_time_and_a_retry_goes_on(
     with RetellHook() as hook:
         for call in talking if not stops else ():
             hook.stop_call(call.call_id)
-    result = operator(clock, path=str(tmp_path)).execute(TaskInstance(try_number=2).context())
+    result = operator(path=str(tmp_path)).execute(TaskInstance(try_number=2).context())
     assert dials(simulator) == once(4)
     assert result["attempts"] == 4
 
@@ -119,7 +118,7 @@ def test_progress_is_logged_counted_and_pushed(
             pushed.append((clock.now(), value))
 
     caplog.set_level(logging.INFO, "airflow_provider_retell")
-    operator(clock, people=people(8), lines=2, until=timedelta(hours=11)).execute(Watched().context())
+    operator(people=people(8), lines=2, until=timedelta(hours=11)).execute(Watched().context())
     assert len(pushed) >= 3
     assert all(29 < later[0] - earlier[0] < 42 for earlier, later in pairwise(pushed[:-1]))
     first, last = pushed[0][1], pushed[-1][1]
@@ -160,7 +159,7 @@ def test_whichever_operation_of_the_storage_fails_nobody_is_called_twice(
         def run(number: int, *, run_id: str = f"run {at}", path: str = path) -> dict[str, Any]:
             ti = TaskInstance(try_number=number)
             ti.run_id = run_id
-            return operator(clock, people=people(3), path=path).execute(ti.context())
+            return operator(people=people(3), path=path).execute(ti.context())
 
         failures.arm(at)
         try:
@@ -187,14 +186,14 @@ def test_a_path_that_cannot_be_used_is_an_error_before_the_first_call(
     """What is there is left alone."""
     match holds:
         case "another campaign":
-            operator(clock, people=[], path=str(tmp_path)).execute(TaskInstance().context())
+            operator(people=[], path=str(tmp_path)).execute(TaskInstance().context())
         case "files of somebody else":
             (tmp_path / "people-00000.jsonl").write_text("{}\n")
     path = str(tmp_path) if holds != "a file" else str(Path(__file__))
     ti = TaskInstance()
     ti.run_id = "another run"
     with pytest.raises((RetellInputError, RetellExportError)):
-        operator(clock, path=path).execute(ti.context())
+        operator(path=path).execute(ti.context())
     assert not simulator.placed
 
 
@@ -224,14 +223,14 @@ def test_another_process_that_runs_meanwhile_calls_nobody_again(
 
     def other() -> None:
         results.append(
-            operator(clock, people=people(8), path=str(tmp_path)).execute(TaskInstance(try_number=2).context())
+            operator(people=people(8), path=str(tmp_path)).execute(TaskInstance(try_number=2).context())
         )
 
     taken_over = TakenOver(clock, after=after)
     taken_over.other = other
     task = operator(people=people(8), lines=2, calls_per_second=1, path=str(tmp_path))
-    task._clock = taken_over
-    results.append(task.execute(TaskInstance().context()))
+    with clock_replaced_by(taken_over):
+        results.append(task.execute(TaskInstance().context()))
     assert dials(simulator) == once(8)
     assert len(results) == 2
     assert [result["outcomes"] for result in results] == [{"answered": 8}] * 2
@@ -246,7 +245,7 @@ def test_two_processes_at_once_call_nobody_twice(
     ended: list[dict[str, Any] | RetellExportOvertakenError] = []
 
     def process(number: int) -> None:
-        task = operator(clock, people=people(12), path=str(tmp_path))
+        task = operator(people=people(12), path=str(tmp_path))
         try:
             ended.append(task.execute(TaskInstance(try_number=number).context()))
         except RetellExportOvertakenError as error:
@@ -281,14 +280,14 @@ def test_a_list_that_changed_between_two_tries(
 
     first = listed((numbers[0], "ada"), (numbers[1], "grace"), (numbers[2], "alan"), (numbers[3], "edsger"))
     path = str(tmp_path / "out")
-    operator(clock, people=first, path=path).execute(TaskInstance().context())
+    operator(people=first, path=path).execute(TaskInstance().context())
     second = listed(
         (numbers[4], "barbara"),  # new
         (numbers[0], "ada"),  # as before
         (numbers[1], "hopper"),  # a new id for a number that was called
         (numbers[5], "alan"),  # an id that was called at another number
     )  # and Edsger is gone
-    result = operator(clock, people=second, path=path).execute(TaskInstance(try_number=2).context())
+    result = operator(people=second, path=path).execute(TaskInstance(try_number=2).context())
     assert dials(simulator) == once(5)
     assert [(row["person_id"], row["outcome"], row["refused"]) for row in rows(tmp_path / "out", "people")] == [
         ("barbara", "answered", None),
@@ -307,8 +306,8 @@ def test_a_person_who_moved_to_another_map_index_is_not_called_again(
 ) -> None:
     """Under ``.expand()`` who was called is known over all map indexes of the task."""
     ada, grace, alan = people(3)
-    operator(clock, people=[ada, grace]).execute(TaskInstance(map_index=0).context())
-    moved = operator(clock, people=[grace, alan]).execute(TaskInstance(map_index=1).context())
+    operator(people=[ada, grace]).execute(TaskInstance(map_index=0).context())
+    moved = operator(people=[grace, alan]).execute(TaskInstance(map_index=1).context())
     assert dials(simulator) == once(3)
     assert moved["outcomes"] == {"answered": 2}
     assert moved["attempts"] == 1
@@ -323,7 +322,7 @@ def test_an_outlet_gets_one_event_with_the_paths(
     """At the end, with counts and files, and nothing about a person."""
     asset = Asset("s3://bucket/calls")
     event = SimpleNamespace(extra={})
-    task = operator(clock, path=str(tmp_path), outlets=[asset])
+    task = operator(path=str(tmp_path), outlets=[asset])
     result = task.execute(TaskInstance().context(outlet_events={asset: event}))
     assert event.extra == result
     assert len(event.extra["paths"]) == 2
@@ -337,7 +336,7 @@ def test_attempts_of_earlier_campaigns_count(simulator: Simulator, clock: Steppi
     def run(run_id: str, count: int) -> dict[str, Any]:
         ti = TaskInstance()
         ti.run_id = run_id
-        task = operator(clock, people=people(count), path=f"{tmp_path}/{run_id}", **budget)
+        task = operator(people=people(count), path=f"{tmp_path}/{run_id}", **budget)
         return task.execute(ti.context())
 
     assert run("monday", 2)["outcomes"] == {"answered": 2}
@@ -360,13 +359,13 @@ def test_one_whom_eligible_fails_for_is_not_called_and_all_fail_the_task(
     def eligible(person: Any) -> bool:
         return bool(1 / (person["to_number"] != people()[1]["to_number"]))
 
-    result = operator(clock, path=str(tmp_path), eligible=eligible).execute(TaskInstance().context())
+    result = operator(path=str(tmp_path), eligible=eligible).execute(TaskInstance().context())
     assert (result["refused"], result["outcomes"]) == ({"not_eligible": 1}, {"answered": 3})
     assert "ZeroDivisionError" in rows(tmp_path, "people")[1]["detail"]
     ti = TaskInstance()
     ti.run_id = "another run"
     with pytest.raises(RetellCallFinalError, match="eligible failed"):
-        operator(clock, eligible=lambda _person: 1 / 0).execute(ti.context())
+        operator(eligible=lambda _person: 1 / 0).execute(ti.context())
     assert sum(dials(simulator).values()) == 3
 
 
@@ -391,5 +390,5 @@ def test_a_file_that_is_no_list_is_an_error_before_the_first_call(
 ) -> None:
     """The error names the file or the column."""
     with pytest.raises(RetellError, match=rf"{name}\.csv|column"):
-        operator(clock, people=str(bad_files[name])).execute(TaskInstance().context())
+        operator(people=str(bad_files[name])).execute(TaskInstance().context())
     assert not simulator.placed
