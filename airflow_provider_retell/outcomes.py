@@ -1,4 +1,4 @@
-"""How a call went: Retell's statuses and reasons, and one plain word for each ending.
+"""The endings of a call: Retell's statuses and reasons, and one plain word for each.
 
 Page: https://docs.retellai.com/reliability/debug-call-disconnect
 """
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 
 class CallStatus(StrEnum):
-    """Where a call is in its life."""
+    """The stage of a call's life."""
 
     REGISTERED = "registered"
     """It has an id; it may be ringing."""
@@ -26,7 +26,7 @@ class CallStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a call in this status is over, for good."""
+        """True if a call in this status is over for good."""
         return self in _TERMINAL
 
 
@@ -34,7 +34,7 @@ _TERMINAL = frozenset({CallStatus.ENDED, CallStatus.ERROR, CallStatus.NOT_CONNEC
 
 
 class DisconnectionReason(StrEnum):
-    """Why a call ended, as Retell says today or has said before. Retell adds to these."""
+    """The reason why a call ended, as Retell gives it today or gave it before. Retell may add to these."""
 
     USER_HANGUP = "user_hangup"
     AGENT_HANGUP = "agent_hangup"
@@ -82,7 +82,7 @@ class DisconnectionReason(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a call went, in one plain word."""
+    """The result of a call in one plain word."""
 
     ANSWERED = "answered"
     """A conversation took place and came to its end."""

@@ -88,7 +88,7 @@ class Row(TypedDict, total=False):
 
     call_id: Required[str]
     outcome: Required[OutcomeWord | Literal["dry_run"] | None]
-    """How the call went, in one word; None while it is not over."""
+    """The result of the call in one word; None while it is not over."""
     attempts: int
     """In the rows of tasks with ``redial``: how many calls were placed; those that found no line do not count."""
 
@@ -160,7 +160,7 @@ class ReadCall(Protocol):
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the call went, None while it is not over."""
+        """The result of the call in one word, None while it is not over."""
 
     def json_dict(self) -> dict[str, Any]:
         """Return the call as Retell sent it."""

@@ -85,7 +85,7 @@ class RetellCallTrigger(BaseTrigger):
     """
 
     learns_of_kills: ClassVar[bool] = TRIGGERS_LEARN_OF_KILLS
-    """Whether Airflow calls ``on_kill``; before 3.3 it only cancels ``run``."""
+    """True if Airflow calls ``on_kill``; before 3.3 it only cancels ``run``."""
 
     def __init__(
         self,

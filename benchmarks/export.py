@@ -162,7 +162,7 @@ def paced(home: str) -> list[str]:
 
 
 def main() -> None:
-    """Measure everything, and tell."""
+    """Measure everything, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs=2, metavar=("KIND", "URL"), help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")

@@ -1,4 +1,4 @@
-"""What reading the history of campaigns costs: 100,000 attempts in 400 files, as one campaign each has written."""
+"""Measure reading the history of campaigns: 100,000 attempts in 400 files, one for each campaign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What importing the operators and the sensor costs: every process that parses a DAG pays it."""
+"""Measure what importing the operators and the sensor costs every process that parses a DAG."""
 
 from __future__ import annotations
 

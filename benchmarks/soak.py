@@ -32,7 +32,7 @@ CLOCKS: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a wait ended.
+    """The end of a wait.
 
     Attributes:
         ending: The word of the event, or ``cancelled``.
@@ -77,7 +77,7 @@ async def resolve(wait: Wait) -> Ended:
 
 
 def complaint(wait: Wait, ended: Ended) -> str | None:
-    """Say what is wrong with how a wait ended, None if nothing is."""
+    """Return what is wrong with the end of a wait, None if it is right."""
     if ended.ending != wait.ending:
         return f"ended as {ended.ending}, not {wait.ending} {ended.event.get('message', '')}".strip()
     if wait.ending == "over" and ended.event["calls"] != wait.statuses:
@@ -106,7 +106,7 @@ async def soak(process: RetellProcess, dice: Random, planned: Sequence[Wait], se
 
 
 def run(count: int, *, listed: bool, seed: int, seconds: float) -> bool:
-    """Soak in one of the two worlds that may be Retell's, tell what happened, and return whether all was right."""
+    """Soak in one of the two worlds that may be Retell's, report, and return whether all was right."""
     dice = Random(seed)  # noqa: S311 (no secrets are drawn here)
     numbers = soak_plan.scenarios(dice, count, seconds)
     with RetellProcess(numbers=numbers, dial_delay=0, list_registered=listed) as process:

@@ -21,7 +21,7 @@ ANALYSIS_TIMEOUT: Final = 20.0
 CALM: Final = 60.0
 """Seconds without faults at the end, in which whatever is left must be resolved."""
 CALM_SHARE: Final = 0.3
-"""How much of the time all is well."""
+"""The fraction of the time without faults."""
 HALF: Final = 0.5
 OVER: Final = ("ended", "error", "not_connected")
 

@@ -1,4 +1,4 @@
-"""What a call costs the whole of Airflow: API server, scheduler, DAG processor, triggerer, workers."""
+"""Measure what a call costs all of Airflow: API server, scheduler, DAG processor, triggerer, workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.retell import RetellProcess, conversations, requests_between
 
 DAGS: Final = Path(__file__).parent / "dags"
 SETTINGS: Final = {
-    # All calls at once, whoever waits for them: nobody queues for a worker.
+    # All calls at once, so that no task queues for a worker.
     "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "64",
     "AIRFLOW__CORE__PARALLELISM": "64",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "100",
@@ -77,7 +77,7 @@ WAYS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run took.
+    """The resources that a run took.
 
     Attributes:
         busy: CPU seconds for each call, beyond what the stack takes when it has nothing to do.

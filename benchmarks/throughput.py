@@ -1,4 +1,4 @@
-"""How many requests the client sends in a second, beside bare httpx sending the same ones."""
+"""Measure how many requests the client sends in a second, compared with bare httpx."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess
 
 SECONDS: Final = 8.0
-"""How long each of the figures is measured."""
+"""The seconds for which each of the figures is measured."""
 TOGETHER: Final = 10
 """Requests that are under way at once on an event loop."""
 GOAL: Final = 0.9

@@ -33,7 +33,7 @@ BEAT: Final = 0.002
 """Seconds between two looks at how late the loop is."""
 
 NEVER: Final = timedelta(minutes=50)
-"""How far off the end of a trigger is that is only there to wait."""
+"""The seconds until the end of a trigger that is only there to wait."""
 
 
 def in_a_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -59,7 +59,7 @@ class Heartbeat:
         busiest: The longest time of which the loop's thread was at work: the rest is the machine's doing. Without
             the collector's share.
         collected: The longest pass of Python's garbage collector in that thread. A full one goes through all that
-            Airflow has loaded, and comes after so many allocations, whoever makes them.
+            Airflow has loaded, and comes after so many allocations, by any code.
     """
 
     longest: float = 0.0
@@ -95,7 +95,7 @@ class Heartbeat:
 
 @dataclass(kw_only=True)
 class Waited:
-    """What a thousand triggers did.
+    """The work of a thousand triggers.
 
     Attributes:
         began: When the first one started, in seconds since the epoch.

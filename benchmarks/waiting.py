@@ -1,4 +1,4 @@
-"""What it costs to wait for a thousand calls at once, a trigger each."""
+"""Measure what it costs to wait for a thousand calls at once, with a trigger each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person does in Airflow's UI, done through its REST API."""
+"""Do through Airflow's REST API what a person does in its UI."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class AirflowStack(AirflowApi):
         end_sessions([self.running.pop(name)], sig)
 
     def is_running(self, name: str) -> bool:
-        """Say whether a component runs as far as is known: it was started, and nobody has killed it."""
+        """Return whether a component should be running: it was started, and was not killed."""
         return name in self.running
 
     def log_of(self, name: str) -> Path:
@@ -165,7 +165,7 @@ class AirflowStack(AirflowApi):
         return jobs[0]["id"] if jobs else None
 
     def check_alive(self) -> None:
-        """Raise with the end of its log if a component has ended that nobody killed."""
+        """Raise with the end of its log if a component has ended without being killed."""
         for name, process in self.running.items():
             if (code := process.poll()) is not None:
                 raise self._error(f"{name} has ended with exit code {code}", name)
@@ -206,7 +206,7 @@ class AirflowStack(AirflowApi):
         self._started_at[name] = datetime.now(UTC)
         with self.log_of(name).open("ab") as log:
             self._logged[name] = log.tell()
-            self.running[name] = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
+            self.running[name] = subprocess.Popen(  # noqa: S603 - the command has only words of ours
                 [self._python, "-m", "airflow", *self._commands[name]],
                 env=self._env,
                 cwd=self.home,

@@ -1,4 +1,4 @@
-"""What a person does in the pages of Airflow 3, done in a headless browser."""
+"""Use the pages of Airflow 3 as a person does, in a headless browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STANDARD, EXTRA = "Standard Fields", "Extra Fields"
 
 
 class Browser:
-    """Go through Airflow's pages as somebody who sees labels and buttons, and nothing below.
+    """Go through Airflow's pages as a person who only sees labels and buttons.
 
     Args:
         page: An open page.

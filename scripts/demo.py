@@ -37,7 +37,7 @@ SPEED = 10.0  # the call that nobody dials takes five minutes, which are half a 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Who answers the requests, and what is asked of it.
+    """The service that answers the requests, and the requests.
 
     Attributes:
         introduction: What the person at the terminal should know before it starts.
@@ -92,7 +92,7 @@ def simulation(simulator: Simulator, url: str) -> Service:
 
 
 def run(service: Service) -> bool:
-    """Run the DAG, tell what happens, and return whether it went well."""
+    """Run the DAG, print what happens, and return whether it went well."""
     started = time.monotonic()
 
     def say(line: str) -> None:

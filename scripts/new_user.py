@@ -54,7 +54,7 @@ with DAG("nobody_dials"):
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What the new user has seen.
+    """The things that the new user has seen.
 
     Attributes:
         labels: The fields that the form asks for, in its order.

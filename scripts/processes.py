@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_ports(count: int) -> list[int]:
-    """Find different ports of the loopback interface that nobody listens on."""
+    """Find different free ports of the loopback interface."""
     with ExitStack() as held:
         listeners = [held.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]

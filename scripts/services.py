@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # seconds for a service to come up
 POSTGRES = Path("/usr/lib/postgresql")
 USER = "postgres" if os.geteuid() == 0 else None
-"""Who runs the services: PostgreSQL refuses to be run by root."""
+"""The user that runs the services, because PostgreSQL refuses to run as root."""
 
 
 class ServiceError(RuntimeError):
@@ -101,7 +101,7 @@ def _write(path: Path, text: str) -> None:
 @contextmanager
 def _running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - nobody else's words are in this command
+        process = subprocess.Popen(  # noqa: S603 - the command has only words of ours
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -33,7 +33,7 @@ UV: Final = str(Path(sys.executable).with_name("uv"))
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 TOOLS: Final = ("blockbuster", "hypothesis", "phonenumbers", "pytest", "retell-sdk", "tzdata")
 OURS: Final = ("apache-airflow-providers-common-compat",)
-"""What is not as old as the Airflow, beside the tools."""
+"""The packages, besides the tools, that are newer than the Airflow."""
 
 TOMORROW: Final = datetime.now(UTC).date() + timedelta(days=1)
 
@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What the environment and its reports are called."""
+        """The name of the environment and its reports."""
         return f"airflow-{self.release.airflow}-python-{self.python}-{self.dependencies}"
 
     def install(self) -> None:

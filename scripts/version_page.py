@@ -26,7 +26,7 @@ FEATURES: Final = {
     "a triggerer that is stopped or killed stops no call": "test_a_triggerer_that_ends",
     "a triggerer that loses its triggers to another stops no call": "test_a_triggerer_that_loses",
 }
-"""What a version may do less of, and the tests that say whether it does."""
+"""The features that an older version may lack, and the tests that prove each of them."""
 
 
 def counted(result: Outcomes) -> str:

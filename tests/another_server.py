@@ -23,7 +23,7 @@ LIVE = {"registered", "ongoing"}
 KEY_SECONDS = 3600.0
 """Seconds for which a key leads to the call that it placed."""
 Fate: TypeAlias = tuple[tuple[float, dict[str, Any]], ...]
-"""What becomes of a call: seconds since it was placed, and what it shows from then on."""
+"""The story of a call: seconds since it was placed, and the fields that it shows from then on."""
 
 TALKS: Fate = ((0, {"call_status": "ongoing"}),)
 

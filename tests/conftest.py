@@ -1,4 +1,4 @@
-"""What the tests stand on: an Airflow home of their own, the simulator, a clock that moves by hand."""
+"""The fixtures of the tests: an Airflow home of their own, the simulator, a clock that moves by hand."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TickingTime(ManualClock):
 
 
 class TaskInstance:
-    """What operators use of Airflow's task instance: its names, its numbers, its XComs."""
+    """The parts of Airflow's task instance that operators use: its names, its numbers, its XComs."""
 
     def __init__(self, *, try_number: int = 1, max_tries: int = 0, map_index: int = -1) -> None:
         self.dag_id, self.run_id, self.task_id, self.map_index = "dag", "run", "task", map_index
@@ -117,7 +117,7 @@ class TaskInstance:
 
 
 class Store(dict[str, Any]):
-    """Airflow's task state store: it keeps JSON, and nobody changes it but by ``set``."""
+    """Airflow's task state store: it keeps JSON, and only ``set`` changes it."""
 
     def get(self, key: str, default: Any = None) -> Any:
         return copy.deepcopy(super().get(key, default))
@@ -231,7 +231,7 @@ def _resume(method_name: str, event: Any, context: Any, task: BaseOperator) -> A
 
 
 def fire(trigger: Any, clock: SteppingClock | None = None) -> Any:
-    """Run a trigger as a triggerer does: made anew from what was stored of it; return what its event holds."""
+    """Run a trigger as a triggerer does, made from its stored form, and return the content of its event."""
     path, kwargs = trigger.serialize()
     assert json.loads(json.dumps(kwargs)) == kwargs
     module, _, name = path.rpartition(".")

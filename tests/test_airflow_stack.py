@@ -73,7 +73,7 @@ def test_a_stack_survives_a_killed_triggerer_names_who_died_and_leaves_nothing_b
 
 
 def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> None:
-    """The end of the log is in the error, so that nobody has to search for it."""
+    """The end of the log is in the error, so that it need not be searched for."""
     stack = AirflowStack(dags, env={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/airflow.db"})
     with pytest.raises(
         AirflowError, match=r"(?s)airflow db migrate has ended.*the end of .*db.log.*unable to open database file"
@@ -84,7 +84,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> No
 
 
 def test_nobody_in_a_session_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who ignores SIGTERM is killed, and so is a child with a process group of its own."""
+    """A process that ignores SIGTERM is killed, and so is a child with a process group of its own."""
     monkeypatch.setattr(processes, "GRACE", 0.5)
     leader = subprocess.Popen(  # noqa: S603 - our own words
         [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True

@@ -42,7 +42,7 @@ FATES: dict[str, tuple[Fate, float]] = {
     "rings five minutes": (((0, RINGS), (300, NO_ANSWER)), 300),
     "over": (((0, NO_ANSWER),), 0),
 }
-"""What becomes of a call, and after how many seconds it can be stopped or is over."""
+"""The story of a call, and the seconds after which it can be stopped or is over."""
 
 lists_or_not = pytest.mark.parametrize("lists", [True, False], ids=["lists calls", "lists none"])
 store_or_not = pytest.mark.parametrize("store", [Store, None], ids=["store", "no store"])
@@ -212,7 +212,7 @@ class LastClock(Clock):
 @lists_or_not
 @store_or_not
 @pytest.mark.parametrize("fail_on", [(), "no_answer", "not_connected", "busy"])
-def test_a_call_that_nobody_answers_is_replaced_by_fail_on_alone(
+def test_an_unanswered_call_is_replaced_by_fail_on_alone(
     server: Server, fail_on: str | tuple[str, ...], store: type[Store] | None, *, lists: bool
 ) -> None:
     """After the worker died, the retry reports the call, and rings again only if ``fail_on`` asks for it."""

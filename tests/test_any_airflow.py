@@ -1,4 +1,4 @@
-"""What a real Airflow of any version does: scheduler, triggerer, and the people who lay hands on a task.
+"""Test a real Airflow of any version: scheduler, triggerer, and people who mark or clear a task.
 
 `make test-matrix` runs it on every version, and tells in docs/versions.md what came of it.
 """
@@ -29,7 +29,7 @@ from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simul
 pytestmark = pytest.mark.any_airflow
 
 weaker = partial(pytest.mark.xfail, strict=True, raises=AssertionError)
-"""What a version does less of: its test fails by its own assertion, and by nothing that went wrong before."""
+"""A feature that a version lacks: its test fails by its own assertion, and not by an earlier error."""
 
 DAGS = """
 from datetime import timedelta
@@ -132,7 +132,7 @@ def test_a_retry_goes_on_with_the_call_of_the_try_before(airflow: AirflowStack, 
 
 @weaker(not HAS_RETRY_POLICIES, reason="no task state store either")
 def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: Simulator) -> None:
-    """What a try has sent is in Airflow's task state store: the retry asks nobody which call it was."""
+    """The request of a try is in Airflow's task state store, so the retry need not look for the call."""
     before = len(simulator.requests)
     simulator.fail(Fault(endpoint="get-call", answer="empty", times=4))
     run(airflow, "retried")
@@ -164,14 +164,14 @@ def test_the_link_to_the_call_is_there_while_the_task_waits(airflow: AirflowStac
 def test_a_deferred_task_that_is_marked_failed_hangs_up(
     airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
 ) -> None:
-    """Who marks the task as failed wants the call to end."""
+    """A user who marks the task as failed wants the call to end."""
     run_id, call_id = talk
     airflow.mark("talk", run_id, "call", "failed")
     assert comes_true(lambda: was_hung_up_on(simulator, call_id), patience=20)
     assert state(airflow, run_id) == "failed"
 
 
-def test_a_deferred_task_that_is_cleared_hangs_up_and_calls_anew(
+def test_a_deferred_task_that_is_cleared_hangs_up_and_calls_again(
     airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
 ) -> None:
     """A clear is a new intent: one call is over, the other is live, and a third never comes."""
@@ -206,7 +206,7 @@ def test_a_triggerer_that_ends_hangs_up_on_nobody(
 def test_a_triggerer_that_loses_its_triggers_to_another_hangs_up_on_nobody(
     airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
 ) -> None:
-    """A triggerer that was held up finds another one at its work: it lets go, and nobody notices."""
+    """A triggerer that was frozen finds its triggers taken over: it lets go, and the task goes on."""
     run_id, call_id = talk
     held_up = airflow.running["triggerer"]
     tell(held_up, signal.SIGSTOP)
@@ -231,7 +231,7 @@ def run(airflow: AirflowStack, dag_id: str) -> str:
 
 
 def comes_true(holds: Callable[[], bool], patience: float) -> bool:
-    """Wait until something is the case, and say whether it is."""
+    """Wait until a condition holds, and return whether it does."""
     deadline = time.monotonic() + patience
     while not (true := holds()) and time.monotonic() < deadline:
         time.sleep(0.25)
@@ -251,7 +251,7 @@ def wait_until_polled(simulator: Simulator, call_id: str) -> None:
 
 
 def was_hung_up_on(simulator: Simulator, call_id: str) -> bool:
-    """Say whether this side has ended the call."""
+    """Return whether this side has ended the call."""
     return simulator.call(call_id).get("disconnection_reason") == "manual_stopped"
 
 

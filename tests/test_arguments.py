@@ -1,4 +1,4 @@
-"""What arguments may be; checked when the DAG is parsed, or on the worker for what a template gives."""
+"""Test the checks of arguments, when the DAG is parsed or, for rendered templates, on the worker."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_flag_is_true_or_false(make: Any, flags: list[str], value: Any) -> Non
 
 @pytest.mark.parametrize("word", ["true", "True", " TRUE\n", "t", "1", "false", "False", "f", "0"])
 def test_a_rendered_flag_is_read_as_airflow_reads_its_own(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Airflow takes for true or false in its configuration is true or false here."""
+    """The words for true and false in Airflow's configuration mean the same here."""
     monkeypatch.setenv("AIRFLOW__RETELL__SOME_FLAG", word)
     assert rendered_flag("dry_run", word) is conf.getboolean("retell", "some_flag")
 

@@ -1,4 +1,4 @@
-"""Runs of days gone by: a backfill calls nobody, and a late run says so."""
+"""Test runs for past dates: a backfill calls nobody, and a late run says so."""
 
 from __future__ import annotations
 

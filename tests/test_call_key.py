@@ -79,7 +79,7 @@ def looked_up(simulator: Simulator) -> int:
     ids=str,
 )
 @pytest.mark.parametrize("later", [0, 60, 7200, 30 * 86400])
-def test_whoever_asks_gets_the_same_call(
+def test_every_task_that_asks_gets_the_same_call(
     endpoint: str, ask: Callable[..., Any], simulator: Simulator, time: ManualClock, who: Any, later: float
 ) -> None:
     """At once, and long after the idempotency key is spent."""
@@ -190,7 +190,7 @@ def test_the_name_is_looked_up_before_each_send(ask: Callable[..., Any], simulat
 def test_a_retry_hours_later_looks_before_it_sends(
     ask: Callable[..., Any], simulator: Simulator, time: ManualClock
 ) -> None:
-    """What this task's record says of its own refusal says nothing of what others have placed since."""
+    """A refusal in this task's record says nothing about calls that others have placed since."""
     simulator.play(TO, ANSWERED)
     store = Store()
     simulator.fail(Fault(endpoint=CREATE, answer=429))
@@ -209,7 +209,7 @@ def test_a_retry_hours_later_looks_before_it_sends(
 def test_a_retry_places_another_where_fail_on_names_the_first(
     ask: Callable[..., Any], simulator: Simulator, store: bool
 ) -> None:
-    """As without a name; and whoever asks afterwards gets the newest one."""
+    """As without a name; and later tasks get the newest one."""
     simulator.play(TO, BUSY, ANSWERED)
     written = Store() if store else None
     with pytest.raises(RetellCallError, match="busy"):

@@ -121,7 +121,7 @@ def test_a_list_from_a_file(simulator: Simulator, clock: SteppingClock, tmp_path
 
 
 def test_checks_of_each_person(simulator: Simulator, clock: SteppingClock) -> None:
-    """Who is on the list, or not eligible, is refused with the reason; the others are called."""
+    """People who are on the list or not eligible are refused with the reason; the others are called."""
     numbers = [each["to_number"] for each in people()]
     seen: list[Any] = []
 
@@ -238,7 +238,7 @@ def test_an_empty_list_succeeds(clock: SteppingClock) -> None:
     ],
 )
 def test_a_wrong_argument_is_an_error_of_the_dag(arguments: dict[str, Any], message: str) -> None:
-    """What cannot be meant is refused when the DAG is parsed."""
+    """Arguments that contradict each other are refused when the DAG is parsed."""
     with pytest.raises(RetellInputError, match=message):
         operator(**arguments)
 

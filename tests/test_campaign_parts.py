@@ -84,7 +84,7 @@ def test_another_task_knows_nothing_of_a_tag(other: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("tag", [None, 7, "", "x", {"a": 1}])
-def test_a_tag_of_somebody_else_is_none(tag: object) -> None:
+def test_a_tag_of_another_task_is_not_read(tag: object) -> None:
     """Users have metadata of their own."""
     assert identity().read(tag) is None
 
@@ -337,7 +337,7 @@ def test_who_asked_never_to_be_called_again_in_this_run_is_not() -> None:
     gaps=st.lists(st.floats(0, 3, allow_nan=False), min_size=1, max_size=60),
 )
 def test_in_no_second_more_than_the_rate(rate: float, gaps: list[float]) -> None:
-    """However quiet it was before; and nobody waits longer than for that."""
+    """However quiet it was before; and no call waits for longer than that."""
     pace, now, taken = Pace(rate), 0.0, list[float]()
     for gap in gaps:
         now += gap
@@ -391,7 +391,7 @@ def test_steady_time_moves_by_the_larger_step() -> None:
 
 
 def test_lines_of_others_and_reserved_ones_are_left_alone() -> None:
-    """What the account has, less what is reserved, less what others use now."""
+    """The account's lines, minus the reserved ones, minus those that others use now."""
     assert free_lines(limit=20, reserved=5, in_use=9, own=6) == 12
     assert free_lines(limit=20, reserved=5, in_use=30, own=0) == 0
     assert free_lines(limit=20, reserved=0, in_use=3, own=5) == 20  # theirs is older than ours

@@ -1,4 +1,4 @@
-"""Whom a campaign does not call, and when it waits: the list, the contacts, the history, backfills, the switch."""
+"""Test whom a campaign does not call, and when it waits: list, contacts, history, backfills, kill switch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_without_honor_internal_dnc_no_contact_is_read(campaign: Run, simulator:
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_contact_that_may_not_be_read_refuses_nobody(campaign: Run, simulator: Simulator, status: int) -> None:
-    """What cannot be known is trouble, and a clear goes on."""
+    """If the reason cannot be known it counts as trouble, and a clear goes on."""
     simulator.put_contact(NUMBERS[1], do_not_call=True)
     simulator.fail(
         Fault(endpoint=CONTACT, answer=status, times=None),
@@ -287,7 +287,7 @@ def test_zones_that_are_never_open_together_refuse_the_person(campaign: Run, sim
     assert not simulator.calls
 
 
-# -- runs of days gone by --------------------------------------------------------------------------------------
+# -- runs for past dates ---------------------------------------------------------------------------------------
 
 
 def test_a_backfill_calls_nobody_unless_wanted(campaign: Run, simulator: Simulator) -> None:

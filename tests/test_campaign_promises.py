@@ -1,4 +1,4 @@
-"""What a campaign promises, whatever dies, is lost, comes late or stands still: tried on a Retell made for it.
+"""Test the promises of a campaign whatever dies, is lost, comes late or freezes, on a Retell made for it.
 
 Two processes may be at work on one campaign, each with its own plan. They stop between any two actions, for any
 time, and for good; requests and answers are lost; calls are listed late; lines are short. A process knows nothing

@@ -326,7 +326,7 @@ def test_another_campaigns_folder_is_refused_and_left_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["people-00000.parquet", "attempts-00003.jsonl"])
-def test_files_of_somebody_else_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+def test_files_of_another_program_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
     """Files with our names that no manifest lists are not ours, whatever their format."""
     (tmp_path / name).write_text("mine")
     with pytest.raises(RetellInputError, match="which no run of this package has written"):
@@ -350,14 +350,14 @@ def test_a_folder_taken_by_another_campaign_meanwhile_is_noticed(tmp_path: Path)
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_call(tmp_path: Path) -> None:
-    """What cannot be recorded must not happen."""
+    """If nothing can be recorded, no call is placed."""
     tmp_path.chmod(0o500)
     with pytest.raises(RetellExportError, match="cannot be written"):
         results(tmp_path / "calls")
 
 
 def test_a_file_where_the_folder_should_be_is_an_error_before_the_first_call(tmp_path: Path) -> None:
-    """As above, for whoever may write everywhere."""
+    """As above, for a user who may write everywhere."""
     (tmp_path / "calls").write_text("mine")
     with pytest.raises(RetellError, match="calls cannot be"):
         results(tmp_path / "calls")

@@ -155,7 +155,7 @@ class Campaign:
 
     @property
     def dials(self) -> Counter[str]:
-        """How often each number was rung."""
+        """The number of calls to each phone number."""
         placed = [call for call in self.simulator.placed if call.scenario.name != "concurrency_limit_reached"]
         return Counter(str(call.request["to_number"]) for call in placed)
 
@@ -239,7 +239,7 @@ def test_three_crashes_in_a_row_lose_nobody(campaign: Make) -> None:
 
 
 def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
-    """What is in a file counts although the account has deleted the call: nobody is called again for that."""
+    """A call in a file counts although the account has deleted it, so the person is not called again."""
     made = campaign(count=4)
     made.run()
     for call_id in made.simulator.calls:

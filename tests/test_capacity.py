@@ -84,7 +84,7 @@ def test_a_429_that_stays_spends_the_try(endpoint: str, simulator: Simulator, cl
     assert not simulator.calls
 
 
-def test_nobody_waits_who_does_not_want_to(endpoint: str, simulator: Simulator, clock: SteppingClock) -> None:
+def test_with_a_limit_of_zero_no_task_waits(endpoint: str, simulator: Simulator, clock: SteppingClock) -> None:
     """``limit_timeout=0`` leaves it all to Airflow's retries."""
     simulator.fail(Fault(endpoint=endpoint, answer=429, times=None))
     with pytest.raises(RetellRateLimitError):
@@ -116,10 +116,10 @@ def test_a_429_after_a_lost_registration_is_left_to_the_next_try(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_call_that_found_no_line_is_placed_anew(
+def test_a_call_that_found_no_line_is_placed_again(
     simulator: Simulator, clock: SteppingClock, store: dict[str, Any], *, durable: bool, deferrable: bool
 ) -> None:
-    """Where that ending would fail the task, the try waits and places another: nobody's phone has rung."""
+    """If that ending would fail the task, the try waits and places another: no phone has rung."""
     simulator.play(NUMBER, *[NO_LINE] * 3, "user_hangup")
     waiting: dict[str, Any] = {"wait_for": "ended", "deferrable": deferrable, "poll_interval": 5}
     row = run_task(
@@ -160,7 +160,7 @@ def test_no_free_line_to_the_end_fails_the_try(simulator: Simulator, clock: Step
 def test_a_task_that_is_killed_while_it_waits_places_no_call(
     endpoint: str, simulator: Simulator, time: ManualClock, *, durable: bool
 ) -> None:
-    """Airflow goes on with a killed task for some seconds: not to call somebody."""
+    """Airflow lets a killed task run for some seconds, in which no call is placed."""
     operator: Any = place(endpoint, durable=durable)
 
     class KilledMeanwhile(SteppingClock):
@@ -205,7 +205,7 @@ def test_without_fail_on_a_call_without_a_line_is_the_result(simulator: Simulato
 
 
 def test_a_tag_of_ones_own_is_no_obstacle(simulator: Simulator, clock: SteppingClock) -> None:
-    """Where the metadata has the tag's key for something else, a call that found no line is placed anew too."""
+    """If the metadata uses the tag's key for something else, a call that found no line is placed again too."""
     arguments = {"wait_for": "ended", "fail_on": ("capacity",), "metadata": {"airflow_call": "mine"}}
     with pytest.raises(RetellCallError, match="capacity"):
         run_task(lambda: place(CREATE, NO_LINE, **arguments), clock=clock)

@@ -208,7 +208,7 @@ def test_a_simulator_is_not_looked_for_behind_a_proxy(
 
 @pytest.mark.parametrize("host", ["https://1.2.3.999", "https://a\x00b", "https://❤.example"])
 def test_a_host_that_httpx_cannot_read_is_refused(wire: Wire, host: str) -> None:
-    """What passed the first check and is still no URL is a final error too, and names the field."""
+    """A value that passed the first check but is no URL is a final error too, and names the field."""
     with pytest.raises(
         RetellInputError, match=r"Connection 'retell_default': the field Host \(Base URL\) is not a"
     ):
@@ -684,7 +684,7 @@ def test_a_lost_answer_stays_lost(wire: Wire, attempts: list[Any], may_have_arri
 
 
 def test_one_request_does_not_remember_another(wire: Wire) -> None:
-    """What became of an earlier request says nothing about this one."""
+    """The result of an earlier request says nothing about this one."""
 
     def twice() -> Flow[list[bool]]:
         flags = []
@@ -721,7 +721,7 @@ ECHOES: dict[str, Exception | Callable[[], httpx.Response]] = {
 def test_neither_key_nor_number_gets_into_errors_or_logs(
     wire: Wire, echo: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What Retell or a gateway repeats of a request does not get into a task's log."""
+    """Parts of the request that Retell or a gateway repeats do not get into a task's log."""
     with caplog.at_level(logging.DEBUG), pytest.raises(RetellError) as failed:
         wire.send(GET, Script(echo), max_attempts=2)
     error = failed.value
@@ -732,7 +732,7 @@ def test_neither_key_nor_number_gets_into_errors_or_logs(
 
 
 def test_an_error_about_a_request_knows_its_numbers(wire: Wire) -> None:
-    """What Retell says of a number is masked in forms that are none elsewhere; the rest of its words is kept."""
+    """The call's own number is masked in Retell's message in every notation; the rest of the message is kept."""
     said = f"national form {TO[2:5]}_{TO[5:]}, order 41555501, at 2026-01-31, from 10.0.0.1"
     with pytest.raises(RetellError) as failed:
         wire.send(REGISTER, Script(lambda: httpx.Response(400, json={"message": said})))

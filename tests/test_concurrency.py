@@ -67,7 +67,7 @@ def test_nothing_is_read_before_the_first_result_is_asked_for() -> None:
 
 
 def test_the_first_error_ends_it() -> None:
-    """What comes before the error is handed on; the error is raised; what was not begun never is."""
+    """Results before the error are returned, the error is raised, and no further read begins."""
     count = Counter()
 
     def read(call_id: str) -> str:

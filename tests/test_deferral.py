@@ -1,4 +1,4 @@
-"""What a deferral promises: one typed event, one way to continue, and no event before Airflow can take it."""
+"""Test deferrals: one typed event, one way to continue, and no event before Airflow can take it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EVENTS = [
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.wake)
 def test_an_event_survives_being_stored(event: WakeEvent) -> None:
-    """What the task reads is what the trigger sent, through the JSON of Airflow's database."""
+    """The task reads the event that the trigger sent, through the JSON of Airflow's database."""
     assert WakeEvent.read(json.loads(json.dumps(event.to_payload()))) == event
 
 
@@ -122,7 +122,7 @@ def test_a_sensor_keeps_airflows_own_way_to_resume() -> None:
 def test_the_log_has_the_traceback_of_a_trigger_that_failed(
     connect: object, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What ended the wait is in the task's log, although the task looks once more instead of failing at once."""
+    """The reason why the wait ended is logged, although the task reads once more instead of failing at once."""
     sensor = RetellCallSensor(task_id="wait", call_id=[])
     failed = {"error": "Trigger failure", "traceback": ["Traceback:\n", "ImportError: no such trigger\n"]}
     assert sensor.resume_execution("__fail__", failed, TaskInstance().context()) == []
@@ -269,7 +269,7 @@ def test_a_poll_that_others_asked_for_makes_no_event_come_earlier(register: Any,
 
 @pytest.mark.usefixtures("connect")
 def test_a_stored_trigger_without_that_time_fires_as_before(register: Any, clock: SteppingClock) -> None:
-    """What a version without ``not_before`` stored still loads, and fires as soon as it has something to say."""
+    """A trigger stored by a version without ``not_before`` still loads, and fires as soon as it can."""
     call_id = register("user_hangup")
     clock.time.advance(300)
     stored = {

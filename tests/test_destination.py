@@ -146,7 +146,7 @@ def test_a_run_replaces_and_removes_only_what_runs_before_it_published(store: St
 
 
 @pytest.mark.parametrize("name", ["calls-00000.jsonl", "recordings/a.wav"])
-def test_a_file_of_somebody_else_is_not_replaced(store: Store, name: str) -> None:
+def test_a_file_of_another_program_is_not_replaced(store: Store, name: str) -> None:
     """If a file that is not in the manifest has one of the names, nothing is published."""
     publish(store, **{"calls-00001.jsonl": b"old"})
     store.put(name, b"mine")

@@ -33,7 +33,7 @@ NUMBERS = {
     task_id: [f"+1{200 + 10 * i + j}5550100" for j in range(10)]
     for i, task_id in enumerate([*BLOCKING, *DEFERRABLE, "register", "create"])
 }
-"""Whom each task calls, by map index: nobody else does."""
+"""The number that each task calls, by map index; no other task calls it."""
 
 DAG = f"""
 from datetime import timedelta
@@ -115,7 +115,7 @@ def deployment(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def airflow(deployment: AirflowStack) -> AirflowStack:
-    """That Airflow, with nobody missing whom another test has killed."""
+    """Return that Airflow, with every component running again that another test has killed."""
     for name in (*WORKERS, *TRIGGERERS):
         if not deployment.is_running(name):
             deployment.start(name)
@@ -155,7 +155,7 @@ class Run:
         return Counter(f"{task_id} {it['state']}" for (task_id, _), it in self.tasks.items())
 
     def all_wait(self) -> bool:
-        """Say whether every task waits where it should."""
+        """Return whether every task waits where it should."""
         wanted = dict.fromkeys(BLOCKING, "running") | {"register": "success"}
         states = {it["state"] == wanted.get(task_id, "deferred") for (task_id, _), it in self.tasks.items()}
         return states == {True} and all(self.tasks[task]["triggerer_job"] for task in self.deferred())
@@ -178,7 +178,7 @@ class Run:
         self._marked = len(self.simulator.requests)
 
     def all_polled(self) -> bool:
-        """Say whether every call has been read again and again since the mark."""
+        """Return whether every call has been read again and again since the mark."""
         reads: Counter[str] = Counter()
         for request in self.simulator.requests[self._marked :]:
             if request.endpoint == "get-call":
@@ -199,7 +199,7 @@ class Run:
         }
 
     def check_no_harm(self) -> None:
-        """Check that nobody has been called twice, or asked for twice, or hung up on."""
+        """Check that no person was called twice and no call was requested twice or stopped."""
         assert {task: ids for task, ids in self.calls().items() if len(ids) > 1} == {}
         calls = [self.simulator.calls[call_id] for call_id in chain.from_iterable(self.calls().values())]
         assert {(call.creates, call.stops) for call in calls} <= {(1, 0)}

@@ -185,7 +185,7 @@ def test_the_rows_that_are_shown_are_rows(
 
 
 def test_every_filter_of_list_calls_is_documented() -> None:
-    """What stands behind ``**filters`` is named below the table."""
+    """The filters of ``**filters`` are named below the table."""
     assert set(re.findall(r"`(\w+)`", HOOK)) >= set(CallFilters.__annotations__)
 
 
@@ -246,7 +246,7 @@ def test_every_argument_of_a_policy_is_documented_with_its_default(value: type) 
 
 
 def test_every_value_to_choose_can_be_made() -> None:
-    """What the page offers as a default is code that makes the value, and reads as the value does."""
+    """Each default on the page is code that makes the value, written like the value's own ``repr``."""
     for _, code in table(section(POLICY, "Defaults to choose from"), "practice"):
         assert repr(eval(code)) == code.replace('"', "'").replace("hours=24", "days=1")  # noqa: S307 (our own page)
 
@@ -284,7 +284,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_connection_that_is_shown_can_be_used(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a page exports as a connection is read without complaint, with the key in it."""
+    """A connection that a page exports is read without a remark, and has a key."""
     exported = re.findall(r"AIRFLOW_CONN_(RETELL_\w+)='(.*?)'", PAGES[page], re.DOTALL)
     for name, value in exported:
         if '"http"' in value:  # what one had before
@@ -435,7 +435,7 @@ def test_every_error_is_documented_as_final_or_transient() -> None:
 
 @pytest.mark.parametrize(("name", "error"), documented_errors().items())
 def test_every_attribute_of_an_error_is_documented(name: str, error: type[RetellError]) -> None:
-    """What an error can be asked for is in its section, or in that of the error it is a kind of."""
+    """Each attribute of an error is in its section, or in that of its base class."""
     sections = [section(ERRORS, each.__name__) for each in error.__mro__ if each.__name__ in documented_errors()]
     for each in inspect.signature(error.__init__).parameters.values():
         if each.kind is each.KEYWORD_ONLY:
@@ -668,7 +668,7 @@ def dag_of_the_readme(database: None) -> Iterator[Any]:
 
 
 def test_the_dag_of_the_readme_runs(dag_of_the_readme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the first thing a reader copies says, it does: place two calls, wait for both, load both."""
+    """The first code that a reader copies works: it places two calls, waits for both and loads both."""
     simulator = Simulator(clock=RealClock(speed=10_000))
     with simulator.serve() as url:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
@@ -752,7 +752,7 @@ def test_every_simulator_command_is_one(page: str, command: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_make_target_exists(page: str) -> None:
-    """What a page tells to make can be made."""
+    """Every target of make on the pages exists."""
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"(?:^|`)(?:\w+=\S* )*make ([a-z-]+)", PAGES[page], re.MULTILINE)) <= set(targets)
 

@@ -200,7 +200,7 @@ def test_everybody_has_a_row_reached_or_not(saved: Callable[[str], Any], retell_
 
 @contextmanager
 def telephony(dial: Callable[[dict[str, str]], None]) -> Iterator[str]:
-    """Answer on a socket as somebody's telephony would."""
+    """Answer on a socket as a user's telephony would."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

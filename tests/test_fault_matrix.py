@@ -22,7 +22,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What became of every cell of the rows that are asked for; the page, if that is all of them."""
+    """Return the results of the selected rows; write the page if all of them were selected."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     asked = [call.params["row"] for call in calls if call and "row" in call.params]
     rows = [row for row in ROWS if row in asked]
@@ -34,7 +34,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """What became of many deferred tasks on a busy machine."""
+    """Return the results of many deferred tasks on a busy machine."""
     return measure_load(tmp_path_factory.mktemp("load"))
 
 

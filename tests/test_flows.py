@@ -32,7 +32,7 @@ SHOWN = pytest.mark.parametrize("list_registered", [True, False], ids=["register
 
 @pytest.fixture
 def list_registered() -> bool:
-    """Whether list-calls shows registered calls: Retell does not say."""
+    """Choose whether list-calls shows registered calls, because Retell does not document it."""
     return False
 
 

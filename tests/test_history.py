@@ -1,4 +1,4 @@
-"""Who was called how often, by the results of other campaigns: what counts, for how long, and what is an error."""
+"""Test the history of calls in the results of other campaigns: what counts, for how long, and what is an error."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_call_that_is_not_over_counts(tmp_path: Path) -> None:
 
 
 def test_a_call_in_two_files_is_one(tmp_path: Path) -> None:
-    """What saw it over counts, and the earlier of the times."""
+    """The row that saw the call over counts, with the earlier of the times."""
     put(tmp_path, attempt(outcome=None, seen_over_at=None), name="a/attempts-00000.jsonl")
     put(tmp_path, attempt(placed_at=NOON.isoformat()), attempt("call_2"), name="b/attempts-00000.jsonl")
     known = history(tmp_path).of(ADA)

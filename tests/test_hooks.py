@@ -69,7 +69,7 @@ def test_a_call_is_created(connect: Connect, simulator: Simulator, request_: Any
 
 
 def test_a_call_is_read_and_stopped(connect: Connect, time: ManualClock) -> None:
-    """What is stopped is read as ended by hand."""
+    """A stopped call is read as stopped by hand."""
     with RetellHook() as hook:
         call_id = hook.create_phone_call(CREATE).call_id
         time.advance(10)
@@ -99,7 +99,7 @@ def test_all_pages_are_listed(connect: Connect, simulator: Simulator, time: Manu
 
 
 def test_pages_are_asked_for_as_they_are_used(connect: Connect, simulator: Simulator, time: ManualClock) -> None:
-    """Who wants one call of a thousand does not wait for the others."""
+    """A caller who wants one call of a thousand does not wait for the others."""
     with RetellHook() as hook:
         for _ in range(5):
             hook.register_phone_call(REGISTER)
@@ -172,7 +172,7 @@ def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:
 
 
 def test_a_call_is_changed_analysed_again_and_deleted(connect: Connect, time: ManualClock) -> None:
-    """What Retell keeps of a call that is over can be changed and taken away."""
+    """The data that Retell keeps of a call that is over can be changed and deleted."""
     with RetellHook() as hook:
         call_id = hook.create_phone_call(CREATE).call_id
         time.advance(600)
@@ -453,7 +453,7 @@ def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
 
 
 def test_the_button_tells_a_host_that_httpx_cannot_read(vault: type[Vault]) -> None:
-    """What passes the first check and is still no URL ends in a sentence too."""
+    """A value that passes the first check but is no URL ends in a clear message too."""
     vault.connections["retell_team"] = json.dumps(
         {"conn_type": "retell", "password": "key_1", "host": "https://1.2.3.999"}
     )
@@ -551,7 +551,7 @@ def test_each_connection_and_each_event_loop_has_a_poller_of_its_own(connect: Co
 
 
 def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingClock) -> None:
-    """Who waited for it gets its error; who asks after that gets another look-up."""
+    """Callers who waited for a failed look-up get its error; later ones get another look-up."""
     kept = vault.connections.pop("retell_default")
 
     async def main() -> None:

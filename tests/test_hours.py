@@ -83,7 +83,7 @@ def test_a_task_waits_until_the_hours_open(
 def test_a_task_does_not_wait_while_the_hours_are_open(
     endpoint: str, run: Callable[..., Any], clock: SteppingClock, simulator: Simulator
 ) -> None:
-    """Nothing is deferred, and nobody sleeps."""
+    """Nothing is deferred, and no task sleeps."""
     run(endpoint, deferrable=True)
     assert sent(simulator, endpoint) == [OPENS]
     assert not clock.slept
@@ -217,7 +217,7 @@ def test_a_number_without_a_zone_is_refused(
 def test_a_bad_time_zone_is_refused(
     endpoint: str, run: Callable[..., Any], simulator: Simulator, time_zone: Any, calling_hours: Any, dry_run: bool
 ) -> None:
-    """What a template rendered to is checked before anything is sent, and no retry helps."""
+    """A rendered value is checked before anything is sent, and no retry helps."""
     with pytest.raises(RetellTimeZoneError) as raised:
         run(endpoint, time_zone=time_zone, calling_hours=calling_hours, dry_run=dry_run)
     assert isinstance(raised.value, AirflowFailException)

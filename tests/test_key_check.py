@@ -78,7 +78,7 @@ def test_a_wrong_key_is_refused(simulator: Simulator) -> None:
 
 
 def test_an_unreachable_host_is_pressed() -> None:
-    """Who did not answer, why not, and which field says so: a name that is unknown is no key refused."""
+    """The message says who did not answer, why, and which field to check; an unknown host is not a refused key."""
 
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("[Errno -2] Name or service not known", request=request)

@@ -91,7 +91,7 @@ def test_every_room_is_in_the_tree() -> None:
     ("library", "modules"), [("httpx", {"api.client", "api.wire"}), ("pydantic", {"api.models", "api.requests"})]
 )
 def test_a_heavy_library_is_the_business_of_few_modules(library: str, modules: set[str]) -> None:
-    """What is sent goes through the client's rules, and who needs no models does not pay for them."""
+    """Requests go through the client's rules, and code that needs no models does not import them."""
     users = {m for m, path in MODULES.items() if any(n.split(".")[0] == library for n in imported(path))}
     assert {user for user in users if room(user) != "simulator"} == modules
 

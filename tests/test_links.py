@@ -14,7 +14,7 @@ from airflow_provider_retell.sensors import RetellCallSensor
     "task", [RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator, RetellCallSensor]
 )
 def test_every_task_of_a_call_has_the_button(task: Any) -> None:
-    """What Airflow shows is an attribute of the class; the end-to-end tests see it lead to the call."""
+    """The name that Airflow shows is an attribute of the class; end-to-end tests follow the link to the call."""
     assert [type(link) for link in task.operator_extra_links] == [RetellCallLink]
 
 

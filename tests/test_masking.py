@@ -339,7 +339,7 @@ ORDINARY = st.one_of(
     st.uuids().map(lambda each: f"agent_{each.hex}"),
     st.floats(0, 1).map(str),
 )
-"""What is made of digits and is no phone number."""
+"""Digits that are not a phone number."""
 
 
 @settings(deadline=None, max_examples=400)

@@ -1,4 +1,4 @@
-"""What is counted, as Airflow's own metrics pass it on."""
+"""Test the metrics, as Airflow's own metrics pass them on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_call_is_counted_when_it_is_placed_and_when_it_is_over(
 
 
 def test_an_adopted_call_is_not_counted_as_placed(backend: Backend, time: ManualClock) -> None:
-    """The counters tell how often somebody was called, not how often a task ran."""
+    """The counters count calls, not runs of a task."""
     attempts = Attempts(CREATE, time, Store())
     attempts.retry()
     attempts.retry()
@@ -77,7 +77,7 @@ def test_an_adopted_call_is_not_counted_as_placed(backend: Backend, time: Manual
 
 
 def test_every_429_is_counted(backend: Backend, simulator: Simulator, clock: SteppingClock) -> None:
-    """Whoever watches the account's limits sees each request that was turned away, in tasks and in triggers."""
+    """Each request that was turned away is counted, in tasks and in triggers."""
     simulator.fail(Fault(endpoint=REGISTER, answer=429, times=3))
     row = run_task(lambda: place(REGISTER), clock=clock)
     assert backend.counted["retell.rate_limited"] == 3

@@ -221,7 +221,7 @@ def test_an_object_is_an_object(field: str, given: Any) -> None:
 )
 @pytest.mark.parametrize("field", ["metadata", "agent_override"])
 def test_an_object_is_json(field: str, value: Any, problem: str) -> None:
-    """What JSON cannot hold is refused by key and type; the value, which may be personal, is not shown."""
+    """A value that JSON cannot hold is refused by key and type, but not shown, because it may be personal."""
     assert refusal(**{field: {"fine": 1, "bad": value}}) == (
         f"{field} must be JSON, but 'bad' {problem}. Nothing was sent."
     )
@@ -374,7 +374,7 @@ TODAY = SHARED | {
 
 @pytest.mark.parametrize("document", [ORIGINAL, TODAY], ids=["the original document", "today"])
 def test_calls_of_both_times_are_read_and_given_back(document: dict[str, Any]) -> None:
-    """What Retell documented at first and what it documents now is known by name, and comes out as it came."""
+    """Fields that Retell documented at first and those of today are known by name, and come out as they came."""
     call = Call.model_validate(document)
     assert call.json_dict() == document
     assert not call.model_extra
@@ -434,7 +434,7 @@ def test_what_retell_adds_is_kept(fields: dict[str, Any]) -> None:
     ],
 )
 def test_a_field_that_does_not_fit_is_kept(fields: dict[str, Any]) -> None:
-    """A wait must not fail over a field nobody asked for: a value of another type stays as it came."""
+    """A wait must not fail over a field that it does not need: a value of another type stays as it came."""
     assert Call.model_validate({"call_id": "call_1", **fields}).json_dict() == {"call_id": "call_1", **fields}
 
 
@@ -460,7 +460,7 @@ def test_a_call_without_an_id_or_with_no_word_for_its_status_is_none(fields: dic
     ],
 )
 def test_three_statuses_mean_over(call_status: str | None, terminal: bool) -> None:
-    """A status nobody knows yet is not over: the wait goes on."""
+    """An unknown status is not over: the wait goes on."""
     assert Call(call_id="call_1", call_status=call_status).is_terminal is terminal
 
 

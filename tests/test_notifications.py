@@ -418,7 +418,7 @@ def test_hours_that_are_open_ring(notifier: Make, simulator: Simulator) -> None:
     ],
 )
 def test_a_wrong_argument_is_an_error_of_the_dag(arguments: Any, error: type[Exception], message: str) -> None:
-    """What cannot be meant is refused when the DAG is parsed."""
+    """Arguments that contradict each other are refused when the DAG is parsed."""
     with pytest.raises(error, match=message):
         RetellPhoneCallNotifier(FROM, ADA, "Hello", **arguments)
 

@@ -1,4 +1,4 @@
-"""What both operators promise: what they send, what they hand on, how they wait and how they refuse."""
+"""Test both operators: what they send and return, how they wait, and what they refuse."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class TestWaiting:
         assert "call_analysis" not in run("never_analyzed", wait_for="analyzed", analysis_timeout=0)
 
     def test_include_puts_heavy_fields_into_the_row(self, run: Callable[..., Any]) -> None:
-        """What include names is there, what it does not name is not."""
+        """Fields in include are there, the others are not."""
         row = run(include=["transcript"])
         assert row["transcript"]
         assert "transcript_object" not in row
@@ -439,7 +439,7 @@ def test_the_deadline_is_the_shorter_of_timeout_and_execution_timeout(endpoint: 
     ],
 )
 def test_bad_input_fails_before_any_request(simulator: Simulator, arguments: dict[str, Any], named: str) -> None:
-    """What cannot be sent fails for good, naming the field and what was given; numbers by their last digits."""
+    """An invalid field fails for good; the message names the field and the value, numbers by their last digits."""
     with pytest.raises(RetellInputError, match=named) as raised:
         place(REGISTER, **arguments).execute(TaskInstance().context())
     assert isinstance(raised.value, AirflowFailException)
@@ -496,7 +496,7 @@ def test_a_refusal_fails_for_good_in_retells_own_words(
     [{"answer": 200, "html": True}, {"answer": "empty"}, {"answer": 302}],
     ids=["html", "no call_id", "redirect"],
 )
-def test_an_answer_nobody_can_read_is_told(endpoint: str, simulator: Simulator, fault: dict[str, Any]) -> None:
+def test_an_unreadable_answer_is_reported(endpoint: str, simulator: Simulator, fault: dict[str, Any]) -> None:
     """HTML, a call without call_id and a redirect are errors with the status and the first characters."""
     simulator.fail(Fault(endpoint=endpoint, times=None, **fault))
     with pytest.raises(RetellResponseError, match=r"\(\d{3}\) is .* It begins: '"):
@@ -557,7 +557,7 @@ def test_templated_fields_are_left_alone_until_they_are_rendered(endpoint: str) 
 
 @pytest.mark.parametrize("flag", ["True", "true", "1", 1])
 def test_a_dry_run_may_be_a_template(endpoint: str, simulator: Simulator, flag: Any) -> None:
-    """What a template rendered to is read as Airflow reads its own booleans."""
+    """A rendered value is read as Airflow reads its own booleans."""
     assert place(endpoint, dry_run=flag).execute(TaskInstance().context())["outcome"] == "dry_run"
     assert not simulator.requests
 
@@ -599,7 +599,7 @@ def test_the_calls_tag_leaves_the_users_metadata_alone(endpoint: str, simulator:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """What operators log: Airflow 3 prints it outside of tasks, Airflow 2 leaves it to pytest."""
+    """Return what operators log: Airflow 3 prints it outside of tasks, Airflow 2 leaves it to pytest."""
     caplog.set_level("INFO")
     return lambda: caplog.text + capsys.readouterr().out
 
@@ -608,7 +608,7 @@ DUE = "2026-01-31T10:00:00+00:00, order 31012026, 10.0.0.1"
 
 
 def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, logged: Callable[[], str]) -> None:
-    """What would be sent is checked, logged without phone numbers and returned; there is no call to hand on."""
+    """The request is checked, logged without phone numbers and returned; there is no call id."""
     ti = TaskInstance()
     dry = place(
         endpoint, dry_run=True, wait_for="ended", metadata={"customer": 7, "note": "or\n4155550123", "due": DUE}

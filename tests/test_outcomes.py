@@ -65,14 +65,14 @@ def test_the_table_has_every_reason_and_every_outcome() -> None:
         ("ended", "", "unknown"),
     ],
 )
-def test_an_ending_nobody_explains(call_status: str, reason: str | None, outcome: str) -> None:
+def test_an_ending_without_a_known_reason(call_status: str, reason: str | None, outcome: str) -> None:
     """An error without a reason is technical; any other ending without a known reason is unknown."""
     assert outcome_of(call_status, reason) == outcome
 
 
 @pytest.mark.parametrize("call_status", ["registered", "ongoing", "archived", "", None])
 def test_a_call_that_is_not_over_has_no_outcome(call_status: str | None) -> None:
-    """As long as a call may still change nobody says how it went, whatever reason it shows."""
+    """While a call may still change it has no outcome, whatever reason it shows."""
     assert outcome_of(call_status, "user_hangup") is None
 
 

@@ -29,7 +29,7 @@ ASSET, ALIAS = Asset("retell://retell_default/calls"), AssetAlias("finished")
 
 
 def told(events: Any, alias: AssetAlias = ALIAS) -> list[tuple[str, dict[str, Any]]]:
-    """Return what an alias was told: of which asset, and what."""
+    """Return the events of an alias: the asset and the extra of each."""
     if AIRFLOW_2:
         return [(event["dest_dataset_uri"], event["extra"]) for event in events[alias].dataset_alias_events]
     return [(event.dest_asset_key.uri, event.extra) for event in events[alias].asset_alias_events]
@@ -130,7 +130,7 @@ def test_a_dry_run_tells_of_nothing() -> None:
 
 @pytest.mark.parametrize("uri", [calls_uri("retell_default", "answered"), exports_uri("other")])
 def test_uris_are_kept_as_they_are(uri: str) -> None:
-    """What this package makes, Airflow takes."""
+    """Airflow accepts the URIs that this package makes."""
     assert Asset(uri=uri).uri == uri
 
 
@@ -139,7 +139,7 @@ def test_uris_are_kept_as_they_are(uri: str) -> None:
     "uri", ["retell://", "retell://retell_default", "retell://retell_default/", "retell:///calls"]
 )
 def test_a_uri_that_says_too_little_is_refused(uri: str) -> None:
-    """A connection and what of it is meant: a DAG with less would wait for what nobody tells of."""
+    """A URI needs a connection and a path: a DAG with less would wait for events that never come."""
     complaint = "retell://retell_default/calls"
     # Airflow 2 takes it, with the same words as a warning.
     with pytest.warns(UserWarning, match=complaint) if AIRFLOW_2 else pytest.raises(ValueError, match=complaint):

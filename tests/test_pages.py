@@ -200,7 +200,7 @@ def client(some: Book) -> RetellClient:
 
 
 def test_a_flow_reads_a_list_to_its_end() -> None:
-    """What is decided by a list is decided by all of it."""
+    """An incomplete list decides nothing."""
     with client(book(["call_1"], ["call_1", "call_2"])) as retell:
         assert ids(retell.run(read_list(FIRST))) == ["call_1", "call_2"]
 

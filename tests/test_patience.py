@@ -23,14 +23,14 @@ def status(code: int) -> RetellStatusError:
     "error", [RetellConnectionError("", may_have_arrived=True), *map(status, (408, 409, 425, 429, 500, 503))]
 )
 def test_trouble_is_borne_to_the_deadline(error: RetellError) -> None:
-    """What says nothing about a call ends no wait, however long it goes on."""
+    """A failure that says nothing about a call ends no wait, however long it lasts."""
     patience = Patience()
     assert all(patience.bears(error, now=now) for now in (0, 1e3, 1e6))
 
 
 @pytest.mark.parametrize("code", [400, 401, 402, 403, 404, 410, 422])
 def test_a_refusal_is_not_borne(code: int) -> None:
-    """What concerns the call, the request or the account would be answered in the same way."""
+    """A failure that concerns the call, the request or the account would be the same the next time."""
     assert not Patience().bears(status(code), now=0)
 
 

@@ -44,7 +44,7 @@ def test_a_paused_connection_places_nothing(
     assert max(clock.slept) <= MAX_AGE
 
 
-def test_nobody_waits_who_does_not_want_to(
+def test_with_a_limit_of_zero_no_task_waits(
     connect: Callable[..., None], simulator: Simulator, clock: SteppingClock
 ) -> None:
     """``limit_timeout=0`` fails at once."""

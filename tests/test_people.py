@@ -200,7 +200,7 @@ def test_what_is_no_mapping_is_a_mistake_of_the_dag() -> None:
 
 
 def test_a_request_has_the_persons_own_fields_only() -> None:
-    """What a campaign needs to know of a person is not sent."""
+    """Fields that only the campaign needs are not sent."""
     fields = {
         "person_id": "ada",
         "time_zone": "UTC",
@@ -288,7 +288,7 @@ def test_results_of_an_earlier_campaign_are_no_variables() -> None:
     ],
 )
 def test_near_misses_of_own_names_are_found(name: str, meant: str | None) -> None:
-    """What was meant as a number must not become a word that the agent speaks."""
+    """A number must not become a word that the agent speaks."""
     assert nearly(name) == meant
 
 

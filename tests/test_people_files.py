@@ -179,7 +179,7 @@ def test_an_unknown_storage_is_an_error() -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_long_file_is_a_stream(tmp_path: Path, suffix: str) -> None:
-    """What is in memory does not grow with the file."""
+    """The memory in use does not grow with the file."""
     path = tmp_path / f"people.{suffix}"
     numbers = [f"+1415555{number % 10000:04}" for number in range(20_000)]
     if suffix == "parquet":

@@ -169,8 +169,8 @@ def test_the_worker_dies_between_the_answer_and_writing_it_down(
     assert list(simulator.calls) == [row["call_id"]]
 
 
-def test_a_registration_nobody_can_find_is_made_anew(time: ManualClock, simulator: Simulator) -> None:
-    """Where Retell does not list it, a lost registration is made again; the lost one is nobody's and times out."""
+def test_a_registration_that_cannot_be_found_is_made_again(time: ManualClock, simulator: Simulator) -> None:
+    """If Retell does not list it, a lost registration is made again; the lost one times out."""
     attempts = Attempts(REGISTER, time, Store(), "registered_call_timeout")
     simulator.fail(Fault(endpoint=REGISTER, answer="reset", after=True))
     with pytest.raises(RetellConnectionError):
@@ -235,7 +235,7 @@ def test_an_hour_later_the_call_is_looked_up_by_its_tag(time: ManualClock, simul
 def test_an_hour_later_a_call_that_cannot_be_found_is_not_placed_again(
     time: ManualClock, simulator: Simulator
 ) -> None:
-    """If nobody can tell whether it rang, the task fails for good, and says what to do."""
+    """If it cannot be known whether it rang, the task fails for good, and says what to do."""
     attempts = Attempts(CREATE, time, Store())
     simulator.fail(Fault(endpoint=CREATE, answer="reset", times=4))
     with pytest.raises(RetellConnectionError):
@@ -260,7 +260,7 @@ def test_a_refusal_after_a_lost_answer_does_not_forget_it(time: ManualClock, sim
 
 
 def test_a_refused_request_is_simply_made_again(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
-    """What Retell certainly did not carry out is sent by the next try, however late."""
+    """A request that Retell certainly did not carry out is sent again by the next try, however late."""
     attempts = Attempts(endpoint, time, Store())
     simulator.fail(Fault(endpoint=endpoint, answer=429, times=4))
     with pytest.raises(RetellRateLimitError):

@@ -1,4 +1,4 @@
-"""What a campaign decides: the table of ``plan``, row by row, and the rules around it."""
+"""Test the decisions of a campaign: the table of ``plan``, row by row, and the rules around it."""
 
 from __future__ import annotations
 
@@ -394,7 +394,7 @@ def rows_of(doc: str) -> list[tuple[str, str]]:
 
 
 def test_the_table_is_the_docstring() -> None:
-    """What the module says of itself is what is tested here."""
+    """The table in the module's docstring is the table of this test."""
     assert rows_of(plan_module.__doc__ or "") == [(left, right) for left, (right, _) in TABLE.items()]
 
 
@@ -478,7 +478,7 @@ def test_a_list_is_trusted_well_within_the_life_of_a_key() -> None:
 
 
 def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None:
-    """What was decided is decided again right before the request."""
+    """Each decision is checked again right before the request."""
     hours = CallingHours("09:00", "12:01", time_zone="UTC")
     campaign = Campaign(checks={"hours": hours})
     order = campaign.order()

@@ -41,7 +41,7 @@ SHOWN = pytest.mark.parametrize("list_registered", [True, False], ids=["register
 
 @pytest.fixture
 def list_registered() -> bool:
-    """Whether list-calls shows registered calls: Retell does not say."""
+    """Choose whether list-calls shows registered calls, because Retell does not document it."""
     return True
 
 
@@ -224,7 +224,7 @@ def test_ids_go_in_parts_that_retell_takes(
 def test_a_round_begins_when_the_first_waiter_is_due(
     register: Callable[..., list[str]], simulator: Simulator, account: Account, clock: SteppingClock
 ) -> None:
-    """Who would have waited for longer learns it as well, at no cost."""
+    """Waiters that would have waited for longer get the result as well, at no cost."""
     one, another = register(2)
     now = clock.now()
     poll(account, clock, together(reader(one, due=now + 30), reader(another, due=now + 5)))
@@ -582,7 +582,7 @@ def test_a_waiter_that_is_cancelled_takes_no_other_along(
 
 
 def test_a_look_up_is_not_cut_short(account: Account, clock: SteppingClock) -> None:
-    """Who asked may be gone: older versions of Airflow would take its answer for that to the next question."""
+    """After a cancelled look-up, older versions of Airflow would mistake its answer for the next one."""
     ended = asyncio.Event()
     look_up = account.look_up
 

@@ -66,7 +66,7 @@ def test_the_log_hears_every_half_minute_how_long_it_will_take(clock: SteppingCl
 
 
 def test_a_resumed_export_estimates_by_its_own_speed(clock: SteppingClock) -> None:
-    """What an earlier try has read says nothing of how fast this one is."""
+    """Calls that an earlier try has read do not count for the speed of this one."""
     counted = tally([ROWS[0]])
     pulse = Pulse(clock, counted, start=0, end=4000)
     clock.time.advance(40)

@@ -68,7 +68,7 @@ def test_the_form_offers_what_a_connection_takes() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_form_refuses_what_a_connection_refuses(name: str) -> None:
-    """What is too small, or no number, is found while typing; an empty field is the default."""
+    """The form rejects a number that is too small and letters while typing; an empty field is the default."""
     field = FIELDS[name]["schema"]
     jsonschema.validate(None, field)
     for rubbish in ("5", field["minimum"] - 1 if "minimum" in field else 1):
@@ -91,7 +91,7 @@ def named(info: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", [*named(INFO)])
 def test_every_path_leads_somewhere(path: str) -> None:
-    """A renamed class or module is found here, and not in somebody's Airflow."""
+    """A renamed class or module is found here, and not first in a user's Airflow."""
     module, _, name = path.rpartition(".")
     assert getattr(importlib.import_module(module), name, None) or importlib.import_module(path)
 

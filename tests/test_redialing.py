@@ -96,7 +96,7 @@ def test_rules_that_are_used_up_end_the_task_well(run: Callable[..., Any], simul
 
 @pytest.mark.parametrize("scenario", [ANSWERED, "voicemail_reached", "user_declined"])
 def test_other_endings_are_final(run: Callable[..., Any], simulator: Simulator, scenario: str) -> None:
-    """What no rule names is not called again."""
+    """After an ending that no rule names there is no other call."""
     simulator.play(TO, scenario)
     assert run()["attempts"] == 1
     assert len(simulator.calls) == 1
@@ -161,7 +161,7 @@ def test_a_redial_that_finds_the_hours_shut_waits_too(
 
 
 def test_fail_on_is_judged_on_the_last_call(run: Callable[..., Any], simulator: Simulator) -> None:
-    """What the rules have mended does not fail the task."""
+    """An ending after which the rules called again does not fail the task."""
     simulator.play(TO, NO_ANSWER, ANSWERED)
     assert run(fail_on=["no_answer"])["attempts"] == 2
 

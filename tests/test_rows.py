@@ -19,7 +19,7 @@ def call(**fields: object) -> Call:
 
 
 def test_a_row_is_the_call_as_retell_names_it_plus_its_outcome() -> None:
-    """Fields keep Retell's names and values, those nobody knows too; those Retell left out stay out."""
+    """Fields keep Retell's names and values, unknown ones too; those that Retell left out stay out."""
     sent = {
         "call_id": "call_1",
         "call_status": "ended",
@@ -116,7 +116,7 @@ except ImportError:  # before 3.2
 
 
 def test_a_row_goes_through_an_xcom() -> None:
-    """What a task returns of a call is read by the next task as it was, whatever Airflow's configuration."""
+    """The next task reads a returned row unchanged, whatever Airflow's configuration."""
     call = Call.model_validate(
         {"call_id": "call_1", "call_status": "ended", "call_analysis": {"call_summary": "x"}}
     )

@@ -50,7 +50,7 @@ def private_uses(source: str) -> Iterator[str]:
 
 
 def test_no_test_knows_what_is_private() -> None:
-    """Who changes the inside of a class changes no test; what tests replace is public."""
+    """Tests only replace public attributes, so that the inside of a class can change."""
     assert {path.name: uses for path in TESTS if (uses := [*private_uses(path.read_text())])} == {}
 
 

@@ -1,4 +1,4 @@
-"""What the sensor promises, in each of its modes, against the simulator over a real socket."""
+"""Test the sensor in each of its modes, against the simulator over a real socket."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_trouble_on_the_way_never_fails_a_wait(
 def test_a_bad_call_id_fails_before_any_request(
     wait: Callable[..., Any], simulator: Simulator, call_id: Any
 ) -> None:
-    """What cannot be a call id fails at once, for good, and nothing is sent."""
+    """A value that cannot be a call id fails the task at once, for good, and nothing is sent."""
     with pytest.raises(RetellInputError, match="call_id") as raised:
         wait(call_id)
     assert isinstance(raised.value, AirflowFailException)
@@ -520,7 +520,7 @@ def test_trouble_while_the_details_are_read_is_waited_out(
 
 
 class Lazy(Sequence[Any]):
-    """What Airflow hands on of a mapped task: a sequence, but no list, and nothing that an XCom may be."""
+    """The output of a mapped task as Airflow passes it on: a sequence, but neither a list nor fit for an XCom."""
 
     def __init__(self, *rows: Any) -> None:
         self.rows = rows

@@ -79,7 +79,7 @@ def test_a_connection_is_read_in_every_form(
 
 
 def test_a_hook_says_which_connection_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be used is final and names connection and field; nothing was sent."""
+    """An invalid setting is final, and the message names connection and field; nothing was sent."""
     monkeypatch.setenv("AIRFLOW_CONN_RETELL_TEAM", json.dumps({"conn_type": "retell"}))
     with pytest.raises(RetellInputError) as refused:
         RetellHook("retell_team").get_conn()
@@ -202,7 +202,7 @@ def test_http_in_the_schema_field_is_no_way_around() -> None:
     ],
 )
 def test_a_host_holds_no_user(host: str) -> None:
-    """What stands before an @ may be a trick, or a key: it is refused and not quoted."""
+    """Text before an @ may be a trick or a key: it is refused and not quoted."""
     message = refusal(host=host)
     assert message.endswith("without a user or a password in it")
     assert "evil" not in message
@@ -371,7 +371,7 @@ def test_an_extra_may_be_empty(extra: str | None) -> None:
     ],
 )
 def test_what_should_be_mended_is_remarked(fields: dict[str, Any], remark: str) -> None:
-    """What is put right, and what is passed over, is not passed over in silence: each is named by its field."""
+    """Each setting that is corrected or ignored is named by its field."""
     assert read(**fields) == ConnectionSettings(**DEFAULTS, remarks=(remark,))
 
 
@@ -382,7 +382,7 @@ def test_nothing_is_remarked_of_what_is_right(fields: dict[str, Any]) -> None:
 
 
 def test_a_remark_quotes_little_of_a_misplaced_name() -> None:
-    """What stands where a name should may be a secret, or a whole list of people."""
+    """A value in place of a name may be a secret, or a list of people."""
     (remark,) = read(extra=json.dumps({f"{place} {KEY * 4}": 1 for place in range(9)})).remarks
     assert KEY * 2 not in remark
     assert remark.endswith(" and 6 more. Known are timeout, max_attempts, max_retry_delay, paused, simulator.")

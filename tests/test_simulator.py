@@ -122,7 +122,7 @@ def test_content_is_consistent(world: World) -> None:
 
 
 def test_request_is_echoed(world: World) -> None:
-    """What was sent comes back, the agent's tag and version included."""
+    """The fields that were sent come back, including the agent's tag and version."""
     sent = {"metadata": {"customer": 7}, "retell_llm_dynamic_variables": {"name": "Ada"}}
     created = world.create(
         **sent, custom_sip_headers={"X-A": "b"}, override_agent_id="agent_2", override_agent_version="prod"

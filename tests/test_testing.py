@@ -1,4 +1,4 @@
-"""What the pytest plugin promises to users who test their own DAGs."""
+"""Test the pytest plugin for users who test their own DAGs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def create(**given: Any) -> Callable[[], RetellCreatePhoneCallOperator]:
 
 
 def test_the_connection_leads_to_the_simulator(retell_simulator: Simulator) -> None:
-    """What talks to ``retell_default`` talks to nobody else."""
+    """Tasks that use ``retell_default`` talk to the simulator only."""
     assert RetellHook().test_connection()[0]
     assert [request.endpoint for request in retell_simulator.requests] == ["get-api-key-info", "get-concurrency"]
 

@@ -354,7 +354,7 @@ def test_a_retry_starts_over_if_its_pages_are_gone(
 def test_the_last_try_leaves_nothing_beside(
     export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path
 ) -> None:
-    """What no further try can use is removed, with a state store and without."""
+    """Files that no further try can use are removed, with a state store and without."""
     simulator.seed(SEEDED)
     fail_at_the_fourth_page(simulator)
     with pytest.raises(RetellServerError):

@@ -1,4 +1,4 @@
-"""What the trigger promises: it is truly asynchronous, knows no secrets, and always wakes its task."""
+"""Test the trigger: it is truly asynchronous, knows no secrets, and always wakes its task."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_triggers_of_one_loop_share_one_client(
 
 
 class TestKill:
-    """What becomes of the calls when the task is killed while it is deferred."""
+    """Test what happens to the calls when the task is killed while it is deferred."""
 
     @pytest.fixture
     def live(self, register: Callable[..., str], time: ManualClock) -> str:

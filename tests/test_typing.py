@@ -67,7 +67,7 @@ def test_the_arguments_of_any_airflow_are_taken(name: str) -> None:
 
 
 def test_the_filters_of_list_calls_are_the_endpoint_s() -> None:
-    """What type checkers accept is what the endpoint takes: the same names, the same types."""
+    """Type checkers accept the arguments of the endpoint: the same names, the same types."""
     taken = {name: each.annotation for name, each in parameters(endpoints.list_calls).items()}
     named = parameters(RetellHook.list_calls)
     assert get_type_hints(CallFilters) == {name: hint for name, hint in taken.items() if name not in named}

@@ -26,7 +26,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(images: Path) -> Seen:
-    """What a new user sees on the way, once for all tests."""
+    """Return what a new user sees, once for all tests."""
     return walk(images)
 
 
@@ -39,7 +39,7 @@ def test_the_form_asks_for_what_matters_in_its_words(seen: Seen) -> None:
 
 
 def test_the_form_mends_numbers(seen: Seen) -> None:
-    """What is too small becomes the least that counts, and what is no number cannot be typed."""
+    """A number that is too small becomes the minimum, and letters cannot be typed."""
     assert {name: seen.corrected[name] for name in ("Time-out", "Attempts")} == {
         "Time-out": "0.1",
         "Attempts": "1",

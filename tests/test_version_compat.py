@@ -1,4 +1,4 @@
-"""What differs between the versions of Airflow."""
+"""Test what differs between the versions of Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compatibility matrix says is what its tests did."""
+"""Test that the compatibility matrix shows the results of its tests."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_no_patience_means_no_wait() -> None:
 
 
 def test_only_calls_that_have_not_reached_the_goal_are_read_again() -> None:
-    """What is over is not asked for any more; the wait ends with the last one."""
+    """A call that is over is not read any more; the wait ends with the last one."""
     watch = Watch(["call_1", "call_2"], Goal())
     assert watch.waiting == ("call_1", "call_2")
     watch.update(by_id(call("ended", "call_1"), call("ongoing", "call_2")), now=0)
@@ -248,7 +248,7 @@ def test_any_other_word_is_refused(word: str | None, required: bool, allowed: st
 
 @pytest.mark.parametrize("analysis", [None, {}])
 def test_an_empty_analysis_is_none_yet(analysis: dict[str, Any] | None) -> None:
-    """What Retell has to say is waited for, not the place where it will stand."""
+    """An empty analysis does not end the wait."""
     ended = Call.model_validate(
         {"call_id": "call_1", "call_status": "ended", "end_timestamp": 0, "call_analysis": analysis}
     )

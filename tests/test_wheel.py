@@ -1,4 +1,4 @@
-"""What is released, and what pip, Airflow and pytest make of it where nothing else of this project is."""
+"""Test the released files, and what pip, Airflow and pytest make of them without the rest of this project."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def listed(airflow: Path, what: str, home: Path) -> list[dict[str, Any]]:
 
 
 def test_the_wheel_holds_every_module_of_the_package(names: set[str]) -> None:
-    """What is in the folder is in the wheel, the mark of typed packages included."""
+    """The wheel has every file of the package, including ``py.typed``."""
     sources = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     assert sources | {"airflow_provider_retell/py.typed"} <= names
 
@@ -98,7 +98,7 @@ def test_the_wheel_holds_nothing_but_the_package_and_its_metadata(names: set[str
 
 
 def test_the_sdist_installs_alone(dist: Path, names: set[str], tmp_path: Path) -> None:
-    """Who builds from source has what the wheel has."""
+    """A build from the source distribution gives the same files as the wheel."""
     (sdist,) = dist.glob("*.tar.gz")
     install("--no-deps", "--target", tmp_path, sdist)
     modules = {name for name in names if ".dist-info/" not in name}

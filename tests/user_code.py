@@ -1,4 +1,4 @@
-"""What users write, as a type checker sees it: only type-checked, never run.
+"""Code as users write it: only type-checked, never run.
 
 Where a line must be refused, it carries the error that refuses it; mypy reports an ignored error that is none.
 """

@@ -20,14 +20,14 @@ from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Ou
 
 
 class Direction(StrEnum):
-    """Who calls whom, seen from the agent."""
+    """The direction of a call, seen from the agent."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
 
 
 class Sentiment(StrEnum):
-    """How the person felt, by Retell's analysis."""
+    """The mood of the person, by Retell's analysis."""
 
     NEGATIVE = "Negative"
     POSITIVE = "Positive"
@@ -165,23 +165,23 @@ class Call(_Response):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the call is over (``ended``, ``error`` or ``not_connected``)."""
+        """True if the call is over (``ended``, ``error`` or ``not_connected``)."""
         return isinstance(self.call_status, CallStatus) and self.call_status.is_terminal
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the call ended, in one plain word; None while it is not over."""
+        """The end of the call in one plain word; None while it is not over."""
         return outcome_of(self.call_status, self.disconnection_reason)
 
     @property
     def analyzed(self) -> bool:
-        """Whether the call has an analysis; an empty one does not count."""
+        """True if the call has an analysis; an empty one does not count."""
         analysis = self.call_analysis
         return bool(analysis.model_fields_set if isinstance(analysis, CallAnalysis) else analysis)
 
     @property
     def connected(self) -> bool:
-        """Whether a person or a machine answered."""
+        """True if a person or a machine answered."""
         if self.call_status == CallStatus.NOT_CONNECTED:
             return False
         return self.call_status == CallStatus.ENDED or self.start_timestamp is not None

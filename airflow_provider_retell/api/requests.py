@@ -214,7 +214,7 @@ class CreatePhoneCallRequest(_Request):
 
 
 class StorageSetting(StrEnum):
-    """How much Retell keeps of a call."""
+    """The amount of data that Retell keeps of a call."""
 
     EVERYTHING = "everything"
     EVERYTHING_EXCEPT_PII = "everything_except_pii"

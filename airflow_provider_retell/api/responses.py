@@ -46,7 +46,7 @@ class Response:
 
     @property
     def is_page(self) -> bool:
-        """Whether the body is HTML or XML: a gateway's page, because Retell answers in JSON."""
+        """True if the body is HTML or XML: a gateway's page, because Retell answers in JSON."""
         return self.content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
     @property

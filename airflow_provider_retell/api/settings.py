@@ -163,12 +163,12 @@ class ConnectionSettings:
 
     @property
     def is_plain_http(self) -> bool:
-        """Whether the base URL is ``http://``: a simulator's."""
+        """True if the base URL is ``http://``: a simulator's."""
         return self.base_url.lower().startswith("http://")
 
     @property
     def needs_handshake(self) -> bool:
-        """Whether the server must identify itself as a simulator before the key is sent to it unencrypted."""
+        """True if the server must identify itself as a simulator before it gets the key unencrypted."""
         return self.is_plain_http and not _is_loopback(urlsplit(self.base_url).hostname or "")
 
     @classmethod

@@ -181,7 +181,7 @@ class Record:
 
     @property
     def last_sent_at(self) -> float:
-        """When it was sent last: no call of it can ring for longer than a phone may ring after that."""
+        """The time of the last request. A call that came of it has stopped ringing ``LONGEST_RINGING`` later."""
         return self.sent_at if self.sent_again_at is None else self.sent_again_at
 
     @classmethod

@@ -108,7 +108,7 @@ class Placement(RecordedSender):
 
     @property
     def sent(self) -> bool:
-        """Whether a request that may have placed a call was sent."""
+        """True if a request that may have placed a call was sent."""
         return not self.first_try or (self._last is not None and not self._last.refused)
 
     # -- carry out the decisions of next_step ------------------------------------------------------------------

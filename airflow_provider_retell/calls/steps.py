@@ -21,7 +21,7 @@ LONGEST_RINGING: Final = 330.0
 
 
 class Missing(StrEnum):
-    """Why there is no call to look at."""
+    """The reason why there is no call to look at."""
 
     UNKNOWN = "unknown"
     """Retell does not know its id."""

@@ -135,7 +135,7 @@ class TaskWait:
 
     @property
     def timed_out(self) -> bool:
-        """Whether the deadline has passed."""
+        """True if the deadline has passed."""
         # The triggerer's clock decides: by this machine's, the deadline may be a moment away.
         woken_late = self.woken_by is not None and self.woken_by.wake is Wake.TIMEOUT
         return woken_late or self.clock.now() >= self.deadline

@@ -85,7 +85,7 @@ class Watch:
 
     @property
     def reached(self) -> bool:
-        """Whether every call has reached the goal."""
+        """True if every call has reached the goal."""
         return not self._waiting
 
     def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:

@@ -62,7 +62,7 @@ class Refuse:
     reason: Refusal
     detail: str
     failed: bool = False
-    """Whether ``eligible`` failed, rather than said no."""
+    """True if ``eligible`` failed, rather than said no."""
 
 
 Verdict: TypeAlias = Dial | Later | Left | Refuse

@@ -83,7 +83,7 @@ class PastCall:
 
     @property
     def asked_never_again(self) -> bool:
-        """Whether the person asked not to be called again."""
+        """True if the person asked not to be called again."""
         return self.outcome in NEVER_AGAIN or self.reason in NEVER_AGAIN
 
     def attempt(self) -> Attempt:

@@ -76,17 +76,17 @@ class KnownCall:
 
     @property
     def live(self) -> bool:
-        """Whether the call may ring or be going on."""
+        """True if the call may ring or be in progress."""
         return self.outcome is None
 
     @property
     def unreadable(self) -> bool:
-        """Whether Retell says that it does not know this call."""
+        """True if Retell does not know this call."""
         return self.status is None and not self.live
 
     @property
     def dialed(self) -> bool:
-        """Whether it counts as an attempt: a call that found no line rang no phone."""
+        """True if it counts as an attempt: a call that found no line rang no phone."""
         return self.outcome is not Outcome.CAPACITY
 
     @property

@@ -175,7 +175,7 @@ class Plan:
 
     @property
     def _settled(self) -> bool:
-        """Whether no call of another process can still turn up and change a fate."""
+        """True if no call of another process can still turn up and change a fate."""
         all_done = all(slot.fate is Fate.DONE for slot in self.state.roster.callable)
         return self.state.listing.settled() or all_done
 

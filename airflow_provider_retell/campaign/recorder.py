@@ -76,7 +76,7 @@ class Recorder:
 
     @property
     def complete(self) -> bool:
-        """Whether the rows of all calls that are over have their fields."""
+        """True if the rows of all calls that are over have their fields."""
         return not self._to_read and not self._reading
 
     # -- what is there already -------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Slot:
 
     @property
     def live(self) -> bool:
-        """Whether a call may ring or be going on."""
+        """True if a call may ring or be in progress."""
         return any(call.live for call in self.calls)
 
 

@@ -67,17 +67,17 @@ class CampaignState:
 
     @property
     def busy(self) -> int:
-        """How many lines this campaign uses, as far as this process knows."""
+        """The number of lines that this campaign uses, as far as this process knows."""
         return self.watch.live + len(self.outstanding)
 
     @property
     def begun(self) -> int:
-        """How many people were called, or may have been."""
+        """The number of people who were called, or may have been."""
         return self.roster.called + sum(not slot.calls for slot in self.outstanding.values())
 
     @property
     def at_rest(self) -> bool:
-        """Whether each person has a fate, and nothing is in progress."""
+        """True if each person has a fate, and nothing is in progress."""
         return not (self.roster.open or self.outstanding or self.watch)
 
     def send(self, slot: Slot) -> None:

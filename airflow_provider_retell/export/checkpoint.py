@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether a next try could continue from this one."""
+        """True if a next try could continue from this one."""
         return self._store is not None and self._may_be_retried
 
     def progress(self) -> Progress | None:

@@ -27,7 +27,7 @@ RECORDINGS: Final = "recordings"
 """The folder of the recordings, below the destination."""
 
 _GONE: Final = (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError)
-"""What a storage answers if a link has expired or its file is gone: 400, 403, 404, 410."""
+"""The errors of a storage if a link has expired or its file is gone: 400, 403, 404, 410."""
 
 
 def save_recording(

@@ -71,7 +71,7 @@ class CallingTask(DeferringOperator):
     _built: Request[Call] | None = None
 
     _retell_dials: ClassVar[bool]
-    """Whether Retell dials, under an idempotency key; else no phone rings until the user's telephony dials."""
+    """True if Retell dials, under an idempotency key; else no phone rings until the user's telephony dials."""
 
     @abstractmethod
     def _build_request(self) -> Request[Call]:

@@ -48,7 +48,7 @@ class Attempt:
 
     @property
     def over_at(self) -> datetime:
-        """When it ended, or when it was placed if the end is not known."""
+        """The time of its end, or of its placing if the end is not known."""
         return self.ended_at or self.placed_at
 
     @property
@@ -128,7 +128,7 @@ class AttemptLimit:
 
     @property
     def memory(self) -> timedelta:
-        """How far back attempts matter, counted from their end; older ones change nothing."""
+        """The time for which an attempt matters, counted from its end; older ones change nothing."""
         return max(self.per, self.gap or self.per, self.silence_after_conversation or self.per)
 
     def allows(self, attempts: Iterable[Attempt], at: datetime) -> bool:

@@ -13,7 +13,7 @@ FIELD_BEHAVIOUR: Final[Mapping[str, Any]] = {
     "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
     "placeholders": {"host": DEFAULT_BASE_URL, "port": "443", "password": "key_..."},
 }
-"""How the form shows the standard fields of a connection, in the form of a provider's ``ui-field-behaviour``."""
+"""The labels and hidden fields of the form, in the format of a provider's ``ui-field-behaviour``."""
 
 
 def form_fields() -> dict[str, Any]:

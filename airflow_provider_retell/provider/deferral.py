@@ -122,7 +122,7 @@ class DeferringOperator(BaseOperator):
     """A task that lets a trigger wait for it and continues in ``_resume``, however that wait ended."""
 
     _woken_by: WakeEvent | None = None
-    """Why the task continues; None before it was deferred."""
+    """The event with which the task continues; None before it was deferred."""
 
     @abstractmethod
     def _resume(self, context: Context, event: WakeEvent) -> Any:

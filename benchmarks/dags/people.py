@@ -1,4 +1,4 @@
-"""What the DAGs of the benchmark have in common; it imports nothing, since each of them pays for it."""
+"""The parts that the DAGs of the benchmark share; it imports nothing, because each DAG would pay for it."""
 
 CALLS = 30
 NUMBERS = [f"+1201555{place:04}" for place in range(100, 100 + CALLS)]

@@ -21,11 +21,11 @@ from fault_matrix.stage import Stage, wait_for
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What became of one intended call.
+    """The result of one intended call.
 
     Attributes:
         placed: How many calls Retell was made to place, or to register.
-        handed_on: How many ids Airflow was given: these are what somebody dials, or waits for.
+        handed_on: How many ids Airflow got: the calls that are dialed or waited for.
         at_once: How many calls were live at the same time, at the worst.
         live: How many still are, when all is over.
         state: What Airflow says of the task.
@@ -200,7 +200,7 @@ class Cell:
         return supervisor, task
 
     def clear(self) -> None:
-        """Clear the run, as a person does who wants it anew."""
+        """Clear the run, as a person does who wants new calls."""
         body = {"dag_run_id": self.run_id, "dry_run": False, "only_failed": False}
         self.stage.order("POST", f"/api/v2/dags/{self.dag_id}/clearTaskInstances", json=body)
         self._acted_at = time.monotonic()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_ATTEMPTS: Final = 2
-"""How often our client sends a request in place, in these runs."""
+"""The number of attempts of our client at a request, in these runs."""
 
 SIBLINGS: Final = 4
-"""How many DAGs a column has."""
+"""The number of DAGs of a column."""
 
 
 @dataclass(frozen=True, kw_only=True)

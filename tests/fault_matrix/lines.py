@@ -35,7 +35,7 @@ class Time:
 
 
 class Line:
-    """The Retell behind one connection: whoever has its key talks to it, and to nobody else's."""
+    """The Retell behind one connection: requests with its key go to it, and to no other."""
 
     def __init__(self, conn_id: str, *, ring_seconds: float = 0, scenario: str = "agent_hangup") -> None:
         self.conn_id = conn_id
@@ -65,7 +65,7 @@ class Line:
 
     @property
     def polled(self) -> bool:
-        """Whether somebody has been reading a live call, again and again, since the mark."""
+        """Return whether a live call has been read again and again since the mark."""
         requests = self.simulator.requests[self._marked :]
         last_post = max((i for i, it in enumerate(requests) if "phone-call" in it.path), default=-1)
         read = [it for it in requests[last_post + 1 :] if it.endpoint == "get-call" and it.status == 200]
@@ -77,7 +77,7 @@ class Line:
         return list(self.simulator.calls.values())
 
     def is_live(self, call: SimulatedCall) -> bool:
-        """Say whether a phone rings or somebody talks."""
+        """Return whether a phone rings or a person talks."""
         now = self.time()
         return call.dialed_at is not None and not call.is_over(now)
 
@@ -93,7 +93,7 @@ class Line:
 
 
 def _overlap(call: SimulatedCall, other: SimulatedCall) -> bool:
-    """Say whether a call was live when another one began."""
+    """Return whether a call was live when another one began."""
     assert call.dialed_at is not None
     assert other.dialed_at is not None
     return other.dialed_at <= call.dialed_at < other.ended_at

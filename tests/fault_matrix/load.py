@@ -50,7 +50,7 @@ _REPORT: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What became of the tasks.
+    """The results of the tasks.
 
     Attributes:
         tasks: How many there were.

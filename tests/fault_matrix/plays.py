@@ -1,4 +1,4 @@
-"""What goes wrong in the rows of the fault matrix, and when."""
+"""The faults in the rows of the fault matrix."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from fault_matrix.columns import COLUMNS, Column
 
 
 class Goal(Enum):
-    """What must come of a row."""
+    """The goal of a row."""
 
     ONCE = "one call, and the task succeeds"
     ANEW = "one call more, never two at once, and the task succeeds"
@@ -96,9 +96,9 @@ class Row:
     misses: Mapping[str, Miss] = field(default_factory=dict)
 
     def reached(self, column: Column, figures: Figures) -> bool:
-        """Say whether the goal is reached."""
+        """Return whether the goal is reached."""
         intended = 2 * self.calls if self.goal is Goal.ANEW else self.calls
-        # A registration whose answer was lost is nobody's: nobody can dial it, and it times out.
+        # A registration whose answer was lost cannot be dialed, and times out.
         calls = figures.handed_on if column.registers else figures.placed
         if (calls, figures.at_once, figures.live, figures.note) != (intended, 1, 0, ""):
             return False

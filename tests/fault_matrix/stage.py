@@ -29,7 +29,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "CORE__PARALLELISM": "32",
     "CORE__PLUGINS_FOLDER": str(HERE / "plugins"),
     "CORE__XCOM_BACKEND": "witness.WitnessXCom",
-    # SQLite has one writer at a time: everybody waits, nobody gives up, and nobody runs out of connections.
+    # SQLite has one writer at a time: components wait for as long as it takes, with enough connections.
     "DATABASE__SQL_ALCHEMY_POOL_SIZE": "100",
     # How soon a dead worker, and a dead scheduler, are noticed: minutes elsewhere.
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "25",
@@ -142,7 +142,7 @@ class Stage:
         self._look_from, self._looked_at = now, began
 
     def run_state(self, run_id: str, *, since: float) -> str | None:
-        """Return the state of a run, None as long as nobody has looked later than that."""
+        """Return the state of a run, None as long as it has not been read later than that."""
         return self._runs.get(run_id) if self._looked_at > since else None
 
     def instances(self, run_id: str) -> list[TaskInstance]:

@@ -110,7 +110,7 @@ SIBLINGS: dict[str, dict[str, Any]] = {
     "": {"default_args": RETRIES},
     # Airflow would take up mapped tasks after all others.
     "_mapped": {"default_args": RETRIES | {"priority_weight": 10}},
-    # Its time runs, whoever waits for a worker.
+    # Its time runs even while it waits for a worker.
     "_limited": {"default_args": RETRIES | {"priority_weight": 100}, "dagrun_timeout": timedelta(seconds=45)},
     # Without retries: one would find the call, and stop it.
     "_timed": {"default_args": {"execution_timeout": timedelta(seconds=60)}},
