@@ -24,6 +24,7 @@ import pytest
 from airflow_stack import AirflowStack
 from conftest import AIRFLOW_2
 
+from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE
 from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
 
 pytestmark = [pytest.mark.events, pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 has no asset watchers")]
@@ -216,3 +217,77 @@ def test_ten_minutes_of_faults_lose_no_call(office: Office, ringing: Callable[[i
     calls.join()
     office.simulator.recover()
     assert office.settle(f"{SOAK_SECONDS / 60:g} minutes, {dict(done)}") == set()
+
+
+ASSETS = """
+from airflow.sdk import DAG, Asset, AssetWatcher, task
+from airflow_provider_retell.events import finished_calls
+from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
+
+
+def dag(name, asset, uri=None):
+    trigger = RetellFinishedCallsTrigger(asset, poll_interval=2)
+    watched = Asset(name=name, uri=uri, watchers=[AssetWatcher(name=name, trigger=trigger)])
+    with DAG(name, schedule=[watched]) as dag:
+
+        @task
+        def read(triggering_asset_events=None):
+            return finished_calls(triggering_asset_events)
+
+        read()
+    return dag
+
+
+one = dag("one", "retell://retell_default/one", "retell://retell_default/one")
+two = dag("two", "retell://retell_default/two", "retell://retell_default/two")
+plain = dag("plain", "plain")
+wrong = dag("wrong", "retell://retell_default/worng", "retell://retell_default/wrong")
+source = dag("source", "retell://retell_default/source", "retell://retell_default/source")
+copy = dag("copy", "retell://retell_default/source", "retell://retell_default/copy")
+"""
+NAMES = ("one", "two", "plain", "wrong", "source", "copy")
+
+
+def test_odd_assets_are_watched_or_said_to_be_wrong(tmp_path: Path) -> None:
+    """Equal filters, an asset without a URI, an argument copied from another asset, and one that is misspelt."""
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "assets.py").write_text(ASSETS)
+    simulator = Simulator(clock=RealClock())
+    with simulator.serve() as url:
+        env = {"AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url)}
+        with AirflowStack(dags, env=env) as airflow:
+            office = Office(simulator, airflow, tmp_path / "none.db")
+            for name in NAMES:
+                airflow.unpause(name)
+
+            def announced() -> dict[str, set[str]]:
+                with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as database:
+                    found = database.execute(
+                        "SELECT name, extra FROM asset_event JOIN asset ON asset_id = asset.id"
+                    )
+                    events = [(name, json.loads(extra)["payload"]["calls"]) for name, extra in found]
+                calls: dict[str, set[str]] = {name: set() for name in NAMES}
+                for name, some in events:
+                    calls[name] |= {call["call_id"] for call in some}
+                return calls
+
+            # Until every watcher has begun: people call now and then.
+            right = [name for name in NAMES if name != "wrong" or not HAS_ASSET_STATE]
+            last = ""
+
+            def all_hear_of_a_call() -> bool:
+                nonlocal last
+                last = last or office.ring()
+                if all(last in announced()[name] for name in right):
+                    return True
+                if len(simulator.calls) < 30 and simulator.calls[last].is_over(time.time() - 20):
+                    last = ""
+                return False
+
+            assert office.wait(all_hear_of_a_call), announced()
+            if HAS_ASSET_STATE:
+                assert announced()["wrong"] == set()
+                log = airflow.log_of("triggerer").read_text(errors="replace")
+                assert "The watcher of retell://retell_default/worng fails and is tried again" in log
+                print(next(line for line in log.splitlines() if "worng fails" in line))  # noqa: T201 (as above)
