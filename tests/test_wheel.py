@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uv
+from test_public_names import PUBLIC
 
 from airflow_provider_retell import __version__
 
@@ -149,6 +150,18 @@ def test_pytest_finds_the_plugin(clean_airflow: Path, tmp_path: Path) -> None:
     assert "1 passed" in run(
         python, "-m", "pytest", "-q", "-p", "no:cacheprovider", test, env=clean | {"AIRFLOW_HOME": str(tmp_path)}
     )
+
+
+def test_the_public_names_are_in_the_wheel(clean_airflow: Path, tmp_path: Path) -> None:
+    """They import with nothing but the declared dependencies; ``testing`` belongs to those who have pytest."""
+    lines = [
+        f"from {PACKAGE.name}.{module} import {', '.join(names)}"
+        for module, names in PUBLIC.items()
+        if module != "testing"
+    ]
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "PYTHON"))}
+    python = clean_airflow.with_name("python")
+    run(python, "-c", "\n".join(lines), env=inherited | {"AIRFLOW_HOME": str(tmp_path)})
 
 
 def test_airflow_lists_the_provider(clean_airflow: Path, tmp_path: Path) -> None:
