@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -9,15 +10,15 @@ import httpx
 from airflow_provider_retell.simulator.responses import Patience, Request, Response
 
 
-class Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+class Transport(ABC, httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Answer the requests of a client with `respond`.
 
     https://www.python-httpx.org/advanced/transports/
     """
 
+    @abstractmethod
     def respond(self, request: Request, wait: Patience) -> Response | None:
         """Answer one request; `None` if the caller gave up during a delay."""
-        raise NotImplementedError
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request of a synchronous client."""
