@@ -133,6 +133,11 @@ class Server(ThreadingHTTPServer):
         self._stopped.add(call_id)
         return True
 
+    def span(self, call_id: str) -> tuple[float, float]:
+        """Return when a call was placed, and from when on it shows its last state."""
+        placed_at = self._placed_at[call_id]
+        return placed_at, placed_at + self._fate[call_id][-1][0]
+
     def seconds_between(self, call_id: str, later: str) -> float:
         return self._placed_at[later] - self._placed_at[call_id]
 

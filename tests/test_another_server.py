@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from another_server import Clock, Fate, Server, Spoil, page, reset, serving, sta
 from conftest import CREATE, REGISTER, Store, TaskInstance, place
 
 from airflow_provider_retell.errors import RetellCallFinalError, RetellError, RetellPermissionError
+from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.testing import clock_replaced_by
 
 NUMBER, ANOTHER = "+14155550100", "+14155550101"
@@ -227,3 +229,21 @@ def test_an_unanswered_call_is_replaced_by_fail_on_alone(
     assert row["outcome"] == ("answered" if replaced else "no_answer")
     assert len(server.calls) == (2 if replaced else 1)
     assert server.at_once == 1
+
+
+@store_or_not
+@pytest.mark.parametrize("endpoint", [REGISTER, CREATE])
+def test_a_wait_for_a_line_that_lasts_beyond_the_hours_places_nothing(
+    server: Server, endpoint: str, store: type[Store] | None
+) -> None:
+    """After the 429 of a minute before the end, no request is sent; the task that does not wait fails."""
+    last_minute = datetime.fromtimestamp(server.clock.now(), UTC).replace(hour=19, minute=59, second=30)
+    server.clock.sleep((last_minute + timedelta(days=1)).timestamp() - server.clock.now())
+    server.spoils["place"] = [status(429, Retry_After="60")] * 9
+    server.takes_effect = False
+    hours = CallingHours("09:00", "20:00", time_zone="UTC")
+    task = Task(server, store, endpoint, calling_hours=hours, outside_hours="fail", limit_timeout=3600)
+    with pytest.raises(RetellCallFinalError, match="20:00"):
+        task.attempt(1, max_tries=0)
+    assert server.requests[endpoint] == 1
+    assert not server.calls

@@ -11,11 +11,14 @@ import json
 import shutil
 import threading
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -29,7 +32,7 @@ from conftest import FROM, SteppingClock, TaskInstance, fire, replaced
 from airflow_provider_retell.errors import RetellError, RetellExportOvertakenError
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.policy import Redial
-from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.testing import clock_replaced_by
 
 PEOPLE: Final = 300
@@ -54,6 +57,14 @@ class Retell(ABC):
         """Return how often each number was rung."""
 
     @abstractmethod
+    def all_answer(self, seconds: float) -> None:
+        """Let each call be answered, and last for some seconds."""
+
+    @abstractmethod
+    def spans(self) -> list[tuple[float, float]]:
+        """Return when each call began, and when it was over."""
+
+    @abstractmethod
     def live(self) -> int:
         """Return how many calls are live."""
 
@@ -72,14 +83,21 @@ class Simulated(Retell):
     def __init__(self, undo: ExitStack) -> None:
         time = ManualClock()
         self.clock = SteppingClock(time)
-        plays = {
-            number: ["dial_no_answer", "agent_hangup"] if number in SHY else "agent_hangup" for number in NUMBERS
-        }
-        self.simulator = Simulator(clock=time, numbers=plays, talk_seconds=TALK, concurrency_limit=1000)
+        self.simulator = Simulator(clock=time, concurrency_limit=1000)
+        self.all_answer(TALK)
+        for number in SHY:
+            self.simulator.play(number, "dial_no_answer", "agent_hangup")
         self.connection = json.loads(self.simulator.connection(undo.enter_context(self.simulator.serve())))
 
     def dials(self) -> Counter[str]:
         return Counter(str(call.request["to_number"]) for call in self.simulator.calls.values())
+
+    def all_answer(self, seconds: float) -> None:
+        for number in NUMBERS:
+            self.simulator.play(number, replace(SCENARIOS["agent_hangup"], talk_seconds=seconds))
+
+    def spans(self) -> list[tuple[float, float]]:
+        return [(call.created_at, call.ended_at) for call in self.simulator.calls.values()]
 
     def live(self) -> int:
         return sum(not call.is_over(self.clock.now()) for call in self.simulator.calls.values())
@@ -101,10 +119,9 @@ class Another(Retell):
     def __init__(self, undo: ExitStack) -> None:
         self.server = undo.enter_context(another_server.serving())
         self.clock = self.server.clock
-        rings, talks = {"call_status": "registered"}, {"call_status": "ongoing"}
+        self.all_answer(TALK)
+        rings = {"call_status": "registered"}
         missed = {"call_status": "not_connected", "disconnection_reason": "dial_no_answer"}
-        over = {"call_status": "ended", "disconnection_reason": "agent_hangup"}
-        self.server.fate = ((0, rings), (4, talks), (4 + TALK, over))
         unanswered: Fate = ((0, rings), (30, missed))
         self.server.fates_of = {number: [unanswered] for number in SHY}
         self.connection = {
@@ -115,6 +132,15 @@ class Another(Retell):
 
     def dials(self) -> Counter[str]:
         return Counter(call["to_number"] for call in self.server.calls.values())
+
+    def all_answer(self, seconds: float) -> None:
+        self.server.fates_of = {}
+        rings, talks = {"call_status": "registered"}, {"call_status": "ongoing"}
+        over = {"call_status": "ended", "disconnection_reason": "agent_hangup"}
+        self.server.fate = ((0, rings), (4, talks), (4 + seconds, over))
+
+    def spans(self) -> list[tuple[float, float]]:
+        return [self.server.span(call_id) for call_id in self.server.calls]
 
     def live(self) -> int:
         shown = [self.server.shown(call_id) for call_id in list(self.server.calls)]
@@ -260,6 +286,28 @@ def campaign(retell: Retell, tmp_path: Path) -> Iterator[Campaign]:
     """A campaign that has not begun, by the server's time."""
     with clock_replaced_by(retell.clock):
         yield Campaign(retell, tmp_path / "campaign")
+
+
+# -- how fast -------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_busy_while_people_are_left(campaign: Campaign) -> None:
+    """With calls of two minutes on 15 lines, and the defaults, lines stand idle for less than a twentieth."""
+    lines = 15
+    campaign.retell.all_answer(120)
+    campaign.arguments |= {"lines": lines, "calls_per_second": 1}
+    campaign.run()
+    spans = sorted(campaign.retell.spans())
+    assert len(spans) == PEOPLE
+    first, last = spans[0][0], spans[-1][0]
+    busy = sum(min(end, last) - begin for begin, end in spans if begin < last)
+    assert busy / (lines * (last - first)) >= 0.95
+    begins = [begin for begin, _ in spans]
+    ends = sorted(end for _, end in spans)
+    # Calls that began, less those that were over by then; and the pace, in each second.
+    live = [place + 1 - bisect_right(ends, begin) for place, begin in enumerate(begins)]
+    assert max(live) <= lines
+    assert min(later - earlier for earlier, later in pairwise(begins)) >= 1
 
 
 # -- what is lost on the way ----------------------------------------------------------------------------------
