@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import services
@@ -17,7 +19,7 @@ from airflow_api import TaskInstance
 from airflow_stack import AirflowStack
 from fault_matrix.lines import TALK, Time
 
-from airflow_provider_retell.simulator import Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Simulator
 
 pytestmark = pytest.mark.distributed
 
@@ -35,14 +37,25 @@ NUMBERS = {
 }
 """The number that each task calls, by map index; no other task calls it."""
 
+PEOPLE = {
+    task_id: [f"+1{area + place // 100}55501{place % 100:02}" for place in range(300)]
+    for task_id, area in (("campaign_blocking", 500), ("campaign_deferrable", 600))
+}
+"""Whom each campaign calls. The calls to the last ten go on until a test skips to their end."""
+
 DAG = f"""
 from datetime import timedelta
 
 from airflow.sdk import DAG
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators import (
+    RetellCampaignOperator,
+    RetellCreatePhoneCallOperator,
+    RetellRegisterPhoneCallOperator,
+)
 from airflow_provider_retell.sensors import RetellCallSensor
 
 NUMBERS = {NUMBERS!r}
+PEOPLE = {PEOPLE!r}
 WAIT = {{"wait_for": "ended", "poll_interval": 2}}
 
 
@@ -65,6 +78,18 @@ with DAG("fifty", default_args={{"retries": 2, "retry_delay": timedelta(seconds=
 
 with DAG("ten"):
     create("create", deferrable=True, **WAIT)
+
+with DAG("campaigns", default_args={{"retries": 2, "retry_delay": timedelta(seconds=1)}}):
+    for task_id, numbers in PEOPLE.items():
+        RetellCampaignOperator(
+            task_id=task_id,
+            people=[{{"to_number": number}} for number in numbers],
+            from_number="+12025550199",
+            lines=20,
+            calls_per_second=10,
+            poll_interval=2,
+            deferrable=task_id == "campaign_deferrable",
+        )
 """
 
 SETTINGS = {
@@ -89,7 +114,10 @@ def clock() -> Time:
 @pytest.fixture(scope="module")
 def simulator(clock: Time) -> Simulator:
     """A Retell where everybody talks until then."""
-    numbers = dict.fromkeys(chain.from_iterable(NUMBERS.values()), "agent_hangup")
+    numbers: dict[str, Any] = dict.fromkeys(chain.from_iterable(NUMBERS.values()), "agent_hangup")
+    for people in PEOPLE.values():
+        numbers |= dict.fromkeys(people[:-10], replace(SCENARIOS["agent_hangup"], talk_seconds=4))
+        numbers |= dict.fromkeys(people[-10:], "agent_hangup")
     return Simulator(clock=clock, numbers=numbers, ring_seconds=0, talk_seconds=TALK, concurrency_limit=100)
 
 
@@ -284,3 +312,45 @@ def test_a_triggerer_that_stood_still_hangs_up_on_nobody_when_it_goes_on(
 
     run.check_rows()
     print(f"{triggerer} stood still with {len(triggers)} of 10 triggers.")  # noqa: T201 (the same)
+
+
+def test_two_campaigns_of_300_call_each_person_once_when_a_worker_and_a_triggerer_die(
+    airflow: AirflowStack, simulator: Simulator, clock: Time
+) -> None:
+    """The worker dies while both place calls, and the triggerer of the deferred one while its last calls go on."""
+    run = Run(airflow, simulator, "campaigns")
+    blocking, deferrable = ("campaign_blocking", -1), ("campaign_deferrable", -1)
+    dials = lambda task_id: Counter(  # noqa: E731
+        number
+        for call in list(simulator.calls.values())
+        if (number := call.request["to_number"]) in PEOPLE[task_id]
+    )
+    run.wait_until(lambda: dials(blocking[0]).total() >= 100)
+    (worker,) = [name for name in WORKERS if blocking in run.on(name)]
+    died = run.on(worker)
+    airflow.kill(worker)
+
+    again = run.wait_until(
+        lambda: (
+            all(run.tasks[task]["try_number"] == 2 for task in died)
+            and all(len(dials(task_id)) == 300 for task_id in PEOPLE)
+            and (run.tasks[blocking]["state"], run.tasks[deferrable]["state"]) == ("running", "deferred")
+            and bool(run.tasks[deferrable]["triggerer_job"])
+        )
+    )
+    (triggerer,) = [name for name in TRIGGERERS if deferrable in run.triggers_of(name)]
+    airflow.kill(triggerer)
+    (survivor,) = [name for name in TRIGGERERS if name != triggerer]
+    moved = run.wait_until(lambda: deferrable in run.triggers_of(survivor))
+    clock.skip(TALK)
+    run.wait_for_end()
+
+    for task_id, numbers in PEOPLE.items():
+        assert dials(task_id) == Counter(numbers)
+        result = airflow.xcom("campaigns", run.run_id, task_id)
+        assert (result["people"], result["outcomes"], result["attempts"]) == (300, {"answered": 300}, 300)
+        assert [row["to_number"] for row in result["rows"]] == numbers
+    print(  # noqa: T201 (the same)
+        f"Two campaigns of 300 people, each called once. {worker} was killed with {len(died)} of them: all were "
+        f"called {again:.0f} s later. {triggerer} was killed: the other had the trigger after {moved:.0f} s."
+    )
