@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 from airflow_api import FINISHED
@@ -119,17 +119,26 @@ def figures() -> Iterator[Figure]:
 def _costs() -> tuple[dict[str, Cost], float]:
     calls = conversations(CALLS, ring_seconds=0, talk_seconds=(TALK_SECONDS, TALK_SECONDS))
     with RetellProcess(numbers=calls, dial_delay=0) as process:
-        http = {"conn_type": "http", "host": process.url, "extra": {"Authorization": "Bearer key_simulator"}}
-        env = {
-            "AIRFLOW_CONN_RETELL_DEFAULT": process.connection,
-            "AIRFLOW_CONN_RETELL_HTTP": json.dumps(http),
-        }
         dags = [way.floor for way in WAYS.values()] + [*WAYS, HTTP, SDK]
-        with AirflowStack(DAGS, env=SETTINGS | env) as airflow:
-            for dag in dags:
-                airflow.wait_until(partial(_is_known, airflow, dag), f"There is no DAG {dag}")
+        with AirflowStack(DAGS, env=SETTINGS | connections(process)) as airflow:
+            wait_for_dags(airflow, dags)
             idle = _idle(airflow)
-            return {dag: _run(airflow, process, dag, idle) for dag in dags}, idle
+            return {dag: run(airflow, process, dag, idle) for dag in dags}, idle
+
+
+def connections(process: RetellProcess) -> dict[str, str]:
+    """Return the environment variables with the connections to a Retell, for all ways."""
+    http = {"conn_type": "http", "host": process.url, "extra": {"Authorization": "Bearer key_simulator"}}
+    return {
+        "AIRFLOW_CONN_RETELL_DEFAULT": process.connection,
+        "AIRFLOW_CONN_RETELL_HTTP": json.dumps(http),
+    }
+
+
+def wait_for_dags(airflow: AirflowStack, dags: Sequence[str]) -> None:
+    """Wait until Airflow knows all of them."""
+    for dag in dags:
+        airflow.wait_until(partial(_is_known, airflow, dag), f"There is no DAG {dag}")
 
 
 def _is_known(airflow: AirflowStack, dag: str) -> bool:
@@ -144,13 +153,23 @@ def _idle(airflow: AirflowStack) -> float:
     return (_busy(airflow) - before) / IDLE
 
 
-def _run(airflow: AirflowStack, process: RetellProcess, dag: str, idle: float) -> Cost:
+def run(
+    airflow: AirflowStack,
+    process: RetellProcess,
+    dag: str,
+    idle: float,
+    *,
+    calls: int = CALLS,
+    conf: Mapping[str, Any] | None = None,
+    patience: float = PATIENCE,
+) -> Cost:
+    """Run a DAG, and return what each of its calls cost."""
     before, began, clock = _busy(airflow), time.time(), time.monotonic()
-    run_id = airflow.trigger(dag)
+    run_id = airflow.trigger(dag, conf)
     # Looking costs the API server: seldom, and only as long as it takes.
     while (state := airflow.run_state(dag, run_id)) not in FINISHED:
-        if time.monotonic() > clock + PATIENCE:
-            raise RuntimeError(f"{dag} is not over after {PATIENCE:.0f} s.")
+        if time.monotonic() > clock + patience:
+            raise RuntimeError(f"{dag} is not over after {patience:.0f} s.")
         time.sleep(1)
     seconds = time.monotonic() - clock
     if state != "success":
@@ -158,7 +177,7 @@ def _run(airflow: AirflowStack, process: RetellProcess, dag: str, idle: float) -
     time.sleep(SETTLE)
     busy = _busy(airflow) - before - idle * (time.monotonic() - clock)
     requests = process.ask(requests_between, began, time.time())
-    return Cost(busy=busy / CALLS, seconds=seconds, requests=sum(requests.values()))
+    return Cost(busy=busy / calls, seconds=seconds, requests=sum(requests.values()))
 
 
 def _busy(airflow: AirflowStack) -> float:

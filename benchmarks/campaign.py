@@ -1,0 +1,112 @@
+"""What a campaign of ten thousand people costs, and how fast it goes on after a kill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from airflow_stack import AirflowStack
+
+from airflow_provider_retell.simulator import Simulator
+from benchmarks import stack
+from benchmarks.campaign_process import numbers, people_file, resumed
+from benchmarks.dags.campaign import LINES, POLL_INTERVAL
+from benchmarks.dags.people import CALLS, TALK_SECONDS
+from benchmarks.figures import Figure
+from benchmarks.retell import RetellProcess, conversations
+
+PEOPLE: Final = 10_000
+MANY: Final = 100_000
+SHORT_CALL: Final = 5.0
+"""Seconds of a call of the campaign: 10,000 of two minutes would take a day."""
+
+MOST_CPU, MOST_REQUESTS, MOST_MB, MOST_SECONDS = 0.01, 1.1, 300, 30
+
+
+def figures() -> Iterator[Figure]:
+    """Measure the stack, then what one process takes to go on."""
+    yield from _stack()
+    ten_thousand = resumed(PEOPLE)
+    yield Figure(
+        what=f"work of the next try after a kill at {PEOPLE:,} calls",
+        measured=f"{ten_thousand.cpu:.1f} s of CPU",
+        goal=f"under {MOST_SECONDS} s",
+        met=ten_thousand.cpu < MOST_SECONDS,
+        beside=f"{ten_thousand.seconds:.1f} s by the clock, the simulator's work included",
+    )
+    many = resumed(MANY)
+    yield Figure(
+        what=f"peak memory with {MANY:,} people from a file, each with a call that is over",
+        measured=f"{many.peak_mb:.0f} MB",
+        goal=f"under {MOST_MB} MB",
+        met=many.peak_mb < MOST_MB,
+        beside=f"before it began: {many.before_mb:.0f} MB",
+    )
+
+
+def _stack() -> Iterator[Figure]:
+    talks: Any = conversations(CALLS, ring_seconds=0, talk_seconds=(TALK_SECONDS, TALK_SECONDS))
+    short = conversations(1, ring_seconds=0, talk_seconds=(SHORT_CALL, SHORT_CALL))
+    talks |= dict.fromkeys(numbers(PEOPLE), next(iter(short.values())))
+    options = {"numbers": talks, "dial_delay": 0, "list_registered": True, "concurrency_limit": LINES + CALLS}
+    with people_file(PEOPLE) as (people, path), RetellProcess(**options) as process:
+        env = stack.SETTINGS | stack.connections(process)
+        with AirflowStack(stack.DAGS, env=env) as airflow:
+            stack.wait_for_dags(airflow, ["campaign", stack.HTTP])
+            idle = stack._idle(airflow)  # noqa: SLF001 (the same measure)
+            http = stack.run(airflow, process, stack.HTTP, idle)
+            conf = {"people": people, "path": path}
+            cost = stack.run(airflow, process, "campaign", idle, calls=PEOPLE, conf=conf, patience=1800)
+        counts, dialed = process.ask(sent), process.ask(dials)
+    once = set(dialed.values()) == {1} and len(dialed) == PEOPLE
+    yield Figure(
+        what="CPU of the whole stack per call: a campaign, against `HttpOperator` and `HttpSensor`",
+        measured=f"{cost.busy / http.busy:.4f}",
+        goal=f"at most {MOST_CPU}",
+        met=cost.busy <= MOST_CPU * http.busy,
+        beside=f"{1000 * cost.busy:.1f} ms against {1000 * http.busy:.0f} ms; {cost.seconds:.0f} s for all",
+    )
+    yield Figure(
+        what="people called once",
+        measured=f"{sum(count == 1 for count in dialed.values()):,} of {PEOPLE:,}",
+        goal="all",
+        met=once,
+    )
+    beside_polls = counts["create-phone-call"] + counts["list"] + counts["other"]
+    yield Figure(
+        what="requests per call besides polls",
+        measured=f"{beside_polls / PEOPLE:.3f}",
+        goal=f"at most {MOST_REQUESTS}",
+        met=beside_polls <= MOST_REQUESTS * PEOPLE,
+    )
+    yield Figure(
+        what=f"polls per round, {LINES} lines; list-calls shows registered calls",
+        measured=f"{counts['poll'] / max(counts['rounds'], 1):.2f}",
+        goal="1",
+        met=counts["poll"] <= counts["rounds"],
+        beside=f"{counts['poll']} polls in {counts['rounds']} rounds of {POLL_INTERVAL} s",
+    )
+
+
+def sent(simulator: Simulator) -> Counter[str]:
+    """Count a campaign's requests by what they are for; a round begins with a poll after the interval."""
+    counts: Counter[str] = Counter()
+    round_began = 0.0
+    for request in simulator.requests:
+        if request.endpoint in {"register-phone-call", "get-call"}:
+            continue  # of the other way
+        kind = request.endpoint
+        if kind == "list-calls":
+            kind = "poll" if "call_id" in request.json["filter_criteria"] else "list"
+        counts[kind if kind in {"create-phone-call", "poll", "list"} else "other"] += 1
+        if kind == "poll" and request.time - round_began > 0.9 * POLL_INTERVAL:
+            counts["rounds"] += 1
+            round_began = request.time
+    return counts
+
+
+def dials(simulator: Simulator) -> dict[str, int]:
+    """Return how often each person of the campaign was called."""
+    placed: Sequence[Any] = [it for it in simulator.calls.values() if it.endpoint == "create-phone-call"]
+    return dict(Counter(str(call.request["to_number"]) for call in placed))

@@ -1,0 +1,144 @@
+"""A campaign in a process of its own, as a worker has it, but for Airflow's machinery around the task."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
+
+from airflow_provider_retell.simulator import Simulator
+from benchmarks.retell import RetellProcess
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NAMES = {"dag_id": "campaign", "run_id": "run", "task_id": "call", "map_index": -1}
+
+
+FILMS = ("19900", "26191", "35301")
+
+
+def numbers(count: int) -> list[str]:
+    """Return up to 100,000 numbers that are nobody's: those kept for films in North America, then in France."""
+    america = [f"+1{300 + place // 100}55501{place % 100:02}" for place in range(min(count, 70_000))]
+    return america + [f"+33{FILMS[place // 10_000]}{place % 10_000:04}" for place in range(count - len(america))]
+
+
+@contextmanager
+def people_file(count: int) -> Iterator[tuple[str, str]]:
+    """Yield the path of a file of so many people, and a folder for results."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-campaign-") as folder:
+        path = Path(folder) / "people.csv"
+        lines = (f"{number},person-{place},Ada\n" for place, number in enumerate(numbers(count)))
+        path.write_text("to_number,person_id,name\n" + "".join(lines))
+        yield str(path), str(Path(folder) / "results")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a try took.
+
+    Attributes:
+        seconds: From its begin to its end.
+        cpu: CPU seconds of its process.
+        peak_mb: The most memory that the process had.
+        before_mb: What it had before, Airflow and this package being loaded.
+        result: The task's result.
+    """
+
+    seconds: float
+    cpu: float
+    peak_mb: float
+    before_mb: float
+    result: dict[str, Any]
+
+
+def alone(task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function of a module in a new process, and return what it returns."""
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawning) as pool:
+        return pool.submit(task, *args, **kwargs).result()
+
+
+def resume(connection: str, people: str, path: str) -> Work:
+    """Run the second try of a campaign."""
+    os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = connection
+    from airflow_provider_retell.campaign import run  # noqa: F401, PLC0415 (Airflow's home must be set before)
+    from airflow_provider_retell.operators import RetellCampaignOperator  # noqa: PLC0415
+
+    pushed: dict[str, Any] = {}
+    ti = SimpleNamespace(
+        **NAMES, try_number=2, max_tries=2, xcom_push=lambda key, value: pushed.update({key: value})
+    )
+    # What the process that made this one had at most counts as this one's, until that is set back.
+    Path("/proc/self/clear_refs").write_text("5")
+    before_mb, before, began = peak_mb(), cpu_seconds(), time.perf_counter()
+    operator = RetellCampaignOperator(
+        task_id="call", people=people, path=path, from_number="+12025550199", lines=400, calls_per_second=400
+    )
+    result = operator.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))})  # type: ignore[typeddict-item]
+    return Work(
+        seconds=time.perf_counter() - began,
+        cpu=cpu_seconds() - before,
+        peak_mb=peak_mb(),
+        before_mb=before_mb,
+        result=result,
+    )
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process so far."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process had, in MB."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def resumed(count: int) -> Work:
+    """Let a killed try have called so many people, all calls being over; return what the next try took."""
+    with (
+        people_file(count) as (people, path),
+        RetellProcess(scenario="agent_hangup", ring_seconds=0, talk_seconds=0, concurrency_limit=count) as process,
+    ):
+        process.ask(call_everybody, count)
+        work = alone(resume, process.connection, people, path)
+        placed = process.ask(calls)
+    if work.result["outcomes"] != {"answered": count} or placed != count:
+        raise RuntimeError(f"Of {count} people, {placed} calls: {work.result}")
+    return work
+
+
+def call_everybody(simulator: Simulator, count: int) -> None:
+    """Place what the killed try placed, without the detour of a request."""
+    from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415 (as above)
+
+    identity = CampaignIdentity.of(**NAMES)  # type: ignore[arg-type]
+    for place, number in enumerate(numbers(count)):
+        simulator.play(number, "agent_hangup")
+        person = identity.person(to_number=number, person_id=f"person-{place}")
+        body = {
+            "from_number": "+12025550199",
+            "to_number": number,
+            "metadata": {"airflow_call": identity.tag(person, 1)},
+            "idempotency_key": identity.key(person, 1),
+        }
+        simulator._book.create(body)  # noqa: SLF001 (no request, see above)
+
+
+def calls(simulator: Simulator) -> int:
+    """Return how many calls there are."""
+    return len(simulator.calls)
