@@ -70,7 +70,7 @@ images: $(INSTALLED) chromium ## Walk the same way, and keep what is seen in doc
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { $(call apt-install,chromium fonts-inter); }
 
-reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (ten minutes)
+reliability: $(INSTALLED) ## Measure every fault on a real Airflow, and write docs/reliability.md (half an hour)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m reliability tests/test_fault_matrix.py
 
 bench: $(INSTALLED) ## Measure what waiting costs, and write benchmarks/README.md (PARTS="imports ..." measures some)

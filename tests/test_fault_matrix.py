@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fault_matrix import campaigns
+from fault_matrix.campaigns import TEN_THOUSAND, CampaignRow
 from fault_matrix.columns import COLUMNS
 from fault_matrix.load import RUNS, TASKS, Load
 from fault_matrix.load import measure as measure_load
@@ -28,7 +30,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     rows = [row for row in ROWS if row in asked]
     results = measure(rows, tmp_path_factory.mktemp("matrix"))
     if len(rows) == len(ROWS):
-        PAGE.write_text(page(rows, results, request.getfixturevalue("load")))
+        PAGE.write_text(page(rows, results, request.getfixturevalue("load"), request.getfixturevalue("called")))
     return results
 
 
@@ -36,6 +38,15 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     """Return the results of many deferred tasks on a busy machine."""
     return measure_load(tmp_path_factory.mktemp("load"))
+
+
+@pytest.fixture(scope="module")
+def called(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> campaigns.Outcomes:
+    """What became of the campaigns of the rows that are asked for."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = [call.params["campaign"] for call in calls if call and "campaign" in call.params]
+    rows = [row for row in (*campaigns.ROWS, TEN_THOUSAND) if row in asked]
+    return campaigns.measure(rows, tmp_path_factory.mktemp("campaigns"))
 
 
 @pytest.mark.reliability
@@ -57,6 +68,15 @@ def test_what_users_would_write_instead_repeats_the_request(row: Row, results: R
     """The columns beside ours meet the same faults: after a lost answer they place, or register, again."""
     assert results[row.name]["http"].at_once == 2
     assert results[row.name]["sdk"].placed >= 3
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize("campaign", [*campaigns.ROWS, TEN_THOUSAND], ids=lambda row: f"campaign-{row.name}")
+def test_a_campaign_calls_each_person_once(campaign: CampaignRow, called: campaigns.Outcomes) -> None:
+    """Each person is called once and in the file, blocking and deferrable, whatever dies or is lost."""
+    people = campaigns.MANY if campaign is TEN_THOUSAND else campaigns.PEOPLE
+    for column, outcome in called[campaign.name].items():
+        assert campaign.reached(outcome, people), f"{column}: {outcome}"
 
 
 @pytest.mark.reliability

@@ -10,6 +10,7 @@ from string import Template
 from typing import Final
 
 import airflow_provider_retell
+from fault_matrix import campaigns
 from fault_matrix.cells import Figures
 from fault_matrix.columns import COLUMNS, Column
 from fault_matrix.load import Load, describe
@@ -27,14 +28,16 @@ TEMPLATE: Final = Template((HERE / "page.md").read_text())
 """All that is written by hand; a `$` names what is measured."""
 
 
-def page(rows: Sequence[Row], results: Results, load: Load) -> str:
+def page(rows: Sequence[Row], results: Results, load: Load, called: campaigns.Outcomes) -> str:
     """Return the page."""
     tables = {
         group.name.lower(): f"## {group.value}\n\n{group.goal}\n\n"
         + _table([row for row in rows if row.group is group], results)
         for group in Group
     }
-    return TEMPLATE.substitute(measured=_measured(), load=describe(load), **tables)
+    return TEMPLATE.substitute(
+        measured=_measured(), load=describe(load), campaigns=campaigns.describe(called), **tables
+    )
 
 
 def _measured() -> str:
