@@ -146,7 +146,7 @@ class Campaign:
 
     @property
     def _leaders(self) -> set[int]:
-        return {leader.pid for leader in self.airflow._running.values()}
+        return {leader.pid for leader in self.airflow.running.values()}
 
     def let_it_end(self) -> None:
         self.wait_until_all_wait()
