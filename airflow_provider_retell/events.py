@@ -1,4 +1,4 @@
-"""Events of finished calls: the trigger of an asset watcher that announces them, and what a DAG reads of them."""
+"""Events of finished calls: the trigger of an asset watcher, and the function with which a DAG reads them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from airflow_provider_retell.provider.event_triggers import (
 if TYPE_CHECKING:
     from airflow_provider_retell.polling.watcher import Watcher
 
-# What a watcher needs is imported by `triggers`, which a triggerer loads first: a DAG that only reads needs less.
+# The imports of a watcher are in `triggers`, which a triggerer loads first; a DAG that only reads needs less.
 
 
 class FinishedCall(TypedDict):
-    """What an event says of a call; ``RetellHook.get_call`` has the rest."""
+    """A call in an event; ``RetellHook.get_call`` has the rest."""
 
     call_id: str
     outcome: str
@@ -44,14 +44,14 @@ def finished_calls(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list
         def read(triggering_asset_events=None):
             return [call["call_id"] for call in finished_calls(triggering_asset_events)]
 
-    An announcement may come twice, to one run or to two: what a task does with a call must bear that.
+    A call may be announced twice, to one run or to two, so tasks must be able to process a call again.
 
     Args:
         triggering_asset_events: What Airflow passes to a task under this name: the events by asset. Events that
             do not come from a ``RetellFinishedCallsTrigger`` are left out.
     """
     calls: dict[str, FinishedCall] = {}
-    # Not `items()` or `values()`: Airflow 3's mapping makes its keys anew each time.
+    # Not `items()` or `values()`, because Airflow 3's mapping makes new keys each time.
     for asset in triggering_asset_events:
         for event in triggering_asset_events[asset]:
             payload = (event.extra or {}).get("payload")
@@ -76,9 +76,9 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
     See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/event-scheduling.html
 
     Args:
-        asset: The URI of the asset that it watches: how far it came is kept there.
-        since: Announce the calls that ended at this time or later when it starts for the first time, a datetime or
-            text in ISO 8601, UTC if it has no time zone; None: from that start on.
+        asset: The URI of the watched asset, which also keeps its position.
+        since: On the first start, announce the calls that ended at this time or later: a datetime, or text in
+            ISO 8601, UTC if it has no time zone; None: only calls that end after that start.
         retell_conn_id: A connection of type ``retell``. All watchers of one connection share one poll.
         agent_id: Only this agent's calls.
         direction: ``inbound`` or ``outbound``.
@@ -88,7 +88,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
         poll_interval: Seconds between two polls.
 
     Raises:
-        RetellInputError: An argument cannot be used, or this Airflow has no asset watchers.
+        RetellInputError: An argument is invalid, or this Airflow has no asset watchers.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable:
-        """Return what no other watcher has: what they share is the poll below, not the events."""
+        """Return a key that no other watcher has: watchers share the poll below, not the events."""
         path, kwargs = self.serialize()
         return path, json.dumps(kwargs, sort_keys=True)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Return what polls, and learns when Airflow has stored an event (since Airflow 3.3)."""
+        """Return the producer that polls, and is notified when Airflow has stored an event (since Airflow 3.3)."""
         from airflow_provider_retell.polling.watcher import WatcherProducer  # noqa: PLC0415 (see above)
 
         return WatcherProducer(cls(**kwargs).watcher())
@@ -165,7 +165,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
                 watcher.stored(cursor)
 
     def watcher(self) -> Watcher:
-        """Return what polls."""
+        """Return the watcher that polls."""
         from airflow_provider_retell.calls.watch import Goal  # noqa: PLC0415 (see above)
         from airflow_provider_retell.hooks import RetellHook  # noqa: PLC0415 (see above)
         from airflow_provider_retell.polling.shared import shared_poller  # noqa: PLC0415 (see above)

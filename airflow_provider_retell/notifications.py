@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN: Final = 4.0
-"""Seconds for which each response of Retell is waited for: Airflow leaves a callback little time."""
+"""Seconds to wait for each response of Retell, because Airflow gives a callback little time."""
 
 OVERTIME: Final = 20
 """Seconds for which Airflow 3 lets a task run on after its end, by default (``[core] task_success_overtime``)."""
 
 _ATTEMPTS, _PAUSE, _TRYING_FOR = 3, 1.0, 6.0
-"""Attempts to place a call, seconds between two of them, and seconds after which no other one is made."""
+"""Attempts to place a call, seconds between two of them, and seconds after which no further one is made."""
 
 _POLL_INTERVAL, _MARGIN = 2.0, 5.0
 
@@ -53,32 +53,32 @@ _POLL_INTERVAL, _MARGIN = 2.0, 5.0
 class RetellPhoneCallNotifier(BaseNotifier):
     """Ring a phone when a task or a run fails, or a deadline is missed.
 
-    Each number is rung once for each failure: of a try of a task, of a run, or of a deadline. Trouble of any kind
-    is a line in the log, and changes nothing in Airflow. In a backfill, and while the connection is paused, no
-    phone rings.
+    Each number is rung once for each failed try of a task, failed run or missed deadline. The notifier's own
+    errors are logged, and change nothing in Airflow. In a backfill, and while the connection is paused, no phone
+    rings.
 
-    For ``on_failure_callback``, ``on_retry_callback`` and their like, of tasks and of DAGs, and for
+    Use it as ``on_failure_callback``, ``on_retry_callback`` and so on, of tasks and of DAGs, and for
     ``DeadlineAlert`` with ``AsyncCallback`` (Airflow 3.1 and later) or ``SyncCallback`` (3.2 and later).
 
     See https://airflow.apache.org/docs/apache-airflow/stable/howto/notifications.html and
     https://docs.retellai.com/api-references/create-phone-call
 
     Args:
-        from_number: The number that calls, in E.164 form; a template, as the fields below it are.
-        to_number: Whom to call; one number, or several.
-        message: What the agent's prompt may quote as ``{{message}}``.
+        from_number: The calling number in E.164 form; a template, like the fields below.
+        to_number: One number to call, or several.
+        message: The text that the agent's prompt may quote as ``{{message}}``.
         override_agent_id: The agent that speaks; None for the one of ``from_number``.
         retell_conn_id: A connection of type ``retell``.
         mode: ``all`` calls all numbers; ``until_answered`` the next one if the one before was not answered.
-            That is for callbacks of failed tasks: elsewhere there is no time to wait, and all are called.
-        timeout: Seconds to wait for answers, in all; then those who are left are called.
-        calling_hours: When to ring; None for at any hour. Outside them no phone rings, neither then nor later.
-        time_zone: The time zone of all numbers; None to find it by the number.
+            Only callbacks of failed tasks have the time to wait; elsewhere all numbers are called.
+        timeout: Seconds to wait for answers in all; then the remaining numbers are called.
+        calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later.
+        time_zone: The time zone of all numbers; None to derive it from each number.
         backfill: Whether to ring in backfills too.
         **kwargs: Airflow's own argument ``context``.
 
     Raises:
-        RetellInputError: An argument that is no template cannot be used.
+        RetellInputError: An argument that is not a template is invalid.
     """
 
     template_fields: Sequence[str] = ("from_number", "to_number", "message", "override_agent_id", "retell_conn_id")
@@ -128,7 +128,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         return ring().__await__()
 
     def _rendered(self, context: Any) -> Self:
-        # A copy: Airflow renders in place, and the next failure would be reported in the words of this one.
+        # A copy, because Airflow renders in place: the next failure would get the message of this one.
         notifier = copy.copy(self)
         if context.get("dag") is None:  # a deadline's context has none, and Airflow 2 looks for it
             context = {**context, "dag": None}
@@ -136,7 +136,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         return notifier
 
     def notify(self, context: Context) -> None:
-        """Ring, and raise nothing: what has failed has failed already."""
+        """Ring, and raise nothing, because the failure has already happened."""
         with _no_error():
             calls = self._calls(context)
             with RetellHook(self.retell_conn_id) as hook:
@@ -167,7 +167,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
     # -- calls -----------------------------------------------------------------------------------------------
 
     def _calls(self, context: Any) -> CallRound:
-        """Return the calls to place now; raises what speaks against all of them."""
+        """Return the calls to place now; raise the reason if none may be placed."""
         occasion = Occasion.of(context)
         if occasion.in_backfill and not self.backfill:
             raise RetellCallError(
@@ -212,7 +212,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
                 calls.pending.clear()
 
     def _patience(self, occasion: Occasion) -> float:
-        """Return how many seconds there are to wait for answers."""
+        """Return the seconds available to wait for answers."""
         if self.mode == "all" or not occasion.may_wait:
             return 0.0
         if not TASKS_ASK_A_SUPERVISOR:  # Airflow 2 runs the callback before it ends the task
@@ -239,7 +239,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
 
 @contextmanager
 def _no_error() -> Iterator[None]:
-    """Log an error in one line, and go on: Airflow's own state is not this notifier's."""
+    """Log an error in one line and go on, so that the notifier does not change Airflow's state."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 (as said)
@@ -247,7 +247,7 @@ def _no_error() -> Iterator[None]:
 
 
 def _quick(settings: ConnectionSettings) -> ConnectionSettings:
-    """Return settings for a place in which nothing may take long; raise if the connection is paused."""
+    """Return settings with short time-outs; raise if the connection is paused."""
     if settings.paused:
         raise RetellCallError(f"The connection {settings.conn_id!r} is paused, by paused: true in its extra.")
     return replace(settings, timeout=min(settings.timeout, ANSWER_WITHIN), max_attempts=1)
@@ -268,7 +268,7 @@ async def _aplace(client: AsyncRetellClient, request: Request[Call]) -> Call:
 
 
 def _attempts() -> dict[str, Any]:
-    """Return the options with which tenacity places a call again: under its key there is one."""
+    """Return the options with which tenacity places a call again; its key makes that harmless."""
     return {
         "retry": tenacity.retry_if_exception(
             lambda error: isinstance(error, RetellError) and error.concerns is Concerns.NOTHING

@@ -1,7 +1,7 @@
 """The pause of one campaign: an Airflow Variable, named after the campaign, that says who paused it and when.
 
-The page writes it. A campaign reads it again after four seconds, and places no call on what it read more than five
-seconds ago. The Variable may be written by hand too, on any version of Airflow.
+The page writes it. A campaign reads it every four seconds, and places no call on a reading that is more than five
+seconds old. The Variable may also be written by hand, on any version of Airflow.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 PAUSE_INTERVAL: Final = 4.0
 PAUSE_MAX_AGE: Final = 5.0
-"""Seconds between two readings of a campaign's pause, and for which one is good to place calls on."""
+"""The greatest age in seconds of a reading of the pause on which calls are placed."""
 
 _SHOWN: Final = 80
 _DIGITS: Final = 16
 
 
 def pause_variable(*, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """Return the name of the Variable in which a campaign's pause is kept.
+    """Return the name of the Variable that holds a campaign's pause.
 
     >>> pause_variable(dag_id="dag", run_id="run", task_id="call", map_index=-1)
     'retell_pause.dag.call.c4ef8414ad8d4944'
@@ -38,7 +38,7 @@ def pause_variable(*, dag_id: str, run_id: str, task_id: str, map_index: int) ->
 def read_pause(stored: str | None) -> dict[str, str] | None:
     """Return ``by`` and ``at`` of a campaign's pause, as they were written; None if it is not paused.
 
-    A Variable that somebody wrote by hand pauses too, whatever it holds, unless that is ``false``.
+    A Variable written by hand pauses the campaign too, whatever it holds but ``false``.
 
     >>> read_pause('{"paused": true, "by": "ada"}'), read_pause("true"), read_pause("false")
     ({'by': 'ada', 'at': ''}, {'by': '', 'at': ''}, None)
@@ -57,7 +57,7 @@ def read_pause(stored: str | None) -> dict[str, str] | None:
 
 @dataclass(kw_only=True)
 class CampaignPause:
-    """Reads the pause of one campaign, and logs when it begins and ends.
+    """Read the pause of one campaign, and log when it begins and ends.
 
     Attributes:
         name: The Variable.

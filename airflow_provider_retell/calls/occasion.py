@@ -1,4 +1,4 @@
-"""What a notifier rings phones about: a failure of a task or of a run, or a missed deadline.
+"""The occasions on which a notifier rings: a failure of a task or of a run, or a missed deadline.
 
 ===============================================  =====================================  ==========================
 the context that Airflow gives                   one call per number for each           may wait for answers
@@ -11,8 +11,8 @@ of a DAG's callback, without                     DAG and run                    
 of a ``DeadlineAlert``                           DAG, run and deadline                  no
 ===============================================  =====================================  ==========================
 
-Airflow may run a callback twice: a worker that was frozen and the DAG processor both report one failure, and a
-trigger runs again on another triggerer. The key that is made of this is the same then.
+Airflow may run a callback twice: a frozen worker and the DAG processor both report one failure, and a trigger runs
+again on another triggerer. The idempotency key is made of the occasion, so it is the same then.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/logging-monitoring/callbacks.html
 """
@@ -49,20 +49,20 @@ log = logging.getLogger(__name__)
 
 _SHOWN_DIGITS: Final = 4
 _NO_TASK_IS_CALLED: Final = "notification about "
-"""No id of a task has a space, so that no task takes the call of a notifier for its own."""
+"""A text with a space, which no task id has, so that no task adopts the call of a notifier."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """What has happened, as far as a callback's context says.
+    """The event that a callback's context describes.
 
     Attributes:
-        dag_id: Of the DAG.
-        run_id: Of the run.
-        task_id: Of the task, empty if it is about the run.
-        map_index: Of the task, -1 if it is not mapped.
-        try_number: Of the task.
-        deadline: The id of the deadline, empty if it is about none.
+        dag_id: The id of the DAG.
+        run_id: The id of the run.
+        task_id: The id of the task, empty if the occasion concerns the run.
+        map_index: The map index of the task, -1 if it is not mapped.
+        try_number: The number of the task's try.
+        deadline: The id of the missed deadline, empty if there is none.
         in_backfill: Whether the run is one of a backfill.
         may_wait: Whether there is time to wait for an answer.
     """
@@ -78,10 +78,10 @@ class Occasion:
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Self:
-        """Return what a context says.
+        """Return the occasion that a context describes.
 
         Raises:
-            RetellInputError: It names no run.
+            RetellInputError: It has no run.
         """
         ti, run = context.get("ti"), context.get("dag_run")
         dag_id = _first(ti, run, context.get("dag"), name="dag_id")
@@ -98,7 +98,7 @@ class Occasion:
             try_number=int(_first(ti, name="try_number") or 0),
             deadline=str(_first(context.get("deadline"), name="id") or ""),
             in_backfill=is_backfill(run, run_id=str(run_id)),
-            # Elsewhere than on a worker the exception is missing, or a text.
+            # Away from a worker the exception is missing, or a text.
             may_wait=isinstance(context.get("exception"), BaseException),
         )
 
@@ -130,8 +130,8 @@ def _first(*sources: Any, name: str) -> Any:
 def ring_once(request: Request[Call]) -> Flow[Call]:
     """Return the call with the tag of a request, and place it if there is none.
 
-    The key of the request holds for an hour, the list for longer. If the list cannot be read, the key alone
-    counts: a phone that does not ring about a failure is worse.
+    The key prevents a second call for an hour, the list for longer. If the list cannot be read, only the key
+    counts, because not ringing about a failure would be worse.
 
     Args:
         request: Places the call, under a key and with a tag in its metadata.
@@ -151,9 +151,9 @@ class CallRound:
     """The calls about one occasion.
 
     Attributes:
-        occasion: What they are about.
-        pending: The requests of those that are left, by the number that is called.
-        problems: Why some numbers were not rung.
+        occasion: The occasion of the calls.
+        pending: The remaining requests, by the number to call.
+        problems: The reasons why some numbers were not rung.
     """
 
     occasion: Occasion
@@ -161,18 +161,18 @@ class CallRound:
     problems: dict[str, str] = field(default_factory=dict)
 
     def each(self) -> Iterator[tuple[str, Request[Call]]]:
-        """Yield the numbers that are left, with their requests."""
+        """Yield the remaining numbers with their requests."""
         while self.pending:
             number = next(iter(self.pending))
             yield number, self.pending.pop(number)
 
     def rang(self, number: str, call: Call) -> None:
-        """Take note of a call."""
+        """Note a call."""
         metrics.count("retell.calls.placed.create")
         log.info("Rang %s about %s: %s.", last_digits(number), self.occasion, call.call_id)
 
     def failed(self, number: str, error: RetellError) -> None:
-        """Take note of a number that was not rung, and give up those that would not be either."""
+        """Note a number that was not rung, and give up the numbers that would fail for the same reason."""
         self.problems[number] = str(error)
         if isinstance(error, RetellConnectionError) or error.concerns is Concerns.ACCOUNT:
             self.problems |= dict.fromkeys(self.pending, "for the same reason")
@@ -186,5 +186,5 @@ class CallRound:
 
 
 def last_digits(number: str) -> str:
-    """Return a phone number as a message shows it."""
+    """Return a phone number as messages show it."""
     return f"…{number[-_SHOWN_DIGITS:]}"

@@ -1,7 +1,7 @@
-"""The switches that hold up the calls of a campaign, and how old what is known of them may be. Pure.
+"""The switches that hold up the calls of a campaign, and the age up to which a reading of them counts. Pure.
 
 ===================  ==============================================  ==================  =======================
-switch               where it is                                     is read again       is good for
+switch               where it is                                     is read again       a reading counts for
 ===================  ==============================================  ==================  =======================
 the kill switch      ``paused: true`` in the connection's extra      after 15 seconds    30 seconds
 the pause            an Airflow Variable, named after the campaign   after 4 seconds     5 seconds
@@ -24,9 +24,9 @@ class Switch:
     Attributes:
         look_up: Reads it, and returns whether it is on.
         interval: Seconds after which it is read again.
-        max_age: Seconds for which a reading is good to place calls on.
-        on: Whether it was on when it was read last.
-        read_at: When that was, on the steady time.
+        max_age: Seconds for which calls may be placed on one reading.
+        on: Whether it was on at the last reading.
+        read_at: When the last reading was, in steady time.
     """
 
     look_up: Callable[[], bool]
@@ -36,13 +36,13 @@ class Switch:
     read_at: float = field(default=-math.inf, init=False)
 
     def read(self, steady: float) -> None:
-        """Read it if that is due."""
+        """Read the switch if that is due."""
         if steady - self.read_at >= self.interval:
             self.on, self.read_at = self.look_up(), steady
 
 
 def read_switches(switches: Sequence[Switch], steady: float) -> tuple[bool, float]:
-    """Read what is due; return whether one of some switches is on, and until when that is known."""
+    """Read the switches that are due; return whether any is on, and until when that is known."""
     for switch in switches:
         switch.read(steady)
     return any(switch.on for switch in switches), min(switch.read_at + switch.max_age for switch in switches)

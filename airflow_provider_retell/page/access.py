@@ -1,4 +1,4 @@
-"""Who may see what, and who may do what: Airflow's own permissions.
+"""Check by Airflow's own permissions what a user may see and do.
 
 ====================================  =====================================================================
 act                                   permission
@@ -9,7 +9,7 @@ see an account on the overview        read on the connection
 see a campaign on the overview        read on the DAG's task instances
 ====================================  =====================================================================
 
-A page that is mounted beside Airflow's own API lacks the state of its app: the auth manager is asked directly.
+The page is mounted beside Airflow's own API and lacks the state of its app, so it asks the auth manager directly.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/auth-manager/index.html
 """
@@ -59,6 +59,6 @@ def visible_dags(user: Any) -> set[str]:
 
 
 def require(allowed: bool) -> None:
-    """Answer 403 unless something is allowed: the same for a DAG that does not exist."""
+    """Answer 403 unless something is allowed, and also for a DAG that does not exist."""
     if not allowed:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "You have no permission for this.")

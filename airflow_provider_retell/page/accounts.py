@@ -1,4 +1,4 @@
-"""The accounts that pages look at: one client, and one reading of each thing, for all who look."""
+"""The accounts behind the pages: one client and one reading of each list for all viewers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_RESPONSE: Final = 30.0
-"""Seconds to wait for one response: Retell takes some for a page of a thousand calls."""
+"""Seconds to wait for one response; a page of a thousand calls takes Retell some time."""
 SETTINGS_KEPT: Final = 60.0
-"""Seconds for which a connection is not looked up again."""
+"""Seconds before a connection is looked up again."""
 LINES_KEPT: Final = 10.0
-"""Seconds for which the lines in use are not asked for again."""
+"""Seconds before the lines in use are read again."""
 BOOK_KEPT: Final = 600.0
-"""Seconds after which a book is dropped that nobody has looked at."""
+"""Seconds after which an unused book is dropped."""
 MOST_BOOKS: Final = 64
-"""Books of an account that are kept at most."""
+"""The most books kept for one account."""
 
 _DAY: Final = 86_400
 _THREADS: Final = 4
@@ -44,9 +44,9 @@ class Lines:
     """The lines of an account; None if they are not known.
 
     Attributes:
-        in_use: Calls in progress now, whoever placed them.
-        limit: How many there may be.
-        problem: Why that is not known.
+        in_use: Calls in progress now, including those of others.
+        limit: The most calls that may be in progress.
+        problem: The reason why these are not known.
     """
 
     in_use: int | None = None
@@ -55,7 +55,7 @@ class Lines:
 
 
 class Account:
-    """What pages know of one account.
+    """The data of one account, for all pages.
 
     Args:
         look_up: Returns the settings of the connection; raises ``SettingsError`` if there are none.
@@ -77,11 +77,11 @@ class Account:
         self._books: dict[tuple[str, str | int], tuple[Book, float]] = {}
 
     def calls_tagged(self, beginning: str) -> Book:
-        """Return the calls whose tags begin so."""
+        """Return the calls whose tags have this beginning."""
         return self._book(("tag", beginning), list_tagged_calls(TAG, beginning, op="sw"))
 
     def calls_of_today(self) -> Book:
-        """Return the calls that ended today (UTC), as far as Retell says when."""
+        """Return the calls that ended today (UTC), without those for which Retell gives no time."""
         midnight = int(self._clock.now()) // _DAY * _DAY
         ended = {"end_timestamp": {"type": "number", "op": "ge", "value": midnight * 1000}}
         return self._book(("ended since", midnight), list_calls(filter_criteria=ended))
@@ -105,7 +105,7 @@ class Account:
             return book
 
     def lines(self) -> Lines:
-        """Return the lines of the account, which are asked for again when what is known is ten seconds old."""
+        """Return the lines of the account, read again if the last reading is ten seconds old."""
         with self._asking:
             now = self._clock.monotonic()
             if self._lines is None or now - self._lines_at >= LINES_KEPT:
@@ -122,7 +122,7 @@ class Account:
         )
 
     def client(self) -> RetellClient:
-        """Return the client, with the connection's settings as they are now or were a minute ago.
+        """Return the client, with the connection's settings of at most a minute ago.
 
         Raises:
             RetellInputError: The connection cannot be used.
@@ -134,7 +134,7 @@ class Account:
                     settings = self._look_up()
                 except SettingsError as error:
                     raise RetellInputError(f"The connection cannot be used: {error}.") from None
-                # Nobody waits at a page for retries: the next look reads again.
+                # No retries, because nobody waits for them at a page: the next look reads again.
                 settings = replace(settings, timeout=min(settings.timeout, LONGEST_RESPONSE), max_attempts=2)
                 if self._client is None or self._client.settings != settings:
                     self._close()
@@ -191,7 +191,7 @@ class Accounts:
             return self._accounts[conn_id]
 
     def close(self) -> None:
-        """Close the connections to all accounts, after what is being read."""
+        """Close the connections to all accounts once the current readings have ended."""
         self._executor.shutdown()
         for account in self._accounts.values():
             account.close()
@@ -199,7 +199,7 @@ class Accounts:
 
 @cache
 def accounts() -> Accounts:
-    """Return those of this process."""
+    """Return the accounts of this process."""
     from airflow_provider_retell.page.connections import read_settings  # noqa: PLC0415 (Airflow's database)
 
     return Accounts(read_settings, ThreadPoolExecutor(_THREADS, thread_name_prefix="retell-page"))

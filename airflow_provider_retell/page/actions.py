@@ -1,6 +1,6 @@
-"""What people may do on the page: hang up a call, pause a campaign, let it go on.
+"""Carry out the actions of the page: hang up a call, pause a campaign, let it go on.
 
-Each leaves a line in Airflow's audit log, which is written first: nothing is done without one.
+Each is first written to Airflow's audit log; if that fails, nothing is done.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CONTINUED: Final = "retell_continue_campaign"
 def hang_up(
     client: RetellClient, call_id: str, *, beginning: str, user: Any, names: Mapping[str, Any]
 ) -> StopResult | None:
-    """Stop a call; return what became of it, None if it is no call of this run.
+    """Stop a call; return the result, None if it is not a call of this run.
 
     Args:
-        client: Of the connection under which the call was placed.
+        client: The client of the connection under which the call was placed.
         call_id: The call.
-        beginning: How the tags of the run's calls begin.
-        user: Who does it.
-        names: ``dag_id``, ``run_id``, and what more is known of the task.
+        beginning: The beginning of the tags of the run's calls.
+        user: The user who does it.
+        names: ``dag_id``, ``run_id``, and the task's names if they are known.
 
     Raises:
         RetellError: Retell cannot be asked.
@@ -52,9 +52,9 @@ def pause(campaign: Campaign, *, paused: bool, user: Any, now: float) -> None:
     """Pause a campaign, or let it go on.
 
     Args:
-        campaign: Which.
-        paused: Which of both.
-        user: Who does it.
+        campaign: The campaign.
+        paused: True to pause it, False to let it go on.
+        user: The user who does it.
         now: Seconds since the epoch.
     """
     names = names_of(campaign)
@@ -79,7 +79,7 @@ def variable_of(campaign: Campaign) -> str:
 
 
 def names_of(campaign: Campaign) -> dict[str, Any]:
-    """Return what names a campaign's task instance."""
+    """Return the ids of a campaign's task instance."""
     return {name: getattr(campaign, name) for name in ("dag_id", "run_id", "task_id", "map_index")}
 
 

@@ -3,12 +3,12 @@
 =====  ===================  =================================  ==========================================
        path                 who                                returns
 =====  ===================  =================================  ==========================================
-GET    /calls, /overview    anybody: there is nothing in them  the page, which asks for the rest
-GET    /assets/...          likewise                           its script, its style
+GET    /calls, /overview    anybody, as they hold no data      the page, which asks for the rest
+GET    /assets/...          anybody                            its script, its style
 GET    /api/calls           who may see the DAG's calls        ``views.calls_view``
-GET    /api/overview        anybody with a login, a part each  ``views.overview``
-POST   /api/hang-up         who may edit the task instances    what became of the call, in words
-POST   /api/pause           likewise                           the campaign
+GET    /api/overview        who is logged in, each a part      ``views.overview``
+POST   /api/hang-up         who may edit the task instances    the result of the stop, in words
+POST   /api/pause           who may edit the task instances    the campaign
 =====  ===================  =================================  ==========================================
 
 Endpoints are plain functions: FastAPI runs them in threads, where they may wait for Retell and the database.
@@ -66,7 +66,7 @@ Change = Annotated[dict[str, Any], Depends(read_change)]
 
 def build() -> FastAPI:
     """Return the app."""
-    # Airflow authenticates nobody here, so there are no pages that describe the API.
+    # Airflow does not authenticate requests here, so there are no pages that describe the API.
     app = FastAPI(title="Retell calls", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(add_headers)
     app.get("/calls")(lambda: _page("calls.html"))
@@ -81,7 +81,7 @@ def build() -> FastAPI:
 
 
 async def add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Add what a browser may do with the response."""
+    """Add the headers that limit what a browser may do with the response."""
     response = await call_next(request)
     response.headers.update(guard.HEADERS)
     if "/api/" in request.url.path:

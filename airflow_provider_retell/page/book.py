@@ -1,7 +1,7 @@
-"""The calls of one tag, as many people look at them at the same time: read once for all of them, and kept.
+"""The calls of one tag: read once for all people who look at them at the same time, and kept.
 
-A reading runs in a thread of its own. Who looks waits for it only a moment, and is shown what is known by then: a
-list of ten pages appears page by page. The calls are kept as ``Entry``, a few hundred bytes each.
+A reading runs in a thread of its own. A viewer waits for it only a moment and then sees the calls known so far, so
+a list of ten pages appears page by page. The calls are kept as ``Entry``, a few hundred bytes each.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LONGEST_LOOK: Final = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What is known of the calls at a moment.
+    """The calls as known at one moment.
 
     Attributes:
         entries: The calls, as ``newest_first`` orders them.
-        as_of: When the last reading that went well began, in seconds since the epoch; None if none has yet.
-        complete: Whether all calls are known, and not the first pages only.
+        as_of: When the last successful reading began, in seconds since the epoch; None if there was none yet.
+        complete: Whether all calls are known, and not only the first pages.
         cut: Whether there are more calls than a walk reads.
-        problem: Why the last reading failed, in words; None if it did not.
+        problem: The reason why the last reading failed, None if it succeeded.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -78,7 +78,7 @@ class Book:
         self._sight = Sight()
 
     def look(self, *, wait: float = LONGEST_LOOK) -> Sight:
-        """Return what is known of the calls; read first what is due, if that takes only a moment.
+        """Return the calls as known; first wait a moment for a reading that is due.
 
         Args:
             wait: Maximum seconds.
@@ -98,12 +98,12 @@ class Book:
         return not before.complete and self._sight is not before
 
     def find(self, call_id: str) -> Entry | None:
-        """Return a call of which something is known."""
+        """Return a call by its id, None if it is not known."""
         with self._changed:
             return self._entries.get(call_id)
 
     def read_soon(self) -> None:
-        """Let the next look read again: something has just been changed."""
+        """Let the next look read again, because something has just been changed."""
         with self._changed:
             self._readings = self._readings.outdated()
 
@@ -148,7 +148,7 @@ class Book:
                 if not self._sight.complete and walk.request is not None:
                     self._show(as_of, complete=False)
         with self._changed:
-            # What Retell lists no more was deleted there.
+            # A call that Retell no longer lists was deleted there.
             self._entries = {call_id: entry for call_id, entry in self._entries.items() if call_id in listed}
             self._show(as_of, complete=True, cut=walk.request is not None)
         return self._readings.walked(began, pages)
@@ -156,7 +156,7 @@ class Book:
     def _show(
         self, as_of: float | None, *, complete: bool, cut: bool | None = None, problem: str | None = None
     ) -> None:
-        """Let those who look see what is known. For the holder of the lock."""
+        """Show viewers the calls known so far; only for the holder of the lock."""
         self._sight = Sight(
             entries=tuple(newest_first(self._entries.values())),
             as_of=as_of,

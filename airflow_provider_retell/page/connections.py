@@ -1,4 +1,4 @@
-"""The connections to Retell, as the API server finds them."""
+"""Find the connections to Retell on the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call as the page shows it: small, without a complete number, and only if its tag says whose it is. Pure."""
+"""A call as the page shows it: small, and without a complete number. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAG: Final = re.compile(
 
 _NO_PERSON: Final = "0" * PERSON_DIGITS
 _NUMBER_DIGITS: Final = PERSON_DIGITS // 2
-"""Of a person's digits, those that stand for the number: ids may change, the number is the person."""
+"""The digits of a person that stand for the number; the id may change, so it does not count."""
 
 _SHOWN_DIGITS: Final = 4
 _LONGEST_NAME: Final = 80
@@ -28,24 +28,24 @@ _LONGEST_NAME: Final = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One call, as small as 50,000 of them ask for.
+    """One call, kept small because there may be 50,000 of them.
 
     Attributes:
-        call_id: Retell's.
+        call_id: Retell's id of the call.
         task: The digest of the task's id in the tag; empty for a call without a tag of a task.
         map_index: -1 for a task that is not mapped.
         person: The digest of the number that a campaign calls; empty if the task places one call. It does not
             leave the server: a phone number has so few digits that a digest can be turned back into it.
-        attempt: Which attempt it is, from 1 on.
+        attempt: The number of the attempt, counted from 1.
         status: ``call_status``.
         reason: ``disconnection_reason``.
         outcome: None while the call is live.
         number: The last digits of the other side's number, such as "…0100"; empty if there is no number.
         agent: The agent's name, or its id.
         started_at: Seconds since the epoch; None if it was not answered, or Retell does not say.
-        ended_at: Likewise.
+        ended_at: The same for its end.
         talk_seconds: How long it was connected.
-        cost_cents: What it cost so far.
+        cost_cents: Its cost so far.
     """
 
     call_id: str
@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def live(self) -> bool:
-        """Whether the call rings or is going on."""
+        """True if the call may ring or be in progress."""
         return self.outcome is None
 
     @property
@@ -75,17 +75,17 @@ class Entry:
 
     @property
     def someone(self) -> tuple[str, int, str]:
-        """Whom it called, as far as tags tell people apart."""
+        """The person called, as far as tags distinguish people."""
         return self.task, -1 if self.person else self.map_index, self.person
 
     @property
     def at(self) -> float:
-        """When it happened, as far as is known; 0 if it is not."""
+        """The time of the call as far as it is known, otherwise 0."""
         return self.started_at or self.ended_at or 0.0
 
     @classmethod
     def read(cls, call: Fields) -> Entry:
-        """Return what the page keeps of a call as Retell lists it."""
+        """Return the entry of a call as Retell lists it."""
         metadata, status, reason = (call.get(name) for name in ("metadata", "call_status", "disconnection_reason"))
         status, reason = (given if isinstance(given, str) else None for given in (status, reason))
         tag = _TAG.fullmatch(str(metadata.get(TAG, ""))) if isinstance(metadata, Mapping) else None
@@ -113,12 +113,12 @@ class Entry:
 
 
 def merge(known: Entry | None, seen: Entry) -> Entry:
-    """Return which of two sights of a call counts: the newer one, unless it brings a dead call back to life."""
+    """Return the newer of two entries of a call, unless it would bring an ended call back to life."""
     return known if known is not None and seen.live and not known.live else seen
 
 
 def task_digest(task_id: str) -> str:
-    """Return how tags name a task.
+    """Return the digest of a task's id in tags.
 
     >>> task_digest("call")
     '26d25f5a'

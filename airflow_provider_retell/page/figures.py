@@ -1,4 +1,4 @@
-"""What calls come to: totals, outcomes, how many when, lines in use, and one page of the list. Pure."""
+"""Compute the figures of calls: totals, outcomes, calls over time, lines in use, one page of the list. Pure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from airflow_provider_retell.page.entries import Entry
 from airflow_provider_retell.policy.attempts import CONVERSATIONS
 
 BARS: Final = 60
-"""Bars of the chart over time, at most."""
+"""The most bars of the chart over time."""
 
 MOST_PER_PAGE: Final = 200
-"""Calls in one page, at most."""
+"""The most calls on one page."""
 
 _WIDTHS: Final = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Which calls of a run are looked at; what is None is not asked for.
+    """The part of a run's calls to look at; None means no limit.
 
     Attributes:
         task: The digest of a task's id.
         map_index: A map index; -1 for a task that is not mapped.
-        person: Whom a campaign calls, as ``Entry.person``.
+        person: A person whom a campaign calls, as in ``Entry.person``.
     """
 
     task: str | None = None
@@ -35,12 +35,12 @@ class Scope:
 
     @classmethod
     def of_person(cls, entry: Entry) -> Scope:
-        """Return the scope of all attempts at the person whom a call was for."""
+        """Return the scope of all calls to the person of a given call."""
         task, map_index, person = entry.someone
         return cls(task=task, map_index=None if person else map_index, person=person)
 
     def select(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Return the calls that are looked at."""
+        """Return the calls in this scope."""
         return [
             entry
             for entry in entries
@@ -53,8 +53,8 @@ class Scope:
 def totals(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return counts, seconds and cents of some calls.
 
-    ``people`` are told apart by task, map index and, in campaigns, person; ``reached`` are those who spoke;
-    ``lines`` are live calls, and ``lines_peak`` the most that were connected at the same time.
+    ``people`` differ by task, map index and, in campaigns, person; ``reached`` are those who spoke; ``lines`` are
+    live calls, and ``lines_peak`` is the largest number that was connected at the same time.
     """
     live = sum(entry.live for entry in entries)
     return {
@@ -89,7 +89,7 @@ def outcomes(entries: Iterable[Entry]) -> dict[str, int]:
 
 
 def over_time(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Return how many calls began when, as bars of a chart.
+    """Return the number of calls over time, as bars of a chart.
 
     ``begin`` is in seconds since the epoch, ``width`` the seconds of a bar. A bar has two numbers: calls in which
     a person spoke, and others. Calls without a time are in none.
@@ -121,9 +121,9 @@ def one_page(
 
     Args:
         entries: In the order in which they are shown.
-        outcome: Only these, ``live`` included; None for all.
-        offset: How many come before. Beyond the end, the last page is returned.
-        limit: How many to return, ``MOST_PER_PAGE`` at most.
+        outcome: Only calls with this outcome, which may be ``live``; None for all.
+        offset: The number of calls before the page. Beyond the end, the last page is returned.
+        limit: The most calls to return, at most ``MOST_PER_PAGE``.
         tasks: The ids of tasks by their digests.
     """
     found = [entry for entry in entries if outcome in {None, entry.word}]
@@ -134,7 +134,7 @@ def one_page(
 
 
 def to_json(entry: Entry, tasks: Mapping[str, str]) -> dict[str, Any]:
-    """Return a call as the page's JSON has it."""
+    """Return a call as JSON for the page."""
     return {
         "call_id": entry.call_id,
         "task_id": tasks.get(entry.task, ""),

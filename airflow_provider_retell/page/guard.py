@@ -1,7 +1,7 @@
-"""What protects the page: which requests may change something, and what a browser may do with a response. Pure.
+"""Protect the page: refuse changes by other sites, and limit what a browser may do with a response. Pure.
 
 Airflow's cookie is ``SameSite=Lax``: another site's form cannot send it in a POST, but a subdomain's can. So a
-request that changes something must be JSON, which no form sends, and come from a page of this server.
+request that changes something must be JSON, which forms do not send, and come from a page of this server.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-"""Nothing but this server's own files, in a frame of this server alone."""
+"""The policy: only files of this server, and only in a frame of this server."""
 
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,
@@ -24,14 +24,14 @@ HEADERS: Final = {
 """Headers of each response."""
 
 LONGEST_BODY: Final = 10_000
-"""Bytes of a request's body at most."""
+"""The longest body of a request in bytes."""
 
 
 def why_refused(headers: Mapping[str, str], *, base_url: str) -> str | None:
-    """Return why a request may change nothing, None if it may.
+    """Return why a request must not change anything, None if it may.
 
     Args:
-        headers: Of the request, by their names in lower case.
+        headers: The headers of the request, by their names in lower case.
         base_url: ``[api] base_url`` of Airflow's configuration; may be empty.
     """
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -40,7 +40,7 @@ def why_refused(headers: Mapping[str, str], *, base_url: str) -> str | None:
         return "The request comes from another site."
     origin = headers.get("origin")
     if origin is None:
-        # A program with a token of its own sends none; what a browser sends by itself is a cookie.
+        # A program with a token sends no Origin; a browser, which sends the cookie by itself, does.
         return None if "authorization" in headers and "cookie" not in headers else "The request has no Origin."
     own = {urlsplit(base_url).netloc, headers.get("host", "")} - {""}
     return None if urlsplit(origin).netloc in own else "The request comes from another site."

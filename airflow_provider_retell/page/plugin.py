@@ -1,7 +1,7 @@
-"""What Airflow shows of the page: a tab of a DAG run and of a task instance, and an entry of the navigation.
+"""Add the page to Airflow: a tab of a DAG run and of a task instance, and an entry of the navigation.
 
-Airflow imports plugins in each of its processes, each task's among them: what the page needs is imported by the
-first request to it, in the API server alone. Airflow before 3.1 has no such tabs, and ignores them.
+Airflow imports plugins in every process, also in each task's. So the modules of the page are imported by the first
+request to it, in the API server only. Airflow before 3.1 has no such tabs, and ignores them.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/plugins.html
 """
@@ -36,7 +36,7 @@ class LazyApp:
 
 
 def below_base_url(path: str) -> str:
-    """Return a path of the API server below the path of ``[api] base_url``, if that has one."""
+    """Return a path of the API server, below the path of ``[api] base_url`` if it has one."""
     base_url = str(conf.get("api", "base_url", fallback="/"))
     return urlsplit(base_url).path.rstrip("/") + path
 

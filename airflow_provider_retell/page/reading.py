@@ -1,7 +1,8 @@
-"""When the page reads from Retell, and how far: the bound on its requests. Pure.
+"""Decide when and how far the page reads Retell's list, which limits its requests. Pure.
 
-A list is read on demand only: while no page is open, nothing is asked. A *walk* reads the list to its end, a
-*glance* reads its first page alone, which holds the newest calls. ``pages`` is how many pages the last walk found.
+A list is only read on demand: while no page is open, no request is sent. A *walk* reads the list to its end, a
+*glance* reads only its first page, which holds the newest calls. ``pages`` is the number of pages of the last
+walk.
 
 =================================================  =============================================================
 what is known                                      what is read next
@@ -14,8 +15,8 @@ several pages, the last walk is old enough         a walk: ``pages`` times ``WAL
 several pages otherwise                            a glance, as often as one page is read
 =================================================  =============================================================
 
-So a minute costs at most 12 requests for a list of one page, and 18 for a longer one, after its first walk;
-failures cost fewer. It does not matter how many people look.
+So a minute costs at most 12 requests for a list of one page, and 18 for a longer one after its first walk;
+failures cost fewer. The number of viewers does not matter.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ WALK_PER_PAGE: Final = 10.0
 """Seconds between the beginnings of two readings."""
 
 MOST_PAGES: Final = 50
-"""Pages of a walk at most: 50,000 calls. The page says so if there are more."""
+"""The most pages of a walk: 50,000 calls. The page says so if there are more."""
 
 
 class Reach(Enum):
-    """How far a reading goes."""
+    """The extent of a reading."""
 
     WALK = auto()
     GLANCE = auto()
@@ -43,10 +44,10 @@ class Reach(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """What was read when; times are seconds on a clock that only grows.
+    """The times of the last readings, in seconds of a clock that never goes back.
 
     Attributes:
-        pages: Pages that the last complete walk found, 0 before there was one.
+        pages: The number of pages of the last complete walk, 0 before there was one.
         walked_at: When that walk began.
         read_at: When the last reading began.
         failed: Whether it failed.
@@ -60,7 +61,7 @@ class Readings:
     pause: float = AFTER_FAILURE
 
     def next(self, now: float, *, live: bool) -> Reach | None:
-        """Return what is to be read now, None if it is too early."""
+        """Return the next reading, None if it is too early for one."""
         if self.read_at is None:
             return Reach.WALK
         since = now - self.read_at
@@ -74,19 +75,19 @@ class Readings:
         return Reach.WALK if self.pages == 1 or long_ago else Reach.GLANCE
 
     def walked(self, began: float, pages: int) -> Readings:
-        """Return this after a walk that came to its end."""
+        """Return the state after a complete walk."""
         return Readings(pages=pages, walked_at=began, read_at=began)
 
     def glanced(self, began: float) -> Readings:
-        """Return this after a glance."""
+        """Return the state after a glance."""
         return replace(self, read_at=began, failed=False)
 
     def outdated(self) -> Readings:
-        """Return this with the last reading, unless it failed, as long ago."""
+        """Return the state with the last reading outdated, unless it failed."""
         return self if self.failed or self.read_at is None else replace(self, read_at=self.read_at - WHILE_QUIET)
 
     def failed_at(self, began: float, *, asked: float | None) -> Readings:
-        """Return this after a reading that failed.
+        """Return the state after a failed reading.
 
         Args:
             began: When it began.

@@ -1,4 +1,4 @@
-"""What Airflow's database says of runs: their tasks, the connections that these use, the campaigns under way."""
+"""Read from Airflow's database the tasks of runs, their connections, and the campaigns in progress."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CONNECTION: Final = "retell_conn_id"
 """The field of operators and sensors that names their connection."""
 CAMPAIGN: Final = "RetellCampaignOperator"
 PROGRESS: Final = "progress"
-"""The XCom in which a campaign says how far it is."""
+"""The XCom with the progress of a campaign."""
 MOST_CAMPAIGNS: Final = 100
-"""Campaigns that are shown at most."""
+"""The most campaigns to show."""
 
 _COUNTS: Final = (
     "people",
@@ -48,7 +48,7 @@ class Campaign:
         map_index: -1 if it is not mapped.
         state: The task's state; None before it is scheduled.
         under_way: Whether it may still place calls.
-        progress: Counts, as the campaign reported them last; empty before its first report.
+        progress: The counts that the campaign last reported; empty before its first report.
     """
 
     dag_id: str
@@ -71,7 +71,7 @@ def task_ids(dag_id: str, run_id: str) -> dict[str, str]:
 def connections_of(dag_id: str, run_id: str) -> list[str]:
     """Return the ids of the connections that a run's tasks use.
 
-    They are in the rendered fields of tasks that have begun, and in the DAG itself if they are not templates.
+    They are in the rendered fields of tasks that have begun, and in the DAG unless they are templates.
     """
     value = Rendered.rendered_fields[CONNECTION].as_string()
     query = select(value).distinct().where(Rendered.dag_id == dag_id, Rendered.run_id == run_id)
@@ -98,7 +98,7 @@ def _connections(value: Any) -> Iterator[str]:
 
 
 def campaigns(*, dag_ids: Iterable[str], run_id: str | None = None) -> list[Campaign]:
-    """Return the campaigns of a run; without one, all that are under way, the newest first.
+    """Return the campaigns of a run, or without a run all campaigns in progress, newest first.
 
     Args:
         dag_ids: Only of these DAGs.

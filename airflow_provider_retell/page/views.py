@@ -1,4 +1,4 @@
-"""What the page shows, as JSON: the calls of a run, and the overview."""
+"""Make the JSON of the page: the calls of a run, and the overview."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from airflow_provider_retell.provider.options import read_options
 SOON: Final = 1
 LATER: Final = 5
 QUIET: Final = 15
-"""Seconds after which a page asks again: while the list is being read, while calls are live, else."""
+"""Seconds after which a page asks again: while the list is being read, while calls are live, otherwise."""
 
 
 def beginning_of(dag_id: str, run_id: str) -> str:
-    """Return how the tags of a run's calls begin."""
+    """Return the beginning of the tags of a run's calls."""
     return run_prefix(namespace=read_options().namespace, dag_id=dag_id, run_id=run_id)
 
 
@@ -48,10 +48,10 @@ def calls_view(
         run_id: The run.
         task_id: Only this task's.
         map_index: Only this map index's.
-        outcome: Only these in the list; the totals are of all.
-        person_of: Only calls to the person whom this call was for.
-        offset: Where in the list the page begins.
-        limit: How long it is.
+        outcome: Only calls with this outcome in the list; the totals count all.
+        person_of: Only calls to the same person as this call.
+        offset: The number of calls before the page.
+        limit: The most calls on the page.
         may_act: Whether the user may hang up and pause.
     """
     used = runs.connections_of(dag_id, run_id)
@@ -86,7 +86,7 @@ def calls_view(
 
 
 def _freshness(sights: Iterable[Sight], shown: Iterable[Entry]) -> dict[str, Any]:
-    """Return how old what is shown is: of several accounts, the oldest."""
+    """Return the age of the data shown; of several accounts, that of the oldest."""
     sights = list(sights)
     complete = all(sight.complete for sight in sights)
     problem = next((sight.problem for sight in sights if sight.problem), None)

@@ -1,7 +1,7 @@
-"""Decide which calls to announce, and what to remember. Pure: no I/O, no clock of its own.
+"""Decide which finished calls to announce, and what to remember. Pure: no I/O, no clock of its own.
 
-A cursor only says what is true for ever: which calls were announced, or were never to be. So an older cursor, or
-one that another process writes, makes calls come twice, and never lets one go.
+A cursor only holds facts that never change: which calls were announced, or never will be. So with an older cursor,
+or one that another process has written, calls may be announced twice, but none is missed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from airflow_provider_retell.polling.finished_list import (
 VERSION: Final = 1
 
 OVERLAP_MS: Final = 600_000
-"""By how much later the list may show a call than calls that ended after it, in milliseconds."""
+"""The delay with which the list may show a call, after it has shown calls that ended later, in milliseconds."""
 
 HELD_MS: Final = 3_600_000
-"""How long after its end a call can wait for its analysis at most, in milliseconds."""
+"""The longest time that a call waits for its analysis after its end, in milliseconds."""
 
 CALLS_IN_AN_EVENT: Final = 1000
 _MINUTE_MS: Final = 60_000
@@ -37,13 +37,12 @@ _MINUTE_MS: Final = 60_000
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """How far a watcher came.
+    """The position of a watcher.
 
     Attributes:
-        ended_from: No call that ended before is still to be announced, in milliseconds since the epoch.
-        announced: Digests of the calls announced that ended later, by the minute of their end.
-        known: The calls of each list of ``WITHOUT_AN_END`` that need not be looked at again; nothing before the
-            first look.
+        ended_from: Milliseconds since the epoch; all calls that ended earlier have been dealt with.
+        announced: Digests of the announced calls that ended later, by the minute of their end.
+        known: The calls of each list of ``WITHOUT_AN_END`` that have been dealt with; empty before the first look.
     """
 
     ended_from: int
@@ -62,11 +61,11 @@ class Cursor:
     def read(cls, stored: Any) -> Self:
         """Return the cursor that ``to_json`` wrote.
 
-        Of a cursor of another version only ``ended_from`` is read, which every version has: calls of the ten
-        minutes around it then come twice.
+        Of a cursor of another version only ``ended_from`` is read, which every version has. The calls of the ten
+        minutes around it are then announced twice.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a cursor.
         """
         try:
             ended_from = int(stored["ended_from"])
@@ -82,19 +81,19 @@ class Cursor:
         return cls(ended_from=ended_from, announced=announced, known=known)
 
     def for_other_filters(self) -> Self:
-        """Return where a watcher begins that follows this one with other filters."""
+        """Return the cursor with which a watcher with other filters continues this one."""
         return replace(self, announced={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What follows from one look at the list.
+    """The result of one look at the list.
 
     Attributes:
         calls: The calls to announce.
-        cursor: What is true once they are announced.
-        behind: Whether the list goes on, so that the next look should not wait.
-        too_many: Whether there are more new calls without an end than are read, which are left out.
+        cursor: The position once they are announced.
+        behind: Whether the list goes on, so that the next look should follow at once.
+        too_many: Whether there are more new calls without an end than are read; the others are left out.
     """
 
     calls: Sequence[Call]
@@ -112,7 +111,7 @@ def next_step(
     now: float,
     known_at_most: int = KNOWN_AT_MOST,
 ) -> Step:
-    """Decide what to announce of the calls that were listed.
+    """Decide which of the listed calls to announce.
 
     =====================================================  =====================================================
     a call                                                 what follows
@@ -126,16 +125,16 @@ def next_step(
     has no end, at the first look                          nothing: it is from before
     =====================================================  =====================================================
 
-    ``ended_from`` follows the latest end in the list at a distance of ten minutes, and not the clock: while
-    Retell's list stands still, it stands still too. It goes no further than the list was read, and never back.
+    ``ended_from`` follows the latest end in the list, ten minutes behind, and not the clock: while Retell's list
+    does not change, it does not move. It never passes the end of what was read, and never goes back.
 
     Args:
-        cursor: How far the watcher came.
-        listing: What a round listed for it.
-        filters: Which calls it wants.
-        done: Returns whether there is nothing more to wait for, at a time in seconds since the epoch.
+        cursor: The position of the watcher.
+        listing: The calls that a round listed for it.
+        filters: The filters of the watcher.
+        done: Returns whether a call needs no more waiting, at a time in seconds since the epoch.
         now: Seconds since the epoch.
-        known_at_most: Calls that are remembered of each list.
+        known_at_most: The most calls to remember of each list.
     """
     now_ms = round(now * 1000)
     latest, held = 0, None
@@ -204,7 +203,7 @@ def _read(fields: Fields) -> Call:
 
 
 def events(calls: Iterable[Call]) -> list[dict[str, Any]]:
-    """Return the payloads that announce some calls, a thousand calls in each; none without calls."""
+    """Return the payloads that announce some calls, with a thousand calls in each."""
     rows = [
         {
             "call_id": call.call_id,

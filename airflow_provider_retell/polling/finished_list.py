@@ -1,8 +1,8 @@
-"""List the calls of an account that may be over since a watcher looked last. No I/O: a client runs the flows.
+"""List the calls of an account that may have ended since a watcher's last look. No I/O: a client runs the flows.
 
-Retell sorts its list by the start of the calls only, and does not say whether calls that were never answered
-have an end. So three lists are read: the calls that ended since, the newest of those that were not connected or
-broke, and the newest of those that were stopped, perhaps before they were answered.
+Retell can only sort its list by the start of the calls, and does not document whether calls that were never
+answered have an end. So three lists are read: the calls that ended since then, the newest calls that were not
+connected or failed, and the newest calls that were stopped, perhaps before they were answered.
 
 See https://docs.retellai.com/api-references/list-calls
 """
@@ -24,25 +24,25 @@ WITHOUT_AN_END: Final[Mapping[str, Mapping[str, Any]]] = {
     "unanswered": {"call_status": any_of(["not_connected", "error"])},
     "stopped": {"disconnection_reason": any_of(["manual_stopped", "no_concurrency_fallback"])},
 }
-"""The filters of the calls that may have no end: not connected or broken, and ended before they were answered."""
+"""The filters of calls that may have no end: not connected, failed, or stopped before they were answered."""
 
 PAGES_AT_ONCE: Final = 5
-"""Pages of ended calls after which a watcher that is far behind announces what it has, before it reads on."""
+"""Pages of ended calls after which a watcher that is far behind announces them, before it reads on."""
 
 FAR_BEHIND_MS: Final = 3_600_000
 """Milliseconds before the present up to which a list may be read in parts."""
 
 KNOWN_AT_MOST: Final = 500
-"""Calls of a list that a watcher remembers: so many may begin while one of them rings."""
+"""The calls of a list that a watcher remembers: as many may begin while one of them rings."""
 
 NEWEST_PAGES: Final = 100
-"""Pages of such a list that are read at most in search of a call that is known."""
+"""The most pages of such a list to read in search of a known call."""
 
 DIGEST_LENGTH: Final = 8
 
 
 def digest(call_id: str) -> str:
-    """Return what a cursor remembers of a call's id: 48 bits, a fifth of its length."""
+    """Return the digest of a call's id that a cursor remembers: 48 bits, a fifth of its length."""
     return urlsafe_b64encode(hashlib.sha256(call_id.encode()).digest())[:DIGEST_LENGTH].decode()
 
 
@@ -52,7 +52,7 @@ class Known:
 
     Attributes:
         digests: The newest ones, in the order of the list.
-        complete: Whether there are no others, so that each other one is new, wherever it is listed.
+        complete: Whether the list has no others, so that any other call is new, wherever it is listed.
     """
 
     digests: tuple[str, ...] = ()
@@ -73,12 +73,12 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """What one watcher asks for.
+    """The request of one watcher.
 
     Attributes:
         ended_from: Calls that ended at this time or later, in milliseconds since the epoch.
         filters: Arguments of ``list_calls`` that the calls must match: ``agent_id``, ``direction``, ``metadata``.
-        known: The calls that it knows of each list of ``WITHOUT_AN_END``; nothing before its first look.
+        known: The calls that it knows of each list of ``WITHOUT_AN_END``; empty before its first look.
     """
 
     ended_from: int
@@ -92,8 +92,8 @@ class Ended:
 
     Attributes:
         calls: The calls, as Retell sends them.
-        up_to: All that ended before are here, in milliseconds since the epoch; None if the list was read to its
-            end.
+        up_to: Milliseconds since the epoch; all calls that ended earlier are here. None if the list was read to
+            its end.
     """
 
     calls: Sequence[Fields] = ()
@@ -106,7 +106,7 @@ class Newest:
 
     Attributes:
         calls: The calls, newest first.
-        whole: Whether these are all that there are.
+        whole: Whether these are all calls of the list.
     """
 
     calls: Sequence[Fields] = ()
@@ -115,7 +115,7 @@ class Newest:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a round lists for one watcher: more calls than it wants."""
+    """The calls that a round lists for one watcher; not all of them match its filters."""
 
     ended: Ended = field(default_factory=Ended)
     newest: Mapping[str, Newest] = field(default_factory=dict)
@@ -134,7 +134,7 @@ def matches(call: Fields, filters: Mapping[str, Any]) -> bool:
 
 
 def common_filters(wants: Sequence[Want]) -> dict[str, Any]:
-    """Return the filters that all watchers have, so that Retell can apply them for all.
+    """Return the filters that all watchers have in common, so that Retell can apply them.
 
     >>> some = [Want(ended_from=0, filters={"direction": "inbound", "agent_id": name}) for name in ("a", "b")]
     >>> common_filters(some)
@@ -151,10 +151,10 @@ def list_ended(
     now: float,
     page_size: int = MAX_PAGE_SIZE,
 ) -> Flow[Ended]:
-    """Read the calls that ended at a time or later.
+    """Read the calls that ended at a time or later, in the order of their start.
 
-    In the order of their start: once the list is read up to a start, every call that ended before it has been
-    read, because a call starts before it ends. So a long list can be left in the middle.
+    Once the list is read up to a start, every call that ended before it has been read, because a call starts
+    before it ends. So a long list can be left in the middle.
 
     Args:
         ended_from: Milliseconds since the epoch.
@@ -185,8 +185,8 @@ def list_newest(name: str, wants: Sequence[Want], *, page_size: int = KNOWN_AT_M
     """Read the newest calls that may have no end, until each watcher has all that are new to it.
 
     Args:
-        name: Which of the lists in ``WITHOUT_AN_END``.
-        wants: What the watchers know.
+        name: The name of the list in ``WITHOUT_AN_END``.
+        wants: The requests of the watchers.
         page_size: Calls in one response.
     """
     filters = WITHOUT_AN_END[name]

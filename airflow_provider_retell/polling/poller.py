@@ -49,7 +49,7 @@ class _CallsAsk(Ask):
 
 @dataclass(eq=False, kw_only=True)
 class _FinishedAsk(Ask):
-    """The calls that one watcher wants to know over."""
+    """The finished calls that one watcher wants to know about."""
 
     want: Want
     listing: Listing = field(default_factory=Listing)
@@ -58,7 +58,8 @@ class _FinishedAsk(Ask):
 class Poller:
     """Read the calls of all waiters together, and list the finished calls for all watchers together.
 
-    Both go in rounds (see ``Rounds``) of their own: a list need not keep to the short interval of one waiter.
+    Each of the two has its own rounds (see ``Rounds``), because a list need not follow the short interval of a
+    waiter.
 
     Args:
         connect: Looks up the connection.
@@ -97,10 +98,10 @@ class Poller:
         return ask.reading
 
     async def list_finished(self, want: Want, *, due: float) -> Listing:
-        """Return what the next round lists for a watcher.
+        """Return the calls that the next round lists for a watcher.
 
         Args:
-            want: From which call on, and which.
+            want: The request of the watcher.
             due: As in ``read``.
 
         Raises:
@@ -149,7 +150,7 @@ class Poller:
         filters = common_filters(wants)
         behind = sorted(asks, key=lambda ask: ask.want.ended_from)
         while behind:
-            # All who are up to date begin at about the same call; one that catches up reads its part alone.
+            # Watchers that are up to date begin at about the same call; one that catches up reads its part alone.
             first = behind[0].want.ended_from
             ended = await client.run(list_ended(first, filters, now=self._clock.now()), once=True)
             covered = [ask for ask in behind if ended.up_to is None or ask.want.ended_from < ended.up_to]

@@ -81,7 +81,7 @@ class RefreshingClient:
             try:
                 return await self._look_up_once()
             except RetellError:
-                raise  # the connection is there, and cannot be used
+                raise  # the connection exists, but cannot be used
             except Exception as error:  # noqa: BLE001 (whatever a secrets backend raises)
                 log.warning("The connection could not be looked up, which is tried again: %s", error)
                 await self._clock.asleep(pause)

@@ -1,4 +1,4 @@
-"""Rounds of requests for many waiters: when one begins, what a failure does, who learns of it."""
+"""Rounds of requests for many waiters: decide when one begins, what a failure does, and who gets its error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _new_future() -> asyncio.Future[None]:
 
 @dataclass(eq=False, kw_only=True)
 class Ask:
-    """What one waiter wants of the next round.
+    """The request of one waiter to the next round.
 
     Attributes:
         due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
@@ -71,9 +71,9 @@ class Rounds(Generic[A]):
     ====================  ===================================================================================
 
     Args:
-        read: Reads what some waiters want; it may answer some of them early.
+        read: Reads for some waiters; it may answer some of them early.
         client: The client, which is looked up again when Retell refuses the key.
-        shortest: Seconds between two rounds at least.
+        shortest: The least seconds between two rounds.
         clock: The time.
     """
 
@@ -167,7 +167,7 @@ class Rounds(Generic[A]):
                     wait.cancel()
 
     async def _round(self, asks: Sequence[A]) -> None:
-        """Read for all waiters; each may be answered as soon as it can be, and the others are at the end."""
+        """Read for all waiters; answer each as soon as possible, and the rest at the end."""
         metrics.count("retell.polls")
         try:
             try:

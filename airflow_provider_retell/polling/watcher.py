@@ -25,39 +25,39 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEY: Final = "retell_finished_calls"
-"""Where the cursor of the watcher that wrote last is kept; that of each watcher is under a key of its own."""
+"""The key of the cursor of the last watcher that wrote; the cursor of each watcher also has its own key."""
 
 LONGEST_BACKOFF: Final = 300.0
-"""Seconds between two attempts at most while something is wrong."""
+"""The longest pause in seconds between two attempts while something is wrong."""
 
 UNCONFIRMED_EVENTS: Final = 10
 """Events that may wait for Airflow to store them before the next poll."""
 
 Poll = tuple[Mapping[str, Any] | None, Cursor | None]
-"""The payload to announce, or None; and the cursor that is true once it is stored, None but for the last event."""
+"""The payload to announce, or None; and the cursor that holds once it is stored, only with the last event."""
 
 
 class FinishedCallsPoller(Protocol):
-    """Lists for all watchers of a connection at once: a ``Poller``."""
+    """A lister for all watchers of a connection at once: a ``Poller``."""
 
     async def list_finished(self, want: Want, *, due: float) -> Listing:
-        """Return what the next round lists for a watcher."""
+        """Return the calls that the next round lists for a watcher."""
 
 
 @dataclass
 class Watcher:
-    """Poll, and say what to announce; go on at the cursor that was saved last.
+    """Poll, and yield the calls to announce, continuing at the saved cursor.
 
-    It never ends by itself and raises nothing: Airflow would start it again once a second, without a word. What is
-    wrong is logged once, and tried again after 1, 2, 4 ... times the interval, at most five minutes.
+    It never ends by itself and never raises, because Airflow would silently start it again once a second. A
+    failure is logged once, and tried again after 1, 2, 4 ... times the interval, at most five minutes.
 
     Attributes:
-        name: What the log calls it.
+        name: Its name in the log.
         poller: Opens the poll that all watchers of the connection share.
-        store: Where the cursor is kept.
+        store: The store of the cursor.
         filters: Arguments of ``list_calls`` that the calls must match.
-        identity: What its cursor depends on beside the filters: the connection, what is waited for.
-        done: Returns whether there is nothing more to wait for, at a time in seconds since the epoch.
+        identity: The other things that its cursor depends on: the connection, and ``wait_for``.
+        done: Returns whether a call needs no more waiting, at a time in seconds since the epoch.
         since: Where to begin if there is no cursor yet, in milliseconds since the epoch; None: now.
         poll_interval: Seconds between two polls.
         settle: Seconds between an event and the saving of its cursor, if Airflow does not say when it has stored
@@ -81,12 +81,12 @@ class Watcher:
 
     @property
     def key(self) -> str:
-        """Where its cursor is kept: another one for other filters, so that two watchers may share an asset."""
+        """The key of its cursor, which depends on the filters, so that two watchers may share an asset."""
         about = json.dumps([*self.identity, self.filters], sort_keys=True)
         return f"{KEY}_{hashlib.sha256(about.encode()).hexdigest()[:12]}"
 
     async def polls(self) -> AsyncIterator[Poll]:
-        """Poll for ever, and yield what each poll makes known: several events for more than a thousand calls."""
+        """Poll for ever, and yield the events of each poll: several for more than a thousand calls."""
         cursor = await self._insist("reading how far it came", self._first)
         async with self.poller() as poller:
             due = self.clock.monotonic()
@@ -158,7 +158,7 @@ class Watcher:
         return cursor
 
     async def _insist(self, doing: str, act: Callable[[], Awaitable[T]]) -> T:
-        """Return what something results in, however long it takes to succeed."""
+        """Return the result of an action, however long it takes to succeed."""
         failures = 0
         while True:
             try:
@@ -179,7 +179,7 @@ class Watcher:
 
 
 class WatcherProducer(SharedStreamProducer):
-    """Hand a watcher's polls to Airflow, and save each cursor once Airflow has stored its event.
+    """Pass a watcher's polls to Airflow, and save each cursor once Airflow has stored its event.
 
     See ``airflow.triggers.shared_stream``, since Airflow 3.3.
     """
@@ -191,7 +191,7 @@ class WatcherProducer(SharedStreamProducer):
         self._broken = False
 
     async def open_stream(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield the payload of each event with the cursor that is true once it is stored."""
+        """Yield the payload of each event with the cursor that holds once it is stored."""
         async for payload, cursor in self._watcher.polls():
             while self._unconfirmed >= UNCONFIRMED_EVENTS:
                 self._room.clear()
@@ -204,7 +204,7 @@ class WatcherProducer(SharedStreamProducer):
         self._unconfirmed -= len(batch)
         self._room.set()
         for item in batch:
-            # After an event that was not stored no cursor is true any more; the next start announces it again.
+            # After an event that was not stored no later cursor holds; the next start announces it again.
             self._broken = self._broken or not item.outcome.is_clean
             if not self._broken and item.broker_payload is not None:
                 self._watcher.stored(item.broker_payload)

@@ -1,4 +1,4 @@
-"""Where a watcher keeps its cursor: in the state of its asset, or before Airflow 3.3 in a Variable."""
+"""Keep a watcher's cursor in the state of its asset, or before Airflow 3.3 in a Variable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE
 
 
 class CursorStore(Protocol):
-    """Keeps values by key."""
+    """A store of values by key."""
 
     async def get(self, key: str) -> Any:
         """Return a value, None if there is none."""
@@ -28,11 +28,11 @@ class AssetStateStore:
     """
 
     def __init__(self, asset: str) -> None:
-        # Here, not above: Airflow 3.3 and later only.
+        # Imported here: Airflow 3.3 and later only.
         from airflow.sdk.definitions.asset import AssetUriRef  # noqa: PLC0415
         from airflow.sdk.execution_time.context import AssetStateStoreAccessors  # noqa: PLC0415
 
-        # By the URI: the store that Airflow hands to a trigger is out of reach for what polls for it.
+        # By the URI, because the shared poll of a trigger cannot reach the store that Airflow gives the trigger.
         self._store = AssetStateStoreAccessors(inlets=[AssetUriRef(uri=asset)])
 
     async def get(self, key: str) -> Any:
@@ -64,7 +64,7 @@ class VariableStore:
         from airflow.sdk import Variable  # noqa: PLC0415 (Airflow 3 only)
         from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, which DAG files can do without)
 
-        # One after the other, in one thread: before 3.2 a triggerer mixes up the answers to questions at a time.
+        # One after the other, in one thread: before 3.2 a triggerer mixes up the answers to concurrent questions.
         found = await sync_to_async(Variable.get)(f"{key}_{self._suffix}", default=None)
         return None if found is None else json.loads(found)
 
@@ -77,5 +77,5 @@ class VariableStore:
 
 
 def cursor_store(asset: str) -> CursorStore:
-    """Return where the watcher of an asset keeps its cursor in this version of Airflow."""
+    """Return the store of an asset's watcher in this version of Airflow."""
     return AssetStateStore(asset) if HAS_ASSET_STATE else VariableStore(asset)
