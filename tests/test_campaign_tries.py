@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections import Counter
@@ -246,8 +247,9 @@ def test_two_processes_at_once_call_nobody_twice(
 
     def process(number: int) -> None:
         task = operator(people=people(12), path=str(tmp_path))
+        execute = inspect.unwrap(type(task).execute)  # Airflow 2 forbids any other thread than the first
         try:
-            ended.append(task.execute(TaskInstance(try_number=number).context()))
+            ended.append(execute(task, TaskInstance(try_number=number).context()))
         except RetellExportOvertakenError as error:
             ended.append(error)
 
