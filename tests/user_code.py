@@ -6,13 +6,14 @@ Where a line must be refused, it carries the error that refuses it; mypy reports
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_type
 
 from airflow.sdk import XComArg, dag, task
 
 from airflow_provider_retell.api.models import Call, CallAnalysis
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest
+from airflow_provider_retell.events import finished_calls
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
@@ -20,6 +21,7 @@ from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
+from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
 
 def tell(context: Mapping[str, Any]) -> None:
@@ -122,6 +124,18 @@ wait = RetellCallSensor(
     soft_fail=True,
 )
 
+watch = RetellFinishedCallsTrigger(
+    "retell://retell_default/calls",
+    since=datetime(2026, 1, 31, tzinfo=UTC),
+    retell_conn_id="retell_default",
+    agent_id="agent_1",
+    direction="inbound",
+    metadata={"order": 7, "vip": True},
+    wait_for="analyzed",
+    poll_interval=5,
+)
+assert_type([call["call_id"] for call in finished_calls({})], list[str])
+RetellFinishedCallsTrigger("retell://retell_default/calls", direction="in")  # type: ignore[arg-type]
 RetellCallSensor(task_id="wait", call_id="call_1", wait_for="analysed")  # type: ignore[arg-type]
 RetellCallSensor(task_id="wait", call_id=7)  # type: ignore[arg-type]
 RetellCreatePhoneCallOperator(task_id="call", to_number="+14155550100")  # type: ignore[call-arg]
