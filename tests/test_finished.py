@@ -20,9 +20,10 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.errors import RetellInvalidRequestError
 from airflow_provider_retell.polling import finished
-from airflow_provider_retell.polling.finished import HELD_MS, OVERLAP_MS, VERSION, Cursor, events, next_step
+from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, events, next_step
 from airflow_provider_retell.polling.finished_list import (
     KNOWN_AT_MOST,
+    OVERLAP_MS,
     PAGES_AT_ONCE,
     WITHOUT_AN_END,
     Ended,
@@ -315,6 +316,19 @@ def test_a_long_list_is_left_where_all_that_ended_before_is_read(
     ended_before = {it["call_id"] for it in whole.calls if it["end_timestamp"] < part.up_to}
     assert ended_before
     assert ended_before <= {it["call_id"] for it in part.calls}
+
+
+def test_a_list_is_not_left_in_the_middle_of_a_rush(
+    simulator: Simulator, client: RetellClient, time: ManualClock
+) -> None:
+    """The next look begins ten minutes before the latest end, so each part must be longer than that."""
+    begin = round(time() * 1000)
+    for _ in range(100):
+        simulator.ring_in("+12025550100")
+        time.advance(1)
+    time.advance(86_400)
+    assert client.run(list_ended(begin, {}, now=time(), page_size=10)).up_to is None
+    assert len(simulator.requests) == 10
 
 
 def test_a_list_in_another_order_is_read_to_its_end(

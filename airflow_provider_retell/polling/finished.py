@@ -16,6 +16,7 @@ from airflow_provider_retell.api.pages import Fields
 from airflow_provider_retell.polling.finished_list import (
     DIGEST_LENGTH,
     KNOWN_AT_MOST,
+    OVERLAP_MS,
     Known,
     Listing,
     Newest,
@@ -24,9 +25,6 @@ from airflow_provider_retell.polling.finished_list import (
 )
 
 VERSION: Final = 1
-
-OVERLAP_MS: Final = 600_000
-"""The delay with which the list may show a call, after it has shown calls that ended later, in milliseconds."""
 
 HELD_MS: Final = 3_600_000
 """The longest time that a call waits for its analysis after its end, in milliseconds."""

@@ -29,6 +29,9 @@ WITHOUT_AN_END: Final[Mapping[str, Mapping[str, Any]]] = {
 PAGES_AT_ONCE: Final = 5
 """Pages of ended calls after which a watcher that is far behind announces them, before it reads on."""
 
+OVERLAP_MS: Final = 600_000
+"""The delay with which the list may show a call, after it has shown calls that ended later, in milliseconds."""
+
 FAR_BEHIND_MS: Final = 3_600_000
 """Milliseconds before the present up to which a list may be read in parts."""
 
@@ -176,7 +179,8 @@ def list_ended(
         read += 1
         if walk.request is not None and read >= PAGES_AT_ONCE and starts == sorted(starts):
             last = starts[-1] if starts else 0
-            if ended_from < last < now * 1000 - FAR_BEHIND_MS:
+            # Not in the middle of a rush: the next look begins ten minutes before, and would come no further.
+            if ended_from + 2 * OVERLAP_MS < last < now * 1000 - FAR_BEHIND_MS:
                 return Ended(calls=calls, up_to=last)
     return Ended(calls=calls)
 
