@@ -37,7 +37,7 @@ def _at_once(request: pytest.FixtureRequest) -> Iterator[None]:
     started = real_time.monotonic()
     yield
     if "pytester" not in request.fixturenames:  # starting a pytest takes its time
-        assert real_time.monotonic() - started < 10
+        assert real_time.monotonic() - started < 60  # as long as two polls take, and a busy machine does not
 
 
 def create(**given: Any) -> Callable[[], RetellCreatePhoneCallOperator]:
