@@ -129,7 +129,7 @@ class Store(dict[str, Any]):
 
 def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:
     """Return an operator that places a call of a scenario through one of the two endpoints."""
-    given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 0, **arguments}
+    given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 1, **arguments}
     if endpoint == REGISTER:
         return RetellRegisterPhoneCallOperator(**{"agent_id": "agent_1", **given})
     return RetellCreatePhoneCallOperator(**{"from_number": FROM, **given})
