@@ -1,4 +1,4 @@
-"""What a campaign of ten thousand people costs, and how fast it goes on after a kill."""
+"""Measure what a campaign of ten thousand people costs, and how fast it goes on after a kill."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def people_file(count: int) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a try took.
+    """The resources that a try took.
 
     Attributes:
         seconds: From its begin to its end.

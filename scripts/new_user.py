@@ -241,7 +241,7 @@ STARTED = time.monotonic()
 
 
 def say(line: str) -> None:
-    """Tell a person at the terminal what is going on."""
+    """Print what is going on."""
     print(f"{time.monotonic() - STARTED:5.0f} s  {line}", flush=True)
 
 

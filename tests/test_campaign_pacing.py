@@ -1,4 +1,4 @@
-"""How fast a campaign is: lines stay busy while people are left to call, and the pace is reached and kept."""
+"""Test the speed of a campaign: lines stay busy while people are left, and the pace is reached and kept."""
 
 from __future__ import annotations
 

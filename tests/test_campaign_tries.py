@@ -184,7 +184,7 @@ def test_whichever_operation_of_the_storage_fails_nobody_is_called_twice(
 def test_a_path_that_cannot_be_used_is_an_error_before_the_first_call(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path, holds: str
 ) -> None:
-    """What is there is left alone."""
+    """Existing rows are left alone."""
     match holds:
         case "another campaign":
             operator(people=[], path=str(tmp_path)).execute(TaskInstance().context())
@@ -272,7 +272,7 @@ def test_two_processes_at_once_call_nobody_twice(
 def test_a_list_that_changed_between_two_tries(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who is new is called, who is gone is reported, who was called stays called, under a new id too."""
+    """New people are called, removed ones reported, and called ones not called again, even under a new id."""
     numbers = [each["to_number"] for each in people(6)]
 
     def listed(*entries: tuple[str, str]) -> str:

@@ -41,7 +41,7 @@ PEOPLE = {
     task_id: [f"+1{area + place // 100}55501{place % 100:02}" for place in range(300)]
     for task_id, area in (("campaign_blocking", 500), ("campaign_deferrable", 600))
 }
-"""Whom each campaign calls. The calls to the last ten go on until a test skips to their end."""
+"""The people of each campaign. The calls to the last ten go on until a test skips to their end."""
 
 DAG = f"""
 from datetime import timedelta

@@ -276,7 +276,7 @@ def test_a_phone_rings_when_a_task_fails(saved: Callable[[str], Any], retell_sim
 
 
 def test_a_phone_rings_when_a_deadline_is_missed(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:
-    """What the page's DAG hands to Airflow makes a notifier that rings, given what Airflow knows of the run."""
+    """The notifier in the page's DAG rings, with the context that Airflow has of the run."""
     retell_simulator.play("+12065550100", "agent_hangup")
     dag = saved(dag_of(RECIPES, "Ring a phone when a task fails", number=1))
     # Not dag.test(): that of Airflow 3.3 cannot make a run of a DAG with a deadline.

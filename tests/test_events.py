@@ -24,7 +24,7 @@ watching = pytest.mark.skipif(not HAS_ASSET_WATCHERS, reason="Airflow 3.0 brough
 
 @pytest.mark.skipif(HAS_ASSET_WATCHERS, reason="this Airflow has asset watchers")
 def test_airflow_2_says_what_is_missing() -> None:
-    """The module loads, and whoever uses the trigger learns which Airflow it needs."""
+    """The module loads, and the trigger's error says which Airflow it needs."""
     assert AIRFLOW_2
     with pytest.raises(RetellInputError, match=r"needs asset watchers, which Airflow 3\.0 brought"):
         RetellFinishedCallsTrigger(CALLS)

@@ -42,7 +42,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 @pytest.fixture(scope="module")
 def called(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> campaigns.Outcomes:
-    """What became of the campaigns of the rows that are asked for."""
+    """Return the results of the campaigns of the selected rows."""
     calls = [getattr(item, "callspec", None) for item in request.session.items]
     asked = [call.params["campaign"] for call in calls if call and "campaign" in call.params]
     rows = [row for row in (*campaigns.ROWS, TEN_THOUSAND) if row in asked]

@@ -149,7 +149,7 @@ def test_a_call_without_an_end_is_announced_once(known: Known | None, whole: boo
 
 
 def test_a_call_in_both_lists_is_announced_once() -> None:
-    """Whether a call that was not connected has an end is not known: one that has comes in both lists."""
+    """Retell may give calls that were not connected an end: such a call is in both lists."""
     both = call("a", call_status="not_connected")
     assert ids(step(Cursor(ended_from=START, known={LIST: Known(complete=True)}), both, newest=[both])) == ["a"]
 
@@ -215,7 +215,7 @@ def test_what_is_remembered_does_not_grow() -> None:
 
 @pytest.mark.parametrize("known", [None, Known(complete=True), Known(digests=(digest("x"), digest("y")))])
 def test_a_cursor_is_stored_as_json(known: Known | None) -> None:
-    """What is stored reads as what was saved."""
+    """A stored cursor reads as it was saved."""
     cursor = Cursor(ended_from=START, announced=remembered("a", "b"), known={LIST: known} if known else {})
     assert Cursor.read(cursor.to_json()) == cursor
 
@@ -334,7 +334,7 @@ def test_a_list_is_not_left_in_the_middle_of_a_rush(
 def test_a_list_in_another_order_is_read_to_its_end(
     simulator: Simulator, client: RetellClient, time: ManualClock
 ) -> None:
-    """What makes it safe to leave a list is its order; if Retell does not keep to it, all is read."""
+    """The order of a list makes it safe to leave it early; if Retell breaks the order, all of it is read."""
     simulator.seed(100, days=2)
     flow = list_ended(0, {}, now=time(), page_size=10)
     assert run(client, flow, lambda page: dict(reversed(page.items.items()))).up_to is None

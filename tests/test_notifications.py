@@ -1,4 +1,4 @@
-"""The notifier that phones: once for each failure, whoever runs the callback, and never an error of its own."""
+"""Test the notifier that phones: once for each failure, from any process, and never with an error of its own."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login
 
 
 def test_a_call_of_another_run_is_not_hung_up(run: SimpleNamespace, login: Login) -> None:
-    """Whoever may edit one DAG cannot stop the calls of another by their ids."""
+    """A user who may edit one DAG cannot stop the calls of another by their ids."""
     other = place(
         run, {"from_number": "+14155550199", "to_number": "+12065550111", "metadata": {"airflow_call": "f"}}
     )

@@ -1,4 +1,4 @@
-"""How the page reads the calls of a tag: once for all who look, within a bound, and never longer than a moment."""
+"""Test how the page reads the calls of a tag: once for all viewers, with a limit, and never for long."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_nothing_is_asked_while_nobody_looks(retell: Retell, book: Book, clock: 
 
 
 def test_a_call_is_over_within_one_reading(retell: Retell, book: Book, clock: SteppingClock) -> None:
-    """What changes at Retell is seen five seconds later, and one that is deleted there disappears."""
+    """A change at Retell is seen five seconds later, and a call that is deleted there disappears."""
     assert [entry.call_id for entry in book.look().entries if entry.live] == ["call_1"]
     retell.calls["call_1"] = OVER
     del retell.calls["call_0"]
@@ -194,7 +194,7 @@ def test_an_error_of_our_own_does_not_stop_the_page(retell: Retell, book: Book, 
 
 
 def test_pages_appear_as_they_come(retell: Retell, clock: SteppingClock) -> None:
-    """Who looks first does not wait for the end of a long list, and who looks next sees more."""
+    """The first viewer does not wait for the end of a long list, and the next one sees more."""
     retell.calls = {f"call_{n}": OVER for n in range(2000)}
     reached, go_on = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the page makes of calls as Retell lists them: pure, and without a complete number."""
+"""Test the page's figures of calls as Retell lists them: pure, and without a complete number."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_one_number_under_two_ids_is_one_person() -> None:
     ],
 )
 def test_a_field_of_another_type_hides_no_call(fields: dict[str, Any]) -> None:
-    """What Retell, or a user's metadata, may hold must not break the page."""
+    """Unexpected values from Retell or in a user's metadata do not break the page."""
     read = Entry.read(call(**fields))
     assert read.call_id == "call_1"
     assert totals([read])["calls"] == 1
@@ -172,7 +172,7 @@ def test_scopes() -> None:
 
 
 def test_live_calls_come_first_then_the_newest() -> None:
-    """What goes on now is on the first page."""
+    """Live calls are on the first page."""
     calls = [
         entry("old", started_at=1.0),
         entry("undated"),

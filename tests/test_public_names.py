@@ -1,4 +1,4 @@
-"""What a DAG file imports, and what Airflow has stored, stays where it is."""
+"""Test that the paths that DAG files import and that Airflow has stored do not change."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ STORED: dict[str, dict[str, Any]] = {
         "poll_interval": 30.0,
     },
 }
-"""What the first version has Airflow store of its triggers, as JSON gives it back."""
+"""The stored form of the first version's triggers, as JSON gives it back."""
 
 
 @pytest.mark.parametrize("path", STORED)

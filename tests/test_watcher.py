@@ -168,7 +168,7 @@ def test_since_begins_earlier(run: Any, simulator: Simulator, time: ManualClock)
 def test_a_restart_goes_on_where_it_was(
     run: Any, simulator: Simulator, store: Store, time: ManualClock, stored: bool
 ) -> None:
-    """What is stored is not announced again, what may not be stored is, and what ended meanwhile is."""
+    """Stored calls are not announced again; those perhaps not stored, and those ended meanwhile, are."""
 
     async def before(room: Room) -> None:
         watcher = room.watcher()

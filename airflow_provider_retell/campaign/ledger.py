@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
-"""What a row says about a call of which nothing more is to be known."""
+"""The row of a call about which no more can be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

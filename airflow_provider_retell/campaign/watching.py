@@ -80,7 +80,7 @@ class Watch:
 
     @property
     def all_listed(self) -> bool:
-        """Whether a new process would find all live calls in the list."""
+        """Return whether a new process would find all live calls in the list."""
         return self._listed.issuperset(call_id for call_id, each in self._calls.items() if each.call.live)
 
     def found(self, call: KnownCall) -> None:

@@ -31,7 +31,7 @@ PATIENCE: Final = 900.0
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a campaign.
+    """The result of a campaign.
 
     Attributes:
         once: How many people were called once.

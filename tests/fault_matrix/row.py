@@ -18,7 +18,7 @@ class Goal(Enum):
     """The goal of a row."""
 
     ONCE = "one call, and the task succeeds"
-    ANEW = "one call more, never two at once, and the task succeeds"
+    NEW_CALL = "one call more, never two at once, and the task succeeds"
     STOPPED = "one call, hung up on, and the run fails"
 
 
@@ -97,14 +97,14 @@ class Row:
 
     def reached(self, column: Column, figures: Figures) -> bool:
         """Return whether the goal is reached."""
-        intended = 2 * self.calls if self.goal is Goal.ANEW else self.calls
+        intended = 2 * self.calls if self.goal is Goal.NEW_CALL else self.calls
         # A registration whose answer was lost cannot be dialed, and times out.
         calls = figures.handed_on if column.registers else figures.placed
         if (calls, figures.at_once, figures.live, figures.note) != (intended, 1, 0, ""):
             return False
         if figures.tries < self.tries:
             return False
-        if self.goal is not Goal.ANEW and figures.stopped != (self.goal is Goal.STOPPED):
+        if self.goal is not Goal.NEW_CALL and figures.stopped != (self.goal is Goal.STOPPED):
             return False
         if self.goal is Goal.STOPPED:
             return figures.state in {"failed", "skipped, run failed"}

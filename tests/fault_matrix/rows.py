@@ -141,20 +141,22 @@ RINGS_ON: Final = Miss(
     "which is longer than Retell lets a phone ring, but not than the twenty minutes for which it rings here.",
 )
 PEOPLE: Final = (
-    Row(name="clear_live", title="clear while the call is live", goal=Goal.ANEW, play=plays.cleared_while_live),
+    Row(
+        name="clear_live", title="clear while the call is live", goal=Goal.NEW_CALL, play=plays.cleared_while_live
+    ),
     Row(
         name="clear_dead_worker",
         title="worker SIGKILL, and a clear before Airflow notices",
-        goal=Goal.ANEW,
+        goal=Goal.NEW_CALL,
         play=plays.cleared_when_dead,
         columns=OURS_BLOCKING,
         misses={column.dag: LIKE_A_RETRY for column in OURS_BLOCKING},
     ),
-    Row(name="clear_over", title="clear after the end", goal=Goal.ANEW, play=plays.cleared_after_the_end),
+    Row(name="clear_over", title="clear after the end", goal=Goal.NEW_CALL, play=plays.cleared_after_the_end),
     Row(
         name="clear_ringing",
         title="clear while the phone still rings",
-        goal=Goal.ANEW,
+        goal=Goal.NEW_CALL,
         play=plays.cleared_while_ringing,
         ring_seconds=TALK,
         columns=CREATES,
@@ -162,7 +164,7 @@ PEOPLE: Final = (
     Row(
         name="clear_forgotten",
         title="clear while the phone still rings, and the task state store is empty",
-        goal=Goal.ANEW,
+        goal=Goal.NEW_CALL,
         play=plays.cleared_without_record,
         ring_seconds=TALK,
         columns=CREATES,
