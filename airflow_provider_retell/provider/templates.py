@@ -32,7 +32,7 @@ from enum import Enum, auto
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, Context, XComArg
+from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
 
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.version_compat import mask_secret
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     import jinja2
 
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
+_RETURN_KEY: Final = "return_value"
+"""Airflow's XCOM_RETURN_KEY, whose import loads its database models: 0.4 s in every process that parses a DAG."""
 _SHOWN_DIGITS: Final = 4
 _SHORTEST_SECRET: Final = 5
 """Airflow 2 would mask a single letter everywhere; Airflow 3 ignores secrets that are shorter than this."""
@@ -155,7 +157,7 @@ def check_pushed(argument: str, value: Any) -> None:
     for operator, key in XComArg.iter_xcom_references(value):
         given = getattr(operator, "partial_kwargs", None)
         pushed = getattr(operator, "do_xcom_push", True) if given is None else _pushes(operator, given)
-        if key == XCOM_RETURN_KEY and not pushed:
+        if key == _RETURN_KEY and not pushed:
             raise RetellInputError(
                 f"{argument} is the output of the task {operator.task_id!r}, which has do_xcom_push=False: "
                 "nothing would arrive. Let the task push its result, or use its "
