@@ -142,6 +142,59 @@ class Row(TypedDict, total=False):
     llm_websocket_network_rtt_latency: dict[str, Any]
 
 
+RefusalWord: TypeAlias = Literal[
+    "do_not_call",
+    "outside_hours",
+    "attempt_limit",
+    "not_eligible",
+    "no_time_zone",
+    "bad_number",
+    "bad_request",
+    "duplicate",
+    "changed",
+]
+"""Why a campaign does not call a person."""
+
+
+class PersonRow(TypedDict, total=False):
+    """A person of a campaign, as in ``people-*``: the person's own columns, and these."""
+
+    person_id: Required[str]
+    to_number: Required[str]
+    outcome: Required[OutcomeWord | Literal["dry_run"] | None]
+    """How the last call went; None if there was none."""
+    attempts: Required[int]
+    call_id: Required[str | None]
+    refused: Required[RefusalWord | None]
+    detail: Required[str | None]
+    """The reason in words, for people."""
+    not_called: Required[bool]
+    """Whether a call was left to do."""
+    earliest_call_at: str | None
+    """In a dry run: when the call would be placed, in ISO 8601 and UTC."""
+
+
+class CampaignResult(TypedDict, total=False):
+    """What a campaign returns: counts, and the URLs of its files."""
+
+    people: Required[int]
+    reached: Required[int]
+    """People who spoke in a call."""
+    outcomes: Required[dict[OutcomeWord | Literal["dry_run"], int]]
+    """Of each person's last call."""
+    attempts: Required[int]
+    """Calls that were dialed."""
+    refused: Required[dict[RefusalWord, int]]
+    not_called: Required[int]
+    talk_seconds: Required[float]
+    cost_cents: Required[float]
+    paths: Required[list[str]]
+    rows: list[PersonRow]
+    """Without ``path``: the rows of ``people-*``, without variables."""
+    duration_seconds: int
+    """In a dry run: how long the campaign would take."""
+
+
 _LEFT_OUT: Final = HEAVY_FIELDS | LATENCY_FIELDS
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Work:
     cpu: float
     peak_mb: float
     before_mb: float
-    result: dict[str, Any]
+    result: Mapping[str, Any]
 
 
 def alone(task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -14,11 +14,24 @@ import pytest
 from airflow_provider_retell._kwargs import CallFilters
 from airflow_provider_retell.api import endpoints, models
 from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
+from airflow_provider_retell.campaign.checks import Checks
+from airflow_provider_retell.campaign.dry_run import DryRun, dry_result, dry_rows
+from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.pacing import Pace
+from airflow_provider_retell.campaign.people import Person, Refusal
+from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.roster import Roster
+from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.summary import people_rows, summarize
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators import (
+    RetellCampaignOperator,
+    RetellCreatePhoneCallOperator,
+    RetellRegisterPhoneCallOperator,
+)
 from airflow_provider_retell.operators.base import PhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
+from airflow_provider_retell.rows import Analysis, CampaignResult, Cost, OutcomeWord, PersonRow, RefusalWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
 
 USER_CODE = Path(__file__).with_name("user_code.py")
@@ -53,7 +66,13 @@ def test_both_operators_take_the_same_besides_the_fields_of_their_requests() -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["RetellRegisterPhoneCallOperator", "RetellCreatePhoneCallOperator", "RetellCallSensor"]
+    "name",
+    [
+        "RetellRegisterPhoneCallOperator",
+        "RetellCreatePhoneCallOperator",
+        "RetellCampaignOperator",
+        "RetellCallSensor",
+    ],
 )
 def test_the_arguments_of_any_airflow_are_taken(name: str) -> None:
     """An argument that a newer Airflow has is no type error; the user code has some of today's."""
@@ -89,6 +108,7 @@ def used(name: str) -> set[str]:
         ),
         ("RetellCreatePhoneCallOperator", [RetellCreatePhoneCallOperator.__init__]),
         ("RetellCallSensor", [RetellCallSensor.__init__]),
+        ("RetellCampaignOperator", [RetellCampaignOperator.__init__]),
         ("list_calls", [RetellHook.list_calls, endpoints.list_calls]),
     ],
 )
@@ -122,11 +142,34 @@ def test_a_row_has_the_fields_of_a_call(row: Any, model: Any) -> None:
     } == expected
 
 
+def required(row: Any) -> set[str]:
+    """Return the keys that are there in any case."""
+    return {
+        name for name, hint in get_type_hints(row, include_extras=True).items() if get_origin(hint) is Required
+    }
+
+
 def test_a_row_always_has_an_id_and_an_outcome() -> None:
     """These two may be read without asking; what else there is depends on the call."""
-    hints = get_type_hints(Row, include_extras=True)
-    assert {name for name, hint in hints.items() if get_origin(hint) is Required} == {"call_id", "outcome"}
+    assert required(Row) == {"call_id", "outcome"}
     assert get_type_hints(Row)["outcome"] == OutcomeWord | Literal["dry_run"] | None
+
+
+def test_the_rows_and_the_result_of_a_campaign_have_the_keys_of_their_types() -> None:
+    """What a type checker knows of a campaign is what there is, dry run included."""
+    roster = Roster(
+        [Person(row=0, to_number="+14155550100", person_id="ada")],
+        CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=-1),
+    )
+    plan = Plan(CampaignState(roster, checks=Checks(), pace=Pace(1)), lines=1)
+    dry_run = DryRun(placed_at={0: 1.0}, ends_at=2.0, failure=None)
+    (row,) = dry_rows(plan, dry_run)
+    assert set(row) == set(PersonRow.__annotations__)
+    assert required(PersonRow) == set(next(people_rows(roster)))
+    result = dry_result(plan, dry_run, now=0.0)
+    assert set(result) | {"paths", "rows"} == set(CampaignResult.__annotations__)
+    assert required(CampaignResult) == {*summarize(roster), "paths"}
+    assert get_args(RefusalWord) == tuple(Refusal)
 
 
 def test_the_words_of_an_outcome_are_the_outcomes() -> None:

@@ -15,11 +15,15 @@ from airflow_provider_retell.api.models import Call, CallAnalysis
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest
 from airflow_provider_retell.events import finished_calls
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators import (
+    RetellCampaignOperator,
+    RetellCreatePhoneCallOperator,
+    RetellRegisterPhoneCallOperator,
+)
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.policy import CallingHours, Redial
+from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
-from airflow_provider_retell.rows import Analysis, Cost, OutcomeWord, Row
+from airflow_provider_retell.rows import Analysis, CampaignResult, Cost, OutcomeWord, PersonRow, Row
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
@@ -136,6 +140,63 @@ watch = RetellFinishedCallsTrigger(
 )
 assert_type([call["call_id"] for call in finished_calls({})], list[str])
 RetellFinishedCallsTrigger("retell://retell_default/calls", direction="in")  # type: ignore[arg-type]
+
+
+def is_open(person: Mapping[str, Any]) -> bool | str:
+    """Return whether an appointment is still open, or why not."""
+    return True if person["attempts"] == 0 else "called before"
+
+
+call_all = RetellCampaignOperator(
+    task_id="call_all",
+    people="s3://bucket/people.csv",
+    path="s3://bucket/calls/{{ ds }}",
+    from_number="+14155550199",
+    override_agent_id="agent_1",
+    override_agent_version=3,
+    agent_override={},
+    metadata={"campaign": "spring"},
+    retell_llm_dynamic_variables={"clinic": "North"},
+    custom_sip_headers={"X-Campaign": "spring"},
+    ignore_e164_validation=False,
+    honor_internal_dnc=True,
+    region="US",
+    calls_per_second=2,
+    lines=15,
+    reserved_lines=0,
+    calling_hours=CallingHours("09:00", "20:00", days="mon-fri"),
+    redial=[Redial("no_answer", "busy", after=timedelta(hours=2), times=2)],
+    attempts=AttemptLimit(3, per=timedelta(days=7)),
+    history="s3://bucket/calls/",
+    do_not_call="s3://bucket/dnc.csv",
+    eligible=is_open,
+    until=timedelta(hours=11),
+    limit=10,
+    wait_for="analyzed",
+    analysis_timeout=timedelta(minutes=5),
+    include=("transcript",),
+    file_format="parquet",
+    poll_interval=timedelta(seconds=10),
+    timeout=timedelta(hours=12),
+    cancel_on_kill=True,
+    dry_run="{{ params.dry_run }}",
+    backfill=False,
+    deferrable=True,
+    retell_conn_id="retell_default",
+    retry_policy=None,
+    pool="retell",  # and Airflow's own
+    retries=2,
+)
+called = call_all.execute({})
+assert_type(called, CampaignResult)
+assert_type(called["outcomes"].get("answered", 0), int)
+assert_type(called["paths"], list[str])
+assert_type(called.get("rows", []), list[PersonRow])
+print(called["outcome"])  # type: ignore[typeddict-item]  # noqa: T201
+RetellCampaignOperator(task_id="call_all", people=[{"to_number": "+14155550100"}], lines="15")  # type: ignore[arg-type]
+RetellCampaignOperator(task_id="call_all", people=[], wait_for=None)  # type: ignore[arg-type]
+RetellCampaignOperator(task_id="call_all", from_number="+14155550199")  # type: ignore[call-arg]
+
 RetellCallSensor(task_id="wait", call_id="call_1", wait_for="analysed")  # type: ignore[arg-type]
 RetellCallSensor(task_id="wait", call_id=7)  # type: ignore[arg-type]
 RetellCreatePhoneCallOperator(task_id="call", to_number="+14155550100")  # type: ignore[call-arg]
@@ -173,6 +234,8 @@ def campaign() -> None:
     RetellCallSensor(task_id="wait_key", call_id=one.output["call_id"])  # type: ignore[index]  # Airflow's omission
     RetellCallSensor(task_id="wait_many", call_id=many.output)
     RetellCallSensor(task_id="wait_some", call_id=["call_1", one.output])
+    RetellCampaignOperator(task_id="all_in_one", people=read_first)
+    RetellCampaignOperator.partial(task_id="by_city", path="s3://bucket/calls").expand(people=[[], []])
 
 
 class CallCustomer(RetellCreatePhoneCallOperator):

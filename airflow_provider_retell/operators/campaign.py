@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
@@ -33,7 +33,7 @@ from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_campaign
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
-from airflow_provider_retell.rows import check_include
+from airflow_provider_retell.rows import CampaignResult, check_include
 
 if TYPE_CHECKING:
     from airflow_provider_retell.campaign.terms import End
@@ -217,7 +217,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
 
     # -- the task ------------------------------------------------------------------------------------------
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> CampaignResult:
         """Call the people, or continue an earlier try; write the results, and return the counts."""
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
@@ -226,7 +226,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             return self._checked(result, failure)
         return self._run(context, {}, may_leave=self.deferrable)
 
-    def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
+    def _resume(self, context: Context, event: WakeEvent) -> CampaignResult:
         """Continue after a wait: read again from the list and the files who was called."""
         # A trigger that failed would fail again at once, so this process waits for the rest of the time.
         return self._run(context, event.memo, may_leave=self.deferrable and event.wake is not Wake.FAILED)
@@ -236,7 +236,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         if kill := vars(self).get("_kill"):  # not before the task runs
             kill.order()
 
-    def _run(self, context: Context, memo: Mapping[str, Any], *, may_leave: bool) -> dict[str, Any]:
+    def _run(self, context: Context, memo: Mapping[str, Any], *, may_leave: bool) -> CampaignResult:
         from airflow_provider_retell.campaign.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
 
         now = CLOCK.now()
@@ -280,17 +280,17 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             clock=CLOCK,
         )
 
-    def _result(self, context: Context, result: dict[str, Any], done: End) -> dict[str, Any]:
+    def _result(self, context: Context, result: dict[str, Any], done: End) -> CampaignResult:
         if done.error is not None:
             raise done.error
-        self._checked(result, done.failure)
+        checked = self._checked(result, done.failure)
         announce_campaign(context, self.outlets, result, retell_conn_id=self.retell_conn_id)
-        return result
+        return checked
 
-    def _checked(self, result: dict[str, Any], failure: str | None) -> dict[str, Any]:
+    def _checked(self, result: dict[str, Any], failure: str | None) -> CampaignResult:
         if failure is not None:
             raise RetellCallFinalError(f"{failure} So far: {self._counts(result)}. A clear goes on with the rest.")
-        return result
+        return cast("CampaignResult", result)
 
     @staticmethod
     def _counts(result: Mapping[str, Any]) -> dict[str, Any]:
