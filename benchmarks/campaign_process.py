@@ -29,7 +29,7 @@ FILMS = ("19900", "26191", "35301")
 
 
 def numbers(count: int) -> list[str]:
-    """Return up to 100,000 numbers that are nobody's: those kept for films in North America, then in France."""
+    """Return up to 100,000 fictional numbers: those reserved for films in North America, then in France."""
     america = [f"+1{300 + place // 100}55501{place % 100:02}" for place in range(min(count, 70_000))]
     return america + [f"+33{FILMS[place // 10_000]}{place % 10_000:04}" for place in range(count - len(america))]
 

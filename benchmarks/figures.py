@@ -12,11 +12,11 @@ class Figure:
     """One line of the page.
 
     Attributes:
-        what: What was measured.
-        measured: What came out, with its unit.
-        goal: What is aimed at; empty where a line is there to compare with.
-        met: Whether the goal is reached; None where there is none.
-        beside: What the same run gave for what cannot be undercut, or for what one would use instead.
+        what: The measured thing.
+        measured: The result, with its unit.
+        goal: The goal; empty if the line is only there to compare with.
+        met: Whether the goal is reached; None if there is none.
+        beside: The same figure for the lower bound, or for the alternative.
     """
 
     what: str
@@ -33,5 +33,5 @@ class Figure:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that so great a share of the values do not exceed."""
+    """Return the value that a given share of the values does not exceed."""
     return statistics.quantiles(values, n=1000, method="inclusive")[round(share * 1000) - 1]

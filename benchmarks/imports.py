@@ -34,7 +34,7 @@ print("measured", time.perf_counter() - began, *sorted({{{wanted}}} & (set(sys.m
 
 
 def figures() -> Iterator[Figure]:
-    """Measure in turns, so that a busy moment of the machine meets all alike."""
+    """Measure in turns, so that a busy moment of the machine affects all in the same way."""
     variants = [(before, imported) for before in (SDK, DAG_FILE) for imported in (OURS, AIRFLOWS, HTTP)]
     times: dict[tuple[str, str], list[float]] = {variant: [] for variant in variants}
     loaded: dict[tuple[str, str], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Where the benchmarks' Airflow finds its connections: the environment, counting how often it is asked."""
+"""The connections of the benchmarks' Airflow: read from the environment, with a count of the reads."""
 
 from __future__ import annotations
 

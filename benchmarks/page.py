@@ -1,4 +1,4 @@
-"""The page: what each part measures, and where its figures stand in README.md."""
+"""Write the page: each part's figures have their place in README.md."""
 
 from __future__ import annotations
 

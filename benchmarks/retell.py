@@ -1,4 +1,4 @@
-"""A Retell in a process of its own, so that what it costs is not counted as the cost of who asks."""
+"""A Retell in a process of its own, so that its cost is not counted as the cost of the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AREA_CODES = range(201, 999)
 
 
 def numbers(count: int, *, skip: int = 0) -> list[str]:
-    """Return so many different fictional phone numbers."""
+    """Return the given number of different fictional phone numbers."""
     return [f"+1{AREA_CODES[place // 100]}55501{place % 100:02}" for place in range(skip, skip + count)]
 
 
@@ -62,7 +62,7 @@ class RetellProcess:
         return json.dumps(json.loads(self.connection) | {"extra": extra})
 
     def ask(self, task: Callable[Concatenate[Simulator, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Have a function of a module run there, with the simulator before its other arguments."""
+        """Run a function of a module there, with the simulator before its other arguments."""
         self._pipe.send((task, args, kwargs))
         answer: T = self._pipe.recv()
         return answer
@@ -92,7 +92,7 @@ def ends(simulator: Simulator) -> dict[str, tuple[float, str]]:
 
 
 def requests_between(simulator: Simulator, begin: float, end: float) -> dict[str, int]:
-    """Count the requests of a stretch of time by endpoint."""
+    """Count the requests of a period by endpoint."""
     counts: dict[str, int] = {}
     for request in simulator.requests:
         if begin <= request.time < end:

@@ -140,7 +140,7 @@ def run(count: int, *, listed: bool, seed: int, seconds: float) -> bool:
 
 
 def faults_met(simulator: Simulator) -> list[str | None]:
-    """Return what each request met."""
+    """Return the faults that each request met."""
     return [request.fault for request in simulator.requests]
 
 

@@ -1,4 +1,4 @@
-"""The plan of a soak: which calls there are, what befalls them, who waits for them and how each wait must end.
+"""The plan of a soak: its calls, their faults, the waits for them, and how each wait must end.
 
 All of it is drawn from a seed.
 """
@@ -65,7 +65,7 @@ def scenarios(dice: Random, count: int, seconds: float) -> dict[str, Scenario]:
 
 
 def calls(simulator: Simulator) -> list[KnownCall]:
-    """Return what will become of each call."""
+    """Return how each call will end."""
     infinity = float("inf")
     return [
         (it.call_id, it.ended_at, it.ending[0], it.analyzed_at if it.analyzed_at < infinity else None)

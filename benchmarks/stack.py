@@ -42,7 +42,7 @@ class Way:
     """One way to place calls and to wait for them.
 
     Attributes:
-        title: What the page calls it.
+        title: Its name on the page.
         floor: The DAG that has Airflow do as many tasks, which do nothing.
         of_http: The most it may cost, as a share of what HttpOperator and HttpSensor cost.
         of_sdk: The same, of a task that polls with retell-sdk.
@@ -82,7 +82,7 @@ class Cost:
     Attributes:
         busy: CPU seconds for each call, beyond what the stack takes when it has nothing to do.
         seconds: From the start of the run to its end.
-        requests: How many Retell had.
+        requests: The number of requests to Retell.
     """
 
     busy: float

@@ -37,7 +37,7 @@ NEVER: Final = timedelta(minutes=50)
 
 
 def in_a_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in a new process, which has nothing in memory but what it needs."""
+    """Run a function in a new process, which has only what it needs in memory."""
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawning, initializer=_into_a_file) as processes:
         return processes.submit(function, *args, **kwargs).result()
@@ -52,7 +52,7 @@ def _into_a_file() -> None:
 
 @dataclass
 class Heartbeat:
-    """Look again and again how long the loop has kept others waiting.
+    """Measure again and again how long the loop has kept others waiting.
 
     Attributes:
         longest: The longest time by the clock, in seconds.

@@ -55,7 +55,7 @@ class Airflow2Stack(AirflowStack):
         self.ask("PATCH", path + mapped, json={"new_state": state, "dry_run": False})
 
     def _environment(self) -> dict[str, str]:
-        # Everybody may do everything, without a password: it listens on the loopback interface alone.
+        # No password, and all permissions for everyone, because it only listens on the loopback interface.
         (self.home / "webserver_config.py").write_text('AUTH_ROLE_PUBLIC = "Admin"\n')
         # Its executor looks for the `airflow` command.
         bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

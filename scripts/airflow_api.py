@@ -19,15 +19,15 @@ LOOK_EVERY = 0.25  # seconds
 
 
 class AirflowError(RuntimeError):
-    """Airflow refused, broke down, or took too long."""
+    """Airflow refused, failed, or took too long."""
 
 
 class AirflowTimeoutError(AirflowError):
-    """Something has not happened in time."""
+    """An event has not happened in time."""
 
 
 class AirflowApi:
-    """Start runs, watch them, and lay hands on them.
+    """Start runs, watch them, clear them and mark them.
 
     Args:
         client: Speaks to the API server, logged in.
@@ -39,7 +39,7 @@ class AirflowApi:
         self._patience = patience
 
     def check_alive(self) -> None:
-        """Raise if waiting is in vain; called between two looks."""
+        """Raise if waiting is useless; called between two checks."""
 
     def trigger(
         self, dag_id: str, conf: Mapping[str, Any] | None = None, logical_date: datetime | None = None
@@ -130,7 +130,7 @@ class AirflowApi:
         self.ask("PATCH", path, json={"new_state": state})
 
     def wait_until(self, reached: Callable[[], bool], complaint: str) -> None:
-        """Wait until something is reached.
+        """Wait until a condition holds.
 
         Raises:
             AirflowTimeoutError: It takes longer than the patience; the message begins with the complaint.

@@ -111,7 +111,7 @@ class AirflowStack(AirflowApi):
         """Start one more component, or one that was killed, and wait until it is healthy.
 
         Args:
-            name: What it is called here: `triggerer`, or `triggerer-2`.
+            name: Its name here: `triggerer`, or `triggerer-2`.
             command: Airflow's command, such as `triggerer`; by default what a component of this name ran before.
         """
         self._spawn(name, *command)
@@ -184,7 +184,7 @@ class AirflowStack(AirflowApi):
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(triggerer_log_port),
             "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
         }
-        # The user's own Airflow stays out of it. Without bytecode each process would compile Airflow again,
+        # Separate from the user's own Airflow. Without bytecode each process would compile Airflow again,
         # and a warning of a dependency must not end one.
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}

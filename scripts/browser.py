@@ -27,7 +27,7 @@ class Browser:
     Args:
         page: An open page.
         url: Where Airflow is.
-        images: The folder for what was seen.
+        images: The folder for the screenshots.
     """
 
     def __init__(self, page: Page, url: str, images: Path) -> None:
@@ -47,7 +47,7 @@ class Browser:
             page = browser.new_page(viewport=WINDOW, reduced_motion="reduce")
             page.set_default_timeout(PATIENCE)
             expect.set_options(timeout=PATIENCE)
-            # What lies outside of this machine is not visited, only asked for.
+            # Requests to other machines are blocked, and only recorded.
             page.context.route(lambda address: not address.startswith(url), lambda route: route.fulfill())
             try:
                 yield cls(page, url, images)
@@ -57,7 +57,7 @@ class Browser:
                 raise
 
     def picture(self, name: str) -> None:
-        """Keep what is seen now, without the pointer's hints."""
+        """Save a screenshot, without the hints of the pointer."""
         self._page.mouse.move(WINDOW["width"] - 1, 1)
         self._page.wait_for_timeout(700)  # until menus and drawers have come to rest
         self._page.screenshot(path=self._images / f"{name}.png")
@@ -87,11 +87,11 @@ class Browser:
             field.blur()
 
     def value_of(self, label: str) -> str:
-        """Return what a field of the open form holds."""
+        """Return the value of a field in the open form."""
         return self._form.get_by_label(label, exact=True).input_value()
 
     def placeholder_of(self, label: str) -> str | None:
-        """Return what a field of the open form shows as long as it is empty."""
+        """Return the placeholder of a field in the open form."""
         return self._form.get_by_label(label, exact=True).get_attribute("placeholder")
 
     def save_connection(self) -> None:
@@ -125,7 +125,7 @@ class Browser:
         return self._read(table)
 
     def open_task(self, dag_id: str, run_id: str, task: str, tab: str = "") -> str:
-        """Open a tab of a task (`wait`, or `call/mapped/0`); return what stands there."""
+        """Open a tab of a task (`wait`, or `call/mapped/0`); return its text."""
         self._goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task}/{tab}")
         heading = {"": "Logs", "details": "Details", "rendered_templates": "Rendered Templates"}[tab]
         expect(self._page.get_by_role("link", name=heading, exact=True)).to_be_visible()

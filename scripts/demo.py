@@ -40,10 +40,10 @@ class Service:
     """The service that answers the requests, and the requests.
 
     Attributes:
-        introduction: What the person at the terminal should know before it starts.
+        introduction: The text that is printed before it starts.
         connection: The Airflow connection as JSON, with the key.
         agent_id: The agent of the calls.
-        numbers: Whom to call.
+        numbers: The numbers to call.
         statuses: The status of each call right now, where that can be known without asking Retell.
         timeout: Seconds the run may take.
     """
@@ -130,14 +130,14 @@ def progress(instances: Iterable[TaskInstance], statuses: Iterable[str], busy_wo
 
 
 def counted(counts: Counter[str]) -> str:
-    """Write `1 ongoing 2 ended`; where there is but one thing, its word alone."""
+    """Write `1 ongoing 2 ended`; if all are the same, only the word."""
     if counts.total() == 1:
         return next(iter(counts))
     return " ".join(f"{count} {word}" for word, count in sorted(counts.items()))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Set the calls as a table; of a number only the last four digits are shown."""
+    """Return the calls as a table, with the last four digits of the numbers."""
     lines: list[tuple[str, ...]] = [("number", "status", "reason", "outcome", "seconds")]
     for row in rows:
         duration = row.get("duration_ms")

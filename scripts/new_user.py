@@ -1,4 +1,4 @@
-"""Walk the way of a new user, by the documentation alone: install, connect, run, look, follow the link.
+"""Do what a new user does, by the documentation alone: install, connect, run, look, follow the link.
 
 The wheel goes into a clean environment with Airflow, the README's DAG into its folder of DAGs, and everything else
 is done in a headless browser against the simulator. What is seen on the way goes into docs/images.
@@ -59,10 +59,10 @@ class Seen:
     Attributes:
         labels: The fields that the form asks for, in its order.
         placeholders: What some of them show as long as they are empty.
-        corrected: What the form makes of numbers that are too small, and of what is no number.
-        answers: What the Test button says of each connection.
+        corrected: The values that the form makes of numbers that are too small, and of letters.
+        answers: The answers of the Test button for each connection.
         run: The table of the tasks of the README's DAG.
-        rows: What the sensor of that DAG hands on.
+        rows: The result of the sensor of that DAG.
         rendered: The rendered fields of a mapped task, of the sensor, and of a task that failed.
         log: The log of the sensor.
         links: Where the link of a task leads: while it waits, after it failed, and once it succeeded.
@@ -82,7 +82,7 @@ class Seen:
 
 
 def walk(images: Path) -> Seen:
-    """Walk the way; raise where it does not go on."""
+    """Do all steps; raise if one fails."""
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
         say("installing the wheel in a clean environment")
@@ -101,7 +101,7 @@ def walk(images: Path) -> Seen:
 
 
 def connect(browser: Browser, port: int) -> dict[str, Any]:
-    """Add a connection and test it, and see what the button says of connections that are wrong."""
+    """Add a connection and test it, and test wrong connections too."""
     say("adding the connection")
     labels = browser.open_connection_form(CONN_ID, "Retell AI")
     placeholders = {label: browser.placeholder_of(label) for label in ("Base URL", "Port", "API key")}
@@ -231,7 +231,7 @@ def silence() -> Iterator[int]:
 
 
 def run(*command: str | Path) -> None:
-    """Run a command to its end, and show what it printed if it fails."""
+    """Run a command to its end, and show its output if it fails."""
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - our own words
     if done.returncode != 0:
         raise RuntimeError(f"{shlex.join(map(str, command))}\n{done.stdout}\n{done.stderr}")

@@ -1,4 +1,4 @@
-"""Processes with sessions of their own, and how to end them with all that they have forked."""
+"""Run processes in sessions of their own, and end them with all that they have forked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-GRACE = 5.0  # seconds a process has to end by itself before it is killed
+GRACE = 5.0  # seconds for a process to end by itself before it is killed
 LOOPBACK = "127.0.0.1"
 
 
@@ -37,7 +37,7 @@ def processes_of(sessions: Collection[int]) -> list[psutil.Process]:
 
 
 def end_sessions(leaders: Collection[subprocess.Popen[bytes]], sig: signal.Signals) -> None:
-    """Signal the leaders, give their sessions a few seconds to end, and kill who is still there."""
+    """Signal the leaders, give their sessions a few seconds to end, and kill the remaining processes."""
     sessions = {leader.pid for leader in leaders}
     try:
         if sig != signal.SIGKILL:

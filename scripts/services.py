@@ -26,7 +26,7 @@ USER = "postgres" if os.geteuid() == 0 else None
 
 
 class ServiceError(RuntimeError):
-    """A service is not installed, or does not come up."""
+    """A service is not installed, or does not start."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def postgresql() -> Iterator[str]:
         "port": port,
         "unix_socket_directories": "",
         "max_connections": 300,
-        "fsync": "off",  # nobody needs these data after a power cut
+        "fsync": "off",  # these data need not survive a power cut
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
     wishes = ["--username=airflow", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]

@@ -3,7 +3,7 @@
     version_matrix.py                 everything
     version_matrix.py 3.1.8 2.11.2    some versions of Airflow
 
-Both write the tables of docs/versions.md; what is not run now stands there as it came out last on this machine.
+Both write the tables of docs/versions.md; cells that are not run now keep their last result on this machine.
 
 What an Airflow stands on is as old as itself, as with the constraints that it is published with: older versions do
 not run on all that came later. What this package brings along is the newest of today, or the oldest that
@@ -92,7 +92,7 @@ class Cell:
         uv("pip", "install", *where, *dates, airflow, *pins, *extras)
 
     def report(self, *, stack: bool = False) -> Path:
-        """Return where pytest writes what came out."""
+        """Return the file to which pytest writes the results."""
         return FOLDER / f"{self.name}{'-stack' * stack}.xml"
 
     def test(self, *, stack: bool = False) -> Outcomes:
@@ -115,7 +115,7 @@ class Cell:
 
 
 def interpreter(python: str) -> str | None:
-    """Return where a Python is, None if it is not at hand."""
+    """Return the path of a Python, None if it is not installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for path in (shutil.which(f"python{python}"), *map(str, pyenv.glob(f"{python}.*/bin/python"))):
         # pyenv's shims are there for versions that are not active, too, and fail.
@@ -130,7 +130,7 @@ def pinned() -> list[tuple[str, str]]:
 
 
 def uv(*arguments: str, given: str = "") -> None:
-    """Run uv; raise with what it says if it fails."""
+    """Run uv; raise with its message if it fails."""
     done = subprocess.run(  # noqa: S603 (as above)
         [UV, "--quiet", *arguments], cwd=ROOT, input=given, text=True, capture_output=True, check=False
     )
@@ -139,7 +139,7 @@ def uv(*arguments: str, given: str = "") -> None:
 
 
 def outcomes(report: Path) -> Outcomes:
-    """Return what became of each test, nothing without a report; an expected failure counts as skipped."""
+    """Return the outcome of each test, none without a report; an expected failure counts as skipped."""
     if not report.exists():
         return {}
     found: dict[str, Outcome] = {}
@@ -151,7 +151,7 @@ def outcomes(report: Path) -> Outcomes:
 
 
 def run(cell: Cell) -> Outcomes:
-    """Make a cell's environment, run its tests, say what came of them; nothing without its Python."""
+    """Make a cell's environment, run its tests and print the results; skip it without its Python."""
     result: Outcomes = {}
     if interpreter(cell.python):
         cell.install()

@@ -1,4 +1,4 @@
-"""The tables of docs/versions.md: what the tests did on each version."""
+"""Write the tables of docs/versions.md: the results of the tests on each version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's floor: tasks that do nothing, one for each call, and what only waits."""
+"""The floor of Airflow: tasks that do nothing, one for each call, and triggers that only wait."""
 
 from datetime import timedelta
 

@@ -9,7 +9,7 @@ with DAG("sdk", schedule=None):
 
     @task
     def call(number: str) -> str:
-        """Register, and look until the call is over."""
+        """Register the call, and read it until it is over."""
         from retell import Retell  # noqa: PLC0415 (as users do, to keep the DAG file light)
 
         connection = BaseHook.get_connection("retell_default")

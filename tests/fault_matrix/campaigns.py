@@ -91,7 +91,7 @@ class CampaignRow:
 
     Attributes:
         name: Part of connection ids.
-        title: What the page calls it.
+        title: Its name on the page.
         faults: What goes wrong with requests.
         play: What happens meanwhile.
         tries: How many tries it takes at least, else nothing has gone wrong.

@@ -59,7 +59,7 @@ class Row:
 
     Attributes:
         name: Part of run ids.
-        title: What the page calls it.
+        title: Its name on the page.
         group: Which table of the page it stands in.
         faults: What goes wrong with the requests.
         play: What happens to the run meanwhile.
