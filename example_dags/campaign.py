@@ -29,7 +29,7 @@ with DAG(
 
     @task(show_return_value_in_logs=False)  # no phone numbers in the log
     def people(results: Any) -> list[dict[str, Any]]:
-        """Return the arguments that differ from call to call; what the agent is to say are variables."""
+        """Return the arguments that differ from call to call; the words for the agent are variables."""
         return [
             {"person_id": key, "to_number": phone, "retell_llm_dynamic_variables": {"name": name, "at": at}}
             for key, name, phone, at in results[-1]
@@ -48,7 +48,7 @@ with DAG(
 
     @task
     def write_back(result: Any) -> None:
-        """Write how the last call of each person went; who was not called keeps no outcome."""
+        """Write the outcome of each person's last call; people who were not called keep none."""
         with closing(BaseHook.get_hook("sqlite_default").get_conn()) as database, database:
             for path in result["paths"]:
                 if "people-" in path:

@@ -29,7 +29,7 @@ with DAG(
     description=__doc__,
     schedule=[inbound],
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    max_active_runs=1,  # one after the other: a call that is announced twice is written twice, and not at once
+    max_active_runs=1,  # one run at a time, so that a call announced twice is not written twice at once
     tags=["retell"],
 ) as dag:
 
