@@ -153,35 +153,35 @@ RefusalWord: TypeAlias = Literal[
     "duplicate",
     "changed",
 ]
-"""Why a campaign does not call a person."""
+"""The reasons why a campaign does not call a person."""
 
 
 class PersonRow(TypedDict, total=False):
-    """A person of a campaign, as in ``people-*``: the person's own columns, and these."""
+    """A person of a campaign, as in ``people-*``: the person's own columns plus these."""
 
     person_id: Required[str]
     to_number: Required[str]
     outcome: Required[OutcomeWord | Literal["dry_run"] | None]
-    """How the last call went; None if there was none."""
+    """The outcome of the last call; None if there was none."""
     attempts: Required[int]
     call_id: Required[str | None]
     refused: Required[RefusalWord | None]
     detail: Required[str | None]
-    """The reason in words, for people."""
+    """The reason in a sentence."""
     not_called: Required[bool]
-    """Whether a call was left to do."""
+    """True if a call was still to be placed."""
     earliest_call_at: str | None
     """In a dry run: when the call would be placed, in ISO 8601 and UTC."""
 
 
 class CampaignResult(TypedDict, total=False):
-    """What a campaign returns: counts, and the URLs of its files."""
+    """The result of a campaign: counts, and the URLs of its files."""
 
     people: Required[int]
     reached: Required[int]
     """People who spoke in a call."""
     outcomes: Required[dict[OutcomeWord | Literal["dry_run"], int]]
-    """Of each person's last call."""
+    """The outcomes of the last calls, by their number."""
     attempts: Required[int]
     """Calls that were dialed."""
     refused: Required[dict[RefusalWord, int]]

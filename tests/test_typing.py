@@ -156,7 +156,7 @@ def test_a_row_always_has_an_id_and_an_outcome() -> None:
 
 
 def test_the_rows_and_the_result_of_a_campaign_have_the_keys_of_their_types() -> None:
-    """What a type checker knows of a campaign is what there is, dry run included."""
+    """The types of a campaign's results match its real results, also in a dry run."""
     roster = Roster(
         [Person(row=0, to_number="+14155550100", person_id="ada")],
         CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=-1),
