@@ -230,6 +230,7 @@ def test_an_empty_list_succeeds(clock: SteppingClock) -> None:
     ("arguments", "message"),
     [
         ({"lines": 0}, "lines"),
+        ({"reserved_lines": -1}, "reserved_lines"),
         ({"calls_per_second": -1}, "calls_per_second"),
         ({"attempts": AttemptLimit(1, per=timedelta(days=1))}, "history"),
         ({"redial": ["no_answer"]}, "redial"),

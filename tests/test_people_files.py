@@ -82,12 +82,16 @@ def test_a_file_in_the_working_directory_is_found(tmp_path: Path, monkeypatch: p
     assert rows("#1 people?.CSV") == [{"to_number": "+14155550100"}]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
-def test_the_people_of_a_campaign_can_be_those_of_the_next(tmp_path: Path, file_format: Any) -> None:
+def test_the_people_of_a_campaign_can_be_those_of_the_next(
+    tmp_path: Path, file_format: Any, *, dry_run: bool
+) -> None:
     """Their own columns come back, and the results of the earlier campaign are none of them."""
     person = read_person(0, {**ADA, "metadata": {"a": [1, "ü"]}, "person_id": "7"}, from_file=True)
     row = own_columns(person) | {"person_id": "7", "to_number": person.to_number, "outcome": None, "attempts": 2}
     row |= {"call_id": "call_1", "refused": None, "detail": None, "not_called": True}
+    row |= {"earliest_call_at": "2026-07-06T12:00:00+00:00"} if dry_run else {}
     results = Results(str(tmp_path), holds="a campaign", token="1", file_format=file_format)
     results.open()
     [people, _] = results.finish([row])

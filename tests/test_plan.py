@@ -856,3 +856,12 @@ def test_a_call_that_turns_out_to_be_over_after_all_counts_as_it_ended() -> None
     campaign.listed.append(over(call, MONDAY + LONGEST_CALL + 60, Outcome.NO_ANSWER))
     campaign.next()
     assert campaign.slot().calls[0].outcome is Outcome.NO_ANSWER
+
+
+def test_the_list_is_read_again_after_a_lost_connection() -> None:
+    """Before anything is sent on a new connection: another process may have been at work meanwhile."""
+    campaign = Campaign()
+    order = campaign.order()
+    campaign.state.lost(order, campaign.now)
+    campaign.seconds += 5
+    assert campaign.plan.next_action(campaign.now) == ReadList()

@@ -21,7 +21,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
@@ -47,6 +47,9 @@ REQUEST_FIELDS: Final = (
 VARIABLES: Final = "retell_llm_dynamic_variables"
 OBJECTS: Final = frozenset({"agent_override", "metadata", VARIABLES, "custom_sip_headers"})
 OWN_FIELDS: Final = (*REQUEST_FIELDS, "person_id", "time_zone", "not_before", "not_after")
+DRY_RUN_COLUMN: Final = "earliest_call_at"
+"""The column that ``people-*`` has after a dry run alone."""
+
 RESULT_COLUMNS: Final = frozenset({"outcome", "attempts", "call_id", "refused", "detail", "not_called"})
 """The columns of ``people-*`` besides the person's own."""
 
@@ -155,8 +158,13 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
 
 def row(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of a file without empty cells and without the columns of an earlier campaign's results."""
-    results = RESULT_COLUMNS if given.keys() >= RESULT_COLUMNS else frozenset()
+    results = result_columns(given)
     return {name: value for name, value in given.items() if name not in results and not absent(value)}
+
+
+def result_columns(names: Collection[str]) -> frozenset[str]:
+    """Return which columns are results of an earlier campaign; none unless all of them are there."""
+    return RESULT_COLUMNS | {DRY_RUN_COLUMN} if RESULT_COLUMNS.issubset(names) else frozenset()
 
 
 def absent(value: object) -> bool:

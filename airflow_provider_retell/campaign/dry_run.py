@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.columns import DRY_RUN_COLUMN
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Moment
@@ -137,5 +138,5 @@ def dry_rows(plan: Plan, dry_run: DryRun, *, for_xcom: bool = False) -> list[dic
         at = dry_run.placed_at.get(slot.person.row)
         called = {} if at is None else {"outcome": DRY_RUN, "call_id": None}
         text = None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-        rows.append({**row, **called, "earliest_call_at": text})
+        rows.append({**row, **called, DRY_RUN_COLUMN: text})
     return rows

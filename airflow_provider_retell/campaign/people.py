@@ -30,12 +30,12 @@ from airflow_provider_retell.campaign.columns import (
     OBJECTS,
     OWN_FIELDS,
     REQUEST_FIELDS,
-    RESULT_COLUMNS,
     VARIABLES,
     absent,
     as_object,
     as_variable,
     nearly,
+    result_columns,
 )
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
 from airflow_provider_retell.policy.numbers import e164
@@ -109,7 +109,7 @@ def read_person(
     """
     if not isinstance(given, Mapping):
         raise RetellInputError(f"people takes mappings, such as {{'to_number': '+1...'}}, not {shown(given)}.")
-    results = RESULT_COLUMNS if given.keys() >= RESULT_COLUMNS else frozenset()
+    results = result_columns(given)
     fields = {name: value for name, value in given.items() if not absent(value) and name not in results}
     if not from_file:
         _check_names(row, fields)

@@ -62,7 +62,7 @@ class Results:
         self._max_bytes = max_bytes
         self._buffer: list[bytes] = []
 
-    def open(self, *, began_at: float | None) -> float | None:
+    def open(self, *, began_at: float | None = None) -> float | None:
         """Make the folder this campaign's, before its first call; return when its first try began.
 
         Args:

@@ -157,6 +157,7 @@ class Sender:
                 state.rejected(order, rejection(answer, order.person), now)
             case RetellError():
                 log.warning("No call could be placed: %s", answer)
+                state.listing.distrust()
                 state.not_sent(order, now, slow_down=True)
             case call:
                 metrics.count("retell.calls.placed.create")

@@ -128,6 +128,7 @@ class CampaignState:
         slot.sending, slot.asked_at = False, now.steady
         slot.sent_at = order.decided.steady if slot.sent_at is None else slot.sent_at
         self.pace.slow_down(now.steady)
+        self.listing.distrust()
         self._resume(slot, now)
 
     def not_sent(self, order: Place, now: Moment, *, slow_down: bool = False, asked: float | None = None) -> None:

@@ -69,7 +69,7 @@ def read_limit(given: Any) -> int | None:
     if given is None or given in ("", "None"):
         return None
     try:
-        limit = int(given)
+        limit = int(str(given))
     except (TypeError, ValueError):
         limit = 0
     if limit < 1 or isinstance(given, bool):
