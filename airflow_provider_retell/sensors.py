@@ -27,6 +27,7 @@ from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.provider.map_labels import LIVE, label, label_calls
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.provider.templates import TemplatedOperator, check_pushed
@@ -113,6 +114,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
 
     def execute(self, context: Context) -> Row | list[Row]:
         """Wait, and return the row or rows."""
+        label(context, LIVE)
         rows: Any = self._given
         if is_dry(rows):
             self.log.info("Dry run: there is no call to wait for.")
@@ -139,6 +141,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
             if isinstance(self._given, str | Mapping):
                 context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
         if wait.poll():
+            label_calls(context, wait.watch.calls.values())
             rows = wait.rows(final=True)
             many = not isinstance(self._given, str | Mapping)
             return PokeReturnValue(is_done=True, xcom_value=rows if many else rows[0])

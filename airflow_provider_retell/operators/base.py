@@ -29,6 +29,7 @@ from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.links import RetellCallLink
+from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.rows import Row, check_include, dry_row
 
@@ -125,12 +126,14 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
 
     def execute(self, context: Context) -> Row:
         """Place the call, or adopt an earlier try's; push its id; wait for it if wanted; return its row."""
+        label(context, NOT_CALLED)
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         self._begin(context, ThisTry(began=CLOCK.now()))
         request = self._request()
         rendered_call_key(self.call_key)
         opens_at = self._hours(request).opens_at(CLOCK.now())  # raises before anything is sent
         if self._dry_run:
+            label(context, "dry_run")
             return self._would_send(request, opens_at)
         with RetellHook(self.retell_conn_id) as hook:
             return self._run(hook, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -21,6 +20,7 @@ from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators.campaign_arguments import ends_at
 from airflow_provider_retell.operators.policies import rendered_call_key
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.operators.this_try import ThisTry
@@ -28,16 +28,13 @@ from airflow_provider_retell.outcomes import matches
 from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, handed_on_id
+from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.rows import Row
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
-
-_LONGEST_MARGIN: Final = 60.0
-_MARGIN: Final = 0.1
-"""The end of ``execution_timeout``, as a fraction of it, in which no call is placed, and a live one is stopped."""
 
 _LONGEST_SLEEP: Final = 60.0
 """Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
@@ -107,6 +104,7 @@ class CallingTask(DeferringOperator):
 
     def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
+        label(context, LIVE if this_try.calls else NOT_CALLED, number=getattr(self, "to_number", None))
         self._built = None  # `dag.test()` may resume the same object, whose fields are rendered again
         # Not in the constructor: Airflow copies operators, and this holds a thread.
         self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
@@ -115,6 +113,7 @@ class CallingTask(DeferringOperator):
         """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
         while wait is None or self._calls_again(wait, hook):
             wait = self._call(hook, context)
+        label_calls(context, wait.watch.calls.values())
         rows = wait.rows(final=False)
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return {**rows[0], "attempts": self._attempts} if self.redial else rows[0]
@@ -122,6 +121,7 @@ class CallingTask(DeferringOperator):
     def _call(self, hook: RetellHook, context: Context) -> TaskWait:
         """Place the call, or another one after a call that found no line, and wait for it if wanted."""
         call = self._place(hook, context)
+        label_calls(context, [call])
         with self._kill.watching(call.call_id, hook.get_conn()):
             self._kill.check()
             for key, value in self._handed_on(call).items():
@@ -250,10 +250,7 @@ class CallingTask(DeferringOperator):
         In the remaining margin a live call is read once more and stopped. Otherwise Airflow could end the task in
         the middle of that; and while a task is deferred, Airflow does not apply ``execution_timeout`` at all.
         """
-        if self.execution_timeout is None:
-            return math.inf
-        limit = self.execution_timeout.total_seconds()
-        return self._try.began + limit - min(_MARGIN * limit, _LONGEST_MARGIN)
+        return ends_at(self.execution_timeout, self._try.began)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}

@@ -17,18 +17,14 @@ from airflow_provider_retell.campaign.eligibility import Eligible
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import (
-    check_number,
-    check_policies,
-    ends_at,
-    first_began,
-)
+from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies, ends_at, first_began
 from airflow_provider_retell.operators.campaign_terms import CampaignTerms, trigger_for
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_campaign
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
@@ -219,6 +215,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
 
     def execute(self, context: Context) -> CampaignResult:
         """Call the people, or continue an earlier try; write the results, and return the counts."""
+        label(context, NOT_CALLED)
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
             result, failure = self._terms(context).rehearse(context)
@@ -228,6 +225,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
 
     def _resume(self, context: Context, event: WakeEvent) -> CampaignResult:
         """Continue after a wait: read again from the list and the files who was called."""
+        label(context, NOT_CALLED)
         # A trigger that failed would fail again at once, so this process waits for the rest of the time.
         return self._run(context, event.memo, may_leave=self.deferrable and event.wake is not Wake.FAILED)
 
@@ -281,6 +279,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         )
 
     def _result(self, context: Context, result: dict[str, Any], done: End) -> CampaignResult:
+        label(context, f"{result['reached']} of {result['people']} reached")
         if done.error is not None:
             raise done.error
         checked = self._checked(result, done.failure)
