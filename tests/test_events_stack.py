@@ -8,8 +8,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
+import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -217,6 +221,32 @@ def test_ten_minutes_of_faults_lose_no_call(office: Office, ringing: Callable[[i
     calls.join()
     office.simulator.recover()
     assert office.settle(f"{SOAK_SECONDS / 60:g} minutes, {dict(done)}") == set()
+
+
+def test_people_call_as_often_as_the_command_line_says(tmp_path: Path) -> None:
+    """As the page has it: a simulator with `--ring-in`, and the example as it stands."""
+    dags, table = tmp_path / "dags", tmp_path / "calls.db"
+    dags.mkdir()
+    shutil.copy(EXAMPLE, dags)
+    options = ["--port", "0", "--ring-in", "10", "--speed", "10"]
+    command = [sys.executable, "-m", "airflow_provider_retell.simulator", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as simulator:  # noqa: S603 (our own words)
+        assert simulator.stdout is not None
+        name, _, connection = simulator.stdout.readline().removeprefix("export ").partition("=")
+        reader = Thread(target=simulator.stdout.read)  # it reports each call, and must not wait for a reader
+        reader.start()
+        try:
+            env = {
+                name: shlex.split(connection)[0],
+                "AIRFLOW_CONN_SQLITE_DEFAULT": json.dumps({"conn_type": "sqlite", "host": str(table)}),
+            }
+            with AirflowStack(dags, env=env) as airflow:
+                office = Office(Simulator(), airflow, table)
+                airflow.unpause(DAG_ID)
+                assert office.wait(lambda: len(office.loaded()) >= 5)
+        finally:
+            simulator.terminate()
+            reader.join()
 
 
 ASSETS = """
