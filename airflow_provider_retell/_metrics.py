@@ -14,7 +14,7 @@ METRICS: Final = {
     "retell.calls.adopted": "Counter. Calls of an earlier try that a retry continued with.",
     "retell.calls.ended.<outcome>": "Counter. Calls that a task has waited for, by their outcome.",
     "retell.wait": "Timer. How long a task waited for its calls.",
-    "retell.polls": "Counter. Polls of the calls that are waited for; one poll may take several requests.",
+    "retell.polls": "Counter. Polls of calls that are waited for or watched; one poll may take several requests.",
     "retell.rate_limited": "Counter. Requests that Retell turned away with 429.",
     "retell.campaign.people": "Gauge. People of a campaign.",
     "retell.campaign.done": "Gauge. People with nothing left to do.",
