@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.events import SETTLED_AFTER, finished_calls
 from airflow_provider_retell.provider.cursor_store import AssetStateStore, VariableStore
 from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE, HAS_ASSET_WATCHERS
+from airflow_provider_retell.simulator import RealClock, Simulator
 from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
 CALLS = "retell://retell_default/inbound"
@@ -162,3 +163,62 @@ def test_a_moment_without_a_zone_is_in_utc() -> None:
     """As in the export."""
     naive = RetellFinishedCallsTrigger(CALLS, since="2026-01-31").since
     assert naive == datetime(2026, 1, 31, tzinfo=UTC).isoformat()
+
+
+# -- Airflow's own stream, since 3.3 ------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """What a triggerer asks for the state of an asset."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], Any] = {}
+
+    async def asend(self, message: Any) -> Any:
+        from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415 (Airflow 3 only)
+        from airflow.sdk.execution_time import comms  # noqa: PLC0415 (as above)
+
+        match message:
+            case comms.SetAssetStateStoreByUri():
+                self.kept[message.uri, message.key] = message.value
+                return None
+            case comms.GetAssetStateStoreByUri() if (message.uri, message.key) in self.kept:
+                return comms.AssetStateStoreResult(value=self.kept[message.uri, message.key])
+        return comms.ErrorResponse(error=ErrorType.ASSET_STORE_NOT_FOUND)
+
+
+@pytest.mark.skipif(not HAS_ASSET_STATE, reason="Airflow 3.3 brought the state of assets")
+def test_the_cursor_follows_when_airflow_has_stored_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the event is on its way to the database, a new triggerer would announce the call again."""
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 (Airflow 3 only)
+    from airflow.triggers.shared_stream import SharedStreamManager  # noqa: PLC0415 (as above)
+
+    supervisor, simulator = Supervisor(), Simulator(clock=RealClock(speed=50))
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    trigger = RetellFinishedCallsTrigger(CALLS, poll_interval=0)
+    place = (CALLS, trigger.watcher().key)
+
+    async def until(reached: Callable[[], bool]) -> None:
+        while not reached():  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.01)
+
+    async def work() -> None:
+        streams, key = SharedStreamManager(), trigger.shared_stream_key()
+        events = trigger.filter_shared_stream(streams.subscribe(trigger_id=1, trigger=trigger, key=key))
+        coming = asyncio.ensure_future(anext(events))
+        await until(lambda: bool(supervisor.kept.get(place, {}).get("known")))
+        call_id = simulator.ring_in("+12025550100")
+        assert [call["call_id"] for call in (await coming).payload["calls"]] == [call_id]
+        sequence = streams.bind_pending_event(trigger_id=1, key=key)
+        coming = asyncio.ensure_future(anext(events))
+        polled = len(simulator.requests)
+        await until(lambda: len(simulator.requests) > polled + 6)
+        assert supervisor.kept[place]["announced"] == {}
+        streams.confirm_persisted([sequence])
+        await until(lambda: supervisor.kept[place]["announced"] != {})
+        coming.cancel()
+        await streams.unsubscribe(1, key)
+
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        asyncio.run(asyncio.wait_for(work(), 30))
