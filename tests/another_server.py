@@ -54,7 +54,7 @@ class Clock:
 
 
 class Server(ThreadingHTTPServer):
-    """Keeps calls in a dict, and spoils answers.
+    """A server that keeps calls in a dict, and can spoil its answers.
 
     Attributes:
         calls: The calls by their ids, as they were when they were placed.

@@ -19,7 +19,7 @@ __all__ = ["Failures", "KilledError", "attach", "failing"]
 
 
 class KilledError(BaseException):
-    """Stands for a kill: no handler for ``Exception`` catches it."""
+    """A simulated kill, which no handler for ``Exception`` catches."""
 
 
 class Failures:

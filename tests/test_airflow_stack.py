@@ -1,4 +1,4 @@
-"""The harness of the real-Airflow tests, held to what those tests rely on."""
+"""Test the harness of the real-Airflow tests: the promises that those tests rely on."""
 
 from __future__ import annotations
 

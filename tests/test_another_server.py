@@ -1,4 +1,4 @@
-"""One intended call is one call on any server that speaks Retell's API, not on the simulator alone."""
+"""Test that one intended call is one call on any server that speaks Retell's API, not only on the simulator."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ store_or_not = pytest.mark.parametrize("store", [Store, None], ids=["store", "no
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server, as the connection ``retell_default``, whose client sends a request twice at most."""
+    """Serve as the connection ``retell_default``, whose client sends a request at most twice."""
     with serving() as server:
         fields = {
             "conn_type": "retell",
@@ -176,7 +176,7 @@ def test_a_clear_does_not_wait_for_a_registration(
 
 @store_or_not
 def test_another_persons_call_is_not_taken(server: Server, store: type[Store] | None) -> None:
-    """A key, or a record, that leads to a call to another number fails the task, which names both."""
+    """If a key or a record leads to a call to another number, the task fails and names both numbers."""
     task = Task(server, store)
     task.attempt(1, max_tries=0)
     with pytest.raises(RetellCallFinalError, match=r"to …0100, but .* to …0101"):
@@ -193,7 +193,7 @@ def test_a_page_under_403_is_waited_out(server: Server) -> None:
 
 
 def test_a_403_of_retells_own_is_final(server: Server) -> None:
-    """Without the permission to read calls there is nothing to wait for: the task fails at the first answer."""
+    """Without the permission to read calls a task cannot wait, so it fails at the first answer."""
     server.spoils["get-call"] = [status(403)] * 4
     with pytest.raises(RetellPermissionError):
         Task(server, None, wait_for="ended").attempt(1, max_tries=0)
@@ -236,7 +236,7 @@ def test_an_unanswered_call_is_replaced_by_fail_on_alone(
 def test_a_wait_for_a_line_that_lasts_beyond_the_hours_places_nothing(
     server: Server, endpoint: str, store: type[Store] | None
 ) -> None:
-    """After the 429 of a minute before the end, no request is sent; the task that does not wait fails."""
+    """After a 429 one minute before the hours end, no request is sent; a task that must not wait fails."""
     last_minute = datetime.fromtimestamp(server.clock.now(), UTC).replace(hour=19, minute=59, second=30)
     server.clock.sleep((last_minute + timedelta(days=1)).timestamp() - server.clock.now())
     server.spoils["place"] = [status(429, Retry_After="60")] * 9

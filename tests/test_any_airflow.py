@@ -95,7 +95,7 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def talk(airflow: AirflowStack, simulator: Simulator) -> Iterator[tuple[str, str]]:
-    """A run whose call is live, and watched by a triggerer; its id and the call's. Nothing of it stays behind."""
+    """Start a run whose call is live and watched by a triggerer; yield its id and the call's, and clean up."""
     before = set(simulator.calls)
     run_id = airflow.trigger("talk")
     try:
@@ -121,7 +121,7 @@ def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, si
 
 
 def test_a_retry_goes_on_with_the_call_of_the_try_before(airflow: AirflowStack, simulator: Simulator) -> None:
-    """A task that lost sight of its live call takes it up again: nobody is called twice."""
+    """A retry continues with the live call of the try before, so nobody is called twice."""
     before = set(simulator.calls)
     simulator.fail(Fault(endpoint="get-call", answer="empty", times=4))
     run_id = run(airflow, "retried")
@@ -144,7 +144,7 @@ def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: S
     reason="Airflow 3.0 shows no package's own fields without apache-airflow-providers-fab",
 )
 def test_the_connection_form_has_our_fields(airflow: AirflowStack) -> None:
-    """Airflow draws the form with the labels of the settings, whichever way it learns of them."""
+    """Airflow draws the form with the labels of the settings, by either of its two ways to get them."""
     if AIRFLOW_2:
         shown = airflow.send("GET", "/connection/add").text
     else:
@@ -220,7 +220,7 @@ def test_a_triggerer_that_loses_its_triggers_to_another_hangs_up_on_nobody(
 
 
 def run(airflow: AirflowStack, dag_id: str) -> str:
-    """Run a DAG to its good end, and return the run's id."""
+    """Run a DAG, expect success, and return the run's id."""
     run_id = airflow.trigger(dag_id)
     if (became := airflow.wait_for_run(dag_id, run_id, timeout=180)) != "success":
         bad = [it for it in airflow.task_instances(dag_id, run_id) if it["state"] == "failed"]
@@ -239,13 +239,13 @@ def comes_true(holds: Callable[[], bool], patience: float) -> bool:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until something is the case that has to be before a test can say anything."""
+    """Wait for a precondition of a test; fail if it does not come true."""
     if not comes_true(holds, patience=60):
         raise TimeoutError
 
 
 def wait_until_polled(simulator: Simulator, call_id: str) -> None:
-    """Wait until a trigger that lives now has looked at the call."""
+    """Wait until a trigger that runs now has read the call."""
     seen = len(polls(simulator, call_id))
     wait_for(lambda: len(polls(simulator, call_id)) > seen + 1)
 

@@ -41,7 +41,7 @@ def test_a_duration_is_seconds_or_a_timedelta(value: float | timedelta) -> None:
     | st.none()
 )
 def test_what_no_wait_can_last_is_no_duration(value: Any) -> None:
-    """A value that Airflow could not add to a time, or that means something else, is refused by name."""
+    """A value that cannot be a wait is refused; the message names the argument."""
     with pytest.raises(RetellInputError, match=r"^timeout must be "):
         seconds("timeout", value)
 
@@ -66,7 +66,7 @@ def test_what_no_wait_can_last_is_no_duration(value: Any) -> None:
     ids=["operator", "sensor", "export"],
 )
 def test_a_bad_duration_fails_when_the_dag_is_parsed(make: Any, durations: list[str], value: Any) -> None:
-    """No phone rings before it shows that the wait for the call cannot be made."""
+    """An impossible wait is noticed before any phone rings."""
     for name in durations:
         with pytest.raises(RetellInputError, match=f"^{name} must be "):
             make(**{name: value})
@@ -89,7 +89,7 @@ def test_a_bad_duration_fails_when_the_dag_is_parsed(make: Any, durations: list[
     ids=["operator", "sensor", "export"],
 )
 def test_a_flag_is_true_or_false(make: Any, flags: list[str], value: Any) -> None:
-    """Python takes the text "False" for true: these arguments are no templates, and take no text at all."""
+    """Python treats the text "False" as true, so these arguments, which are no templates, take no text."""
     for name in flags:
         with pytest.raises(RetellInputError, match=f"^{name} must be True or False, not "):
             make(**{name: value})

@@ -84,7 +84,7 @@ ATTEMPTS = st.lists(
 
 
 def reads_allowed(limit: AttemptLimit, attempts: list[Attempt], at: datetime) -> bool:
-    """Look at each call, and ask what the limit says about it."""
+    """Return whether a limit allows a call, by looking at each earlier call."""
     dials = [each for each in attempts if each.outcome != "capacity"]
     for each in dials:
         over = each.ended_at or each.placed_at
@@ -143,7 +143,7 @@ def test_bad_input_is_refused_when_the_dag_is_parsed(arguments: dict[str, Any], 
 
 
 def test_moments_without_a_zone_are_refused() -> None:
-    """Ten o'clock somewhere is no moment."""
+    """A time without a time zone is not a point in time."""
     naive = MONDAY.replace(tzinfo=None)
     with pytest.raises(RetellInputError, match=r"placed_at .* time zone"):
         Attempt(placed_at=naive)

@@ -69,7 +69,7 @@ def test_a_switch_is_no_text(endpoint: str, value: Any) -> None:
 def test_a_late_run_says_how_late(
     caplog: pytest.LogCaptureFixture, schedule: Any, interval: timedelta, late: timedelta, intervals: int
 ) -> None:
-    """In intervals of its schedule, whether Airflow gives a run an interval or only a moment."""
+    """The warning counts intervals of the schedule, whether the run has an interval or only one time."""
     with DAG("late", schedule=schedule, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         pass
     context = {"dag": dag, "dag_run": run(start=DUE - interval)}
@@ -86,7 +86,7 @@ def test_only_a_run_of_the_schedule_can_be_late(caplog: pytest.LogCaptureFixture
 
 
 def test_a_run_without_a_time_is_not_late(caplog: pytest.LogCaptureFixture) -> None:
-    """A run that an asset or a test made may have neither a moment nor an interval."""
+    """A run started by an asset or a test may have neither a time nor an interval."""
     check_run({"dag_run": SimpleNamespace(run_type="scheduled")}, backfill=False, now=DUE.timestamp())
     check_run({}, backfill=False, now=DUE.timestamp())
     assert not caplog.text

@@ -1,4 +1,4 @@
-"""The benchmarks are no tests; but their page holds what they measure, and the soak's judge can be trusted."""
+"""Test the benchmarks' page, and the judge of the soak; the measurements themselves are no tests."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def looked_up(simulator: Simulator) -> int:
 def test_every_task_that_asks_gets_the_same_call(
     endpoint: str, ask: Callable[..., Any], simulator: Simulator, time: ManualClock, who: Any, later: float
 ) -> None:
-    """At once, and long after the idempotency key is spent."""
+    """Tasks share a call at once, and also long after the idempotency key has expired."""
     simulator.play(TO, ANSWERED)
     first = ask(endpoint)
     time.advance(later)
@@ -103,7 +103,7 @@ def test_a_call_that_rings_or_goes_on_is_not_placed_again(
 
 
 def test_another_name_is_another_call(endpoint: str, ask: Callable[..., Any], simulator: Simulator) -> None:
-    """Nothing but the name counts."""
+    """Only the name decides which call is meant."""
     ask(endpoint)
     ask(endpoint, call_key="appointment-18", to_number=OTHER)
     ask(endpoint, call_key=None)
@@ -126,7 +126,7 @@ def test_the_tag_and_the_key_are_made_of_the_name_alone(ask: Callable[..., Any],
 def test_a_name_of_another_number_fails_and_names_both(
     endpoint: str, ask: Callable[..., Any], simulator: Simulator, time: ManualClock, later: float
 ) -> None:
-    """Two people do not share an appointment: people decide, and no phone rings."""
+    """Two people cannot share one name of a call: a person must decide, and no phone rings."""
     simulator.play(TO, ANSWERED)
     ask(endpoint)
     time.advance(later)
@@ -173,7 +173,7 @@ def test_a_clear_finds_the_call(
 def test_without_permission_to_list_nothing_is_placed(
     endpoint: str, ask: Callable[..., Any], simulator: Simulator, answer: int, try_number: int, store: bool
 ) -> None:
-    """The name could not be looked up, at the first try already."""
+    """The name cannot be looked up, so even the first try fails."""
     simulator.fail(Fault(endpoint="list-calls", answer=answer, times=None))
     with pytest.raises(RetellCallFinalError, match="with call_key, calls are looked up"):
         ask(endpoint, try_number=try_number, store=Store() if store else None)
@@ -242,7 +242,7 @@ def test_two_tasks_whose_retries_want_another_get_one(
 def test_a_lost_response_is_settled_by_the_next_try(
     ask: Callable[..., Any], simulator: Simulator, time: ManualClock, later: float
 ) -> None:
-    """Or by any other task that asks for the name."""
+    """The next try, or any other task that asks for the name, finds the call."""
     simulator.play(TO, ANSWERED)
     simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=4))
     store = Store()
@@ -287,7 +287,7 @@ def test_a_name_that_changes_between_tries_is_refused(ask: Callable[..., Any], s
 def test_a_clear_may_ask_for_another_name(
     ask: Callable[..., Any], simulator: Simulator, before: str | None, after: str | None
 ) -> None:
-    """The DAG or its parameters were mended, and the task cleared: the record of before does not count."""
+    """After a corrected DAG and a clear, the record from before does not count."""
     simulator.play(TO, ANSWERED)
     store = Store()
     ask(store=store, call_key=before)
@@ -306,7 +306,7 @@ def test_a_registered_call_that_is_not_listed_yet_is_found_by_its_record(
 
 
 def test_what_was_found_is_the_store_s_own(ask: Callable[..., Any]) -> None:
-    """The record says under which name the call was asked for, and holds no number."""
+    """The record has the name of the call and no phone number."""
     store = Store()
     ask(store=store)
     assert store[STORE_KEY]["prefix"]
@@ -353,7 +353,7 @@ def test_a_second_task_that_waits_beside_the_first_places_no_call_of_its_own(
 def test_the_name_is_looked_up_before_a_redial(
     ask: Callable[..., Any], simulator: Simulator, time: ManualClock
 ) -> None:
-    """Another task called while this one waited, longer ago than a key lives: this one takes its call."""
+    """If another task has called while this one waited longer than a key lives, this one takes that call."""
     asked: list[Any] = []
 
     class Meanwhile(SteppingClock):

@@ -1,4 +1,4 @@
-"""People are called within the hours that their own clocks show, and within no others."""
+"""Test that people are called only within the hours that their own clocks show."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def written(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def reads_open(hours: dict[str, Any], zone: str, at: datetime) -> bool:
-    """Read the clock on a wall, and compare what it shows as text."""
+    """Return whether hours are open, by comparing the clock's time as text."""
 
     def window(day: date) -> tuple[str, str] | None:
         name = NAMES[day.weekday()]
@@ -288,7 +288,7 @@ def test_the_zone_given_for_a_person_wins() -> None:
 
 
 def test_a_zone_of_the_hours_holds_for_everybody() -> None:
-    """Neither number nor person is asked where they are."""
+    """A fixed zone overrides the number and the person's own zone."""
     hours = CallingHours(time_zone="Europe/Berlin")
     assert hours.is_open(None, moment("2026-07-06T07:00Z"))
     assert not hours.is_open(SAN_FRANCISCO, moment("2026-07-06T18:00Z"), "America/Los_Angeles")
@@ -312,7 +312,7 @@ def test_a_toll_free_number_with_a_zone_is_called() -> None:
     "zone", ["Mars/Olympus", "EST", "", "America", "../UTC", "/etc/hosts", "localtime", 5, ["UTC"]]
 )
 def test_an_unknown_zone_is_refused(zone: Any) -> None:
-    """For the hours when the DAG is parsed, for a person when asked."""
+    """An unknown zone of the hours is refused when the DAG is parsed, one of a person when the hours are asked."""
     with pytest.raises(RetellTimeZoneError, match="IANA"):
         CallingHours(time_zone=zone)
     with pytest.raises(RetellTimeZoneError, match="IANA"):
@@ -331,7 +331,7 @@ def test_a_moment_may_be_in_any_zone(opens: str) -> None:
 
 @pytest.mark.parametrize("at", [datetime(2026, 7, 6, 16), date(2026, 7, 6), "2026-07-06T16:00Z"])  # noqa: DTZ001
 def test_a_moment_without_a_zone_is_refused(at: Any) -> None:
-    """Nine o'clock somewhere is no moment."""
+    """A time without a time zone is not a point in time."""
     with pytest.raises(RetellInputError, match=r"datetime\.now\(UTC\)"):
         DEFAULT.is_open(SAN_FRANCISCO, at)
     with pytest.raises(RetellInputError, match=r"datetime\.now\(UTC\)"):

@@ -29,7 +29,7 @@ def people(count: int = 4) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def _plain_calls(simulator: Simulator) -> None:
-    """Let each number answer: some stand for a scenario."""
+    """Let every number answer, even those that stand for a scenario."""
     for each in people(20):
         simulator.play(each["to_number"], "agent_hangup")
 
@@ -97,7 +97,7 @@ def test_the_results_are_files(simulator: Simulator, clock: SteppingClock, tmp_p
 
 
 def test_a_retry_and_a_clear_call_nobody_again(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
-    """Another try, with or without the list, finds who was called."""
+    """Another try finds who was called, with or without the list."""
     path = str(tmp_path / "out")
     first = operator(path=path).execute(TaskInstance().context())
     again = operator(path=path).execute(TaskInstance(try_number=2, max_tries=3).context())
@@ -222,7 +222,7 @@ def test_many_people_need_a_path(simulator: Simulator, clock: SteppingClock) -> 
 
 
 def test_an_empty_list_succeeds(clock: SteppingClock) -> None:
-    """There is nothing to do, and nothing goes wrong."""
+    """A campaign without people succeeds."""
     assert operator(people=[]).execute(TaskInstance().context())["people"] == 0
 
 
@@ -304,7 +304,7 @@ def test_a_dry_run_says_who_is_left_at_until_and_at_limit(simulator: Simulator, 
 
 
 def test_a_dry_run_of_a_list_without_a_good_number_fails(clock: SteppingClock) -> None:
-    """As the campaign would."""
+    """The dry run fails as the campaign would."""
     with pytest.raises(RetellCallFinalError, match="bad_number"):
         operator(people=[{"to_number": "12"}], dry_run=True).execute(TaskInstance().context())
 

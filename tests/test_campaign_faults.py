@@ -38,7 +38,7 @@ from airflow_provider_retell.testing import clock_replaced_by
 PEOPLE: Final = 300
 NUMBERS: Final = [f"+1{206 + n // 100}55501{n % 100:02}" for n in range(PEOPLE)]
 SHY: Final = frozenset(NUMBERS[::20])
-"""They do not answer the first call, and are called again."""
+"""Numbers that do not answer the first call, and are called again."""
 
 EXPECTED: Final = Counter(dict.fromkeys(NUMBERS, 1)) + Counter(dict.fromkeys(SHY, 1))
 AFTER: Final = timedelta(minutes=10)
@@ -167,11 +167,11 @@ def retell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The error of a process that dies."""
 
 
 class ProcessClock:
-    """The clock of one process; something happens at its n-th reading, or at its n-th sleep.
+    """The clock of one process, which runs an action at its n-th reading, or at its n-th sleep.
 
     Args:
         clock: The time.
@@ -438,7 +438,7 @@ class Mortal(ProcessClock):
 
 
 def test_two_processes_at_once_call_each_person_once(campaign: Campaign) -> None:
-    """Airflow takes a worker for dead that is not, and starts another one: both work on until all are called."""
+    """Airflow mistakes a worker for dead and starts another one: both work on until all are called."""
     results: list[dict[str, Any]] = []
     overtaken: list[RetellExportError] = []
 

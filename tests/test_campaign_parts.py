@@ -31,7 +31,7 @@ ADA = PersonKey(number=1, id=2)
 
 
 def identity(**other: Any) -> CampaignIdentity:
-    """Return whose campaign it is."""
+    """Return the identity of a campaign."""
     return CampaignIdentity.of(**{"dag_id": "dag", "run_id": "run", "task_id": "call", "map_index": 0, **other})
 
 
@@ -76,7 +76,7 @@ def test_the_tags_of_siblings_begin_alike_and_their_keys_differ() -> None:
 
 @pytest.mark.parametrize("other", [{"dag_id": "x"}, {"run_id": "x"}, {"task_id": "x"}, {"namespace": "x"}])
 def test_another_task_knows_nothing_of_a_tag(other: dict[str, str]) -> None:
-    """Nor has it the same digests for the same person."""
+    """Another task has other tags and other digests for the same person."""
     ours, theirs = identity(), identity(**other)
     ada = ours.person(to_number="+14155550100", person_id="ada")
     assert theirs.read(ours.tag(ada, 1)) is None
@@ -90,7 +90,7 @@ def test_a_tag_of_another_task_is_not_read(tag: object) -> None:
 
 
 def test_a_tag_of_a_call_without_a_person_is_none() -> None:
-    """It begins as ours do, and is cut short or goes on."""
+    """A tag that begins like one of ours but is shorter or longer is not read."""
     tag = identity().tag(ADA, 1)
     assert identity().read(tag[:-6]) is None
     assert identity().read(f"{tag}.1") is None
@@ -167,7 +167,7 @@ def test_a_call_is_read_with_its_times() -> None:
 
 
 def test_a_call_that_never_connected_has_the_times_of_a_file_or_of_now() -> None:
-    """Retell gives none."""
+    """Retell gives no times for such a call, so those of a file, or the present, count."""
     fields = {"call_id": "call_1", "call_status": "not_connected", "disconnection_reason": "dial_busy"}
     fresh = read_call(Call.model_validate(fields), TAGGED, now=NOON)
     assert (fresh.happened_at, fresh.ended_at, fresh.complete) == (NOON, NOON, True)
@@ -352,7 +352,7 @@ def test_in_no_second_more_than_the_rate(rate: float, gaps: list[float]) -> None
 
 
 def test_a_request_that_was_held_up_counts_when_it_is_sent() -> None:
-    """It would else arrive together with those that came after it."""
+    """Otherwise it could arrive together with the requests that came after it."""
     pace = Pace(1)
     pace.take(0)
     assert pace.move(0, 0.5)
@@ -364,7 +364,7 @@ def test_a_request_that_was_held_up_counts_when_it_is_sent() -> None:
 
 
 def test_pauses_double_and_are_forgotten_after_a_success() -> None:
-    """Those that fail side by side count once; Retell's own wish is followed."""
+    """Requests that fail at the same time count once; Retell's Retry-After is followed."""
     pace = Pace(100)
     now, waits = 0.0, []
     for _ in range(7):
@@ -382,7 +382,7 @@ def test_pauses_double_and_are_forgotten_after_a_success() -> None:
 
 
 def test_steady_time_moves_by_the_larger_step() -> None:
-    """Neither a machine that slept nor a wall clock that was set makes anything look young."""
+    """Neither a suspended machine nor a wall clock that is set back makes anything look younger."""
     time = SteadyTime(wall=NOON, boot=100)
     assert time.read(wall=NOON + 1, boot=101) == (NOON + 1, 1)
     assert time.read(wall=NOON + 3600, boot=102).steady == 3600  # the wall clock was set, or boot stood still
@@ -403,7 +403,7 @@ def test_lines_of_others_and_reserved_ones_are_left_alone() -> None:
 @patient
 @given(st.data())
 def test_the_queue_gives_who_is_due_in_turn(data: st.DataObject) -> None:
-    """Against a list that is sorted each time."""
+    """The queue returns people in the same order as a list that is sorted each time."""
     slots = [Slot(person(row)) for row in range(6)]
     queue, entries = Queue(), dict[int, tuple[Turn, float]]()
     now = 0.0

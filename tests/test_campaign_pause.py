@@ -31,7 +31,7 @@ TALKS = ((0, {"call_status": "ongoing"}), (3, {"call_status": "ended", "disconne
 
 
 class Pausing(Clock):
-    """The server's time, at two moments of which somebody presses the button."""
+    """The server's time; at two moments the pause button is pressed."""
 
     def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, *, after: float, until: float) -> None:
         self.server = server
@@ -73,7 +73,7 @@ def campaign(count: int, **arguments: Any) -> RetellCampaignOperator:
 def test_a_paused_campaign_places_no_call_five_seconds_later(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, after: float
 ) -> None:
-    """Whenever the button is pressed; it goes on within five seconds of the end of the pause, with all people."""
+    """A pause takes effect within five seconds, and so does its end; nobody is lost."""
     clock = Pausing(server, monkeypatch, after=after, until=after + 60)
     clock.sleep(0)
     with clock_replaced_by(clock), caplog.at_level(logging.INFO):
@@ -152,7 +152,7 @@ def test_names_of_any_length_give_a_variable_that_fits() -> None:
 
 
 def test_a_pause_without_a_name_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody wrote the Variable by hand."""
+    """A Variable written by hand pauses the campaign too."""
     monkeypatch.setenv(VARIABLE, "true")
     assert CampaignPause(name=NAME).look_up()
     del os.environ[VARIABLE]

@@ -31,7 +31,7 @@ REMEMBERS = {"honor_internal_dnc": True}
 
 @pytest.fixture(autouse=True)
 def _plain_calls(simulator: Simulator) -> None:
-    """Let each number answer: some stand for a scenario."""
+    """Let every number answer, even those that stand for a scenario."""
     for number in NUMBERS:
         simulator.play(number, "agent_hangup")
 
@@ -96,7 +96,7 @@ def test_a_contact_that_retell_keeps_as_do_not_call_is_refused(
 def test_any_other_400_is_trouble_of_the_account(
     campaign: Run, simulator: Simulator, contact: bool | str | None
 ) -> None:
-    """Only ``do_not_call: true`` is a wish: without it a refusal that names no field stops, and refuses nobody."""
+    """Without ``do_not_call: true`` a refusal that names no field stops the campaign and refuses nobody."""
     if contact is not None:
         simulator.put_contact(NUMBERS[1], do_not_call=bool(contact))
     if contact:
@@ -160,7 +160,7 @@ def test_a_wish_is_certain_though_the_account_gets_into_trouble(campaign: Run, s
 def test_a_campaign_that_forgets_wishes_is_warned_about(
     campaign: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path, arguments: dict[str, Any], warns: bool
 ) -> None:
-    """Once a campaign: a person who says "never again" is called by the next one unless something remembers."""
+    """The warning comes once per campaign: the next one would call people who asked not to be called again."""
     given = {name: str(tmp_path) if value == "{here}" else value for name, value in arguments.items()}
     campaign(**given)
     campaign(ti=TaskInstance(try_number=2), **given)
@@ -235,7 +235,7 @@ def test_a_list_that_changes_is_read_again(
 
 
 def test_a_list_that_is_not_there_places_nothing(campaign: Run, simulator: Simulator, tmp_path: Path) -> None:
-    """Nor does one that cannot be read."""
+    """Without a readable list no call is placed."""
     with pytest.raises(RetellInputError, match="there is no such file"):
         campaign(do_not_call=str(tmp_path / "dnc.csv"))
     with pytest.raises(RetellInputError, match="Nobody is called until it can be read"):
@@ -271,7 +271,7 @@ def test_a_budget_counts_the_calls_of_other_campaigns(campaign: Run, simulator: 
 
 
 def test_a_damaged_history_places_nothing(campaign: Run, simulator: Simulator, tmp_path: Path) -> None:
-    """A budget that cannot be read is none; files of others are left alone."""
+    """If earlier calls cannot be counted no call is placed; other programs' files are left alone."""
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "attempts-1.jsonl").write_text("{")
     with pytest.raises(RetellInputError, match=r"attempts-1\.jsonl cannot be read"):

@@ -63,7 +63,7 @@ class Ring:
 
 @dataclass
 class Retell:
-    """A Retell that breaks no promise of its own, and gives no more than it promises."""
+    """A Retell that keeps its promises, and does nothing beyond them."""
 
     rng: random.Random
     now: float = BEGIN
@@ -112,7 +112,7 @@ class Retell:
 
 
 class Process:
-    """A driver as plain as it can be."""
+    """The simplest possible driver of a plan."""
 
     def __init__(self, retell: Retell, *, until: float, continued: bool, files: dict[str, KnownCall]) -> None:
         self.retell = retell
@@ -137,7 +137,7 @@ class Process:
         return Moment(self.retell.now, self.retell.now - self.born)
 
     def act(self, fault: str) -> Wait | None:
-        """Do one thing; return a wait."""
+        """Carry out one action; return a wait."""
         action = self.plan.next_action(self.now)
         match action:
             case Wait():
@@ -214,7 +214,7 @@ WHO = st.integers(0, 1)
 
 
 class CampaignPromises(RuleBasedStateMachine):
-    """Any order of work, faults, deaths and standstills."""
+    """Try any order of work, faults, deaths and freezes."""
 
     @initialize(seed=st.integers(0, 10_000), until=st.sampled_from([math.inf, math.inf, 400.0, 4000.0]))
     def begin(self, seed: int, until: float) -> None:
@@ -281,7 +281,7 @@ class CampaignPromises(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.3, 10.0, 70.0, 331.0, 1790.0, 3400.0, 7300.0, 40_000.0]))
     def stand_still(self, seconds: float) -> None:
-        """Time passes, and no process notices."""
+        """Let time pass while all processes are frozen."""
         self.retell.now += seconds
 
     @rule(lines=st.sampled_from([0, 1, 3, 10]))
@@ -305,12 +305,12 @@ class CampaignPromises(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def die(self, who: int) -> None:
-        """A process is killed."""
+        """Kill a process."""
         self.kill(who)
 
     @rule(who=WHO)
     def write(self, who: int) -> None:
-        """A process writes down what it saw over."""
+        """Let a process write the calls that it saw over to its files."""
         process = self.processes[who]
         if process is not None:
             self.files |= process.written()

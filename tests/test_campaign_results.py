@@ -367,7 +367,7 @@ def test_a_file_where_the_folder_should_be_is_an_error_before_the_first_call(tmp
 
 
 class Store:
-    """A folder on a storage, read without the code under test."""
+    """A folder on a storage, which is read without the code under test."""
 
     def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
         self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
@@ -415,7 +415,7 @@ def open_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, case: 
 
 
 def first_try(store: Store, wrote: list[str]) -> None:
-    """Write parts; take note of what is certainly written."""
+    """Write parts, and remember what was certainly written."""
     made = results(store.url)
     made.add([attempt(1), attempt(2)])
     made.write_part()

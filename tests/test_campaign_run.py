@@ -40,7 +40,7 @@ IDENTITY = CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_i
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The error of a process that dies."""
 
 
 class Wire(httpx.BaseTransport):

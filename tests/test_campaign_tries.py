@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("connect")
 
 @pytest.fixture(autouse=True)
 def _plain_calls(simulator: Simulator) -> None:
-    """Let each number answer: some stand for a scenario."""
+    """Let every number answer, even those that stand for a scenario."""
     for each in people(20):
         simulator.play(each["to_number"], "agent_hangup")
 
@@ -242,7 +242,7 @@ def test_another_process_that_runs_meanwhile_calls_nobody_again(
 def test_two_processes_at_once_call_nobody_twice(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
-    """Whatever the order in which they work, each key places one call; who finishes later writes the files."""
+    """In any order of work each key places one call; the process that finishes later writes the files."""
     ended: list[dict[str, Any] | RetellExportOvertakenError] = []
 
     def process(number: int) -> None:

@@ -21,7 +21,7 @@ NUMBER = "+14155550142"
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])
 def store(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Airflow from 3.3 on, and before."""
+    """Return a state store as in Airflow 3.3 and later, or none as before."""
     return {"task_state_store": Store()} if request.param else {}
 
 
@@ -54,7 +54,7 @@ def test_retell_is_not_asked_before_it_wants_to_be(time: ManualClock, clock: Ste
 
 
 def test_an_answer_that_asks_for_no_pause_is_not_obeyed(time: ManualClock, clock: SteppingClock) -> None:
-    """Retry-After: 0, or a date in the past, is no invitation to ask hundreds of times a minute."""
+    """After Retry-After: 0, or a date in the past, there is still a pause."""
     assert LineWait(limit=100, clock=clock).pause(0)
     assert clock.slept[0] >= FIRST_PAUSE
 

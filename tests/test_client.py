@@ -84,7 +84,7 @@ PERHAPS_ARRIVED = [
 
 
 def each(cases: Mapping[str, Any] | Iterable[Any], name: str = "endpoint") -> pytest.MarkDecorator:
-    """Run a test for each endpoint, or for each answer."""
+    """Run a test once for each value."""
     if isinstance(cases, Mapping):
         return pytest.mark.parametrize(name, list(cases.values()), ids=list(cases))
     return pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_certificates_are_read_once_in_a_process(tmp_path: Path, monkeypatch: py
 
 
 class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body that never ends, and never pauses for long."""
+    """A body that trickles in for ever, with short pauses."""
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
@@ -287,7 +287,7 @@ def test_a_response_that_trickles_is_given_up(wire: Wire, status: int) -> None:
 
 @each({"register": {"agent_id": "agent_\ud800"}, "list": {}}, "body")
 def test_a_body_that_is_no_json_is_not_sent(wire: Wire, body: dict[str, Any]) -> None:
-    """Half of a character cannot be written: an error of this package, and nothing is sent."""
+    """Text that UTF-8 cannot hold raises an error of this package, and nothing is sent."""
     request = endpoints.register_phone_call(body) if body else endpoints.list_calls(agent_id="\ud800")
     retell = Script(200)
     with pytest.raises(RetellInputError, match="cannot be written as JSON"):
@@ -534,7 +534,7 @@ def test_an_error_says_what_to_do(wire: Wire, status: int, advice: str) -> None:
 
 @pytest.mark.parametrize("body", [{}, [], {"message": ""}, {"message": {"code": 5}}, {"message": None}])
 def test_an_error_without_words_shows_its_body(wire: Wire, body: Any) -> None:
-    """Whatever is there is better than nothing."""
+    """If there are no words of Retell's, the message shows the body."""
     with pytest.raises(RetellInvalidRequestError) as refused:
         wire.send(REGISTER, Script(partial(httpx.Response, 400, text=json.dumps(body))))
     assert refused.value.message == json.dumps(body)
@@ -775,7 +775,7 @@ def test_a_connection_that_breaks_is_repeated_where_that_is_harmless(
 
 
 def test_a_closed_port_is_a_refused_connection(wire: Wire, simulator: Simulator) -> None:
-    """A port without a server is tried again, and certainly placed no call."""
+    """A refused connection is tried again, because it has certainly placed no call."""
     with simulator.serve() as url:
         pass
     with pytest.raises(RetellConnectionError, match=r"It was not carried out\.$") as refused:
@@ -843,7 +843,7 @@ class Drip(httpx.SyncByteStream):
 
 
 def test_an_answer_that_never_ends_is_given_up() -> None:
-    """Byte by byte it keeps to every time-out of the HTTP library: a worker would wait for ever."""
+    """A response that comes byte by byte never runs into httpx's time-outs, so it is given up here."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Drip()))
     settings = ConnectionSettings(api_key=KEY, timeout=0.01, max_attempts=1)
     with (

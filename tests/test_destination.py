@@ -28,7 +28,7 @@ HOLDS = "the calls of a day"
 
 
 class Store:
-    """A folder on a storage, read without the code under test."""
+    """A folder on a storage, which is read without the code under test."""
 
     def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
         self.url, self.folder, self._outside, self.failures = url, folder, outside, failures

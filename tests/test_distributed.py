@@ -1,4 +1,4 @@
-"""Airflow as people run it in production: PostgreSQL, CeleryExecutor over Redis, two workers, two triggerers.
+"""Test Airflow as in production: PostgreSQL, CeleryExecutor over Redis, two workers, two triggerers.
 
 `make test-distributed` runs this, and installs PostgreSQL and Redis from Debian's packages where they are missing.
 """
@@ -113,7 +113,7 @@ def clock() -> Time:
 
 @pytest.fixture(scope="module")
 def simulator(clock: Time) -> Simulator:
-    """A Retell where everybody talks until then."""
+    """A Retell on which all calls go on until a test skips to their end."""
     numbers: dict[str, Any] = dict.fromkeys(chain.from_iterable(NUMBERS.values()), "agent_hangup")
     for people in PEOPLE.values():
         numbers |= dict.fromkeys(people[:-10], replace(SCENARIOS["agent_hangup"], talk_seconds=4))
@@ -123,7 +123,7 @@ def simulator(clock: Time) -> Simulator:
 
 @pytest.fixture(scope="module")
 def deployment(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """A real Airflow, with two of those that wait for calls."""
+    """A real Airflow with two workers and two triggerers."""
     dags: Path = tmp_path_factory.mktemp("dags")
     (dags / "calls.py").write_text(DAG)
     with services.postgresql() as database, services.redis() as broker, simulator.serve() as url:
@@ -165,7 +165,7 @@ class Run:
         self._marked = 0
 
     def wait_until(self, reached: Callable[[], bool]) -> float:
-        """Look until something is the case; return how long that took."""
+        """Wait until a condition holds; return how long that took."""
         began = time.monotonic()
         for instances in self.airflow.watch(self.dag_id, self.run_id, timeout=PATIENCE):
             self.tasks = {(it["task_id"], it["map_index"]): it for it in instances}

@@ -38,7 +38,7 @@ def test_a_number_is_on_the_list_in_any_spelling(tmp_path: Path, written: str) -
 
 
 def test_national_numbers_are_those_of_the_region(tmp_path: Path) -> None:
-    """As among the people."""
+    """National numbers are read as those of the region, as among the people."""
     pytest.importorskip("phonenumbers")
     path = csv(tmp_path / "dnc.csv", "(415) 555-0100")
     assert read(path, region="US").listed(NUMBER)
@@ -48,7 +48,7 @@ def test_national_numbers_are_those_of_the_region(tmp_path: Path) -> None:
 
 
 def test_nobody_may_be_on_the_list() -> None:
-    """No values, no list."""
+    """An empty list is allowed."""
     assert not DoNotCall(()).listed(NUMBER)
 
 
@@ -68,7 +68,7 @@ def table(path: Path, number: str) -> None:
     ],
 )
 def test_other_columns_do_not_matter(tmp_path: Path, suffix: str, write: Callable[[Path, str], object]) -> None:
-    """Nearly the name of a field is no mistake here; a row without a number is nobody."""
+    """A column that looks like a misspelt field is allowed here; a row without a number is ignored."""
     path = tmp_path / f"dnc.{suffix}"
     write(path, NUMBER)
     assert read(path).listed(NUMBER)
@@ -123,7 +123,7 @@ def test_a_list_that_was_not_read_lets_nobody_be_called(tmp_path: Path) -> None:
 
 
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
-    """It is looked at once a minute, and read only if it is another one."""
+    """The file is checked once a minute, and read only if it has changed."""
     path = csv(tmp_path / "dnc.csv", OTHER)
     made = read(path)
     csv(path, OTHER, NUMBER)
@@ -138,7 +138,7 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 
 
 def test_a_failed_reading_leaves_the_list_as_it_was(tmp_path: Path) -> None:
-    """And the next look reads it once more."""
+    """The next check reads it again."""
     path = csv(tmp_path / "dnc.csv", NUMBER)
     made = read(path)
     path.write_text("to_number\nnobody\n")
@@ -149,7 +149,7 @@ def test_a_failed_reading_leaves_the_list_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_list_on_s3_is_read_again_when_it_changes(aws: Any) -> None:
-    """As on a disk."""
+    """S3 behaves like a disk here."""
     aws.mkdir("dnc")
     aws.pipe_file("dnc/dnc.csv", b"to_number\n+14155550101\n")
     made = read("s3://aws_local@dnc/dnc.csv")

@@ -1,4 +1,4 @@
-"""The documentation says what the code does: every argument, default, word, message, link and example."""
+"""Test that the documentation matches the code: every argument, default, word, message, link and example."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def section(page: str, heading: str) -> str:
-    """Return what stands between a heading and the next one, of whatever level."""
+    """Return the text between a heading and the next one of any level."""
     # A comment in a code block is no heading.
     veiled = re.sub(
         r"^```.*?^```", lambda block: block[0].replace("#", "\0"), page, flags=re.DOTALL | re.MULTILINE
@@ -156,7 +156,7 @@ def test_every_field_that_a_row_leaves_out_is_documented() -> None:
 
 
 def test_every_method_of_the_hook_is_documented() -> None:
-    """The table has what the hook offers to a task, and nothing that it does not."""
+    """The table has all public methods of the hook, and no others."""
     offered = {name for name, value in vars(RetellHook).items() if inspect.isfunction(value) and name[0] != "_"}
     listed = " ".join(line[0] for line in table(HOOK, "method"))
     assert set(re.findall(r"(\w+)\(", listed)) == offered
@@ -252,7 +252,7 @@ def test_every_value_to_choose_can_be_made() -> None:
 
 
 def test_the_tests_of_a_policy_pass() -> None:
-    """Those that the page tells people to write."""
+    """The tests on the page pass."""
     (code,) = blocks(section(POLICY, "Test a policy"), "python")
     written: dict[str, Any] = {}
     exec(code, written)  # noqa: S102 (our own documentation)
@@ -459,7 +459,7 @@ def create(scenario: str = "agent_hangup", **given: Any) -> RetellCreatePhoneCal
 
 
 class World:
-    """Where things go wrong: each method is a way, and does what raises the error."""
+    """Provoke errors: each method does something that raises one of the documented errors."""
 
     def __init__(
         self, simulator: Simulator, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, run_id: str
@@ -636,7 +636,7 @@ def folder_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checked(folder: Path, *command: str) -> None:
-    """Run a tool on a folder, and expect no complaint."""
+    """Run a tool on a folder, and expect no error."""
     done = subprocess.run(  # noqa: S603 (our own words)
         [sys.executable, "-m", *command, str(folder)], check=False, capture_output=True, text=True, cwd=folder
     )

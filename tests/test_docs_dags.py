@@ -1,4 +1,4 @@
-"""The DAGs of the pages do what the pages say: each runs, against the simulator, as it stands there."""
+"""Test that the DAGs on the pages do what the pages say, by running them against the simulator."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_a_callback_tells_who_must_act(
     fault: Fault | None,
     told: str,
 ) -> None:
-    """The callback of the page is given the error, and tells the one whom it concerns."""
+    """The callback on the page gets the error, and names the person who must act."""
     if fault:
         retell_simulator.fail(fault)
     run = saved(dag_of(RECIPES, "Alert when a task fails")).test()

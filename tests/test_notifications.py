@@ -33,7 +33,7 @@ MESSAGE = "{{ ti.task_id }} of {{ ti.dag_id }} failed: {{ exception }}"
 
 @pytest.fixture(autouse=True)
 def _plain_calls(simulator: Simulator) -> None:
-    """Let each number answer: some stand for a scenario."""
+    """Let every number answer, even those that stand for a scenario."""
     for number in (ADA, BOB, EVE):
         simulator.play(number, "agent_hangup")
 

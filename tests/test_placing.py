@@ -78,7 +78,7 @@ class Attempts:
 
 @pytest.fixture(params=[True, False], ids=["store", "no store"])
 def store(request: pytest.FixtureRequest) -> Store | None:
-    """Airflow from 3.3 on, and before."""
+    """Return a state store as in Airflow 3.3 and later, or none as before."""
     return Store() if request.param else None
 
 
