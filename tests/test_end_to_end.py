@@ -107,7 +107,7 @@ def people(*scenarios: str) -> dict[str, Any]:
 
 
 def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, simulator: Simulator) -> None:
-    """A DAG in the contract's words registers each call once, waits without a worker, and hands on the rows."""
+    """A DAG registers each call once, waits without a worker, and returns the rows."""
     scenarios = ["user_hangup", "dial_busy", "error_retell", "voicemail_reached"]
     run_id = airflow.trigger("calls", conf=people(*scenarios))
     idle_while_waiting = 0
@@ -136,7 +136,7 @@ def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, si
 
 
 def test_a_wait_survives_a_triggerer_that_dies(airflow: AirflowStack, simulator: Simulator) -> None:
-    """Another triggerer takes the wait up where the dead one left it; nobody is called again or hung up on."""
+    """Another triggerer continues the wait of a dead one; nobody is called again or hung up on."""
     before = len(simulator.calls)
     run_id = airflow.trigger("calls", conf=people("user_hangup", "dial_busy"))
     for instances in airflow.watch("calls", run_id, timeout=120):

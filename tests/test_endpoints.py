@@ -79,7 +79,7 @@ def test_a_number_in_a_path_is_not_shown() -> None:
 
 
 def test_an_endpoint_is_a_value() -> None:
-    """It can be kept, compared and sent later, and cannot be changed in between."""
+    """A request can be kept, compared and sent later, and cannot be changed in between."""
     endpoint = endpoints.get_call("call_1")
     assert endpoint == endpoints.get_call("call_1")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -119,7 +119,7 @@ def test_an_empty_filter_is_refused(arguments: dict[str, Any]) -> None:
 
 
 def test_a_filter_is_given_in_one_way() -> None:
-    """Of two filters for one thing, one would be lost."""
+    """Two filters for the same thing are refused, because one would be lost."""
     own = {"call_id": {"type": "enum", "op": "in", "value": ["call_2"]}}
     with pytest.raises(RetellInputError, match="filter_criteria has call_id, which another argument gives too"):
         endpoints.list_calls(call_ids=["call_1"], filter_criteria=own)
@@ -131,7 +131,7 @@ def test_a_filter_is_given_in_one_way() -> None:
 )
 @pytest.mark.parametrize("call_id", ["", None, "a/b", "a?b", "..", "call_1\n"])
 def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Request[Any]], call_id: Any) -> None:
-    """There is no request that could be sent with an id that is none."""
+    """With an invalid id no request is made."""
     with pytest.raises(RetellInputError, match="call_id must be the id of a call"):
         make(call_id)
 
@@ -178,7 +178,7 @@ def test_facts_about_the_account_are_read_as_they_are(endpoint: Request[dict[str
 
 
 def test_nothing_is_read_of_a_hang_up() -> None:
-    """Retell answers 204 without a body, and whatever else it may say is no concern."""
+    """Retell answers 204 without a body; any body it may send is ignored."""
     endpoint = endpoints.stop_call("call_1")
     assert endpoint.empty
     assert endpoint.read(None) is None

@@ -29,12 +29,12 @@ DRAWN = re.findall(r"(\w+Error) .*(final|transient)$", errors.__doc__ or "", re.
 
 @pytest.mark.parametrize(("name", "retries"), DRAWN)
 def test_final_errors_end_the_task(name: str, retries: str) -> None:
-    """Errors drawn as final are Airflow's AirflowFailException, and no others: Airflow does not retry these."""
+    """Exactly the errors drawn as final are AirflowFailException, which Airflow does not retry."""
     assert issubclass(getattr(errors, name), AirflowFailException) is (retries == "final")
 
 
 def test_the_tree_is_drawn_in_full() -> None:
-    """Every error there is stands in the drawing at the top of the module."""
+    """Every error is in the drawing at the top of the module."""
     named = {
         name
         for name, value in vars(errors).items()

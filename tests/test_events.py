@@ -1,4 +1,4 @@
-"""The trigger as Airflow sees it, and the calls as a DAG reads them."""
+"""Test the trigger as Airflow uses it, and the calls as a DAG reads them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_airflow_2_says_what_is_missing() -> None:
 
 @watching
 def test_what_is_stored_makes_the_same_trigger() -> None:
-    """A triggerer makes it again from the class path and plain JSON."""
+    """A triggerer makes the trigger again from its class path and plain JSON."""
     trigger = RetellFinishedCallsTrigger(
         CALLS,
         since=datetime(2026, 1, 31, 2, tzinfo=timezone(timedelta(hours=2))),
@@ -79,7 +79,7 @@ def test_two_assets_with_equal_filters_have_watchers_of_their_own() -> None:
     ],
 )
 def test_mistakes_are_found_when_the_dag_is_parsed(arguments: dict[str, Any], message: str) -> None:
-    """A trigger that fails in the triggerer would fail once a second, and nothing would show it."""
+    """A trigger that failed in the triggerer would fail once a second without a trace."""
     with pytest.raises(RetellInputError, match=message):
         RetellFinishedCallsTrigger(**{"asset": CALLS, **arguments})
 
@@ -136,7 +136,7 @@ class Events(dict[Any, Any]):
 
 
 def test_each_call_is_read_once() -> None:
-    """From several events, of several assets, in the order in which they came."""
+    """Calls come from several events of several assets, in the order of the events."""
     events = Events(
         {"one": [event("call_2", "call_1"), event("call_1", "call_3")], "other": [event("call_2", "call_4")]}
     )
@@ -160,7 +160,7 @@ def test_other_events_are_left_out(extra: Any) -> None:
 
 @watching
 def test_a_moment_without_a_zone_is_in_utc() -> None:
-    """As in the export."""
+    """A time without a zone is UTC, as in the export."""
     naive = RetellFinishedCallsTrigger(CALLS, since="2026-01-31").since
     assert naive == datetime(2026, 1, 31, tzinfo=UTC).isoformat()
 

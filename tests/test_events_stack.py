@@ -1,4 +1,4 @@
-"""Finished calls on a real Airflow: none is lost, whatever happens to the triggerers, and duplicates are counted.
+"""Test finished calls on a real Airflow: none is lost whatever happens to triggerers; duplicates are counted.
 
 `make test-events` runs this. On Airflow 3.0 to 3.2 it measures what those versions do.
 """
@@ -87,14 +87,14 @@ class Office:
         return next((name for name in names if self.airflow.job_of(name) in held), None)
 
     def freeze(self, name: str) -> list[psutil.Process]:
-        """Stop all processes of a triggerer as a machine does that is suspended."""
+        """Freeze all processes of a triggerer, as a suspended machine does."""
         frozen = self.airflow.processes(name)
         for process in frozen:
             process.send_signal(signal.SIGSTOP)
         return frozen
 
     def wait(self, reached: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-        """Return whether something came true in time."""
+        """Return whether a condition came true in time."""
         deadline = time.monotonic() + seconds
         while not reached():
             if time.monotonic() > deadline:
@@ -141,7 +141,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
 @pytest.fixture
 def ringing(office: Office) -> Iterator[Callable[[int, float], Thread]]:
-    """Let people call while something else happens."""
+    """Let people call inside the block."""
     stop = Event()
     threads = []
 

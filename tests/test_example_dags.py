@@ -1,4 +1,4 @@
-"""Each example DAG runs as it stands, for real, with ``dag.test()`` against the simulator."""
+"""Run each example DAG unchanged, with ``dag.test()`` against the simulator."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_list_of_people_is_called_and_reported(
 def test_a_call_ends_up_in_a_table(
     run: Callable[..., SimpleNamespace], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From call to row of a database table, with what was said and what Retell makes of it."""
+    """A call becomes a row of a database table, with the conversation and Retell's analysis."""
     path = tmp_path / "calls.db"
     monkeypatch.setenv("AIRFLOW_CONN_SQLITE_DEFAULT", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     assert run("call_to_table").state == "success"

@@ -1,4 +1,4 @@
-"""Exports of lists that the simulator does not have: very long ones, and some whose pages overlap."""
+"""Test exports of lists that the simulator does not have: very long ones, and some with overlapping pages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_retry_after_an_overlapping_page_writes_each_call_once(tmp_path: Path,
 
 @pytest.mark.parametrize("before", [False, True], ids=["not frozen before", "frozen before"])
 def test_the_heap_is_frozen_only_while_an_export_lists(tmp_path: Path, before: bool) -> None:
-    """Afterwards the collector sees everything again, unless the process had frozen its heap by itself."""
+    """Afterwards everything is collected again, unless the process itself had frozen its heap."""
     counts = []
 
     class Counting(OverlappingPages):

@@ -1,4 +1,4 @@
-"""One intended call is placed once: every fault, on a real Airflow, beside what users would write instead.
+"""Test that one intended call is placed once: every fault, on a real Airflow, compared with other code.
 
 `make reliability` runs all of it and writes `docs/reliability.md`. `pytest -m reliability -k reset` runs
 one row, and writes nothing.
@@ -52,7 +52,7 @@ def called(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.reliability
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_one_intended_call_is_one_call(row: Row, results: Results) -> None:
-    """Our columns reach the goal of each row, or are the known misses that the page explains."""
+    """This package's columns reach the goal of each row, except for known misses that the page explains."""
     ours = {column: results[row.name][column.dag] for column in row.columns if column.ours}
     for column, figures in ours.items():
         miss = row.misses.get(column.dag)
@@ -65,7 +65,7 @@ def test_one_intended_call_is_one_call(row: Row, results: Results) -> None:
 @pytest.mark.reliability
 @pytest.mark.parametrize("row", [row for row in ROWS if row.name == "reset"], ids=lambda row: row.name)
 def test_what_users_would_write_instead_repeats_the_request(row: Row, results: Results) -> None:
-    """The columns beside ours meet the same faults: after a lost answer they place, or register, again."""
+    """The other columns meet the same faults, and after a lost answer place or register again."""
     assert results[row.name]["http"].at_once == 2
     assert results[row.name]["sdk"].placed >= 3
 

@@ -1,4 +1,4 @@
-"""Which calls are announced: each one that ends, whatever crashes in between, and none from before."""
+"""Test which calls are announced: each one that ends, whatever crashes, and none from before the start."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_of_a_cursor_of_another_version_the_time_is_read() -> None:
     "stored", ["", 7, {}, {"version": 1}, {"version": VERSION, "ended_from": 1}, {"ended_from": "yesterday"}]
 )
 def test_other_values_are_no_cursor(stored: Any) -> None:
-    """Whatever a person has put there, it is said, and not taken for a time."""
+    """Anything else in the store is reported, and not taken for a cursor."""
     with pytest.raises(ValueError, match="not a cursor"):
         Cursor.read(stored)
 

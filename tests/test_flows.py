@@ -120,7 +120,7 @@ def test_one_call_is_read_with_get_call(run: Run, simulator: Simulator, register
 
 
 def test_no_calls_are_read_with_no_request(run: Run, simulator: Simulator) -> None:
-    """There is nothing to ask."""
+    """Without calls no request is sent."""
     assert run(read_calls([])) == {}
     assert not simulator.requests
 
@@ -174,7 +174,7 @@ def test_other_trouble_with_the_list_is_not_multiplied(
 def test_a_call_that_retell_does_not_know_is_an_error(
     run: Run, simulator: Simulator, register: Callable[..., str]
 ) -> None:
-    """Not in the list and not by its id: the error names it."""
+    """A call that is found neither in the list nor by its id is an error that names it."""
     with pytest.raises(RetellNotFoundError, match="GET /v2/get-call/call_unknown: 422"):
         run(read_calls([register(), "call_unknown"]))
 

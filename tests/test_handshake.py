@@ -1,4 +1,4 @@
-"""The key goes over plain http:// to a simulator only: before, the server has to say that it is one."""
+"""Test that over plain http:// the key goes only to a server that has identified itself as a simulator."""
 
 from __future__ import annotations
 

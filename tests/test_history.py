@@ -65,7 +65,7 @@ def history(url: object, *, memory: timedelta = WEEK, now: float = NOW, **more: 
 
 
 def test_an_attempt_is_known_by_number_and_by_id(tmp_path: Path) -> None:
-    """With its times and its end, once, whether both are the same or not."""
+    """An attempt counts once, whether it is found by number, by id or by both."""
     put(tmp_path, attempt(end_timestamp=NOW * 1000 - 3_570_000, disconnection_reason="dial_no_answer"))
     known = history(tmp_path)
     expected = Attempt(
@@ -103,14 +103,14 @@ def test_what_was_no_call_or_is_long_ago_does_not_count(tmp_path: Path, row: dic
 
 @pytest.mark.parametrize("ending", [{"outcome": "do_not_call"}, {"disconnection_reason": "user_requested_dnc"}])
 def test_who_asked_never_to_be_called_again_is_remembered_for_ever(tmp_path: Path, ending: dict[str, Any]) -> None:
-    """Whatever the rules on attempts look back to."""
+    """A person who asked never to be called again is remembered however short the rules look back."""
     put(tmp_path, attempt(placed_at="2019-01-01T00:00:00Z", seen_over_at=None, **ending))
     [known] = history(tmp_path, memory=timedelta(0)).of(ADA).values()
     assert known.asked_never_again
 
 
 def test_a_call_that_is_not_over_counts(tmp_path: Path) -> None:
-    """The phone rang."""
+    """A call that is not over counts, because its phone rang."""
     put(tmp_path, attempt(outcome=None, call_status="ongoing", seen_over_at=None))
     [known] = history(tmp_path).of(ADA).values()
     assert (known.outcome, known.ended_at) == (None, None)
@@ -188,7 +188,7 @@ def test_little_is_needed_of_a_row(row: dict[str, Any], placed_at: datetime) -> 
 
 
 def test_a_table_of_another_system_is_read(tmp_path: Path) -> None:
-    """With the types of its own."""
+    """A table of another system is read with its own types."""
     who = {"call_id": [1, 2], "to_number": ["+14155550100", None], "person_id": [None, 7.0]}
     table = pa.table({**who, "placed_at": [NOON, NOON], "metadata": [{"a": 1}] * 2})
     pq.write_table(table, tmp_path / "attempts-import.parquet")
@@ -241,7 +241,7 @@ def test_a_row_that_cannot_be_read_is_an_error(tmp_path: Path, row: dict[str, An
     ],
 )
 def test_a_damaged_file_is_an_error_each_time(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """Until it is repaired; then it is read at once."""
+    """A damaged file is an error until it is repaired; then it is read at once."""
     (tmp_path / name).write_bytes(content)
     made = History(str(tmp_path), memory=WEEK)
     for _ in range(2):
@@ -304,7 +304,7 @@ def test_it_is_read_again_every_ten_minutes_and_only_what_changed(tmp_path: Path
 
 
 class Moving(LocalFileSystem):  # type: ignore[misc]
-    """A disk on which something happens after each listing."""
+    """A disk on which an action runs after each listing."""
 
     cachable = False
     after: Iterator[Callable[[], object]] = iter(())

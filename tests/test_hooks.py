@@ -37,7 +37,7 @@ Connect = Callable[..., None]
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Run something on an event loop of its own, where nothing may block."""
+    """Run a coroutine on an event loop of its own, where nothing may block."""
 
     async def main() -> Any:
         with blockbuster_ctx(scanned_modules=["airflow_provider_retell"]):
@@ -79,7 +79,7 @@ def test_a_call_is_read_and_stopped(connect: Connect, time: ManualClock) -> None
 
 
 def test_concurrency_is_read(connect: Connect) -> None:
-    """Calls that are going, and how many may."""
+    """The response has the calls in progress and their limit."""
     with RetellHook() as hook:
         hook.create_phone_call(CREATE)
         concurrency = hook.get_concurrency()
@@ -142,7 +142,7 @@ def test_a_list_that_leads_round_in_circles_is_an_error(
 def test_calls_are_listed_by_filter(
     connect: Connect, time: ManualClock, filters: dict[str, Any], found: list[str]
 ) -> None:
-    """Each filter means what it says."""
+    """Each filter lists exactly the calls that it describes."""
     with RetellHook() as hook:
         first = REGISTER | {"metadata": {"order": 7}, "direction": "outbound"}
         second = {"agent_id": "agent_2", "to_number": SCENARIOS["dial_busy"].number, "direction": "inbound"}
@@ -165,7 +165,7 @@ def test_many_calls_are_read(connect: Connect) -> None:
 
 
 def test_any_request_and_any_flow_can_be_sent(connect: Connect) -> None:
-    """The hook's client is open to what the hook has no method for."""
+    """The hook's client sends requests for which the hook has no method."""
     with RetellHook() as hook:
         assert hook.get_conn().send(endpoints.get_api_key_info())["org_id"] == "org_simulated"
         assert hook.get_conn().run(read_calls([])) == {}
@@ -204,7 +204,7 @@ def test_contacts_are_listed_and_found_by_their_number(
 
 
 def test_retells_own_filters_are_taken_as_they_are(connect: Connect, simulator: Simulator) -> None:
-    """Beside the named ones, in one request."""
+    """Retell's own filters are sent together with the named ones."""
     own = {"duration_ms": {"type": "number", "op": "gt", "value": 60_000}}
     with RetellHook() as hook:
         assert list(hook.list_calls(agent_id="agent_1", filter_criteria=own)) == []
@@ -366,7 +366,7 @@ def test_an_unknown_connection_is_airflows_error(blocking: bool) -> None:
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_connection_that_cannot_be_used_is_an_input_error(vault: type[Vault], blocking: bool) -> None:
-    """Both clients are refused in the same words."""
+    """The blocking and the asynchronous client are refused with the same message."""
     vault.connections["retell_team"] = json.dumps({"conn_type": "retell", "password": "a b"})
     hook = RetellHook("retell_team")
     with pytest.raises(
@@ -379,7 +379,7 @@ def test_a_connection_that_cannot_be_used_is_an_input_error(vault: type[Vault], 
 
 
 def test_the_button_asks_with_the_connection(connect: Connect, simulator: Simulator) -> None:
-    """It says what Retell says of this key; what it says of each trouble is key_check's business."""
+    """The button shows Retell's answer for this key; test_key_check has the messages of each error."""
     assert RetellHook().test_connection() == (
         True,
         "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use.",
@@ -430,13 +430,13 @@ def test_the_button_reaches_no_server(simulator: Simulator, monkeypatch: pytest.
 def test_the_button_names_the_field_that_is_wrong(
     vault: type[Vault], fields: dict[str, Any], sentence: str
 ) -> None:
-    """A form that was filled in by half is no crash; its id, random until it is saved, is left out."""
+    """A half-filled form gives a message and no crash; its random id is left out."""
     vault.connections["x7Kq"] = json.dumps({"conn_type": "retell", **fields})
     assert RetellHook("x7Kq").test_connection() == (False, sentence)
 
 
 def test_the_button_names_a_variable_that_is_wrong(vault: type[Vault], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that httpx cannot use is a sentence too, and no traceback."""
+    """A proxy that httpx cannot use gives a message and no traceback."""
     vault.connections["retell_team"] = json.dumps({"conn_type": "retell", "password": "key_1"})
     monkeypatch.setenv("NO_PROXY", "fe80::/10")
     good, message = RetellHook("retell_team").test_connection()
@@ -445,7 +445,7 @@ def test_the_button_names_a_variable_that_is_wrong(vault: type[Vault], monkeypat
 
 
 def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
-    """It answers the question why nothing is placed."""
+    """The button says that the connection is paused, which explains why no call is placed."""
     connect(paused="true")
     good, message = RetellHook().test_connection()
     assert good
@@ -581,7 +581,7 @@ def test_a_look_up_belongs_to_no_task(vault: type[Vault]) -> None:
 
 
 def test_options_come_from_airflows_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is what Airflow's configuration says, and its default if it says nothing."""
+    """Options come from Airflow's configuration, or have their defaults."""
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_POLL_INTERVAL")
     monkeypatch.delenv("AIRFLOW__RETELL__SHORTEST_DEFERRAL")
     assert read_options() == Options(shortest_poll_interval=0.5, shortest_deferral=20)

@@ -1,4 +1,4 @@
-"""Calling hours on the operators: no request that places a call is sent while they are shut."""
+"""Test calling hours on the operators: no request that places a call is sent while they are shut."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Later(SteppingClock):
     ],
 )
 def test_the_day_on_which_clocks_change(run: Callable[..., Any], simulator: Simulator, opens: datetime) -> None:
-    """It is the person's wall clock that counts."""
+    """The person's wall clock counts."""
     run(deferrable=True)
     assert sent(simulator) == [opens]
 
@@ -301,7 +301,7 @@ def test_a_kill_ends_the_wait_on_a_worker(simulator: Simulator, time: ManualCloc
 def test_a_retry_in_the_night_adopts_the_call_of_the_day(
     run: Callable[..., Any], simulator: Simulator, time: ManualClock, store: Store | None
 ) -> None:
-    """No phone rings for it."""
+    """A retry adopts the call at any hour, because no phone rings for that."""
     first = run(store=store)
     time.advance(3600)
     second = run(ti=TaskInstance(try_number=2), outside_hours="fail", store=store)
@@ -340,7 +340,7 @@ def test_an_earlier_call_is_looked_for_in_the_night(
 def test_a_dry_run_says_when_it_would_call(
     run: Callable[..., Any], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It does not wait."""
+    """A dry run does not wait, and logs when it would call."""
     assert run(dry_run=True)["outcome"] == "dry_run"
     assert "open next at 2026-07-06 13:00 UTC" in (capsys.readouterr().out if not AIRFLOW_2 else caplog.text)
 
@@ -406,6 +406,6 @@ def test_a_trigger_that_could_not_be_run_fails_the_try(simulator: Simulator, clo
     ],
 )
 def test_bad_arguments_fail_when_the_dag_is_parsed(endpoint: str, arguments: Any, message: str) -> None:
-    """Not in the night in which they would matter."""
+    """Wrong arguments are found when the DAG is parsed, and not in the night."""
     with pytest.raises(RetellInputError, match=message):
         place(endpoint, **arguments)

@@ -60,7 +60,7 @@ def test_a_restricted_key_is_a_good_one(simulator: Simulator, forbidden: str, se
 
 
 def test_a_workspace_without_a_name_goes_by_its_id() -> None:
-    """Nothing of the answers is certain to be there."""
+    """Any field of the answers may be missing."""
     answers = {"/get-api-key-info": {"org_id": "org_1"}, "/get-concurrency": {}}
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
     assert pressed(transport) == (True, "Key accepted, workspace org_1. Retell does not say the concurrency.")

@@ -107,12 +107,12 @@ LEFT = {
 
 
 def cases(table: dict[str, list[str]]) -> list[Any]:
-    """Return each example of a part of the table, named after its row."""
+    """Return the examples of a part of the table, named after their rows."""
     return [pytest.param(text, id=f"{row}: {text!r}") for row, texts in table.items() for text in texts]
 
 
 def last_four(text: str) -> str:
-    """Return what is shown of a number."""
+    """Return the digits of a number that are shown."""
     return "…" + re.sub(r"%(25)*2B|\\u002b|\.0$|\D", "", text)[-4:]
 
 
@@ -284,7 +284,7 @@ def test_the_calls_number_does_not_survive_in_json(number: str, before: str, aft
     ],
 )
 def test_each_form_of_the_calls_number_is_masked(number: object, text: str) -> None:
-    """It is the same number in international and in national form, however the call has it."""
+    """The call's own number is masked in international and in national form."""
     masked = Masker((number,), guess=False).text(text)
     assert digits_of(masked) == digits_of(text.removesuffix(".0").removeprefix("50%"))[-4:] or masked == "50%…0100"
     assert "…" in masked
@@ -424,7 +424,7 @@ def test_a_given_value_is_shown_short_and_without_numbers(value: object, text: s
 
 
 def test_what_is_known_to_be_a_number_is_shown_as_one() -> None:
-    """A field for numbers holds a number, even in a form that is none elsewhere."""
+    """The value of a number field is masked even in a form that elsewhere is no number."""
     assert shown("555-0100") == "'555-0100'"
     assert shown("555-0100", is_number=True) == "'…0100'"
 

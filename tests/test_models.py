@@ -381,7 +381,7 @@ def test_calls_of_both_times_are_read_and_given_back(document: dict[str, Any]) -
 
 
 def test_every_field_of_a_call_is_in_one_of_the_documents() -> None:
-    """The model invents no field."""
+    """The model has only fields that Retell documents."""
     assert set(Call.model_fields) == {*ORIGINAL, *TODAY}
 
 

@@ -1,4 +1,4 @@
-"""The decision about an earlier try's call: its table, and its promises over random faults, crashes and clears."""
+"""Test the decision about an earlier try's call: its table, and its promises over random faults and clears."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ class Clock:
 
 @dataclass
 class Phone:
-    """One call of the world: it rings for a while, then somebody talks or does not, then it is over."""
+    """One simulated call: it rings for a while, is answered or not, and then is over."""
 
     call_id: str
     key: str

@@ -85,7 +85,7 @@ def rung(simulator: Simulator) -> list[str]:
 
 
 def test_a_failure_rings_a_phone(notifier: Make, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
-    """With the message rendered for this failure; the log has the call, and no number."""
+    """A phone rings with the message rendered for this failure; the log has the call, and no number."""
     caplog.set_level(logging.INFO)
     notifier(message=MESSAGE, override_agent_id="agent_7")(failure())
     (call,) = simulator.placed
@@ -105,7 +105,7 @@ def test_one_notifier_serves_many_failures(notifier: Make, simulator: Simulator)
 
 
 def test_templates_stand_in_each_field(notifier: Make, simulator: Simulator) -> None:
-    """Also in a list of numbers."""
+    """Templates work in each field, also in a list of numbers."""
     numbers = ["{{ params.first }}", "{{ params.second }}"]
     notifier(numbers)(failure(params={"first": ADA, "second": BOB}))
     assert rung(simulator) == [ADA, BOB]
@@ -150,7 +150,7 @@ def test_a_callback_that_runs_twice_rings_once(notifier: Make, simulator: Simula
 def test_another_failure_rings_again(
     notifier: Make, simulator: Simulator, another: Callable[[Make], object]
 ) -> None:
-    """Each has a key of its own."""
+    """Another failure has another key."""
     notifier()(failure())
     another(notifier)
     assert len(rung(simulator)) == 2
@@ -215,7 +215,7 @@ def test_the_next_number_is_called_if_the_last_did_not_answer(
 
 @pytest.mark.usefixtures("_overtime")
 def test_the_last_number_is_not_waited_for(notifier: Make, simulator: Simulator, clock: SteppingClock) -> None:
-    """There is none after it."""
+    """The last number is not waited for, because no other follows it."""
     notifier([ADA], **UNTIL_ANSWERED)(failure())
     assert not clock.slept
 
@@ -236,7 +236,7 @@ def test_answers_are_not_waited_for_longer_than_airflow_lets_a_callback_run(
 def test_where_nothing_can_wait_all_are_called(
     notifier: Make, simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture, exception: Any
 ) -> None:
-    """And the log says so."""
+    """If nothing can wait, all numbers are called, and the log says so."""
     context = {**failure(), "exception": exception}
     notifier([ADA, BOB], **UNTIL_ANSWERED)(context)
     assert rung(simulator) == [ADA, BOB]
@@ -373,7 +373,7 @@ def test_a_backfill_rings_if_wanted(notifier: Make, simulator: Simulator, contex
 
 
 def test_a_backfill_is_known_by_the_id_of_its_run_alone(notifier: Make, simulator: Simulator) -> None:
-    """The DAG processor may know no more."""
+    """The run's id alone shows a backfill, because the DAG processor may have no more."""
     notifier()({"dag": SimpleNamespace(dag_id="dag"), "run_id": "backfill__2026-07-06"})
     assert not simulator.calls
 
@@ -393,7 +393,7 @@ def test_one_bad_number_keeps_no_other_from_ringing(
 def test_a_retell_that_does_not_answer_is_not_waited_for_once_more_per_number(
     notifier: Make, simulator: Simulator, clock: SteppingClock
 ) -> None:
-    """A callback has little time."""
+    """After one time-out the other numbers are given up, because a callback has little time."""
     simulator.fail(Fault(endpoint="*", answer="reset", times=None))
     notifier([ADA, BOB, EVE])(failure())
     placing = [request for request in simulator.requests if request.endpoint == CREATE]
@@ -402,7 +402,7 @@ def test_a_retell_that_does_not_answer_is_not_waited_for_once_more_per_number(
 
 
 def test_hours_that_are_open_ring(notifier: Make, simulator: Simulator) -> None:
-    """On the given clock."""
+    """Hours that are open on the given clock let the phone ring."""
     notifier(calling_hours=CallingHours("00:00", "24:00"), time_zone="Europe/Berlin")(failure())
     assert rung(simulator) == [ADA]
 
@@ -446,7 +446,7 @@ def test_what_has_happened_is_read_from_the_context(context: dict[str, Any], exp
 
 
 def test_namespaces_keep_two_airflows_apart() -> None:
-    """They may share an account."""
+    """Two Airflows that share an account get different keys by their namespaces."""
     occasion = Occasion(**TASK)
     assert occasion.tag(ADA, namespace="a") != occasion.tag(ADA, namespace="b")
 

@@ -1,4 +1,4 @@
-"""One number is one number, however it is written."""
+"""Test that all notations of a number give the same E.164 form."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_number_of_the_wrong_length_is_refused(written: str) -> None:
 
 
 def test_an_unknown_region_is_refused() -> None:
-    """A word in place of two letters."""
+    """A region that is not two letters is refused."""
     with pytest.raises(RetellInputError, match="two letters, such as 'US', not 'USA'"):
         e164("+14155550100", "USA")
 

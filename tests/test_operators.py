@@ -210,7 +210,7 @@ class TestWaiting:
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_request_is_validated_once_in_a_process(endpoint: str, clock: SteppingClock, deferrable: bool) -> None:
-    """Not again for the hours, nor for a line or another round; a process that only reads the call needs none."""
+    """A request is validated once per process, and not at all in a process that only reads the call."""
     model = {REGISTER: RegisterPhoneCallRequest, CREATE: CreatePhoneCallRequest}[endpoint]
     reads = 0
 
@@ -448,7 +448,7 @@ def test_bad_input_fails_before_any_request(simulator: Simulator, arguments: dic
 
 @pytest.mark.parametrize("field", ["from_number", "to_number"])
 def test_creating_needs_both_numbers(simulator: Simulator, field: str) -> None:
-    """Retell cannot dial from or to nowhere."""
+    """Creating a call needs both numbers."""
     with pytest.raises(RetellInputError, match=f"{field} must be given, got None"):
         place(CREATE, **{field: None}).execute(TaskInstance().context())
     assert simulator.requests == []
@@ -564,7 +564,7 @@ def test_a_dry_run_may_be_a_template(endpoint: str, simulator: Simulator, flag: 
 
 @pytest.mark.parametrize("flag", ["False", "0"])
 def test_a_dry_run_may_be_off_in_a_template(endpoint: str, simulator: Simulator, flag: Any) -> None:
-    """The text "False" is no true value."""
+    """The text "False" switches a dry run off."""
     assert place(endpoint, dry_run=flag).execute(TaskInstance().context())["call_id"] in simulator.calls
 
 
@@ -627,6 +627,6 @@ def test_a_dry_run_sends_nothing(endpoint: str, simulator: Simulator, logged: Ca
 
 
 def test_a_dry_run_refuses_what_cannot_be_sent(endpoint: str) -> None:
-    """That is what it is for."""
+    """A dry run refuses a request that could not be sent."""
     with pytest.raises(RetellInputError, match="to_number"):
         place(endpoint, dry_run=True, to_number="555").execute(TaskInstance().context())

@@ -1,4 +1,4 @@
-"""Assets: what is said of calls, to whom, and that Airflow starts a DAG by it."""
+"""Test asset events: their content, their outlets, and that Airflow starts a DAG by them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_an_asset_gets_one_event(count: int, extra: dict[str, Any]) -> None:
 
 
 def test_an_export_tells_its_summary() -> None:
-    """Counts and paths, to assets and aliases."""
+    """An export announces counts and paths to assets and aliases."""
     events, summary = OutletEventAccessors(), {"calls": 3, "outcomes": {"answered": 3}}
     announce_export({"outlet_events": events}, [ASSET, ALIAS], summary, retell_conn_id="other")
     assert events[ASSET].extra == summary
@@ -84,7 +84,7 @@ def test_what_has_no_events_is_passed_over(context: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("connect")
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_an_operator_tells_of_its_call_once(clock: SteppingClock, simulator: Simulator, deferrable: bool) -> None:
-    """When the call is over, in whatever way was waited for it."""
+    """An operator announces its call once, when it is over, in every way to wait."""
     events = OutletEventAccessors()
 
     def make() -> RetellCreatePhoneCallOperator:
@@ -106,7 +106,7 @@ def test_an_operator_tells_of_its_call_once(clock: SteppingClock, simulator: Sim
 @pytest.mark.usefixtures("connect")
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_sensor_tells_of_each_call_once(clock: SteppingClock, simulator: Simulator, deferrable: bool) -> None:
-    """One event for each of its calls."""
+    """A sensor announces each of its calls once."""
     simulator.seed(5)
     ids = list(simulator.calls)
     events = OutletEventAccessors()

@@ -1,4 +1,4 @@
-"""A worker that froze does not hang up on the call that its successor has adopted."""
+"""Test that a frozen worker does not hang up on the call that its successor has adopted."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_before_the_store_the_state_says_what_it_can(state: str | None, owns: bo
     ],
 )
 def test_a_try_that_a_clear_replaced_still_stops_its_call(state: str | None, owns: bool) -> None:
-    """Airflow forgets a try that is cleared at once: nobody else stops its call before the next try runs."""
+    """Airflow forgets a cleared try at once, so that try itself must stop its call."""
     assert owns_replaced(state) is owns
 
 

@@ -1,4 +1,4 @@
-"""The page as Airflow mounts it, over a run that Airflow has made: what it shows, to whom, and what it lets do."""
+"""Test the page as Airflow mounts it: what it shows, to whom, and what users may do."""
 
 from __future__ import annotations
 

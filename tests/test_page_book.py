@@ -22,7 +22,7 @@ LIVE, OVER = {"call_status": "ongoing"}, {"call_status": "ended", "disconnection
 
 
 class AtOnce(Executor):
-    """Runs what is submitted before it returns."""
+    """An executor that runs each task before ``submit`` returns."""
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         function(*args, **kwargs)
@@ -111,7 +111,7 @@ def test_what_is_read_next(readings: Readings, now: float, next_reach: Reach | N
 
 
 def test_ten_who_look_cost_no_more_than_one(retell: Retell, book: Book, clock: SteppingClock) -> None:
-    """All look at the same book, which is read every five seconds while a call is live."""
+    """All viewers share one book, which is read every five seconds while a call is live."""
     for _ in range(60):
         for _ in range(10):
             assert len(book.look().entries) == 3

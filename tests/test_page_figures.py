@@ -157,7 +157,7 @@ def test_a_bar_tells_conversations_from_the_rest() -> None:
 
 
 def test_scopes() -> None:
-    """A task, one of its map indexes, and the attempts at one person."""
+    """A scope can be a task, one of its map indexes, or the calls to one person."""
     calls = [
         entry("1", task="a", map_index=0),
         entry("2", task="a", map_index=1),
@@ -192,7 +192,7 @@ def test_pages_are_bounded_and_never_empty_beyond_the_end(count: int, offset: in
 
 
 def test_a_page_is_filtered_by_outcome() -> None:
-    """Live is one of the words."""
+    """A page can be filtered by outcome, and by ``live``."""
     calls = [entry("1"), entry("2", outcome=None), entry("3", outcome=Outcome.BUSY)]
     for word, call_id in (("live", "2"), ("busy", "3")):
         page = one_page(calls, outcome=word, offset=0, limit=10, tasks={})

@@ -1,4 +1,4 @@
-"""The kill switch: while the connection is paused, nothing is placed."""
+"""Test the kill switch: while the connection is paused, no call is placed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_with_a_limit_of_zero_no_task_waits(
 def test_the_task_says_that_it_waits(
     connect: Callable[..., None], clock: SteppingClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Once, not at each look."""
+    """The task logs once that it waits, and not at each look."""
     connect(paused=True)
     with pytest.raises(RetellCallError):
         run_task(lambda: place(CREATE), clock=clock)

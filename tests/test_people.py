@@ -1,4 +1,4 @@
-"""People from mappings and from the rows of files: what is called, what is refused, and what is a mistake."""
+"""Test people from mappings and files: who is called, who is refused, and what is a mistake in the DAG."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_region_says_whose_national_numbers_are() -> None:
 
 
 def test_a_row_without_a_number_is_refused() -> None:
-    """As one with an empty cell is."""
+    """A row without a number is refused like one with an empty cell."""
     assert read_person(3, {"person_id": "ada"}) == Person(
         row=3,
         to_number="",
@@ -151,7 +151,7 @@ def test_times_the_wrong_way_round_refuse_the_person() -> None:
 
 
 def test_a_time_in_a_zone_that_does_not_exist_refuses_the_person() -> None:
-    """Which moment is meant cannot be known."""
+    """A time in an unknown zone refuses the person, because the moment is unknown."""
     person = read(not_before="2026-07-06T12:00", time_zone="America/Atlantis")
     assert person.refused == Refusal.NO_TIME_ZONE
 
@@ -194,7 +194,7 @@ def test_a_field_that_no_person_has_is_a_mistake_of_the_dag(name: str, hint: str
 
 
 def test_what_is_no_mapping_is_a_mistake_of_the_dag() -> None:
-    """A list of numbers, most likely."""
+    """A row that is not a mapping, such as a bare number, is a mistake in the DAG."""
     with pytest.raises(RetellInputError, match="mappings"):
         read_person(0, NUMBER)  # type: ignore[arg-type]
 
@@ -244,7 +244,7 @@ def test_other_columns_are_dynamic_variables() -> None:
     ],
 )
 def test_a_variable_is_a_text(value: Any, text: str) -> None:
-    """Retell takes strings only."""
+    """Variables become text, because Retell takes only strings."""
     assert as_variable(value) == text
 
 
@@ -304,7 +304,7 @@ def test_near_misses_of_own_names_are_found(name: str, meant: str | None) -> Non
     ],
 )
 def test_columns_that_cannot_be_read_are_named(names: list[str], message: str) -> None:
-    """Before anybody is called."""
+    """Columns that cannot be read are named before anybody is called."""
     with pytest.raises(RetellInputError, match=message):
         check_columns(names)
 
@@ -334,7 +334,7 @@ def test_the_separator_is_seen_in_the_header(header: str, found: str) -> None:
     [("phone;name", "nearly to_number"), ("name,company", "'name', 'company'"), ("", "none")],
 )
 def test_a_header_without_a_number_says_what_there_is(header: str, message: str) -> None:
-    """Whatever the separator."""
+    """A header without to_number is refused with its columns, whatever the separator."""
     with pytest.raises(RetellInputError, match=message):
         separator(header)
 

@@ -55,7 +55,7 @@ def test_a_cell_in_quotes_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_lines_are_read_without_blank_ones(tmp_path: Path) -> None:
-    """A byte order mark and blank lines are nobody."""
+    """A byte order mark and blank lines are skipped."""
     content = b"\xef\xbb\xbf" + f"{json.dumps(ADA)}\n\n{json.dumps(BOB)}".encode()
     assert rows(written(tmp_path, content, "jsonl")) == [ADA, BOB]
 
@@ -156,7 +156,7 @@ def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_without_numbers_is_refused(tmp_path: Path) -> None:
-    """As in the other formats."""
+    """A table without to_number is refused, as in the other formats."""
     pq.write_table(pa.table({"name": ["Ada"], "to_numer": ["+14155550100"]}), tmp_path / "people.parquet")
     with pytest.raises(RetellInputError, match="'to_numer', which is nearly to_number"):
         rows(tmp_path / "people.parquet")
@@ -205,7 +205,7 @@ def test_a_long_file_is_a_stream(tmp_path: Path, suffix: str) -> None:
 
 
 def test_people_are_read_from_s3(aws: Any) -> None:
-    """Through the connection that the URL names."""
+    """People are read from S3 through the connection in the URL."""
     aws.mkdir("lists")
     aws.pipe_file("lists/people.csv", b"to_number,name\n+14155550100,Ada\n+14155550101,Bob\n")
     assert rows("s3://aws_local@lists/people.csv") == [ADA, BOB]

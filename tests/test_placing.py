@@ -1,4 +1,4 @@
-"""One intended call is placed once: what a retry, a clear and a crash make of what was written down."""
+"""Test that one intended call is placed once, through retries, clears and crashes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Attempts:
         return row
 
     def clear(self) -> None:
-        """Do to the numbers what a user's clear does."""
+        """Change try numbers as a user's clear does."""
         self.max_tries = self.try_number + 2
 
 
@@ -478,7 +478,7 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
 def test_a_task_that_is_killed_between_two_attempts_places_no_call(
     time: ManualClock, simulator: Simulator
 ) -> None:
-    """Each attempt looks first, not only the first one."""
+    """Before each attempt the task checks whether it was killed."""
     alive = iter([True, True, False])
 
     def check() -> None:

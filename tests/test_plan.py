@@ -44,7 +44,7 @@ def key(of: Person) -> PersonKey:
 
 
 class Campaign:
-    """A plan, the time, and Retell's answers by hand."""
+    """A plan with a manual clock and manual answers of Retell."""
 
     def __init__(
         self,
@@ -420,7 +420,7 @@ def test_lines_are_never_exceeded_by_what_is_known() -> None:
 
 
 def test_the_pace_is_kept_and_a_quiet_minute_is_not_banked() -> None:
-    """In no second more than the rate."""
+    """No second has more calls than the rate, also after a quiet minute."""
     campaign = Campaign([person(row) for row in range(9)], lines=9, calls_per_second=2, checks={})
     campaign.seconds = 60
     times = []
@@ -435,7 +435,7 @@ def test_the_pace_is_kept_and_a_quiet_minute_is_not_banked() -> None:
 
 
 def test_redials_that_are_due_go_before_first_calls() -> None:
-    """They were due at a time."""
+    """Redials that are due go before first calls, because they have an appointed time."""
     campaign = Campaign([person(row) for row in range(3)], lines=1)
     _, call = campaign.place()
     campaign.end(call, Outcome.NO_ANSWER)
@@ -446,7 +446,7 @@ def test_redials_that_are_due_go_before_first_calls() -> None:
 
 
 def test_the_list_is_read_before_anything_is_placed() -> None:
-    """A new process knows nothing."""
+    """A new process reads the list before it places a call."""
     campaign = Campaign()
     assert campaign.plan.next_action(campaign.now) == ReadList()
 
@@ -788,7 +788,7 @@ def test_people_whose_hours_never_opened_are_refused_at_the_end() -> None:
 
 
 def test_an_empty_campaign_succeeds_without_a_request() -> None:
-    """There is nothing to know."""
+    """Without people a campaign succeeds without a request."""
     campaign = Campaign([])
     assert campaign.plan.next_action(campaign.now) == Finish()
 

@@ -1,4 +1,4 @@
-"""Policies go where Airflow takes them: default arguments, mapped tasks, copies of operators, serialised DAGs."""
+"""Test policies in Airflow: default arguments, mapped tasks, copies of operators, serialised DAGs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared poll promises few requests, an end to every wait, and that one waiter's trouble is no other's."""
+"""Test the shared poll: few requests, an end to every wait, and no waiter suffers from another one's error."""
 
 from __future__ import annotations
 
@@ -494,7 +494,7 @@ def test_a_refused_key_fails_all_after_one_fresh_look_up(
     status: int,
     waiters: int,
 ) -> None:
-    """Asking on with a key that Retell refuses does not help."""
+    """A refused key fails all waiters after one new look-up of the connection."""
     ids = register(waiters)
     simulator.fail(*(Fault(endpoint=name, answer=status, times=None) for name in ("list-calls", "get-call")))
     errors = poll(account, clock, together(*map(reader, ids)))
@@ -568,7 +568,7 @@ def test_a_connection_that_cannot_be_looked_up_fails_all(account: Account, clock
 def test_a_waiter_that_is_cancelled_takes_no_other_along(
     register: Callable[..., list[str]], account: Account, clock: SteppingClock
 ) -> None:
-    """Not even the one who came first."""
+    """A cancelled waiter does not affect others, even if it came first."""
     one, another = register(2)
 
     async def work(shared: Poller) -> Any:

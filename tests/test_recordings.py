@@ -1,4 +1,4 @@
-"""Links to recordings: followed without the key, in no log line, requested again when they have expired."""
+"""Test links to recordings: followed without the key, never logged, requested again when they have expired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People are called again after the endings that a rule names, when it says, as often as it says."""
+"""Test that people are called again after the endings that a rule names, when and as often as it says."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_follows_a_call(rules: list[Redial], attempts: list[Attempt], after
 
 
 def test_a_call_without_a_known_end_counts_from_its_placing() -> None:
-    """Nothing later is known of it."""
+    """If the end of a call is unknown, the pause runs from its placing."""
     assert next_redial([QUIET], [Attempt(placed_at=TEN, outcome="busy")]) == TEN + 2 * HOUR
 
 

@@ -1,4 +1,4 @@
-"""``redial`` on the create operator: call again in the same task, by the rules, whatever dies in between."""
+"""Test ``redial``: call again in the same task, by the rules, whatever process dies in between."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_each_rule_counts_its_own_calls(run: Callable[..., Any], simulator: Simu
 def test_who_asked_never_to_be_called_again_is_not(
     run: Callable[..., Any], simulator: Simulator, endings: tuple[str, ...]
 ) -> None:
-    """Not by any rule, however wide."""
+    """No rule calls a person again who asked never to be called again."""
     simulator.play(TO, NO_ANSWER, "user_requested_dnc", ANSWERED)
     rules = [*TWICE, Redial(*endings, after=TWO_HOURS, times=5)]
     row = run(redial=rules)
@@ -320,13 +320,13 @@ def test_the_end_of_a_call_is_never_taken_for_earlier() -> None:
     ],
 )
 def test_bad_rules_fail_when_the_dag_is_parsed(arguments: Any, message: str) -> None:
-    """Not when the first call has rung."""
+    """Wrong rules fail when the DAG is parsed, before any phone rings."""
     with pytest.raises(RetellInputError, match=message):
         place(CREATE, **arguments)
 
 
 def test_one_rule_needs_no_list(simulator: Simulator) -> None:
-    """A rule, or a sequence of them."""
+    """``redial`` takes one rule or a sequence of rules."""
     assert place(CREATE, redial=TWICE[0], wait_for="ended").redial == tuple(TWICE)
 
 

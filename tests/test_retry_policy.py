@@ -1,4 +1,4 @@
-"""When a failed try is followed by another, on Airflow 3.3 and later."""
+"""Test when a failed try is followed by another one, on Airflow 3.3 and later."""
 
 from __future__ import annotations
 

@@ -533,7 +533,7 @@ class Lazy(Sequence[Any]):
 
 
 def test_the_dry_run_of_mapped_tasks_is_handed_on_as_a_list(simulator: Simulator) -> None:
-    """Airflow cannot store what it gave."""
+    """The rows of a mapped dry run become a list, because Airflow cannot store the lazy sequence."""
     rows = [{"call_id": None, "outcome": "dry_run"}] * 2
     sensor = RetellCallSensor(task_id="wait", call_id=Lazy(*rows))
     assert run_task(lambda: sensor) == rows

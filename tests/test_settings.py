@@ -111,7 +111,7 @@ def test_a_key_has_no_white_space_in_it(middle: str) -> None:
 
 
 def test_settings_do_not_show_the_key() -> None:
-    """They stand in tracebacks and debuggers."""
+    """The repr of settings hides the key, because it appears in tracebacks and debuggers."""
     assert KEY not in repr(read())
 
 

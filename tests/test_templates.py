@@ -1,4 +1,4 @@
-"""Templates are what the DAG file says: run for real, with ``dag.test()`` against the simulator."""
+"""Test that only texts in the DAG file are templates, with ``dag.test()`` against the simulator."""
 
 from __future__ import annotations
 

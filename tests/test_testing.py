@@ -121,7 +121,7 @@ def test_an_operator_waits_without_waiting(retell_simulator: Simulator, deferrab
     [{}, {"mode": "reschedule"}, {"deferrable": True}, {"wait_for": "analyzed"}, {"exponential_backoff": True}],
 )
 def test_a_sensor_waits_without_waiting(retell_simulator: Simulator, how: dict[str, Any]) -> None:
-    """In each of its modes."""
+    """A sensor waits in each mode without real time passing."""
     call = run_task(lambda: RetellRegisterPhoneCallOperator(task_id="register", agent_id="agent_1"))
     row = run_task(lambda: RetellCallSensor(task_id="wait", call_id=call, **how))
     assert (call["outcome"], row["outcome"]) == (None, "answered")
@@ -162,7 +162,7 @@ def test_a_number_plays_what_it_is_told(retell_simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("scenarios", [(), ("busy",)])
 def test_a_scenario_that_there_is_not_is_an_error(retell_simulator: Simulator, scenarios: tuple[str, ...]) -> None:
-    """The message says which there are."""
+    """The message lists the scenarios."""
     with pytest.raises(ValueError, match="scenario"):
         retell_simulator.play(ADA, *scenarios)
 

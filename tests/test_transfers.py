@@ -1,4 +1,4 @@
-"""The export against the simulator, over a real socket, to real files."""
+"""Test the export against the simulator, over a real socket, to real files."""
 
 from __future__ import annotations
 

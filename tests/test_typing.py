@@ -1,4 +1,4 @@
-"""The types that users see agree with what the code takes and returns; mypy checks user_code.py with them."""
+"""Test that the public types match what the code takes and returns; mypy checks user_code.py with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a new user, seen by one: installed from the wheel, connected, run and looked at in a browser."""
+"""Test the steps of a new user: install the wheel, connect, run, and look at it in a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 200_000  # bytes of a picture in the documentation
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the pictures go."""
+    """Return the folder of the pictures."""
     return tmp_path_factory.mktemp("images")
 
 

@@ -1,4 +1,4 @@
-"""A watcher goes on where it was, shares its poll, never ends, and says what is wrong."""
+"""Test that a watcher continues at its position, shares its poll, never ends, and reports trouble."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def simulator(time: ManualClock) -> Simulator:
 
 
 class Store(dict[str, Any]):
-    """A cursor store that can be out of order."""
+    """A cursor store that can fail."""
 
     error: Exception | None = None
 
@@ -89,7 +89,7 @@ class Room:
 
 @pytest.fixture
 def run(simulator: Simulator, clock: SteppingClock, store: Store) -> Callable[..., Any]:
-    """Run something on an event loop that nothing may block."""
+    """Run a coroutine on an event loop that nothing may block."""
 
     def run(work: Callable[[Room], Awaitable[Any]]) -> Any:
         async def main() -> Any:

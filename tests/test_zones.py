@@ -1,4 +1,4 @@
-"""A number has the time zones of all its area, and is never taken for one of a place that it may not be in."""
+"""Test that a number has all time zones of its area, and never a zone of another place."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_every_zone_of_a_number_has_a_clock() -> None:
 
 
 def test_a_machine_without_a_database_of_zones_is_named() -> None:
-    """As in a slim image: that is to be installed, and no person is to blame."""
+    """Without a zone database, as in slim images, the error says what to install, and no person is refused."""
     code = """
         import sys
         from airflow_provider_retell.errors import RetellInputError
@@ -111,7 +111,7 @@ def test_a_machine_without_a_database_of_zones_is_named() -> None:
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a zone is missing then, but an installation: no person is to blame."""
+    """Without the library the error names the extra, and no person is refused."""
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     with pytest.raises(RetellInputError, match=r"airflow-provider-retell\[campaign\]") as raised:
         zones_of("+14155550177")

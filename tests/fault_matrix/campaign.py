@@ -1,4 +1,4 @@
-"""A campaign in the fault matrix: a DAG run with a Retell of its own, what is done to it, what became of it."""
+"""A campaign in the fault matrix: a DAG run with a Retell of its own, its faults and its result."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Outcome:
         twice: How many were called more often.
         never: How many were not.
         in_file: How many are in the file of the people, with their outcome.
-        state: What Airflow says of the run.
+        state: The state of the run.
         tries: How many tries it took.
-        note: What went otherwise than the row means it to.
+        note: What went differently from the row's intention.
     """
 
     once: int

@@ -31,7 +31,7 @@ LOST: Final[tuple[Any, ...]] = (500, 502, 503, 504, "reset", "truncate", "drop")
 
 
 def nothing(campaign: Campaign) -> None:
-    """Let it end."""
+    """Let the campaign end without a fault."""
     campaign.let_it_end()
 
 

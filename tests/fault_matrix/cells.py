@@ -1,4 +1,4 @@
-"""A cell of the fault matrix: a DAG run, what is done to it, and what became of it."""
+"""A cell of the fault matrix: a DAG run, its faults and its result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Figures:
         state: What Airflow says of the task.
         tries: How many it took.
         stopped: How many calls were hung up on.
-        note: What went otherwise than the row means it to.
+        note: What went differently from the row's intention.
     """
 
     placed: int
@@ -249,7 +249,7 @@ class Cell:
     # -- what became of it ------------------------------------------------------------------------------------
 
     def figures(self, note: str = "") -> Figures:
-        """Count."""
+        """Return the figures of this cell."""
         calls = [(line, call) for line in self.lines for call in line.calls]
         instances = self.stage.airflow.task_instances(self.dag_id, self.run_id)
         ids = {note["call_id"] for note in self._notes("handed-on")}

@@ -1,4 +1,4 @@
-"""Run every cell on one Airflow, and collect what became of it."""
+"""Run every cell on one Airflow, and collect the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row of the fault matrix: one fault, and what must come of it."""
+"""A row of the fault matrix: one fault and its goal."""
 
 from __future__ import annotations
 

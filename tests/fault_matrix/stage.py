@@ -150,17 +150,17 @@ class Stage:
         return list(self._instances.get(run_id, {}).values())
 
     def order(self, method: str, path: str, **request: Any) -> None:
-        """Have Airflow do something, one thing after the other."""
+        """Send commands to Airflow, one after the other."""
         with self._hands:
             self.airflow.send(method, path, **request)
 
 
 class MissedError(Exception):
-    """Something did not happen in time."""
+    """An expected event did not happen in time."""
 
 
 def wait_for(reached: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Wait until something is the case."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + patience
     while not reached():
         if time.monotonic() > deadline:
