@@ -95,7 +95,7 @@ def test_a_sensor_has_a_label(register: Callable[..., str], clock: SteppingClock
 
 
 def test_a_campaign_has_a_label(clock: SteppingClock, simulator: Simulator) -> None:
-    """How many of its people were reached."""
+    """A campaign's label counts the people who were reached."""
     people = [{"to_number": f"+120655501{n:02d}"} for n in range(2)]
     for person, scenario in zip(people, ("agent_hangup", "dial_busy"), strict=True):
         simulator.play(person["to_number"], scenario)

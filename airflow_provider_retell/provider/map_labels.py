@@ -1,8 +1,8 @@
-"""What a mapped task may call itself in Airflow's grid: ``map_index_template="{{ outcome }} {{ last_digits }}"``.
+"""Label mapped tasks in Airflow's grid by ``map_index_template="{{ outcome }} {{ last_digits }}"``.
 
-Airflow renders the template after the task, with what the task left in its context. A name that is missing there
-fails a task that succeeded, after its call was placed; so both are set before anything can return, skip or fail.
-Both are texts that stay texts: native rendering makes a number of digits alone, and Airflow breaks on that.
+Airflow renders the template after the task, with the task's context. A name that is missing there would fail a
+task that has succeeded, after its call was placed; so both are set before anything can return, skip or fail. Both
+stay texts under native rendering, which would turn digits alone into a number that Airflow cannot handle.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 """
@@ -27,12 +27,12 @@ _SHOWN_DIGITS: Final = 4
 
 
 def label(context: Any, outcome: str, *, number: Any = None) -> None:
-    """Set what the template may name.
+    """Set the names that the template may use.
 
     Args:
-        context: The task's.
-        outcome: The outcome of the call, or a word for none.
-        number: The number that is called; None leaves the digits as they are, or empty.
+        context: Airflow's context of the running task.
+        outcome: The outcome of the call, or a word if there is none.
+        number: The called number; None leaves the digits as they are, or empty.
     """
     names = cast("MutableMapping[str, Any]", context)
     names[OUTCOME] = outcome
@@ -42,7 +42,7 @@ def label(context: Any, outcome: str, *, number: Any = None) -> None:
 
 
 def label_calls(context: Any, calls: Iterable[Call]) -> None:
-    """Set it by calls: one by its outcome and number, several by the counts of their outcomes."""
+    """Set the names from one call by its outcome and number, from several by the counts of their outcomes."""
     calls = list(calls)
     words = Counter(LIVE if call.outcome is None else call.outcome.value for call in calls)
     if len(calls) == 1:
