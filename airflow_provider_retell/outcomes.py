@@ -172,6 +172,13 @@ def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Out
     return _OUTCOMES.get(disconnection_reason or "", Outcome.UNKNOWN)
 
 
+def is_connected(call_status: str | None, start_timestamp: object) -> bool:
+    """Return whether a person or a machine answered."""
+    if call_status == CallStatus.NOT_CONNECTED:
+        return False
+    return call_status == CallStatus.ENDED or start_timestamp is not None
+
+
 class _Ending(Protocol):
     @property
     def call_status(self) -> str | None: ...

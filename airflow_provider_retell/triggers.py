@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.patience import Patience
+from airflow_provider_retell.api.states import CallState
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
 from airflow_provider_retell.errors import RetellError
@@ -134,7 +135,9 @@ class RetellCallTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the wait has ended, then fire once."""
-        watch = Watch(self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout))
+        watch: Watch[CallState] = Watch(
+            self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout)
+        )
         try:
             event = await self._event(watch)
         except asyncio.CancelledError:
@@ -144,7 +147,7 @@ class RetellCallTrigger(BaseTrigger):
         self._fired = True
         yield TriggerEvent(event.to_payload())
 
-    async def _event(self, watch: Watch) -> WakeEvent:
+    async def _event(self, watch: Watch[CallState]) -> WakeEvent:
         wake, message = Wake.FAILED, ""
         try:
             wake = await self._wait(watch)
@@ -157,7 +160,7 @@ class RetellCallTrigger(BaseTrigger):
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
         return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
 
-    async def _wait(self, watch: Watch) -> Wake:
+    async def _wait(self, watch: Watch[CallState]) -> Wake:
         trouble, patience = "", Patience()
         due = CLOCK.monotonic() + max(0.0, self.not_before - CLOCK.now())
         async with self._poller() as poller:

@@ -14,7 +14,9 @@ import httpx
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.pages import as_sent
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.states import states_of
 from benchmarks import retell
 from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess
@@ -23,7 +25,9 @@ SECONDS: Final = 8.0
 """The seconds for which each of the figures is measured."""
 TOGETHER: Final = 10
 """Requests that are under way at once on an event loop."""
-GOAL: Final = 0.9
+GOAL: Final = 0.95
+GOALS: Final = {"as a poll reads them": 1.3, "as an export reads them": 1.1, "as models": 0.9}
+"""The goals of the requests whose names end so, because less is read of their responses, or more."""
 
 
 def figures() -> Iterator[Figure]:
@@ -44,21 +48,27 @@ def figures() -> Iterator[Figure]:
             "register-phone-call": [endpoints.register_phone_call({"agent_id": "agent_1"})],
             "get-call, a registered call": [endpoints.get_call(call_id) for call_id in registered],
             "get-call, a call that is over": [endpoints.get_call(call_id) for call_id in ended],
-            "list-calls, 1000 registered calls": [endpoints.list_calls(call_ids=registered)],
-            "list-calls, 1000 calls that are over": [endpoints.list_calls(call_ids=ended)],
         }
+        for calls, ids in (("1000 registered calls", registered), ("1000 calls that are over", ended)):
+            listing = endpoints.list_calls(call_ids=ids)
+            requests |= {
+                f"list-calls, {calls}, as a poll reads them": [states_of(listing)],
+                f"list-calls, {calls}, as an export reads them": [as_sent(listing)],
+                f"list-calls, {calls}, as models": [listing],
+            }
         for what, these in requests.items():
-            yield _figure(f"{what}; one after the other", _one_by_one(settings, these))
-            yield _figure(f"{what}; {TOGETHER} at once", asyncio.run(_together(settings, these)))
+            goal = next((goal for end, goal in GOALS.items() if what.endswith(end)), GOAL)
+            yield _figure(f"{what}; one after the other", goal, _one_by_one(settings, these))
+            yield _figure(f"{what}; {TOGETHER} at once", goal, asyncio.run(_together(settings, these)))
 
 
-def _figure(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
+def _figure(what: str, goal: float, pairs: Sequence[tuple[float, float]]) -> Figure:
     ours, bare = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
     return Figure(
         what=f"throughput against bare httpx: {what}",
         measured=f"{bare / ours:.2f}",
-        goal=f"at least {GOAL}",
-        met=round(bare / ours, 2) >= GOAL,
+        goal=f"at least {goal}",
+        met=round(bare / ours, 2) >= goal,
         beside=f"{1 / ours:.0f} requests in a second, bare {1 / bare:.0f}",
     )
 

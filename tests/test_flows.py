@@ -15,7 +15,7 @@ from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.flows import Flow, StopResult, stop
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.sweeps import Sweeps, read_calls
+from airflow_provider_retell.api.sweeps import WHOLE, Sweeps, read_calls
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellInputError,
@@ -272,7 +272,7 @@ def test_each_beginning_reads_other_calls_first() -> None:
     ids = [f"call_{number}" for number in range(1000)]
     firsts = set()
     for _ in range(5):
-        listing, single, *_ = islice(Sweeps().sweep(ids), 2)
+        listing, single, *_ = islice(Sweeps(WHOLE).sweep(ids), 2)
         asked = next(listing)
         with suppress(StopIteration):
             listing.send(asked.read({"items": []}))

@@ -183,7 +183,7 @@ class TestKill:
             while simulator.call(live)["call_status"] == "ongoing":  # noqa: ASYNC110 (the simulator sends no events)
                 await asyncio.sleep(0.01)
 
-        asyncio.run(asyncio.wait_for(kill_twice(), timeout=10))
+        asyncio.run(asyncio.wait_for(kill_twice(), timeout=60))
 
     def test_a_phone_that_rings_is_hung_up_on_as_soon_as_retell_lets_it(
         self, register: Callable[..., str], simulator: Simulator, clock: SteppingClock

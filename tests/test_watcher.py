@@ -96,7 +96,7 @@ def run(simulator: Simulator, clock: SteppingClock, store: Store) -> Callable[..
             room = Room(simulator, clock, store)
             with blockbuster_ctx():
                 try:
-                    return await asyncio.wait_for(work(room), 20)
+                    return await asyncio.wait_for(work(room), 120)
                 finally:
                     await room.poller.aclose()
 

@@ -5,6 +5,7 @@ Base: https://docs.retellai.com/api-references
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
@@ -42,12 +43,13 @@ class Request(Generic[T]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL.
-        read: Turns the decoded JSON (None for an empty response) into a value; raises ``ValueError`` if it cannot.
+        read: Turns the decoded body (None for an empty response) into a value; raises ``ValueError`` if it cannot.
         idempotent: Whether sending it twice does no more than sending it once. If not, it is repeated only
             when the first one certainly was not carried out (connection refused, 429).
         body: The JSON body, None for none.
         empty: Whether a response without a body is expected.
         shown_path: The path as messages show it, None for the path itself.
+        decode: Turns the body of the response into what ``read`` takes; raises ``ValueError`` if it cannot.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Request(Generic[T]):
     body: Mapping[str, Any] | None = None
     empty: bool = False
     shown_path: str | None = None
+    decode: Callable[[bytes], Any] = json.loads
 
     def __str__(self) -> str:
         return f"{self.method} {self.shown_path or self.path}"

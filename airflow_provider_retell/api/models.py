@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
 
-from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
+from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, is_connected, outcome_of
 
 
 class Direction(StrEnum):
@@ -182,9 +182,7 @@ class Call(_Response):
     @property
     def connected(self) -> bool:
         """True if a person or a machine answered."""
-        if self.call_status == CallStatus.NOT_CONNECTED:
-            return False
-        return self.call_status == CallStatus.ENDED or self.start_timestamp is not None
+        return is_connected(self.call_status, self.start_timestamp)
 
     def json_dict(self) -> dict[str, Any]:
         """Return the call as Retell sent it."""

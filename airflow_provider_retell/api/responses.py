@@ -59,7 +59,7 @@ def read(request: Request[T], response: Response, settings: ConnectionSettings) 
     """Return the value in a response, or raise the error that it stands for."""
     if response.status_code in _SUCCESSES:
         try:
-            return request.read(None if request.empty else json.loads(response.content))
+            return request.read(None if request.empty else request.decode(response.content))
         except (ValueError, RecursionError) as error:
             broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
             problem = "not JSON" if broken else str(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from airflow_provider_retell.api.endpoints import get_call, list_calls
+from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.errors import (
     Concerns,
@@ -18,20 +20,68 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
     RetellRateLimitError,
 )
+from airflow_provider_retell.outcomes import CallStatus
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
-Reading: TypeAlias = "Mapping[str, Call | RetellError]"
+
+class SeenCall(Protocol):
+    """What a wait decides by: a ``Call``, or the ``CallState`` of one."""
+
+    @property
+    def call_id(self) -> str:
+        """Its id."""
+
+    @property
+    def call_status(self) -> CallStatus | str | None:
+        """Its status; one that this package does not know is a plain string."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a person or a machine answered."""
+
+    @property
+    def analyzed(self) -> bool:
+        """Whether it has an analysis."""
+
+    @property
+    def end_timestamp(self) -> Any:
+        """When it ended, in milliseconds since the epoch, as Retell says it."""
+
+
+C = TypeVar("C", bound=SeenCall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form(Generic[C]):
+    """How much is read of calls.
+
+    Attributes:
+        one: Returns a request for one call that reads this much.
+        page: Returns a request for a page of calls that reads this much of each.
+    """
+
+    one: Callable[[Request[Call]], Request[C]]
+    page: Callable[[Request[Page[Call]]], Request[Page[C]]]
+
+
+WHOLE: Final[Form[Call]] = Form(one=lambda request: request, page=lambda request: request)
+
+Reading: TypeAlias = Mapping[str, C | RetellError]
 """The calls read, by call id; in place of a call that could not be read, the error."""
 
 SINGLE_READS: Final = 20
 """Calls that one sweep reads one by one before it leaves the others to the next."""
 
 
-class Sweeps:
+class Sweeps(Generic[C]):
     """Read the calls that are waited for again and again, with few requests each time.
 
     A sweep uses list-calls first, then get-call for the calls that the list does not show: Retell does not
@@ -54,11 +104,13 @@ class Sweeps:
     =================================  ==================================================================
 
     Args:
+        form: How much to read of the calls.
         single_reads: Calls to read one by one before the sweep decides whether to read more.
         waited: Seconds since the first sweep, if another process made it (a rescheduled sensor).
     """
 
-    def __init__(self, *, single_reads: int = SINGLE_READS, waited: float = 0) -> None:
+    def __init__(self, form: Form[C], *, single_reads: int = SINGLE_READS, waited: float = 0) -> None:
+        self._form = form
         self._single_reads = single_reads
         self._waited = waited
         self._sweep = 0
@@ -68,7 +120,7 @@ class Sweeps:
         self._warned = False
         self._unanswered = False
 
-    def sweep(self, call_ids: Sequence[str], *, now: float | None = None) -> Iterator[Flow[Reading]]:
+    def sweep(self, call_ids: Sequence[str], *, now: float | None = None) -> Iterator[Flow[Reading[C]]]:
         """Return the steps of one sweep; run each one before taking the next.
 
         Args:
@@ -99,10 +151,10 @@ class Sweeps:
             if live:
                 return
 
-    def _list(self, call_ids: list[str], unlisted: dict[str, None], parts: list[list[str]]) -> Flow[Reading]:
-        request = list_calls(call_ids=call_ids, page_size=len(call_ids))
+    def _list(self, call_ids: list[str], unlisted: dict[str, None], parts: list[list[str]]) -> Flow[Reading[C]]:
+        request = self._form.page(list_calls(call_ids=call_ids, page_size=len(call_ids)))
         try:
-            page = yield request
+            page: Page[C] = yield request
         except RetellError as error:
             refused = error.concerns in {Concerns.CALL, Concerns.REQUEST}
             if not refused and not isinstance(error, RetellPermissionError):
@@ -123,12 +175,12 @@ class Sweeps:
             self._warned = True
             log.warning("Reading %d calls in parts or one by one, since they cannot be listed: %s", count, error)
 
-    def _get(self, call_id: str, live: set[str]) -> Flow[Reading]:
-        request = get_call(call_id)
+    def _get(self, call_id: str, live: set[str]) -> Flow[Reading[C]]:
+        request = self._form.one(get_call(call_id))
         self._last_read[call_id] = self._sweep
         live.add(call_id)
         try:
-            call: Call = yield request
+            call: C = yield request
         except RetellError as error:
             if error.concerns is Concerns.ACCOUNT or isinstance(error, RetellRateLimitError):
                 raise
@@ -160,7 +212,7 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
     """
     call_ids = [call_ids] if isinstance(call_ids, str) else call_ids
     found: dict[str, Call] = {}
-    for step in Sweeps(single_reads=max(1, len(call_ids))).sweep(call_ids):
+    for step in Sweeps(WHOLE, single_reads=max(1, len(call_ids))).sweep(call_ids):
         for call_id, call in (yield from step).items():
             if isinstance(call, RetellError):
                 raise call

@@ -15,7 +15,7 @@ from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.patience import Patience
-from airflow_provider_retell.api.sweeps import Sweeps
+from airflow_provider_retell.api.sweeps import WHOLE, Sweeps
 from airflow_provider_retell.calls.report import count_calls, describe_calls, list_ids, report
 from airflow_provider_retell.calls.watch import Goal, Watch
 from airflow_provider_retell.errors import (
@@ -67,8 +67,8 @@ class TaskWait:
     since: float | None = None
     longest: float | None = None
     clock: Clock = CLOCK
-    watch: Watch = field(init=False)
-    _sweeps: Sweeps = field(init=False)
+    watch: Watch[Call] = field(init=False)
+    _sweeps: Sweeps[Call] = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
     _options: Options = field(init=False, default_factory=read_options)
     _details: dict[str, Call] | None = field(default=None, init=False)
@@ -79,7 +79,7 @@ class TaskWait:
             self.deadline = self.woken_by.deadline
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
-        self._sweeps = Sweeps(waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
+        self._sweeps = Sweeps(WHOLE, waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
 
     def poll(self) -> bool:
         """Read the calls still waited for; return whether all have reached the goal.
@@ -113,7 +113,7 @@ class TaskWait:
         waiting = self.watch.waiting
         # The last reading leaves no call out, nor is a call held back that a trigger has already waited for.
         last = self.timed_out or self._trigger_failed
-        sweeps = Sweeps(single_reads=len(waiting)) if last else self._sweeps
+        sweeps = Sweeps(WHOLE, single_reads=len(waiting)) if last else self._sweeps
         now = None if last else self.clock.monotonic()
         reading: dict[str, Call | RetellError] = {}
         metrics.count("retell.polls")

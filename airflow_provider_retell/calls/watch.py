@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Generic, Literal
 
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.api.sweeps import C, Reading, SeenCall
 from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError
 from airflow_provider_retell.outcomes import CallStatus
 from airflow_provider_retell.provider.deferral import Wake
-
-if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class Goal:
         """
         return Goal(wait_for="ended") if wake is Wake.OVER else self
 
-    def reached(self, call: Call, *, now: float, seen_over: float) -> bool:
+    def reached(self, call: SeenCall, *, now: float, seen_over: float) -> bool:
         """Return whether there is nothing more to wait for.
 
         Args:
@@ -58,7 +56,7 @@ class Goal:
         return now >= end + self.analysis_timeout
 
 
-class Watch:
+class Watch(Generic[C]):
     """The calls that one task waits for, and their state as last read.
 
     Args:
@@ -71,7 +69,7 @@ class Watch:
     def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
         self.call_ids = tuple(dict.fromkeys(call_ids))
         self.goal = goal
-        self.calls: dict[str, Call] = {}
+        self.calls: dict[str, C] = {}
         self._since = since
         self._waiting = dict.fromkeys(self.call_ids)
         self._seen_over: dict[str, float] = {}
@@ -88,7 +86,7 @@ class Watch:
         """True if every call has reached the goal."""
         return not self._waiting
 
-    def update(self, reading: Mapping[str, Call | RetellError], *, now: float) -> str | None:
+    def update(self, reading: Reading[C], *, now: float) -> str | None:
         """Take in a reading, and return the line to log if anything changed.
 
         Args:
@@ -116,7 +114,7 @@ class Watch:
         for error in sorted(self._errors, key=lambda error: error.concerns is Concerns.NOTHING):
             raise error
 
-    def _first_seen_over(self, call: Call, now: float) -> float:
+    def _first_seen_over(self, call: C, now: float) -> float:
         # An end in the future is ignored, unless it is so close that the clocks may just differ a little.
         end = call.end_timestamp
         believed = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
@@ -137,7 +135,7 @@ class Watch:
 _noted: set[str] = set()
 
 
-def _note_unknown(call: Call) -> None:
+def _note_unknown(call: SeenCall) -> None:
     status = call.call_status
     if status is not None and not isinstance(status, CallStatus) and status not in _noted:
         _noted.add(status)

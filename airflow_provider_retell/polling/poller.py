@@ -14,6 +14,7 @@ from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.states import STATES, CallState
 from airflow_provider_retell.api.sweeps import Reading, Sweeps
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.polling.finished_list import (
@@ -44,7 +45,7 @@ class _CallsAsk(Ask):
     """The calls that one waiter reads in the next round."""
 
     unread: set[str]
-    reading: dict[str, Call | RetellError] = field(default_factory=dict)
+    reading: dict[str, CallState | RetellError] = field(default_factory=dict)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -79,11 +80,11 @@ class Poller:
         shortest = (options or Options()).shortest_poll_interval
         self._clock = clock
         self._client = RefreshingClient(connect, client or AsyncRetellClient, clock)
-        self._sweeps = Sweeps()
+        self._sweeps = Sweeps(STATES)
         self._calls = Rounds(self._read_calls, self._client, shortest=shortest, clock=clock)
         self._finished = Rounds(self._list_finished, self._client, shortest=shortest, clock=clock)
 
-    async def read(self, call_ids: Sequence[str], *, due: float) -> Reading:
+    async def read(self, call_ids: Sequence[str], *, due: float) -> Reading[CallState]:
         """Return some calls as the next round reads them; not all of them if many are not listed.
 
         Args:
@@ -133,7 +134,7 @@ class Poller:
             if self._clock.monotonic() > began + LONGEST_ROUND:
                 return
 
-    async def _hand_out(self, reading: Reading, by_id: Mapping[str, Sequence[_CallsAsk]]) -> None:
+    async def _hand_out(self, reading: Reading[CallState], by_id: Mapping[str, Sequence[_CallsAsk]]) -> None:
         read = []
         for call_id, call in reading.items():
             for ask in by_id[call_id]:

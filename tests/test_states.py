@@ -1,0 +1,111 @@
+"""What a poll reads of calls is what whole calls say, whatever Retell sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.pages import Page
+from airflow_provider_retell.api.responses import Response, read
+from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.states import CallState, state_of, states_of
+from airflow_provider_retell.errors import RetellResponseError
+from airflow_provider_retell.outcomes import CallStatus
+
+SETTINGS = ConnectionSettings(api_key="key_1")
+LIST = list_calls()
+GET = get_call("call_1")
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+TIMES = st.none() | st.integers() | st.sampled_from(["1767225600000", 1767225600000.0, "soon", True])
+CALLS = st.fixed_dictionaries(
+    {"call_id": st.sampled_from(["call_1", "call_2", "call_3"])},
+    optional={
+        "call_status": st.sampled_from([*CallStatus, "paused", None]),
+        "start_timestamp": TIMES,
+        "end_timestamp": TIMES,
+        "call_analysis": st.none() | st.dictionaries(st.text(), JSON, max_size=2) | JSON,
+        "call_cost": JSON,
+        "transcript": JSON,
+        "new": JSON,
+    },
+)
+ITEMS = CALLS | st.dictionaries(st.sampled_from(["call_id", "call_status", "end_timestamp"]), JSON) | JSON
+
+
+def response(body: Any) -> Response:
+    """Return a response with a body, given as bytes or as what JSON says."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status_code=200, content=content, retry_after=None)
+
+
+def result(request: Request[Any], body: Any) -> Any:
+    """Return the value in a response, or the words of the error."""
+    try:
+        return read(request, response(body), SETTINGS)
+    except RetellResponseError as error:
+        return str(error)
+
+
+@given(body=ITEMS)
+def test_a_state_is_what_the_whole_call_says(body: Any) -> None:
+    """Both readings of one response are the same, and so are the errors of one that cannot be read."""
+    whole = result(GET, body)
+    assert result(state_of(GET), body) == (CallState.of(whole) if isinstance(whole, Call) else whole)
+
+
+@given(
+    items=st.lists(ITEMS, max_size=4),
+    more=st.fixed_dictionaries({}, optional={"has_more": JSON, "pagination_key": JSON}),
+)
+def test_a_page_of_states_is_what_the_page_of_calls_says(items: list[Any], more: dict[str, Any]) -> None:
+    """One bad call hides no other, the first of two with one id counts, and the walk goes on at the same place."""
+    body = response({"items": items, **more})
+    whole = read(LIST, body, SETTINGS)
+    assert read(states_of(LIST), body, SETTINGS) == Page(
+        items={call_id: CallState.of(call) for call_id, call in whole.items.items()},
+        cursor=whole.cursor,
+        has_more=whole.has_more,
+        unreadable=whole.unreadable,
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"null", b"[]", b'{"items": {}}', b'{"items": null}', b"\xff", b"[" * 100_000],
+    ids=["empty", "half", "null", "list", "no list", "null list", "no text", "deep"],
+)
+def test_what_is_no_list_is_the_same_error(content: bytes) -> None:
+    """The error says what is wrong, as it does for whole calls."""
+    whole = result(LIST, content)
+    assert isinstance(whole, str)
+    assert result(states_of(LIST), content) == whole
+
+
+@pytest.mark.parametrize("text", [rb"\ud800", rb"\ud83d\ude00", b"\xc3\xbc", rb"\u0000"])
+def test_every_text_that_python_reads_is_read(text: bytes) -> None:
+    """Half of a pair of surrogates is no reason to lose sight of a thousand calls."""
+    body = response(b'{"items": [{"call_id": "call_1", "call_status": "ended", "transcript": "' + text + b'"}]}')
+    (state,) = read(states_of(LIST), body, SETTINGS).calls
+    assert state.call_status is CallStatus.ENDED
+
+
+def test_nothing_else_is_kept() -> None:
+    """A state holds the fields that decide, and neither numbers nor transcripts."""
+    call = {"call_id": "call_1", "call_status": "ended", "to_number": "+14155550100", "transcript": "Hello"}
+    state = read(state_of(GET), response(call), SETTINGS)
+    assert repr(state) == (
+        "CallState(call_id='call_1', call_status=<CallStatus.ENDED: 'ended'>, "
+        "connected=True, analyzed=False, end_timestamp=None)"
+    )
+    assert CallState.of(Call.read(call)) == state
