@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -72,7 +72,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
         mode: ``all`` calls all numbers; ``until_answered`` the next one if the one before was not answered.
             Only callbacks of failed tasks have the time to wait; elsewhere all numbers are called.
         timeout: Seconds to wait for answers in all; then the remaining numbers are called.
-        calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later.
+        calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later. For a
+            deadline a mapping of the arguments of ``CallingHours``, because Airflow stores JSON there.
         time_zone: The time zone of all numbers; None to derive it from each number.
         backfill: Whether to ring in backfills too.
         **kwargs: Airflow's own argument ``context``.
@@ -93,7 +94,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         retell_conn_id: str = DEFAULT_CONN_ID,
         mode: Literal["all", "until_answered"] = "all",
         timeout: float | timedelta = 300,
-        calling_hours: CallingHours | None = None,
+        calling_hours: CallingHours | Mapping[str, Any] | None = None,
         time_zone: str | None = None,
         backfill: bool = False,
         **kwargs: Any,
@@ -105,7 +106,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
         self.retell_conn_id = retell_conn_id
         self.mode = choice("mode", mode, ("all", "until_answered"))
         self.timeout = seconds("timeout", timeout)
-        self.calling_hours = check_calling_hours(calling_hours)
+        hours = CallingHours(**calling_hours) if isinstance(calling_hours, Mapping) else calling_hours
+        self.calling_hours = check_calling_hours(hours)
         self.time_zone = None if time_zone is None else check_zone(time_zone)
         self.backfill = flag("backfill", backfill)
         super().__init__(**kwargs)

@@ -413,6 +413,7 @@ def test_hours_that_are_open_ring(notifier: Make, simulator: Simulator) -> None:
         ({"mode": "some"}, RetellInputError, "mode takes 'all', 'until_answered'"),
         ({"timeout": -1}, RetellInputError, "timeout"),
         ({"calling_hours": "9-20"}, RetellInputError, "calling_hours takes CallingHours"),
+        ({"calling_hours": {"start": "25:00"}}, RetellInputError, "25:00"),
         ({"time_zone": "EST"}, RetellTimeZoneError, "EST"),
         ({"backfill": "no"}, RetellInputError, "backfill must be True or False"),
     ],
@@ -509,7 +510,9 @@ def is_there(module: str) -> bool:
 def test_a_deadline_s_trigger_rings_a_phone(notifier: Make, simulator: Simulator) -> None:
     """Airflow makes the notifier of its path and its arguments, in the triggerer."""
     sdk, triggers = import_module("airflow.sdk"), import_module("airflow.triggers.callback")
-    arguments = {"from_number": FROM, "to_number": ADA, "message": "{{ dag_run.dag_id }} is late"}
+    hours = {"start": "00:00", "end": "24:00", "time_zone": "UTC"}
+    message = {"message": "{{ dag_run.dag_id }} is late", "calling_hours": hours}
+    arguments = {"from_number": FROM, "to_number": ADA, **message}
     callback = sdk.AsyncCallback(RetellPhoneCallNotifier, arguments)
     trigger = triggers.CallbackTrigger(callback.path, {**callback.kwargs, "context": missed()})
 
