@@ -270,6 +270,31 @@ def test_a_budget_counts_the_calls_of_other_campaigns(campaign: Run, simulator: 
     assert len(simulator.calls) == 8
 
 
+def test_a_campaign_beside_this_one_is_seen_within_ten_minutes(
+    campaign: Run, simulator: Simulator, time: ManualClock, tmp_path: Path
+) -> None:
+    """Its part is written while this one waits to call again: who was called there is not called here again."""
+    for number in NUMBERS[:2]:
+        simulator.play(number, "dial_no_answer")
+
+    def call_beside() -> None:
+        placed_at = datetime.fromtimestamp(time(), UTC).isoformat()
+        row = {"call_id": "call_beside", "to_number": NUMBERS[0], "placed_at": placed_at, "outcome": "no_answer"}
+        part = tmp_path / "other" / "_retell_parts" / "abc" / "attempts-1-00000.jsonl"
+        part.parent.mkdir(parents=True)
+        part.write_text(json.dumps(row) + "\n")
+
+    result = campaign(
+        path=str(tmp_path / "this"),
+        history=str(tmp_path),
+        attempts=AttemptLimit(2, per=timedelta(days=7)),
+        redial=[Redial("no_answer", after=timedelta(minutes=30), times=1)],
+        clock=At(time, call_beside, after=300),
+    )
+    assert result["refused"] == {"attempt_limit": 1}
+    assert dialed(simulator) == [*NUMBERS, NUMBERS[1]]
+
+
 def test_a_damaged_history_places_nothing(campaign: Run, simulator: Simulator, tmp_path: Path) -> None:
     """If earlier calls cannot be counted no call is placed; other programs' files are left alone."""
     (tmp_path / "notes.txt").write_text("mine")
@@ -285,6 +310,22 @@ def test_zones_that_are_never_open_together_refuse_the_person(campaign: Run, sim
     hours = CallingHours("09:00", "10:00")
     assert campaign(people=people, calling_hours=hours)["refused"] == {"outside_hours": 1, "no_time_zone": 1}
     assert not simulator.calls
+
+
+def test_people_whose_hours_are_shut_are_passed_over_until_they_open(
+    campaign: Run, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """The first of the list is called last, in the first minute of the hours there."""
+    now = datetime.fromtimestamp(clock.now(), UTC)
+    opens = (now + timedelta(hours=2)).replace(second=0, microsecond=0)
+    # The clock of the others is three hours ahead.
+    people = [{"to_number": number, "time_zone": "Etc/GMT-3"} for number in NUMBERS]
+    people[0]["time_zone"] = "UTC"
+    hours = CallingHours(f"{opens:%H:%M}", f"{opens + timedelta(hours=12):%H:%M}")
+    assert campaign(people=people, calling_hours=hours)["outcomes"] == {"answered": 4}
+    assert dialed(simulator) == [*NUMBERS[1:], NUMBERS[0]]
+    (last,) = (call for call in simulator.placed if call.request["to_number"] == NUMBERS[0])
+    assert 0 <= last.created_at - opens.timestamp() < 60
 
 
 # -- runs for past dates ---------------------------------------------------------------------------------------
