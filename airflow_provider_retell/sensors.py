@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -20,7 +20,6 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait
 from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
@@ -33,6 +32,9 @@ from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.provider.templates import TemplatedOperator, check_pushed
 from airflow_provider_retell.provider.version_compat import first_look
 from airflow_provider_retell.rows import Row, check_include, is_dry
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.calls.task_wait import TaskWait
 
 
 class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator):
@@ -156,6 +158,9 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         return PokeReturnValue(is_done=False)
 
     def _first_wait(self, context: Context) -> TaskWait:
+        # Here, not above: every process that parses a DAG imports this module, and few of them wait for a call.
+        from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait  # noqa: PLC0415
+
         longest = longest_wait(self, self.timeout)
         ids = call_ids(self._given)
         return TaskWait(

@@ -12,18 +12,13 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.gate import Gate, Hours, OutsideHours, OutsideHoursAction, utc
-from airflow_provider_retell.calls.intent import Intent, run_began
 from airflow_provider_retell.calls.pause import PauseSwitch
-from airflow_provider_retell.calls.placing import Placement
-from airflow_provider_retell.calls.redialing import end_of, next_call_at
-from airflow_provider_retell.calls.task_wait import TaskWait
 from airflow_provider_retell.calls.watch import Goal, WaitFor
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import ends_at
 from airflow_provider_retell.operators.policies import rendered_call_key
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
-from airflow_provider_retell.operators.this_try import ThisTry
+from airflow_provider_retell.operators.this_try import ThisTry, ends_at
 from airflow_provider_retell.outcomes import matches
 from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
@@ -34,7 +29,10 @@ from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.rows import Row
 
 if TYPE_CHECKING:
+    # Imported where a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.calls.placing import Placement
+    from airflow_provider_retell.calls.task_wait import TaskWait
 
 _LONGEST_SLEEP: Final = 60.0
 """Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
@@ -147,6 +145,8 @@ class CallingTask(DeferringOperator):
 
     def _redials(self, call: Call, wait: TaskWait, hook: RetellHook) -> bool:
         """Return whether the rules ask for another call, when it is due."""
+        from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
+
         calls = [hook.get_call(call_id) for call_id in self._try.calls if call_id != call.call_id] + [call]
         self._attempts = sum(not found_no_line(each) for each in calls)
         now = CLOCK.now()
@@ -203,6 +203,9 @@ class CallingTask(DeferringOperator):
             self._kill.check()
 
     def _placement(self, hook: RetellHook, request: Request[Call], context: Context) -> Placement:
+        from airflow_provider_retell.calls.intent import Intent, run_began  # noqa: PLC0415 (see above)
+        from airflow_provider_retell.calls.placing import Placement  # noqa: PLC0415
+
         gate = self._gate(hook, request)
         return Placement(
             hook.get_conn(),
@@ -245,17 +248,15 @@ class CallingTask(DeferringOperator):
         return Hours(hours=self.calling_hours, number=(request.body or {}).get("to_number"), time_zone=zone)
 
     def _ends_at(self) -> float:
-        """Return until when a call may be placed and may go on: shortly before the end of ``execution_timeout``.
-
-        In the remaining margin a live call is read once more and stopped. Otherwise Airflow could end the task in
-        the middle of that; and while a task is deferred, Airflow does not apply ``execution_timeout`` at all.
-        """
+        """Return until when a call may be placed and may go on: in the rest, a live one is read and stopped."""
         return ends_at(self.execution_timeout, self._try.began)
 
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
     def _wait(self, hook: RetellHook, call_id: str, deadline: float) -> TaskWait:
+        from airflow_provider_retell.calls.task_wait import TaskWait  # noqa: PLC0415 (see above)
+
         return TaskWait(
             hook.get_conn(),
             [call_id],

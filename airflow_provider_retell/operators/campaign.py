@@ -12,15 +12,15 @@ from airflow.providers.common.compat.sdk import Context, XComArg, conf
 from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
-from airflow_provider_retell.campaign.columns import REQUEST_FIELDS
-from airflow_provider_retell.campaign.eligibility import Eligible
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies, ends_at, first_began
+from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies, first_began
 from airflow_provider_retell.operators.campaign_terms import CampaignTerms, trigger_for
+from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
+from airflow_provider_retell.operators.this_try import ends_at
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
@@ -32,10 +32,11 @@ from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import CampaignResult, check_include
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.campaign.eligibility import Eligible
     from airflow_provider_retell.campaign.terms import End
 
 _LISTS: Final = ("people", "do_not_call")
-_DEFAULTS: Final = tuple(name for name in REQUEST_FIELDS if name != "to_number")
+_DEFAULTS: Final = tuple(name for name in RetellCreatePhoneCallOperator.request_fields if name != "to_number")
 
 
 class RetellCampaignOperator(TemplatedOperator, DeferringOperator):

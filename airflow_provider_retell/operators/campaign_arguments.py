@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
 _STORE_KEY: Final = "retell_campaign"
-_MARGIN, _LONGEST_MARGIN = 0.1, 60.0
 
 
 def check_number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
@@ -75,13 +74,6 @@ def read_limit(given: Any) -> int | None:
     if limit < 1 or isinstance(given, bool):
         raise RetellInputError(f"limit must be a whole number above 0, not {shown(given)}. Nothing was sent.")
     return limit
-
-
-def ends_at(limit: timedelta | None, began: float) -> float:
-    """Return when a task must be over, shortly before Airflow ends it."""
-    if limit is None:
-        return math.inf
-    return began + limit.total_seconds() - min(_MARGIN * limit.total_seconds(), _LONGEST_MARGIN)
 
 
 def first_began(context: Mapping[str, Any], memo: Mapping[str, Any], *, now: float) -> float:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
-from airflow_provider_retell.calls.campaign_pause import pause_of
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at, warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
@@ -93,6 +92,7 @@ class CampaignTerms:
         campaign_began: float,
     ) -> CampaignRun:
         """Return the campaign to run; no call has been placed so far."""
+        from airflow_provider_retell.calls.campaign_pause import pause_of  # noqa: PLC0415
         from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
         from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
         from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from datetime import timedelta
+from math import inf
+from typing import Any, Final, Self
+
+_LONGEST_MARGIN: Final = 60.0
+_MARGIN: Final = 0.1
+"""The end of ``execution_timeout``, as a fraction of it, that is left for stopping what is live."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +47,15 @@ class ThisTry:
     def to_memo(self) -> dict[str, Any]:
         """Return the memory as JSON, for a trigger."""
         return {**asdict(self), "calls": list(self.calls)}
+
+
+def ends_at(execution_timeout: timedelta | None, began: float) -> float:
+    """Return when a try must be over, shortly before the end of ``execution_timeout``.
+
+    Later, Airflow could end the task in the middle of stopping a call; and while a task is deferred, Airflow does
+    not apply ``execution_timeout`` at all.
+    """
+    if execution_timeout is None:
+        return inf
+    limit = execution_timeout.total_seconds()
+    return began + limit - min(_MARGIN * limit, _LONGEST_MARGIN)
