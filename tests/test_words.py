@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
     path
@@ -39,16 +37,16 @@ def docstrings(tree: ast.AST) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstrings_begin_with_a_verb_or_a_noun(path: Path) -> None:
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
     """A docstring that begins with What, Whether or How is half a sentence."""
-    wrong = [text.splitlines()[0] for text in docstrings(ast.parse(path.read_text())) if OPENING.match(text)]
-    assert not wrong
+    texts = ((path, text) for path in SOURCES for text in docstrings(ast.parse(path.read_text())))
+    assert not [f"{path.relative_to(ROOT)}: {text.splitlines()[0]}" for path, text in texts if OPENING.match(text)]
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
-def test_words_that_cost_a_second_reading_are_not_used(path: Path) -> None:
-    """Not in docstrings, comments, messages, names of tests or pages."""
-    if path != Path(__file__):
-        lines = path.read_text().splitlines()
-        assert not [line for line in lines if FORBIDDEN.search(line.replace("_", " "))]
+def test_words_that_cost_a_second_reading_are_not_used() -> None:
+    """Docstrings, comments, messages, names of tests and pages do without them."""
+    files = (path for path in (*SOURCES, *PAGES) if path != Path(__file__))
+    lines = ((path, line) for path in files for line in path.read_text().splitlines())
+    assert not [
+        f"{path.relative_to(ROOT)}: {line}" for path, line in lines if FORBIDDEN.search(line.replace("_", " "))
+    ]
