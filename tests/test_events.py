@@ -169,7 +169,7 @@ def test_a_moment_without_a_zone_is_in_utc() -> None:
 
 
 class Supervisor:
-    """What a triggerer asks for the state of an asset."""
+    """The part of a triggerer that is asked for the state of an asset."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], Any] = {}
