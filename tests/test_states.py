@@ -1,4 +1,4 @@
-"""What a poll reads of calls is what whole calls say, whatever Retell sends."""
+"""Test that a poll reads the same states as complete calls have, whatever Retell sends."""
 
 from __future__ import annotations
 

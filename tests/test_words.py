@@ -20,8 +20,8 @@ PAGES = [
 ]
 OPENING = re.compile(r"(What|Whether|How|Who|Whose|Whom|Why|Say|Tell)\b")
 """The words with which no docstring begins: a function's is an imperative, all others name a thing."""
-FORBIDDEN = re.compile(r"\b(whoever|anew|shall not|has not to)\b", re.IGNORECASE)
-"""Words that cost a second reading."""
+FORBIDDEN = re.compile(r"\b(whoever|anew|shall not|has not to)\b|^[<>]{7} ", re.IGNORECASE)
+"""Words that cost a second reading, and the marks that a merge leaves behind."""
 
 
 def docstrings(tree: ast.AST) -> list[str]:

@@ -1,7 +1,7 @@
-"""Read of calls only what a poll decides by, straight from the bytes of a response. Pure: no I/O.
+"""Read only the fields of calls that a poll needs, straight from the bytes of a response. Pure: no I/O.
 
-A thousand calls are two megabytes, of which a poll needs a few fields of each. Read as models they take several
-times as long, and stay in memory for as long as the wait lasts.
+A thousand calls are two megabytes, and a poll needs a few fields of each. Reading them as models would take
+several times as long, and keep them in memory for as long as the wait lasts.
 
 Page: https://docs.retellai.com/api-references/list-calls
 """
@@ -24,9 +24,9 @@ from airflow_provider_retell.outcomes import CallStatus, is_connected
 
 
 class CallState(NamedTuple):
-    """What a poll keeps of a call. The attributes are those of ``Call``.
+    """The fields of a call that a poll keeps, named as in ``Call``.
 
-    A tuple, because a thousand frozen dataclasses take as long to make as their fields take to read.
+    It is a tuple, because making a thousand frozen dataclasses takes as long as reading their fields.
     """
 
     call_id: str
@@ -37,7 +37,7 @@ class CallState(NamedTuple):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the call is over."""
+        """True if the call is over."""
         return isinstance(self.call_status, CallStatus) and self.call_status.is_terminal
 
     @classmethod
@@ -74,7 +74,7 @@ _CALLS: Final = TypeAdapter(_List)
 
 
 def _state_in(fields: _Fields) -> CallState:
-    """Return the state in some fields of a call, as ``CallState.of`` returns it of the whole call."""
+    """Return the state in some fields of a call, as ``CallState.of`` returns it for the complete call."""
     status = fields.get("call_status")
     return CallState(
         fields["call_id"],
@@ -93,7 +93,7 @@ def _state(content: bytes) -> CallState:
     try:
         return _state_in(_CALL.validate_json(content))
     except (KeyError, ValueError):
-        # Whatever does not fit is read as tolerantly as a whole call is, and raises what that raises.
+        # Anything unexpected is read as tolerantly as a complete call, with the same errors.
         return CallState.of(Call.read(json.loads(content)))
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class SeenCall(Protocol):
-    """What a wait decides by: a ``Call``, or the ``CallState`` of one."""
+    """The state of a call by which a wait decides: a ``Call`` or a ``CallState``."""
 
     @property
     def call_id(self) -> str:
@@ -41,19 +41,19 @@ class SeenCall(Protocol):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is over."""
+        """True if it is over."""
 
     @property
     def connected(self) -> bool:
-        """Whether a person or a machine answered."""
+        """True if a person or a machine answered."""
 
     @property
     def analyzed(self) -> bool:
-        """Whether it has an analysis."""
+        """True if it has an analysis."""
 
     @property
     def end_timestamp(self) -> Any:
-        """When it ended, in milliseconds since the epoch, as Retell says it."""
+        """The time of its end according to Retell, in milliseconds since the epoch."""
 
 
 C = TypeVar("C", bound=SeenCall)
@@ -61,11 +61,11 @@ C = TypeVar("C", bound=SeenCall)
 
 @dataclass(frozen=True, kw_only=True)
 class Form(Generic[C]):
-    """How much is read of calls.
+    """The amount of data that is read of calls.
 
     Attributes:
-        one: Returns a request for one call that reads this much.
-        page: Returns a request for a page of calls that reads this much of each.
+        one: Returns a request for one call that reads this amount.
+        page: Returns a request for a page of calls that reads this amount of each.
     """
 
     one: Callable[[Request[Call]], Request[C]]
