@@ -521,17 +521,3 @@ def test_a_deadline_s_trigger_rings_a_phone(notifier: Make, simulator: Simulator
 
     assert [event.rpartition(".")[2].lower() for event in asyncio.run(events())] == ["running", "success"]
     assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {"message": "dag is late"}
-
-
-@pytest.mark.skipif(not is_there("airflow.sdk.execution_time.callback_supervisor"), reason="from 3.3 on")
-def test_a_deadline_s_process_rings_a_phone(notifier: Make, simulator: Simulator) -> None:
-    """And with a ``SyncCallback`` in a process of the executor."""
-    supervisor = import_module("airflow.sdk.execution_time.callback_supervisor")
-    callback = import_module("airflow.sdk").SyncCallback(
-        RetellPhoneCallNotifier, {"from_number": FROM, "to_number": [ADA, BOB], "message": "Late."}
-    )
-    done = supervisor.execute_callback(
-        callback.path, {**callback.kwargs, "context": missed()}, "", None, import_module("structlog").get_logger()
-    )
-    assert done == (True, None)
-    assert rung(simulator) == [ADA, BOB]
