@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -351,6 +352,12 @@ def test_the_views_are_those_that_airflow_knows() -> None:
         ("nav", "Retell calls"),
     ]
     assert len({view["url_route"] for view in views}) == 3
+
+
+def test_airflow_finds_the_plugin() -> None:
+    """By an entry point: what a provider's metadata names is loaded only if providers are discovered at once."""
+    found = [entry for entry in entry_points(group="airflow.plugins") if entry.name == "retell"]
+    assert [entry.load() for entry in found] == [RetellPlugin]
 
 
 def test_a_retell_that_is_away_is_said_on_the_page(

@@ -1,7 +1,7 @@
 """Add the page to Airflow: a tab of a DAG run and of a task instance, and an entry of the navigation.
 
 Airflow imports plugins in every process, also in each task's. So the modules of the page are imported by the first
-request to it, in the API server only. Airflow before 3.1 has no such tabs, and ignores them.
+request to it, in the API server only. For Airflow before 3.1, which has no such tabs, the plugin is an empty one.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/plugins.html
 """
@@ -12,7 +12,8 @@ import threading
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowPlugin, conf
+from airflow.plugins_manager import AirflowPlugin
+from airflow.providers.common.compat.sdk import conf
 
 PREFIX: Final = "/retell"
 
@@ -53,6 +54,9 @@ def _view(name: str, destination: str, url_route: str, path: str, **more: str) -
     }
 
 
+HAS_VIEWS: Final = hasattr(AirflowPlugin, "external_views")
+"""True since 3.1."""
+
 _RUN: Final = "/calls?dag_id={DAG_ID}&run_id={RUN_ID}"
 
 
@@ -60,13 +64,15 @@ class RetellPlugin(AirflowPlugin):
     """The page of calls."""
 
     name = "retell"
-    fastapi_apps = [  # noqa: RUF012 (as the base class has it)
-        {"app": LazyApp(), "url_prefix": PREFIX, "name": "Retell calls"}
-    ]
-    external_views = [  # noqa: RUF012
-        _view("Calls", "dag_run", "retell-calls", _RUN),
-        _view(
-            "Calls", "task_instance", "retell-task-calls", f"{_RUN}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}"
-        ),
-        _view("Retell calls", "nav", "retell", "/overview", category="browse"),
-    ]
+    if HAS_VIEWS:
+        fastapi_apps = [{"app": LazyApp(), "url_prefix": PREFIX, "name": "Retell calls"}]
+        external_views = [
+            _view("Calls", "dag_run", "retell-calls", _RUN),
+            _view(
+                "Calls",
+                "task_instance",
+                "retell-task-calls",
+                f"{_RUN}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
+            ),
+            _view("Retell calls", "nav", "retell", "/overview", category="browse"),
+        ]

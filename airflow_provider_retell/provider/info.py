@@ -34,7 +34,6 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [_modules("triggers")],
         "notifications": [f"{_PACKAGE}.notifications.RetellPhoneCallNotifier"],
         "config": provider_config(),
-        "plugins": [{"name": "retell", "plugin-class": f"{_PACKAGE}.page.plugin.RetellPlugin"}],
         "transfers": [
             {
                 "source-integration-name": _INTEGRATION,

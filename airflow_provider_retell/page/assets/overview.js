@@ -41,7 +41,7 @@ function account(it) {
     known && h("meter", { min: 0, max: it.lines_limit, value: lines, "aria-label": "Lines in use" }),
     it.paused && h("p", { class: "note warning" }, "The kill switch is on: no call is placed by anything that uses this connection."),
     it.problem && h("p", { class: "note warning" }, it.problem),
-    it.today && h("p", {}, today.length ? "Calls that ended today (UTC):" : "No call has ended today (UTC)."),
+    it.today && h("p", {}, today.length ? "Connected calls that ended today (UTC):" : "No connected call has ended today (UTC)."),
     today.length > 0 &&
       h(
         "ul",

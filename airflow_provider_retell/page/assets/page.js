@@ -194,7 +194,7 @@ export function campaignCard(campaign, { again, named }) {
     h(
       "header",
       {},
-      h("h2", {}, named ? `${campaign.dag_id} · ${where}` : `Campaign ${where}`),
+      h("h2", {}, named ? `${campaign.dag_id} · ${where}` : `Campaign: ${where}`),
       campaign.may_act &&
         h(
           "button",
