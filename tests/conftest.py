@@ -7,6 +7,7 @@ import copy
 import importlib
 import json
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -125,6 +126,12 @@ class Store(dict[str, Any]):
     def set(self, key: str, value: Any) -> None:
         self[key] = json.loads(json.dumps(value))
         assert self[key] == value, "Airflow refuses what JSON does not know, such as a tuple"
+
+
+def twins(value: Any) -> list[Any]:
+    """Return copies of a value, as Airflow copies operators, pickles tasks and stores arguments."""
+    stored = json.loads(json.dumps(value.serialize()))
+    return [copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)]  # noqa: S301 (ours)
 
 
 def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:

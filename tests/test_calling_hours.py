@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import pickle
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pendulum
 import pytest
+from conftest import twins
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -400,9 +398,7 @@ def test_copies_are_equal_and_open_alike(code: str) -> None:
     """Airflow copies operators, and workers may get them pickled."""
     value = eval(code)  # noqa: S307 (it stands above)
     value.is_open(None, moment("2026-07-06T16:00Z"), NEW_YORK)
-    stored = json.loads(json.dumps(value.serialize()))
-    twins = copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)  # noqa: S301 (ours)
-    for twin in twins:
+    for twin in twins(value):
         assert (twin, hash(twin), repr(twin)) == (value, hash(value), code)
         at = moment("2026-07-11T03:30Z")
         assert twin.next_opening(None, at, NEW_YORK) == value.next_opening(None, at, NEW_YORK)

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
@@ -27,7 +28,6 @@ from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.watching import LONGEST_RINGING
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 

@@ -12,8 +12,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 from conftest import AIRFLOW_2, CREATE, SteppingClock, Store, TaskInstance, fire, place, run_task
 
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.gate import Hours
-from airflow_provider_retell.calls.stopping import LONGEST_RINGING
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,

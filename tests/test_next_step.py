@@ -17,6 +17,7 @@ from tenacity import Retrying, stop_after_attempt
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.intent import TAG, Intent, Record
 from airflow_provider_retell.calls.next_step import next_step
@@ -24,7 +25,6 @@ from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.redialing import end_of, next_call_at
 from airflow_provider_retell.calls.steps import (
     KEY_LIFETIME,
-    LONGEST_RINGING,
     Adopt,
     LookForTag,
     Missing,

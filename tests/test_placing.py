@@ -12,10 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, place
 
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, run_prefix, task_prefix
 from airflow_provider_retell.calls.placing import Placement
-from airflow_provider_retell.calls.steps import KEY_LIFETIME, LONGEST_RINGING
+from airflow_provider_retell.calls.steps import KEY_LIFETIME
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,

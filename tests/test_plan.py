@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.campaign import plan as plan_module
 from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.checks import Checks, NotEligible
@@ -23,7 +24,7 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.trouble import Rejection
-from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_RINGING, LONGEST_UNANSWERED
+from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 

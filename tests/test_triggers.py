@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from conftest import AIRFLOW_2, SteppingClock, TaskInstance, fire
 
-from airflow_provider_retell.calls.stopping import LONGEST_RINGING, STOP_INTERVAL
+from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.calls.stopping import STOP_INTERVAL
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.testing import clock_replaced_by

@@ -15,6 +15,9 @@ A gateway's maintenance page goes away by itself; the page of a wrong host does 
 NOT_THERE_YET: Final = 60.0
 """Seconds for which a call that Retell has just placed may not be found."""
 
+LONGEST_RINGING: Final = 330.0
+"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
+
 
 class Patience:
     """Decide how long one wait puts up with failing reads.

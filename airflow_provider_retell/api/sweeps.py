@@ -160,9 +160,7 @@ class Sweeps(Generic[C]):
             if not refused and not isinstance(error, RetellPermissionError):
                 raise
             self._warn(len(call_ids), error)
-            # Retell does not document how many ids it takes, and may refuse the list because of one of them.
-            if refused and len(call_ids) > SINGLE_READS:
-                parts += _parts(call_ids, (len(call_ids) + 1) // 2)
+            parts += _halves(call_ids) if refused else []
             return {}
         # Retell may list other calls too, and may leave some out; those are then read one by one.
         found = {call_id: page.items[call_id] for call_id in call_ids if call_id in page.items}
@@ -218,6 +216,38 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
                 raise call
             found[call_id] = call
     return {call_id: found[call_id] for call_id in dict.fromkeys(call_ids)}
+
+
+def list_many(call_ids: Sequence[str]) -> Flow[list[Call]]:
+    """Return those of some calls that Retell lists, with as few requests as possible, and read none one by one.
+
+    Args:
+        call_ids: The calls.
+
+    Raises:
+        RetellError: A list was refused, however short, or failed.
+    """
+    parts, found = _parts(list(call_ids), MAX_PAGE_SIZE), list[Call]()
+    while parts:
+        part = parts.pop()
+        try:
+            page = yield list_calls(call_ids=part, page_size=len(part))
+        except RetellError as error:
+            halves = _halves(part) if error.concerns in {Concerns.CALL, Concerns.REQUEST} else []
+            if not halves:
+                raise
+            parts += halves
+        else:
+            found += page.calls
+    return found
+
+
+def _halves(call_ids: list[str]) -> list[list[str]]:
+    """Return a refused list in two parts, none if it is short: one by one is cheaper then.
+
+    Retell does not document how many ids it takes, and may refuse a list because of one of them.
+    """
+    return _parts(call_ids, (len(call_ids) + 1) // 2) if len(call_ids) > SINGLE_READS else []
 
 
 def _parts(call_ids: list[str], size: int) -> list[list[str]]:

@@ -61,12 +61,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.intent import TAG, Intent, Record, counts
 from airflow_provider_retell.calls.recognition import differs, request_of
 from airflow_provider_retell.calls.redialing import next_call_at
 from airflow_provider_retell.calls.steps import (
     KEY_LIFETIME,
-    LONGEST_RINGING,
     Adopt,
     LookForTag,
     Missing,

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, assert_never
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.pages import PageWalk
-from airflow_provider_retell.api.patience import NOT_THERE_YET
+from airflow_provider_retell.api.patience import LONGEST_RINGING, NOT_THERE_YET
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
 from airflow_provider_retell.calls.next_step import next_step
 from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import (
-    LONGEST_RINGING,
     Adopt,
     LookForTag,
     Missing,

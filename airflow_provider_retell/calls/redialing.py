@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from airflow_provider_retell.calls.steps import LONGEST_RINGING
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.outcomes import CallStatus
 from airflow_provider_retell.policy import Attempt, Redial, next_redial
 

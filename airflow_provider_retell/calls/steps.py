@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 KEY_LIFETIME: Final = 3600 - 300
 """Seconds for which a key is trusted: Retell's hour, less five minutes for clocks that disagree."""
 
-LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
-
 
 class Missing(StrEnum):
     """The reason why there is no call to look at."""

@@ -9,12 +9,10 @@ from typing import Final
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.flows import AsyncFlowRunner, FlowRunner, StopResult, stop
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.errors import Concerns, RetellError
 
 log = logging.getLogger(__name__)
-
-LONGEST_RINGING: Final = 330.0
-"""Seconds after which a ringing call is certainly answered or given up: Retell's five minutes and a margin."""
 
 STOP_INTERVAL: Final = 5.0
 """Seconds between two attempts to stop a call."""

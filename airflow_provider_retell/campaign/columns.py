@@ -28,20 +28,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.api.requests import CreatePhoneCallRequest
 from airflow_provider_retell.errors import RetellInputError
 
-REQUEST_FIELDS: Final = (
-    "from_number",
-    "to_number",
-    "override_agent_id",
-    "override_agent_version",
-    "agent_override",
-    "metadata",
-    "retell_llm_dynamic_variables",
-    "custom_sip_headers",
-    "ignore_e164_validation",
-    "honor_internal_dnc",
-)
+REQUEST_FIELDS: Final = tuple(name for name in CreatePhoneCallRequest.model_fields if name != "idempotency_key")
 """Fields of the request that a person may have; see https://docs.retellai.com/api-references/create-phone-call."""
 
 VARIABLES: Final = "retell_llm_dynamic_variables"

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from airflow_provider_retell.campaign.watching import LONGEST_RINGING
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 
 LIST_TRUSTED: Final = 1800.0
 """Seconds for which calls may be placed on one reading: with the longest ringing, well within a key's lifetime."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from airflow_provider_retell.api.endpoints import get_call, list_calls, list_tagged_calls
-from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
+from airflow_provider_retell.api.endpoints import get_call, list_tagged_calls
 from airflow_provider_retell.api.pages import PageWalk
+from airflow_provider_retell.api.sweeps import list_many
 from airflow_provider_retell.calls.intent import TAG, tag_of
 from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
 from airflow_provider_retell.errors import (
-    Concerns,
     RetellError,
     RetellNotFoundError,
     RetellPermissionError,
@@ -21,9 +20,6 @@ from airflow_provider_retell.errors import (
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
-
-_FEWEST: Final = 20
-"""The number of ids from which a refused list is not halved any more."""
 
 
 class Reader:
@@ -64,20 +60,10 @@ class Reader:
 
     def look(self, call_ids: Sequence[str]) -> list[Call] | RetellError:
         """Return those calls that are listed, or the error of the list. Thread-safe."""
-        parts = [list(call_ids[at : at + MAX_PAGE_SIZE]) for at in range(0, len(call_ids), MAX_PAGE_SIZE)]
-        found: list[Call] = []
-        while parts:
-            part = parts.pop()
-            try:
-                page = self._client.send(list_calls(call_ids=part, page_size=len(part)))
-            except RetellError as error:
-                # How many ids Retell takes is not documented.
-                if error.concerns not in {Concerns.REQUEST, Concerns.CALL} or len(part) <= _FEWEST:
-                    return error
-                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
-                continue
-            found += page.calls
-        return found
+        try:
+            return self._client.run(list_many(call_ids))
+        except RetellError as error:
+            return error
 
     def get(self, call_id: str) -> Call | RetellError | None:
         """Return one call, None if Retell does not know its id, or the error of the read. Thread-safe."""

@@ -22,11 +22,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Moment
-
-LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that was placed is listed: it rings for five minutes at most."""
 
 LONGEST_UNANSWERED: Final = 900.0
 """Seconds after which a call that still rings is given up."""

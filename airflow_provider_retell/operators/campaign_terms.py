@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at, warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
@@ -33,7 +34,6 @@ WITHOUT_PATH: Final = 1000
 """The most people whose rows are put into an XCom."""
 KNOWN_FOR: Final = 24 * 3600.0
 """Seconds for which every account keeps its calls. Without files, older calls would not be known."""
-_RINGING: Final = 330.0
 _SOMEBODY: Final = "+14155550100"
 
 
@@ -108,7 +108,7 @@ class CampaignTerms:
             context,
             began=campaign_began,
             continued=continued,
-            unlisted=ti.try_number > 1 or now < placed_at + _RINGING,
+            unlisted=ti.try_number > 1 or now < placed_at + LONGEST_RINGING,
         )
         recorder = Recorder(
             plan.state.roster,
