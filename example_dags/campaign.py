@@ -52,7 +52,7 @@ with DAG(
         with closing(BaseHook.get_hook("sqlite_default").get_conn()) as database, database:
             for path in result["paths"]:
                 if "people-" in path:
-                    with ObjectStoragePath(path).open() as rows:
-                        database.executemany(UPDATE, map(json.loads, rows))
+                    with ObjectStoragePath(path).open("rb") as file:
+                        database.executemany(UPDATE, map(json.loads, file.read().splitlines()))
 
     write_back(call.output)
