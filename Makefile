@@ -38,8 +38,8 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONWARNINGS MYPYPATH
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key)
-	@$(BIN)/python scripts/demo.py
+demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key); DAG=campaign
+	@$(BIN)/python scripts/demo.py $(DAG)
 
 test: lint ## Check style and types, then run all tests, and once more on the oldest Airflow and dependencies
 	$(BIN)/pytest $(PARALLEL)

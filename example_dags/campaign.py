@@ -17,7 +17,7 @@ from airflow_provider_retell.policy import Redial
 FOLDER = os.environ.get("RETELL_CAMPAIGNS", "retell_campaigns")  # yours: s3://bucket/calls
 CREATE = """CREATE TABLE IF NOT EXISTS appointments
 (id INTEGER PRIMARY KEY, name TEXT, phone TEXT, at TEXT, outcome TEXT, call_id TEXT)"""
-SOME = """WITH RECURSIVE n(i) AS (VALUES (180) UNION ALL SELECT i + 1 FROM n WHERE i < 193)
+SOME = """WITH RECURSIVE n(i) AS (VALUES (151) UNION ALL SELECT i + 1 FROM n WHERE i < 164)
 INSERT OR IGNORE INTO appointments SELECT i, 'Ada ' || i, '+12065550' || i, '10:30', NULL, NULL FROM n"""
 SELECT = "SELECT id, name, phone, at FROM appointments WHERE outcome IS NULL"
 UPDATE = "UPDATE appointments SET outcome = :outcome, call_id = :call_id WHERE id = :person_id"

@@ -5,6 +5,7 @@ With RETELL_API_KEY and RETELL_AGENT_ID in the environment it talks to Retell in
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -30,9 +31,55 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".airflow" / "demo"
-DAG_ID = "retell_call_list"
-TASKS = ("people", "register", "wait", "report")
 SPEED = 10.0  # the call that nobody dials takes five minutes, which are half a minute then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """An example DAG.
+
+    Attributes:
+        dag_id: Its id.
+        story: What it does, in words.
+        tasks: Its tasks, in the order in which they run.
+        shown: The task whose result is shown at the end.
+        text: Writes that result.
+        dials: Whether phones would ring with a real account.
+        env: What its processes need besides, given the folder of the demo.
+    """
+
+    dag_id: str
+    story: str
+    tasks: tuple[str, ...]
+    shown: str
+    text: Callable[[Any], str]
+    dials: bool = False
+    env: Callable[[Path], dict[str, str]] = lambda _home: {}
+
+
+def demos() -> dict[str, Demo]:
+    """Return the examples that this script runs, by the names of their files."""
+    return {
+        "call_list": Demo(
+            dag_id="retell_call_list",
+            story="a call for each way a call may end",
+            tasks=("people", "register", "wait", "report"),
+            shown="wait",
+            text=table,
+        ),
+        "campaign": Demo(
+            dag_id="retell_appointments",
+            story="a campaign that calls the first ten people of a table",
+            tasks=("read", "people", "call", "write_back"),
+            shown="call",
+            text=lambda result: json.dumps(result, indent=1),
+            dials=True,
+            env=lambda home: {
+                "AIRFLOW_CONN_SQLITE_DEFAULT": json.dumps({"conn_type": "sqlite", "host": f"{home}/demo.db"}),
+                "RETELL_CAMPAIGNS": f"{home}/campaigns",
+            },
+        ),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +120,14 @@ def retell(api_key: str, agent_id: str) -> Service:
     )
 
 
-def simulation(simulator: Simulator, url: str) -> Service:
+def simulation(demo: Demo, simulator: Simulator, url: str) -> Service:
     """Describe a run against the simulator, with one call for each outcome there is."""
     endings = {outcome_of(it.status, it.reason): it for it in reversed([*SCENARIOS.values()])}
     numbers = sorted(scenario.number for outcome, scenario in endings.items() if outcome)
     return Service(
         introduction=(
-            f"This uses the simulator at {url}, {SPEED:.0f} times as fast as time: {len(numbers)} calls, "
-            f"one for each way a call may end.\nNo phone rings, and nothing leaves this machine. "
+            f"This uses the simulator at {url}, {SPEED:.0f} times as fast as time: {demo.story}.\n"
+            f"No phone rings, and nothing leaves this machine. "
             f"(For the real service, set RETELL_API_KEY and RETELL_AGENT_ID.)"
         ),
         connection=simulator.connection(url),
@@ -91,7 +138,7 @@ def simulation(simulator: Simulator, url: str) -> Service:
     )
 
 
-def run(service: Service) -> bool:
+def run(demo: Demo, service: Service) -> bool:
     """Run the DAG, print what happens, and return whether it went well."""
     started = time.monotonic()
 
@@ -101,32 +148,38 @@ def run(service: Service) -> bool:
     shutil.rmtree(HOME, ignore_errors=True)
     say("starting Airflow: API server, scheduler, DAG processor, triggerer")
     env = {"AIRFLOW_CONN_RETELL_DEFAULT": service.connection, "RETELL_AGENT_ID": service.agent_id}
+    env |= demo.env(HOME)
     with AirflowStack(ROOT / "example_dags", home=HOME, env=env) as airflow:
         say(f"Airflow is up; its UI is at {airflow.url} until this ends")
         people = [{"name": f"Person {place}", "number": it} for place, it in enumerate(service.numbers, 1)]
-        run_id = airflow.trigger(DAG_ID, conf={"people": people})
+        run_id = airflow.trigger(demo.dag_id, conf={"people": people})
         last = ""
-        for instances in airflow.watch(DAG_ID, run_id, service.timeout):
-            line = progress(instances, service.statuses(), airflow.busy_workers())
+        for instances in airflow.watch(demo.dag_id, run_id, service.timeout):
+            line = progress(demo.tasks, instances, service.statuses(), airflow.busy_workers())
             if line != last:
                 say(line)
             last = line
-        if airflow.run_state(DAG_ID, run_id) == "success":
-            print("\n" + table(airflow.xcom(DAG_ID, run_id, "wait")) + "\n")
+        if airflow.run_state(demo.dag_id, run_id) == "success":
+            print("\n" + demo.text(airflow.xcom(demo.dag_id, run_id, demo.shown)) + "\n")
             say("done; stopping Airflow")
             return True
-        print(f"\nThe run has failed.\n{reasons(airflow, run_id)}\nAll logs are in {HOME}.", file=sys.stderr)
+        print(
+            f"\nThe run has failed.\n{reasons(airflow, demo.dag_id, run_id)}\nAll logs are in {HOME}.",
+            file=sys.stderr,
+        )
         return False
 
 
-def progress(instances: Iterable[TaskInstance], statuses: Iterable[str], busy_workers: int) -> str:
+def progress(
+    tasks: Sequence[str], instances: Iterable[TaskInstance], statuses: Iterable[str], busy_workers: int
+) -> str:
     """Put the states of the tasks and calls on one line."""
-    states = {task_id: Counter[str]() for task_id in TASKS}
+    states = {task_id: Counter[str]() for task_id in tasks}
     for each in instances:
         states[each["task_id"]][each["state"] or "-"] += 1
-    tasks = ", ".join(f"{task_id} {counted(counts)}" for task_id, counts in states.items())
+    counts_by_task = ", ".join(f"{task_id} {counted(counts)}" for task_id, counts in states.items())
     calls = Counter(statuses)
-    return f"{tasks} | {f'calls: {counted(calls)} | ' if calls else ''}busy workers: {busy_workers}"
+    return f"{counts_by_task} | {f'calls: {counted(calls)} | ' if calls else ''}busy workers: {busy_workers}"
 
 
 def counted(counts: Counter[str]) -> str:
@@ -157,13 +210,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def reasons(airflow: AirflowStack, run_id: str) -> str:
+def reasons(airflow: AirflowStack, dag_id: str, run_id: str) -> str:
     """Return the error lines of every failed task's log."""
     found = []
-    for it in airflow.task_instances(DAG_ID, run_id):
+    for it in airflow.task_instances(dag_id, run_id):
         if it["state"] != "failed":
             continue
-        log = airflow.task_log(DAG_ID, run_id, it["task_id"], it["map_index"], it["try_number"])
+        log = airflow.task_log(dag_id, run_id, it["task_id"], it["map_index"], it["try_number"])
         for line in map(json.loads, log.splitlines()):
             if line.get("level") in {"error", "critical"}:
                 details = [detail["exc_value"] for detail in line.get("error_detail") or ()]
@@ -177,15 +230,20 @@ def main() -> int:
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda number, _: sys.exit(128 + number))
     api_key, agent_id = os.environ.get("RETELL_API_KEY"), os.environ.get("RETELL_AGENT_ID")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("example", nargs="?", default="call_list", choices=demos(), help="the example DAG")
+    demo = demos()[parser.parse_args().example]
+    if demo.dials and api_key and agent_id:
+        parser.error("This example makes phones ring: unset RETELL_API_KEY and RETELL_AGENT_ID to simulate it.")
     with ExitStack() as serving:
         if api_key and agent_id:
             service = retell(api_key, agent_id)
         else:
             simulator = Simulator(clock=RealClock(speed=SPEED), concurrency_limit=100)
-            service = simulation(simulator, serving.enter_context(simulator.serve()))
+            service = simulation(demo, simulator, serving.enter_context(simulator.serve()))
         print(service.introduction, flush=True)
         try:
-            return 0 if run(service) else 1
+            return 0 if run(demo, service) else 1
         except AirflowError as error:
             print(f"\n{error}\nAll logs are in {HOME}.", file=sys.stderr)
             return 1

@@ -122,7 +122,7 @@ def test_appointments_are_confirmed_by_ten_people_and_then_the_rest(
     monkeypatch.setenv("AIRFLOW_CONN_SQLITE_DEFAULT", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     monkeypatch.setenv("RETELL_CAMPAIGNS", str(tmp_path))
     due = datetime.now(UTC)
-    numbers = [f"+1206555{180 + n:04d}" for n in range(14)]
+    numbers = [f"+12065550{151 + n}" for n in range(14)]
     for number in numbers:
         simulator.play(number, "agent_hangup")
     simulator.play(numbers[3], "voicemail_reached")
@@ -133,7 +133,7 @@ def test_appointments_are_confirmed_by_ten_people_and_then_the_rest(
         with sqlite3.connect(path) as database:
             outcomes = [row[0] for row in database.execute("SELECT outcome FROM appointments ORDER BY id")]
         assert outcomes == [("voicemail" if n == 3 else "answered") if n < called else None for n in range(14)]
-    assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {"name": "Ada 180", "at": "10:30"}
+    assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {"name": "Ada 151", "at": "10:30"}
 
 
 @pytest.mark.parametrize(
