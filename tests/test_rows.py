@@ -124,9 +124,9 @@ def test_a_row_goes_through_an_xcom() -> None:
 
 
 def test_a_call_does_not_go_through_an_xcom() -> None:
-    """The page of the hook says so, with Airflow's own words, and says what to return."""
+    """The page on trouble says so, with Airflow's own words, and leads to what to return instead."""
     words = "was not found in allow list for deserialization imports"
     stored = json.loads(json.dumps(serialize(Call.model_validate({"call_id": "call_1", "call_status": "ended"}))))
     with pytest.raises(ImportError, match=words):
         deserialize(stored)
-    assert words in (Path(__file__).parent.parent / "docs" / "hook.md").read_text().replace("\n", " ")
+    assert words in (Path(__file__).parent.parent / "docs" / "troubleshooting.md").read_text().replace("\n", " ")
