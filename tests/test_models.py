@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from airflow_provider_retell.api.models import Call, CallAnalysis, Direction, Sentiment
@@ -15,6 +17,11 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason
 
 NUMBER = "+14155550100"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
 
 
 def register(**fields: Any) -> dict[str, Any]:
@@ -394,6 +401,20 @@ def test_known_values_are_members_of_their_enums() -> None:
     assert isinstance(call.call_analysis, CallAnalysis)
     assert call.call_analysis.user_sentiment is Sentiment.POSITIVE
     assert call.outcome == "transferred"
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from([*TODAY.keys() - {"call_status"}, "new"]), JSON | st.sampled_from([*TODAY.values()])
+    ),
+    status=st.sampled_from([*CallStatus, "paused", None]),
+)
+def test_a_call_comes_out_as_pydantic_would_write_it(fields: dict[str, Any], status: str | None) -> None:
+    """Whatever Retell sends: the same values in the same order, of the types that JSON knows."""
+    call = Call.model_validate({**fields, "call_id": "call_1", "call_status": status})
+    written, expected = call.json_dict(), call.model_dump(mode="json", exclude_unset=True, warnings=False)
+    assert json.dumps(written) == json.dumps(expected)
+    assert all(type(value) in {str, int, float, bool, dict, list, type(None)} for value in written.values())
 
 
 def test_only_the_id_is_required() -> None:

@@ -9,9 +9,9 @@ Page: https://docs.retellai.com/api-references/get-call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
@@ -64,6 +64,16 @@ class _Response(BaseModel):
                 raise
             kept = {name: fields[name] for name in misfits}
         return handler({name: value for name, value in fields.items() if name not in kept}).model_copy(update=kept)
+
+    def json_dict(self) -> dict[str, Any]:
+        """Return the object as Retell sent it."""
+        # Not by `model_dump`, which goes through all that is below, and takes four times as long.
+        values, sent = {**vars(self), **(self.model_extra or {})}, self.model_fields_set
+        return {name: _PLAIN.get(type(values[name]), _same)(values[name]) for name in values if name in sent}
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 class CallAnalysis(_Response):
@@ -184,6 +194,9 @@ class Call(_Response):
         """True if a person or a machine answered."""
         return is_connected(self.call_status, self.start_timestamp)
 
-    def json_dict(self) -> dict[str, Any]:
-        """Return the call as Retell sent it."""
-        return self.model_dump(mode="json", exclude_unset=True, warnings=False)
+
+_PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
+    **dict.fromkeys((CallStatus, DisconnectionReason, Direction, Sentiment), str),
+    **dict.fromkeys((CallAnalysis, CallCost), _Response.json_dict),
+}
+"""How a value that Retell did not send in this form becomes what it sent."""

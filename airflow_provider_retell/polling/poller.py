@@ -40,7 +40,7 @@ LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves the calls that it has not read yet to the next."""
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class _CallsAsk(Ask):
     """The calls that one waiter reads in the next round."""
 
@@ -48,7 +48,7 @@ class _CallsAsk(Ask):
     reading: dict[str, CallState | RetellError] = field(default_factory=dict)
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class _FinishedAsk(Ask):
     """The finished calls that one watcher wants to know about."""
 
