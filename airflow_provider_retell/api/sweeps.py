@@ -227,7 +227,8 @@ def list_many(call_ids: Sequence[str]) -> Flow[list[Call]]:
     Raises:
         RetellError: A list was refused, however short, or failed.
     """
-    parts, found = _parts(list(call_ids), MAX_PAGE_SIZE), list[Call]()
+    parts = _parts(list(call_ids), MAX_PAGE_SIZE)
+    found: list[Call] = []
     while parts:
         part = parts.pop()
         try:
