@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 LOWEST := .venv-lowest
 DISTRIBUTED := .venv-distributed
+FAB := .venv-fab
 
 # A worker for each core, which takes over what another has not begun.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
@@ -62,10 +63,14 @@ test-events: $(INSTALLED) ## Kill and freeze triggerers while 500 people call, t
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -rP -m events tests/test_events_stack.py
 
 test-ui: $(INSTALLED) chromium ## Walk the way of a new user through Airflow's pages in a headless browser (two minutes)
-	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m ui tests/test_ui.py
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m ui tests/test_ui.py tests/test_page_ui.py
+
+test-fab: $(FAB)/installed ## Test who may see and do what on the page with FAB, in an environment of its own
+	AIRFLOW_HOME="$(CURDIR)/.airflow/fab" $(FAB)/bin/python -m pytest -W default tests/test_page_fab.py
 
 images: $(INSTALLED) chromium ## Walk the same way, and keep what is seen in docs/images
 	$(BIN)/python scripts/new_user.py
+	$(BIN)/python scripts/page_walk.py
 
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { $(call apt-install,chromium fonts-inter); }
@@ -99,11 +104,11 @@ constraints: $(BIN)/uv ## Pin the newest versions of everything in constraints.t
 	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
 		--output-file constraints-lowest.txt lowest.in
 	printf '%s\n' $(INSTALLERS) | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --group dev --group distributed \
+		--no-header --no-annotate --no-emit-index-url --group dev --group distributed --group fab \
 		--output-file constraints.txt pyproject.toml -
 
 clean: ## Remove all that was made here
-	rm -rf $(VENV) $(LOWEST) $(DISTRIBUTED) .airflow dist docs/_site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(DISTRIBUTED) $(FAB) .airflow dist docs/_site .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
@@ -130,4 +135,11 @@ $(DISTRIBUTED)/installed: pyproject.toml constraints.txt | $(BIN)/uv
 	$(PYTHON) -m venv --clear $(DISTRIBUTED)
 	$(BIN)/uv pip install --quiet --exact --python $(DISTRIBUTED)/bin/python --constraint constraints.txt \
 		--build-constraint constraints.txt --group dev --group distributed --editable . uv
+	touch $@
+
+$(FAB)/installed: pyproject.toml constraints.txt | $(BIN)/uv
+	$(PYTHON) -m venv --clear $(FAB)
+	$(BIN)/uv pip install --quiet --exact --python $(FAB)/bin/python --constraint constraints.txt \
+		--build-constraint constraints.txt --group fab blockbuster hypothesis phonenumbers pytest retell-sdk \
+		tzdata uv --editable .
 	touch $@

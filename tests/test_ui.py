@@ -97,5 +97,6 @@ def test_rendered_fields_can_be_read(seen: Seen) -> None:
 def test_pictures_are_small_enough_for_the_documentation(seen: Seen, images: Path) -> None:
     """Each one that the documentation shows is made on the way."""
     sizes = {path.name: path.stat().st_size for path in images.glob("*.png")}
-    assert set(sizes) == {path.name for path in (ROOT / "docs" / "images").glob("*.png")}
+    shown = {path.name for path in (ROOT / "docs" / "images").glob("*.png")}
+    assert set(sizes) == {name for name in shown if not name.startswith("page-")}  # those have a walk of their own
     assert max(sizes.values()) < LIMIT
