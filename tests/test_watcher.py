@@ -245,7 +245,7 @@ def test_without_a_store_nothing_is_announced(
         await first
 
     run(work)
-    assert "reading how far it came: Asset not found" in caplog.text
+    assert "reading its position: Asset not found" in caplog.text
 
 
 def test_a_cursor_that_cannot_be_saved_is_saved_later(

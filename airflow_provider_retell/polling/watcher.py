@@ -87,7 +87,7 @@ class Watcher:
 
     async def polls(self) -> AsyncIterator[Poll]:
         """Poll for ever, and yield the events of each poll: several for more than a thousand calls."""
-        cursor = await self._insist("reading how far it came", self._first)
+        cursor = await self._insist("reading its position", self._first)
         async with self.poller() as poller:
             due = self.clock.monotonic()
             while True:
