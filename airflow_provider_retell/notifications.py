@@ -176,7 +176,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
                 f"No phone rings about {occasion}: it belongs to a backfill. With backfill=True one does."
             )
         if self.mode == "until_answered" and not occasion.may_wait:
-            log.warning("Nothing can wait for an answer here, so all numbers are called about %s.", occasion)
+            log.warning("There is no time to wait for answers here, so all numbers are called about %s.", occasion)
         given = [self.to_number] if isinstance(self.to_number, str) else self.to_number
         calls, namespace = CallRound(occasion=occasion), read_options().namespace
         for number in dict.fromkeys(given):

@@ -60,7 +60,7 @@ def test_separators_and_the_double_zero_change_nothing(written: str) -> None:
 )
 def test_what_cannot_be_dialled_from_anywhere_is_refused(written: Any) -> None:
     """National forms, extensions, words and spreadsheet numbers; the message masks them."""
-    with pytest.raises(RetellInputError, match="is no phone number that can be dialled") as raised:
+    with pytest.raises(RetellInputError, match="is no phone number in international form") as raised:
         e164(written)
     assert "415 555 0100" not in str(raised.value)
 

@@ -112,7 +112,7 @@ def test_the_people_of_a_campaign_can_be_those_of_the_next(
         ("csv", b"name,phone\nAda,+14155550100\n", "column 'phone', which is nearly to_number. Rename it"),
         ("csv", b"name,mail\nAda,a@b\n", "no column to_number. Its columns: 'name', 'mail'"),
         ("csv", b"Ada;+14155550100\nBob;+14155550101\n", "no column to_number. Its columns: 'Ada', '\u20260100'"),
-        ("csv", b"to_number,name,name\n", "the column 'name' 2 times. Leave one of them"),
+        ("csv", b"to_number,name,name\n", "the column 'name' 2 times. Keep only one of them"),
         ("csv", b"to_number,timezone\n", "column 'timezone', which is nearly time_zone"),
         ("csv", b"to_number,\n+14155550100,Ada\n", "a column without a name"),
         ("csv", b"to_number,name\n+14155550100,Ada\n+14155550101,Bob,x\n", "Line 3 of the file has 3 cells"),

@@ -289,7 +289,7 @@ def test_changed_filters_go_on_where_the_others_were(
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ("nonsense", "cannot be read and is left out"),
+        ("nonsense", "cannot be read and is ignored"),
         ({"version": 99, "ended_from": 0}, "the cursor is of version 99"),
     ],
 )

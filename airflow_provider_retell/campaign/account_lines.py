@@ -50,7 +50,7 @@ class AccountLines:
                 self._lines = self._read(self._client.send(get_concurrency()), own)
             except RetellError as error:
                 if self._asked_at is None or error.concerns is not Concerns.NOTHING:
-                    error.add_note("Give the campaign lines=..., if it is not to follow the account's limit.")
+                    error.add_note("Give the campaign lines=... to set its own limit.")
                     raise
                 log.warning("The account's lines are not known; %d are used as before: %s", self._lines, error)
             self._asked_at = now

@@ -98,7 +98,7 @@ def _no_number(names: Sequence[str]) -> RetellInputError:
 def _check(names: tuple[str, ...]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise RetellInputError(f"The file has the column {name!r} {times} times. Leave one of them.")
+            raise RetellInputError(f"The file has the column {name!r} {times} times. Keep only one of them.")
         if not name.strip():
             raise RetellInputError("The file has a column without a name. Name it, or leave it out.")
         if name == "idempotency_key":

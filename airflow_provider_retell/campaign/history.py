@@ -209,8 +209,9 @@ class History:
                         calls.append(call)
         except ValueError as error:
             raise RetellInputError(
-                f"{self._name}: {name} cannot be read: {mask_numbers(str(error))}. A budget that cannot be "
-                "read is none, so nobody is called. Repair the file, or move it out of this folder."
+                f"{self._name}: {name} cannot be read: {mask_numbers(str(error))}. Without the calls in "
+                "it people might be called too often, so nobody is called. Repair the file, or move it out of "
+                "this folder."
             ) from None
         return calls
 

@@ -193,8 +193,8 @@ def _number(value: object, region: str | None) -> str:
     quantity = isinstance(value, float) or (isinstance(value, str) and _QUANTITY.fullmatch(value.strip()))
     if quantity:
         raise ValueError(
-            f"to_number {shown(str(value), is_number=True)} was a quantity once: a spreadsheet or pandas made a "
-            "number of it. Keep the column as text, with + and the code of the country"
+            f"to_number {shown(str(value), is_number=True)} was made a quantity by a spreadsheet or pandas. "
+            "Keep the column as text, with + and the country code"
         )
     text = str(value).strip("\ufeff\u200b\u200e\u200f\u202a\u202c \t\r\n")
     if _EXTENSION.search(text):

@@ -142,9 +142,7 @@ class RowFile:
                     yield first, from_csv(names, cells, line=first)
                 first = reader.line_num + 2
         except csv.Error as error:
-            raise ValueError(
-                f"line {first} is no CSV ({error}); look for a quote without its other half"
-            ) from None
+            raise ValueError(f"line {first} is no CSV ({error}); look for a quote that is not closed") from None
 
     def _json_lines(self, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, found in json_rows(file):

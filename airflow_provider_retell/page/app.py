@@ -96,7 +96,7 @@ def _page(name: str) -> Response:
 
 
 async def _answer_retell_error(_: Request, error: Exception) -> Response:
-    log.warning("The page could not do what it was asked for: %s", error)
+    log.warning("A request to the page failed: %s", error)
     return JSONResponse({"detail": str(error)}, status_code=status.HTTP_502_BAD_GATEWAY)
 
 

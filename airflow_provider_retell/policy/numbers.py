@@ -49,9 +49,8 @@ def e164(number: object, region: str | None = None) -> str:
         found = "" if _TRUNK_PREFIX in text else international
     if not _E164.fullmatch(found):
         raise input_error(
-            f"{shown(number, is_number=True)} is no phone number that can be dialled from anywhere. Write it "
-            "with + and the code of its country, such as +14155550100, or name by region the country of national "
-            "numbers."
+            f"{shown(number, is_number=True)} is no phone number in international form. Write it with + and the "
+            "country code, such as +14155550100, or give region, the country of national numbers."
         )
     return found
 

@@ -97,7 +97,9 @@ class Watcher:
                 decide = partial(next_step, filters=self.filters, done=self.done, now=self.clock.now())
                 step = await asyncio.to_thread(decide, cursor, listing)
                 if step.too_many:
-                    log.error("%s: more calls without an end are new than are read.", self.name)
+                    log.error(
+                        "%s: more new calls without an end than are read; the others are left out.", self.name
+                    )
                 payloads = events(step.calls)
                 for payload in payloads[:-1]:
                     yield payload, None
@@ -149,7 +151,7 @@ class Watcher:
         try:
             cursor = Cursor.read(stored)
         except ValueError as error:
-            log.error("%s: what is stored as %r cannot be read and is left out: %s", self.name, key, error)  # noqa: TRY400
+            log.error("%s: the value stored as %r cannot be read and is ignored: %s", self.name, key, error)  # noqa: TRY400
             return None
         if stored.get("version") != cursor.to_json()["version"]:
             log.warning(
