@@ -1,4 +1,4 @@
-"""Measure what a campaign of ten thousand people costs, and how fast it goes on after a kill."""
+"""Measure what a campaign of ten thousand people costs the whole of Airflow."""
 
 from __future__ import annotations
 
@@ -10,42 +10,21 @@ from airflow_stack import AirflowStack
 
 from airflow_provider_retell.simulator import Simulator
 from benchmarks import stack
-from benchmarks.campaign_process import numbers, people_file, resumed
+from benchmarks.campaign_process import numbers, people_file
 from benchmarks.dags.campaign import LINES, POLL_INTERVAL
 from benchmarks.dags.people import CALLS, TALK_SECONDS
 from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess, conversations
 
 PEOPLE: Final = 10_000
-MANY: Final = 100_000
 SHORT_CALL: Final = 5.0
 """Seconds of a call of the campaign: 10,000 of two minutes would take a day."""
 
-MOST_CPU, MOST_REQUESTS, MOST_MB, MOST_SECONDS = 0.01, 1.1, 300, 30
+MOST_CPU, MOST_REQUESTS = 0.01, 1.1
 
 
 def figures() -> Iterator[Figure]:
-    """Measure the stack, then what one process takes to go on."""
-    yield from _stack()
-    ten_thousand = resumed(PEOPLE)
-    yield Figure(
-        what=f"work of the next try after a kill at {PEOPLE:,} calls",
-        measured=f"{ten_thousand.cpu:.1f} s of CPU",
-        goal=f"under {MOST_SECONDS} s",
-        met=ten_thousand.cpu < MOST_SECONDS,
-        beside=f"{ten_thousand.seconds:.1f} s by the clock, the simulator's work included",
-    )
-    many = resumed(MANY)
-    yield Figure(
-        what=f"peak memory with {MANY:,} people from a file, each with a call that is over",
-        measured=f"{many.peak_mb:.0f} MB",
-        goal=f"under {MOST_MB} MB",
-        met=many.peak_mb < MOST_MB,
-        beside=f"before it began: {many.before_mb:.0f} MB",
-    )
-
-
-def _stack() -> Iterator[Figure]:
+    """Run both ways, one after the other."""
     talks: Any = conversations(CALLS, ring_seconds=0, talk_seconds=(TALK_SECONDS, TALK_SECONDS))
     short = conversations(1, ring_seconds=0, talk_seconds=(SHORT_CALL, SHORT_CALL))
     talks |= dict.fromkeys(numbers(PEOPLE), next(iter(short.values())))
