@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,11 +18,8 @@ INBOUND = "retell://retell_default/inbound"
 trigger = RetellFinishedCallsTrigger(INBOUND, direction="inbound", wait_for="analyzed", poll_interval=15)
 inbound = Asset(INBOUND, watchers=[AssetWatcher(name="inbound", trigger=trigger)])
 
-CREATE = """
-CREATE TABLE IF NOT EXISTS inbound
-(call_id TEXT PRIMARY KEY, outcome TEXT, seconds REAL, summary TEXT, sentiment TEXT, said_by_person TEXT)"""
-LOAD = """
-INSERT OR REPLACE INTO inbound
+CREATE = "CREATE TABLE IF NOT EXISTS inbound (call_id PRIMARY KEY, outcome, seconds, summary, sentiment, said)"
+LOAD = """INSERT OR REPLACE INTO inbound
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(:rows)"""
 
 with DAG(
@@ -44,22 +42,13 @@ with DAG(
         rows = []
         with RetellHook() as hook:
             for announced in calls:
-                try:
+                with suppress(RetellNotFoundError):  # deleted since
                     call = hook.get_call(announced["call_id"])
-                except RetellNotFoundError:
-                    continue  # deleted since
-                said = [turn["content"] for turn in call.transcript_object or [] if turn["role"] == "user"]
-                analysis = call.call_analysis
-                rows.append(
-                    [
-                        call.call_id,
-                        announced["outcome"],
-                        (call.duration_ms or 0) / 1000,
-                        analysis.call_summary if analysis else None,
-                        analysis.user_sentiment if analysis else None,
-                        " ".join(said),
-                    ]
-                )
+                    found = call.model_dump()["call_analysis"] or {}
+                    summary, sentiment = found.get("call_summary"), found.get("user_sentiment")
+                    said = [turn["content"] for turn in call.transcript_object or [] if turn["role"] == "user"]
+                    seconds = (call.duration_ms or 0) / 1000
+                    rows.append([call.call_id, announced["outcome"], seconds, summary, sentiment, " ".join(said)])
         return rows
 
     SQLExecuteQueryOperator(

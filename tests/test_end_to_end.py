@@ -204,7 +204,7 @@ def test_inbound_calls_are_analysed_by_themselves(
         assert time.monotonic() < deadline
         time.sleep(0.5)
         with closing(sqlite3.connect(table)) as database, suppress(sqlite3.OperationalError):  # not loaded yet
-            rows = database.execute("SELECT call_id, outcome, said_by_person FROM inbound").fetchall()
+            rows = database.execute("SELECT call_id, outcome, said FROM inbound").fetchall()
     assert {call_id: outcome for call_id, outcome, _ in rows} == dict(
         zip(calls, ["answered", "transferred", "technical"], strict=True)
     )

@@ -114,7 +114,7 @@ def test_a_key_that_protects_nothing_is_refused(key: str) -> None:
 )
 def test_an_empty_filter_is_refused(arguments: dict[str, Any]) -> None:
     """It comes from a template that rendered to nothing, and would list what was not asked for."""
-    with pytest.raises(RetellInputError, match=f"{next(iter(arguments))} is empty, which is no filter"):
+    with pytest.raises(RetellInputError, match=f"{next(iter(arguments))} is empty and would filter nothing"):
         endpoints.list_calls(**arguments)
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 from airflow_provider_retell.api.flows import stop
@@ -44,7 +43,7 @@ class StopCallsOnKill:
         self.live: Callable[[], Sequence[str]] = tuple
         self._settings = settings
         self._wanted = wanted
-        self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
+        self._context = context
         self._thread = KillThread(self.stop)
 
     def __enter__(self) -> None:
@@ -76,7 +75,7 @@ class StopCallsOnKill:
 
         if not (call_ids := self.live()):
             return
-        if self._owns() is False:
+        if owns_task(self._context["ti"], self._context.get("task_state_store")) is False:
             log.info("The task is killed, and another try runs it by now: its calls go on.")
             return
         # A client of its own: the task's may be in the middle of a request.

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
@@ -51,7 +50,7 @@ class StopOnKill:
         self._leave_registered = leave_registered
 
         self._live: tuple[str, ConnectionSettings] | None = None
-        self._owns = partial(owns_task, context["ti"], context.get("task_state_store"))
+        self._context = context
         self._thread = KillThread(self._stop)
 
     @contextmanager
@@ -121,7 +120,7 @@ class StopOnKill:
         if (live := self._live) is None:
             return
         call_id, settings = live
-        if self._owns() is False:
+        if owns_task(self._context["ti"], self._context.get("task_state_store")) is False:
             log.info("The task is killed, and another try runs it by now: %s goes on.", call_id)
             return
         try:
