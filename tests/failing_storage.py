@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from threading import local
 from typing import Any
 
 from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
 
+from airflow_provider_retell.files.destination import UNFINISHED
+
 try:
     from airflow.sdk.io import attach
 except ImportError:  # before 3.0
     from airflow.io.store import attach
 
-__all__ = ["Failures", "KilledError", "attach", "failing"]
+__all__ = ["Failures", "Folder", "KilledError", "attach", "failing"]
 
 
 class KilledError(BaseException):
@@ -102,3 +106,24 @@ def failing(kind: type, failures: Failures) -> type:
         {"cachable": False, **{n: wrap(n) for n in own}},
     )
     return made
+
+
+class Folder:
+    """A folder on a storage, which is read without the code under test."""
+
+    def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
+        self.url, self.folder, self.outside, self.failures = url, folder, outside, failures
+
+    def put(self, name: str, content: bytes) -> None:
+        path = posixpath.join(self.folder, name)
+        if "file" in self.outside.protocol:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.outside.pipe_file(path, content)
+
+    def content(self) -> dict[str, bytes]:
+        """Return all files by name, except unfinished ones."""
+        self.outside.invalidate_cache()
+        start = self.folder.strip("/") + "/"
+        paths = [str(path) for path in self.outside.find(self.folder)]
+        names = {path.lstrip("/").removeprefix(start): path for path in paths}
+        return {n: self.outside.cat_file(p) for n, p in names.items() if not n.startswith(UNFINISHED)}

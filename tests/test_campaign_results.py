@@ -23,12 +23,11 @@ from airflow_provider_retell.errors import (
     RetellInputError,
 )
 from airflow_provider_retell.files.columns import line, row_of
-from airflow_provider_retell.files.destination import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST
 
 pytest.importorskip("s3fs")
 pq = pytest.importorskip("pyarrow.parquet")
-from failing_storage import Failures, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
+from failing_storage import Failures, Folder, KilledError, attach, failing  # noqa: E402 (comes with what is looked for above)
 from fsspec.implementations.local import LocalFileSystem  # noqa: E402
 
 HOLDS = "the campaign of task call of DAG dag, run 1"
@@ -366,27 +365,13 @@ def test_a_file_where_the_folder_should_be_is_an_error_before_the_first_call(tmp
 # -- whatever fails --------------------------------------------------------------------------------------------
 
 
-class Store:
-    """A folder on a storage, which is read without the code under test."""
+class Store(Folder):
+    """The folder of a campaign, in which a user has files of their own."""
 
     def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
-        self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
+        super().__init__(url, folder, outside, failures)
         self.put("notes.txt", b"mine")
         self.put(f"{PARTS}/mine.txt", b"mine")
-
-    def put(self, name: str, content: bytes) -> None:
-        path = posixpath.join(self.folder, name)
-        if "file" in self._outside.protocol:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._outside.pipe_file(path, content)
-
-    def content(self) -> dict[str, bytes]:
-        """Return all files by name, except unfinished ones."""
-        self._outside.invalidate_cache()
-        start = self.folder.strip("/") + "/"
-        paths = [str(path) for path in self._outside.find(self.folder)]
-        found = {path.lstrip("/").removeprefix(start): path for path in paths}
-        return {n: self._outside.cat_file(p) for n, p in found.items() if not n.startswith(UNFINISHED)}
 
     def calls(self) -> set[str]:
         """Return the calls in all complete files."""

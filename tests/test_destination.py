@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import posixpath
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from airflow_provider_retell.files.destination import UNFINISHED, Destination
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 
 pytest.importorskip("s3fs")
-from failing_storage import Failures, KilledError, attach, failing
+from failing_storage import Failures, Folder, KilledError, attach, failing
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -27,25 +26,8 @@ HOLDS = "the calls of a day"
 # -- storages -------------------------------------------------------------------------------------------------
 
 
-class Store:
-    """A folder on a storage, which is read without the code under test."""
-
-    def __init__(self, url: str, folder: str, outside: Any, failures: Failures) -> None:
-        self.url, self.folder, self._outside, self.failures = url, folder, outside, failures
-
-    def put(self, name: str, content: bytes) -> None:
-        path = posixpath.join(self.folder, name)
-        if "file" in self._outside.protocol:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._outside.pipe_file(path, content)
-
-    def content(self) -> dict[str, bytes]:
-        """Return all files by name, except unfinished ones."""
-        self._outside.invalidate_cache()
-        start = self.folder.strip("/") + "/"
-        paths = [str(path) for path in self._outside.find(self.folder)]
-        names = {path.lstrip("/").removeprefix(start): path for path in paths}
-        return {n: self._outside.cat_file(p) for n, p in names.items() if not n.startswith(UNFINISHED)}
+class Store(Folder):
+    """The folder of a destination."""
 
     def files(self) -> dict[str, bytes]:
         """Return all files except the manifest."""
@@ -55,8 +37,8 @@ class Store:
         return Manifest.read(self.content()[MANIFEST])
 
     def leftovers(self) -> list[str]:
-        self._outside.invalidate_cache()
-        return [path for path in self._outside.find(self.folder) if UNFINISHED in path]
+        self.outside.invalidate_cache()
+        return [path for path in self.outside.find(self.folder) if UNFINISHED in path]
 
 
 @pytest.fixture

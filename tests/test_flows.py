@@ -15,10 +15,11 @@ from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.flows import Flow, StopResult, stop
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.sweeps import WHOLE, Sweeps, read_calls
+from airflow_provider_retell.api.sweeps import WHOLE, Sweeps, list_many, read_calls
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellInputError,
+    RetellInvalidRequestError,
     RetellNotFoundError,
     RetellRateLimitError,
     RetellServerError,
@@ -136,6 +137,23 @@ def test_more_than_a_thousand_calls_are_listed_in_parts(
     assert [body["limit"] for body in asked] == [MAX_PAGE_SIZE, 5]
     assert [len(body["filter_criteria"]["call_id"]["value"]) for body in asked] == [MAX_PAGE_SIZE, 5]
     assert set(sent(simulator)) == {"list-calls"}
+
+
+def test_a_list_that_is_refused_is_halved_and_nothing_is_read_one_by_one(
+    run: Run, register: Callable[..., str], time: ManualClock, simulator: Simulator
+) -> None:
+    """How many ids Retell takes is not documented; a list of 20 that is refused as well is an error."""
+    ids = [register() for _ in range(50)]
+    time.advance(60)
+    before = len(simulator.requests)
+    simulator.fail(Fault(endpoint="list-calls", answer=400, times=2))
+    assert sorted(call.call_id for call in run(list_many(ids))) == sorted(ids)
+    sizes = [len(request.json["filter_criteria"]["call_id"]["value"]) for request in simulator.requests[before:]]
+    assert sizes == [50, 25, 12, 13, 25]
+    simulator.fail(Fault(endpoint="list-calls", answer=400, times=None))
+    with pytest.raises(RetellInvalidRequestError):
+        run(list_many(ids))
+    assert {request.endpoint for request in simulator.requests[before:]} == {"list-calls"}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])
