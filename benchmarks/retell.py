@@ -86,6 +86,12 @@ def register(simulator: Simulator, numbers: list[str]) -> list[str]:
     return [simulator.register({"agent_id": "agent_1", "to_number": it}) for it in numbers]
 
 
+def seed(simulator: Simulator, count: int) -> list[str]:
+    """Make so many calls that are over, with all that Retell keeps of them; return their ids."""
+    simulator.seed(count)
+    return list(simulator.calls)[-count:]
+
+
 def ends(simulator: Simulator) -> dict[str, tuple[float, str]]:
     """Return when each call ends, in seconds since the epoch, and the status it then has."""
     return {call.call_id: (call.ended_at, call.ending[0]) for call in simulator.calls.values()}
