@@ -482,7 +482,9 @@ class World:
         return str(operator.execute(ti.context(task_state_store=self.store))["call_id"])
 
     def not_a_number(self) -> None:
-        RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to_number="415 555 0100").execute({})
+        RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", to_number="415 555 0100").execute(
+            TaskInstance().context()
+        )
 
     def not_a_string(self) -> None:
         endpoints.register_phone_call({"agent_id": "agent_1", "retell_llm_dynamic_variables": {"age": 42}})

@@ -1,5 +1,5 @@
 import {
-  ask, campaignCard, confirmed, duration, explain, followTheme, h, keepAsking, moment, money, outside, problem, show,
+  ask, calls as count, campaignCard, confirmed, duration, explain, followTheme, h, keepAsking, moment, money, outside, problem, show,
   tone, whole, words,
 } from "./page.js";
 
@@ -75,7 +75,7 @@ function personNote(number) {
 function tiles(totals) {
   const tile = (value, label) => h("div", { class: "tile" }, h("b", {}, value), h("span", {}, label));
   return [
-    tile(whole.format(totals.calls), "calls"),
+    tile(whole.format(totals.calls), totals.calls === 1 ? "call" : "calls"),
     tile(`${whole.format(totals.reached)} of ${whole.format(totals.people)}`, "people reached"),
     tile(whole.format(totals.lines), "lines in use"),
     tile(whole.format(totals.lines_peak), "lines at the peak"),
@@ -110,7 +110,7 @@ function outcomes(counts, chosen) {
     );
   const all = chosen && !(chosen in counts) ? [...Object.keys(counts), chosen] : Object.keys(counts);
   return [
-    h("h2", {}, `Outcomes of ${whole.format(total)} calls`),
+    h("h2", {}, `Outcomes of ${count(total)}`),
     bar,
     h("ul", { class: "legend", "aria-label": "Filter by outcome" }, all.map(choose)),
   ];
@@ -129,12 +129,12 @@ function overTime({ begin, width, bars }, undated) {
     chart.append(h("rect", { ...at, y: 72 - low, height: low, class: "is-spoke" }, h("title", {}, title)));
     chart.append(h("rect", { ...at, y: 72 - low - high, height: high, class: "is-missed" }, h("title", {}, title)));
   });
-  const note = undated ? ` ${whole.format(undated)} calls have no time: they were not connected.` : "";
+  const note = undated ? ` ${count(undated)} without a time: not connected.` : "";
   return [
     h("h2", {}, "Calls over time"),
     chart,
     h("div", { class: "axis" }, h("span", {}, moment(begin)), h("span", {}, moment(begin + bars.length * width))),
-    h("p", { class: "muted" }, `A bar is ${duration(width)}, ${whole.format(most)} calls at most.${note}`),
+    h("p", { class: "muted" }, `A bar is ${duration(width)}, ${count(most)} at most.${note}`),
   ];
 }
 
@@ -153,7 +153,7 @@ function list(calls, { outcome }, mayAct, none, connections, complete) {
   const turn = (to, label) =>
     h("button", { onclick: () => change({ offset: to }), disabled: to < 0 || to >= matching, "data-key": label }, label);
   return [
-    h("h2", {}, outcome ? `${whole.format(matching)} calls: ${words(outcome)}` : `${whole.format(matching)} calls`),
+    h("h2", {}, outcome ? `${count(matching)}: ${words(outcome)}` : count(matching)),
     h("div", { class: "scroll" }, h("table", {}, h("thead", {}, head), h("tbody", {}, rows.map((row) => line(row, mayAct))))),
     h(
       "div",

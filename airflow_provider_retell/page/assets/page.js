@@ -42,6 +42,8 @@ export const words = (outcome) => outcome.replaceAll("_", " ");
 export const money = (cents) => `$${(cents / 100).toFixed(2)}`;
 export const whole = new Intl.NumberFormat("en-US");
 
+export const calls = (count) => `${whole.format(count)} call${count === 1 ? "" : "s"}`;
+
 export function duration(seconds) {
   const total = Math.max(0, Math.round(seconds));
   const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
@@ -86,6 +88,15 @@ export function explain(error) {
   return error.message;
 }
 
+/** Return the colour behind an element: that of the first element around it which has one. */
+function behind(element) {
+  for (let each = element; each; each = each.parentElement) {
+    const colour = getComputedStyle(each).backgroundColor;
+    if (colour !== "rgba(0, 0, 0, 0)" && colour !== "transparent") return colour;
+  }
+  return "";
+}
+
 /** Follow the theme of Airflow, in whose frame this page is. */
 export function followTheme() {
   let outer = null;
@@ -99,6 +110,8 @@ export function followTheme() {
     const classes = outer ? [...outer.classList, outer.dataset.theme] : [];
     const dark = classes.includes("dark") || (!classes.includes("light") && system.matches);
     document.documentElement.classList.toggle("dark", dark);
+    const around = outer ? behind(window.frameElement) : "";
+    if (around) document.documentElement.style.setProperty("--page", around);
   };
   apply();
   system.addEventListener("change", apply);
