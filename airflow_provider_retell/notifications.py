@@ -30,7 +30,7 @@ from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.policy.attempts import CONVERSATIONS
 from airflow_provider_retell.policy.zones import check_zone
 from airflow_provider_retell.provider.options import read_options
-from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+from airflow_provider_retell.provider.version_compat import PROCESSES_END_AFTER_TASKS
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
@@ -132,8 +132,11 @@ class RetellPhoneCallNotifier(BaseNotifier):
     def _rendered(self, context: Any) -> Self:
         # A copy, because Airflow renders in place: the next failure would get the message of this one.
         notifier = copy.copy(self)
-        if context.get("dag") is None:  # a deadline's context has none, and Airflow 2 looks for it
-            context = {**context, "dag": None}
+        # Elsewhere than on a worker there is no exception, a deadline's context has no DAG, and a template that
+        # asks for what is not there must not keep the phone from ringing.
+        known = {"dag": None, "exception": context.get("reason") or "no error is known"}
+        if missing := {name: value for name, value in known.items() if name not in context}:
+            context = {**context, **missing}
         notifier.render_template_fields(context)
         return notifier
 
@@ -217,7 +220,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         """Return the seconds available to wait for answers."""
         if self.mode == "all" or not occasion.may_wait:
             return 0.0
-        if not TASKS_ASK_A_SUPERVISOR:  # Airflow 2 runs the callback before it ends the task
+        if not PROCESSES_END_AFTER_TASKS:
             return self.timeout
         left = float(conf.getfloat("core", "task_success_overtime", fallback=OVERTIME)) - _MARGIN
         if left < self.timeout:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,7 +67,7 @@ def missed(deadline: str = "0199", **run: Any) -> dict[str, Any]:
 
 def on_a_loop(make: Callable[[], Any]) -> None:
     """Await a notifier as a triggerer does, and fail if it blocks the loop."""
-    if not AIRFLOW_2:  # a triggerer has loaded it long before
+    with suppress(ModuleNotFoundError):  # a triggerer has loaded it long before
         import_module("airflow.sdk.execution_time.cache")
 
     async def run() -> None:
@@ -102,6 +103,18 @@ def test_one_notifier_serves_many_failures(notifier: Make, simulator: Simulator)
     shared(failure(exception=ValueError("no table"), try_number=2))
     spoken = [call.request["retell_llm_dynamic_variables"]["message"] for call in simulator.placed]
     assert spoken == ["task of dag failed: no rows", "task of dag failed: no table"]
+
+
+@pytest.mark.parametrize(("more", "told"), [({}, "no error is known"), ({"reason": "timed_out"}, "timed_out")])
+def test_a_message_asks_for_an_exception_that_is_not_known(
+    notifier: Make, simulator: Simulator, more: dict[str, Any], told: str
+) -> None:
+    """In the DAG processor there is none: the phone rings all the same."""
+    context = {name: value for name, value in failure(**more).items() if name != "exception"}
+    notifier(message=MESSAGE)(context)
+    assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {
+        "message": f"task of dag failed: {told}"
+    }
 
 
 def test_templates_stand_in_each_field(notifier: Make, simulator: Simulator) -> None:
@@ -240,7 +253,7 @@ def test_where_nothing_can_wait_all_are_called(
     context = {**failure(), "exception": exception}
     notifier([ADA, BOB], **UNTIL_ANSWERED)(context)
     assert rung(simulator) == [ADA, BOB]
-    assert "Nothing can wait for an answer here" in caplog.text
+    assert "There is no time to wait for answers here" in caplog.text
     assert not clock.slept
 
 
@@ -470,6 +483,7 @@ with DAG("fails", schedule=None, default_args={"on_failure_callback": notify}) a
 """
 
 
+@pytest.mark.skipif(version("apache-airflow").startswith("3.0."), reason="dag.test() runs no callbacks there")
 @pytest.mark.usefixtures("database")
 def test_a_task_that_fails_rings_a_phone(retell_simulator: Simulator) -> None:
     """In a run of a DAG, with the templates of Airflow; the task stays failed, and nothing else is changed."""
@@ -486,12 +500,17 @@ def test_a_task_that_fails_rings_a_phone(retell_simulator: Simulator) -> None:
         str(call.request["to_number"]): call.request["retell_llm_dynamic_variables"]["message"]
         for call in retell_simulator.placed
     }
-    assert spoken == dict.fromkeys((ADA, BOB), "load of fails failed: no rows")
+    # In dag.test() Airflow 3.1 gives callbacks no exception.
+    assert len(set(spoken.values())) == 1
+    assert spoken[ADA] in {"load of fails failed: no rows", "load of fails failed: no error is known"}
+    assert set(spoken) == {ADA, BOB}
 
 
 def dag_in(path: Path) -> Any:
     """Return the DAG of a file, as Airflow finds it."""
-    module = "airflow.models.dagbag" if AIRFLOW_2 else "airflow.dag_processing.dagbag"
+    module = (
+        "airflow.dag_processing.dagbag" if is_there("airflow.dag_processing.dagbag") else "airflow.models.dagbag"
+    )
     (dag,) = import_module(module).DagBag(DAGS, collect_dags=False).process_file(str(path))
     return dag
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, Connection, TaskInstanceState
@@ -20,6 +22,7 @@ except ImportError:  # before 3.3
 
 __all__ = [
     "HAS_RETRY_POLICIES",
+    "PROCESSES_END_AFTER_TASKS",
     "TASKS_ASK_A_SUPERVISOR",
     "TRIGGERS_LEARN_OF_KILLS",
     "RetryDecision",
@@ -40,6 +43,9 @@ TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
 
 TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
 """True since 3.0. Before, a task can only ask the metadata database about itself."""
+
+PROCESSES_END_AFTER_TASKS: Final = find_spec("airflow.sdk") is not None
+"""True since 3.0: callbacks run after their task has ended, and Airflow soon ends the process."""
 
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 """Seconds. Before 3.3 a triggerer that ends asks too: it gets no answer, and is killed after ten."""
@@ -106,8 +112,9 @@ def read_variable(key: str) -> str | None:
     # Here, not above: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
     from airflow.providers.common.compat.sdk import Variable  # noqa: PLC0415
 
-    default: Any = {"default": None} if TASKS_ASK_A_SUPERVISOR else {"default_var": None}
-    value = Variable.get(key, **default)
+    get = cast("Any", Variable.get)
+    name = "default" if "default" in signature(get).parameters else "default_var"  # on Airflow 2
+    value = get(key, **{name: None})
     return None if value is None else str(value)
 
 
