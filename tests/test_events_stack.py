@@ -294,7 +294,7 @@ def test_odd_assets_are_watched_or_said_to_be_wrong(tmp_path: Path) -> None:
             def announced() -> dict[str, set[str]]:
                 with closing(sqlite3.connect(airflow.home / "airflow.db", timeout=30)) as database:
                     found = database.execute(
-                        "SELECT name, extra FROM asset_event JOIN asset ON asset_id = asset.id"
+                        "SELECT name, asset_event.extra FROM asset_event JOIN asset ON asset_id = asset.id"
                     )
                     events = [(name, json.loads(extra)["payload"]["calls"]) for name, extra in found]
                 calls: dict[str, set[str]] = {name: set() for name in NAMES}
