@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_only_what_tests_are_made_with_knows_the_simulator() -> None:
     """The simulator cannot share a mistake with the package, because neither imports the other."""
     users = {module for module, path in MODULES.items() if any(room(n) == "simulator" for n in own_imports(path))}
     assert {module for module in users if room(module) != "simulator"} == {"testing"}
+
+
+def test_each_file_that_contributing_names_is_there() -> None:
+    """A file that moved moves on the page as well."""
+    root = PACKAGE.parent
+    named = set(re.findall(r"`([\w/]+\.(?:py|md|txt|toml))`", (root / "CONTRIBUTING.md").read_text()))
+    assert len(named) > 40
+    places = [root, PACKAGE, PACKAGE / "simulator"]
+    assert {name for name in named if not any((place / name).exists() for place in places)} == set()
 
 
 def test_every_room_is_in_the_tree() -> None:
