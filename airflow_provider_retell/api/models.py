@@ -199,4 +199,4 @@ _PLAIN: Final[Mapping[type, Callable[[Any], Any]]] = {
     **dict.fromkeys((CallStatus, DisconnectionReason, Direction, Sentiment), str),
     **dict.fromkeys((CallAnalysis, CallCost), _Response.json_dict),
 }
-"""How a value that Retell did not send in this form becomes what it sent."""
+"""The way back, by type, from a value of the model to what Retell sent."""
