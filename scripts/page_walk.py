@@ -70,7 +70,7 @@ if __name__ == "__main__":
 
 @dataclass(kw_only=True)
 class Seen:
-    """What was seen on the way.
+    """Everything that was seen on the way.
 
     Attributes:
         texts: What stood on the page, by the moment.

@@ -142,7 +142,7 @@ def test_more_than_a_thousand_calls_are_listed_in_parts(
 def test_a_list_that_is_refused_is_halved_and_nothing_is_read_one_by_one(
     run: Run, register: Callable[..., str], time: ManualClock, simulator: Simulator
 ) -> None:
-    """How many ids Retell takes is not documented; a list of 20 that is refused as well is an error."""
+    """Retell does not document how many ids it takes; a list of 20 that is refused as well is an error."""
     ids = [register() for _ in range(50)]
     time.advance(60)
     before = len(simulator.requests)

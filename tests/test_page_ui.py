@@ -24,7 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(images: Path) -> Seen:
-    """What is seen on the way, once for all tests."""
+    """Return what is seen on the way, once for all tests."""
     return walk(images)
 
 
@@ -39,7 +39,7 @@ def test_the_tab_is_live(seen: Seen) -> None:
 
 
 def test_a_filter_works_by_keyboard_and_keeps_the_focus(seen: Seen) -> None:
-    """Enter on an outcome filters the list; the page is drawn anew, and the focus stays."""
+    """Enter on an outcome filters the list; the page is drawn again, and the focus stays."""
     assert "calls: busy" in seen.texts["busy"]
     assert seen.facts["focus kept"].startswith("busy")
 
@@ -59,7 +59,7 @@ def test_hanging_up_asks_first_and_leaves_a_line(seen: Seen) -> None:
 
 
 def test_ten_open_pages_cost_no_more_than_one(seen: Seen) -> None:
-    """Twelve requests in a minute, whoever looks."""
+    """Twelve requests in a minute, however many people look."""
     assert 1 <= seen.requests_in_a_minute <= 14
 
 
