@@ -114,7 +114,10 @@ def read_variable(key: str) -> str | None:
 
     get = cast("Any", Variable.get)
     name = "default" if "default" in signature(get).parameters else "default_var"  # on Airflow 2
-    value = get(key, **{name: None})
+    try:
+        value = get(key, **{name: None})
+    except ImportError:  # Airflow 3.0 outside of a task: there is no supervisor to ask
+        return None
     return None if value is None else str(value)
 
 
