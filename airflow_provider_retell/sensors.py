@@ -158,7 +158,7 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         return PokeReturnValue(is_done=False)
 
     def _first_wait(self, context: Context) -> TaskWait:
-        # Here, not above: every process that parses a DAG imports this module, and few of them wait for a call.
+        # Imported here: every process that parses a DAG imports this module, and few of them wait for a call.
         from airflow_provider_retell.calls.task_wait import TaskWait, longest_wait  # noqa: PLC0415
 
         longest = longest_wait(self, self.timeout)

@@ -109,7 +109,7 @@ def read_variable(key: str) -> str | None:
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/variables.html
     """
-    # Here, not above: it takes 10 ms, in every process that parses a DAG, and only tasks need it.
+    # Imported here: it takes 10 ms in every process that parses a DAG, and only tasks need it.
     from airflow.providers.common.compat.sdk import Variable  # noqa: PLC0415
 
     get = cast("Any", Variable.get)
