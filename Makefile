@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-matrix test-distributed test-events test-ui images chromium reliability bench bench-export soak lint docs build constraints clean
+.PHONY: help demo test test-lowest test-matrix test-distributed test-events test-ui test-fab images chromium reliability bench bench-export soak lint docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -62,7 +62,7 @@ test-distributed: $(DISTRIBUTED)/installed ## Kill a worker and a triggerer: Pos
 test-events: $(INSTALLED) ## Kill and freeze triggerers while 500 people call, then ten minutes of faults (EVENTS_MINUTES=...)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -rP -m events tests/test_events_stack.py
 
-test-ui: $(INSTALLED) chromium ## Walk the way of a new user through Airflow's pages in a headless browser (two minutes)
+test-ui: $(INSTALLED) chromium ## Walk the way of a new user through Airflow's pages in a headless browser (ten minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest -m ui tests/test_ui.py tests/test_page_ui.py
 
 test-fab: $(FAB)/installed ## Test who may see and do what on the page with FAB, in an environment of its own
@@ -70,7 +70,7 @@ test-fab: $(FAB)/installed ## Test who may see and do what on the page with FAB,
 
 images: $(INSTALLED) chromium ## Walk the same way, and keep what is seen in docs/images
 	$(BIN)/python scripts/new_user.py
-	$(BIN)/python scripts/page_walk.py
+	PYTHONPATH=tests $(BIN)/python scripts/page_walk.py
 
 chromium:
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || { $(call apt-install,chromium fonts-inter); }

@@ -47,7 +47,7 @@ from airflow_provider_retell.operators import RetellCampaignOperator, RetellCrea
 PEOPLE = [{{"to_number": f"+1{{area}}555{{100 + n:04d}}"}} for area in (206, 415) for n in range({PEOPLE} // 2)]
 with DAG("spring") as spring:
     RetellCampaignOperator(
-        task_id="call", from_number="+14155550199", people=PEOPLE, lines=12, calls_per_second=6, poll_interval=2
+        task_id="call", from_number="+14155550199", people=PEOPLE, lines=6, calls_per_second=6, poll_interval=2
     )
 
 with DAG("hostile") as hostile:
@@ -100,9 +100,12 @@ class Pages(AirflowStack):
         """Run a DAG of the file in a process of its own."""
         command = [self._python, str(self._dags / "spring.py"), dag_id]
         with (self.home / f"{dag_id}.log").open("wb") as log:
-            return subprocess.Popen(  # noqa: S603 (our own words)
+            process = subprocess.Popen(  # noqa: S603 (our own words)
                 command, env=self._env, cwd=self.home, stdout=log, stderr=subprocess.STDOUT
             )
+        self._undo.callback(process.wait)
+        self._undo.callback(process.terminate)
+        return process
 
     def run_of(self, dag_id: str) -> str:
         """Return the id of its run."""
@@ -207,7 +210,7 @@ class Walker:
         self._overview(ada)
         self._hostile(ada)
         say("waiting for the end of the campaign")
-        campaign.wait(300)
+        campaign.wait(900)
         self._seen.facts["state"] = self._airflow.run_state("spring", run_id)
         frame = self._open(ada, "spring", run_id)
         expect(frame.get_by_text(re.compile(f"Outcomes of {PEOPLE}"))).to_be_visible()
@@ -406,5 +409,4 @@ class Walker:
 if __name__ == "__main__":
     # Ended from outside, it must take Airflow along, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    sys.path.append(str(ROOT / "tests"))
     print(walk(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "images"))
