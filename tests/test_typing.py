@@ -16,6 +16,7 @@ from airflow_provider_retell.api import endpoints, models
 from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
 from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.dry_run import DryRun, dry_result, dry_rows
+from airflow_provider_retell.campaign.eligibility import Eligible
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.pacing import Pace
 from airflow_provider_retell.campaign.people import Person, Refusal
@@ -40,7 +41,7 @@ USER_CODE = Path(__file__).with_name("user_code.py")
 def parameters(function: Any) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a function or constructor, with evaluated annotations."""
     # Some types are not there at run time: the modules that DAGs import build no models.
-    names = {**vars(models), **inspect.unwrap(function).__globals__}
+    names = {**vars(models), "Eligible": Eligible, **inspect.unwrap(function).__globals__}
     found = list(inspect.signature(function, eval_str=True, globals=names).parameters.values())
     return {each.name: each for each in found if each.kind is not each.VAR_KEYWORD and each.name != "self"}
 
