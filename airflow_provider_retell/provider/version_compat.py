@@ -41,10 +41,11 @@ HAS_RETRY_POLICIES: Final = RetryPolicy is not object
 TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
 """True since 3.3. Before, a trigger is cancelled in the same way for every reason."""
 
-TASKS_ASK_A_SUPERVISOR: Final = BaseHook.__module__.startswith("airflow.sdk")
+# Not by what common-compat hands on: on 3.0 that is still Airflow 2's.
+TASKS_ASK_A_SUPERVISOR: Final = find_spec("airflow.sdk") is not None
 """True since 3.0. Before, a task can only ask the metadata database about itself."""
 
-PROCESSES_END_AFTER_TASKS: Final = find_spec("airflow.sdk") is not None
+PROCESSES_END_AFTER_TASKS: Final = TASKS_ASK_A_SUPERVISOR
 """True since 3.0: callbacks run after their task has ended, and Airflow soon ends the process."""
 
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
