@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import quote
 
 from airflow_api import AirflowError
 from airflow_stack import AirflowStack
@@ -286,7 +287,7 @@ class Walker:
         say("counting requests while ten pages are open for half a minute")
         pages = [self._page("ada") for _ in range(10)]
         for page in pages:
-            page.goto(f"{self._airflow.url}/retell/calls?dag_id=spring&run_id={run_id}")
+            page.goto(f"{self._airflow.url}/retell/calls?dag_id=spring&run_id={quote(run_id)}")
         pages[0].wait_for_timeout(2_000)
         before, began = self._lists(), time.monotonic()
         pages[0].wait_for_timeout(30_000)
