@@ -130,6 +130,20 @@ def test_an_account_that_does_not_name_its_lines_is_an_error_before_the_first_ca
     assert not simulator.placed
 
 
+@pytest.mark.parametrize("reserved", [5, 6])
+def test_reserving_every_line_of_the_account_is_an_error_before_the_first_call(
+    clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, reserved: int
+) -> None:
+    """No line would ever become free, so the task would wait for ever."""
+    simulator = Simulator(clock=clock.time, concurrency_limit=5)
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        task = operator(lines=None, reserved_lines=reserved, timeout=600)
+        with pytest.raises(RetellInputError, match=f"limit is 5 .*reserved_lines={reserved} leaves none"):
+            task.execute(TaskInstance().context())
+    assert not simulator.placed
+
+
 # -- times and limits --------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_retell._clock import Clock
 from airflow_provider_retell.api.endpoints import get_concurrency
 from airflow_provider_retell.campaign.pacing import free_lines
-from airflow_provider_retell.errors import Concerns, RetellError, RetellResponseError
+from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError, RetellResponseError
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
@@ -43,6 +43,7 @@ class AccountLines:
 
         Raises:
             RetellError: The account's limit is not available.
+            RetellInputError: ``reserved`` leaves no line of it, so that no call could ever be placed.
         """
         now = self._clock.boottime()
         if self._asked_at is None or now - self._asked_at >= _MAX_AGE:
@@ -60,4 +61,9 @@ class AccountLines:
         limit, in_use = answer.get("concurrency_limit"), answer.get("current_concurrency")
         if not isinstance(limit, int) or not isinstance(in_use, int):
             raise RetellResponseError("get-concurrency does not say how many lines there are.", status_code=200)
+        if limit <= self._reserved:
+            raise RetellInputError(
+                f"No call can be placed: the account's limit is {limit} live calls (concurrency_limit), and "
+                f"reserved_lines={self._reserved} leaves none of them. Reserve fewer."
+            )
         return free_lines(limit=limit, reserved=self._reserved, in_use=in_use, own=own)
