@@ -75,6 +75,9 @@ class Browser:
         self._section(EXTRA).click()
         labels += self._labels(EXTRA)
         self._section(STANDARD).click()
+        expect(
+            self._form.get_by_label(labels[-1], exact=True)
+        ).to_be_hidden()  # the sections take a moment to close
         return labels
 
     def fill_in(self, fields: Mapping[str, str]) -> None:
