@@ -11,7 +11,16 @@ from textwrap import dedent
 
 import pytest
 from phonenumbers import timezone
-from phonenumbers.phonenumberutil import is_valid_number, parse
+from phonenumbers.phonenumberutil import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    PhoneNumberFormat,
+    PhoneNumberType,
+    example_number_for_type,
+    format_number,
+    is_valid_number,
+    number_type,
+    parse,
+)
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
@@ -67,6 +76,42 @@ def test_every_zone_that_an_exchange_has_is_a_zone_of_its_area() -> None:
 def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -> None:
     """It says nothing of a place."""
     assert len(zones_of(number)) == count
+
+
+def zones_listed_for(country: int) -> tuple[str, ...]:
+    """Return all zones that the data has for a country code."""
+    listed = (zones for prefix, zones in TIMEZONE_DATA.items() if prefix.startswith(str(country)))
+    return tuple(sorted({zone for zones in listed for zone in zones}))
+
+
+def test_the_prefix_of_a_mobile_network_is_no_area() -> None:
+    """A mobile number has all zones of its country; the data alone puts all Indonesians in Jakarta."""
+    examples = [
+        example_number_for_type(region, PhoneNumberType.MOBILE)
+        for country, regions in COUNTRY_CODE_TO_REGION_CODE.items()
+        if country not in {1, 52, 55} and len(zones_listed_for(country)) > 1
+        for region in regions
+    ]
+    mobile = [each for each in examples if each is not None and number_type(each) == PhoneNumberType.MOBILE]
+    expected = {
+        format_number(each, PhoneNumberFormat.E164): zones_listed_for(each.country_code) for each in mobile
+    }
+    assert {number: zones_of(number) for number in expected} == expected
+    assert {7, 61, 62} <= {each.country_code for each in mobile}
+
+
+@pytest.mark.parametrize(
+    ("mobile", "landline"),
+    [
+        *((f"+55{area}961234567", f"+55{area}23456789") for area in (11, 68, 92)),
+        ("+526641234567", "+526646123456"),
+        ("+522221234567", "+522222123456"),
+    ],
+)
+def test_a_mobile_number_with_the_area_code_of_landlines_has_their_zones(mobile: str, landline: str) -> None:
+    """In Brazil and Mexico the digits say the place, and no hours are lost to the other zones of the country."""
+    assert zones_of(mobile) == zones_of(landline)
+    assert len(zones_of(mobile)) < len(zones_listed_for(parse(mobile).country_code))
 
 
 @pytest.mark.parametrize("number", ["+18005550100", "+18885550100", "+19005550100", "+15005550100"])

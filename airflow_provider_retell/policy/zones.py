@@ -2,8 +2,9 @@
 
 The data of ``phonenumbers`` lists exchanges, but not all of them: a missing one falls back to a single zone of its
 area code. +1 850 555 gets the zone of New York, although western Florida has Chicago's time. So here a number gets
-all zones of its area code, and a number without an area code all zones of its country. Toll-free and similar
-numbers belong to no place and get none.
+all zones of its area code, and a number without an area code all zones of its country. A mobile number counts as
+one without, unless mobile phones of its country have the area codes of landlines: in Indonesia the data gives all
+of them the zone of Jakarta. Toll-free and similar numbers belong to no place and get none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "pos
 """Three abbreviations without summer time, and three names whose meaning depends on the machine."""
 NORTH_AMERICA: Final = "1"
 """The country code of the United States, Canada and most of the Caribbean, whose areas have three digits."""
+MOBILES_WITH_AREAS: Final = frozenset({"52", "55"})
+"""The country codes of Mexico and Brazil, where mobile numbers begin with the area codes of landlines."""
 
 
 def check_zone(name: object) -> str:
@@ -102,9 +105,12 @@ def _listed_zones(number: PhoneNumber) -> frozenset[str]:
 
     kinds = phonenumbers.PhoneNumberType
     somewhere = {kinds.FIXED_LINE, kinds.MOBILE, kinds.FIXED_LINE_OR_MOBILE, kinds.VOIP}
-    if phonenumbers.number_type(number) not in somewhere:
+    kind = phonenumbers.number_type(number)
+    if kind not in somewhere:
         return frozenset()
     country, national = str(number.country_code), phonenumbers.national_significant_number(number)
+    if kind == kinds.MOBILE and country not in MOBILES_WITH_AREAS | {NORTH_AMERICA}:
+        return _zones_of_area(country)
     length = 3 if country == NORTH_AMERICA else phonenumbers.length_of_geographical_area_code(number)
     if length:
         return _zones_of_area(country + national[:length])
