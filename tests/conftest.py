@@ -313,3 +313,41 @@ def aws(s3_endpoint: str, s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_LOCAL", json.dumps(fields))
     s3.invalidate_cache()
     return s3
+
+
+class Supervisor:
+    """The process that tasks and triggers of Airflow 3 ask; it answers with its Variables, or with a failure."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self.fails: Any = None
+
+    def send(self, message: Any) -> Any:
+        """Answer a question for a Variable, and take all else."""
+        from airflow.sdk.exceptions import ErrorType  # noqa: PLC0415 (Airflow 3 only)
+        from airflow.sdk.execution_time.comms import (  # noqa: PLC0415 (Airflow 3 only)
+            ErrorResponse,
+            GetVariable,
+            PutVariable,
+            VariableResult,
+        )
+
+        if isinstance(message, PutVariable):
+            self.variables[message.key] = message.value or ""
+        if not isinstance(message, GetVariable):
+            return None
+        if isinstance(self.fails, Exception):
+            raise self.fails
+        if self.fails is not None:
+            return ErrorResponse(error=ErrorType[self.fails], detail={"status_code": 500})
+        if message.key not in self.variables:
+            return ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
+        return VariableResult(key=message.key, value=self.variables[message.key])
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    """The supervisor of this process, as if it were a task's."""
+    supervisor = Supervisor()
+    monkeypatch.setattr("airflow.sdk.execution_time.task_runner.SUPERVISOR_COMMS", supervisor, raising=False)
+    return supervisor

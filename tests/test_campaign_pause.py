@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from another_server import Clock, Server, serving
-from conftest import FROM, TaskInstance
+from conftest import AIRFLOW_2, FROM, Supervisor, TaskInstance
 
 from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.calls.campaign_pause import (
@@ -157,3 +157,44 @@ def test_a_pause_without_a_name_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> N
     assert CampaignPause(name=NAME).look_up()
     del os.environ[VARIABLE]
     assert not CampaignPause(name=NAME).look_up()
+
+
+FAILURES = pytest.mark.parametrize(
+    "fails", ["API_SERVER_ERROR", "PERMISSION_DENIED", OSError("the socket is gone")]
+)
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="tasks of Airflow 2 have no supervisor")
+@FAILURES
+def test_without_an_answer_of_airflow_a_pause_stays(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture, fails: Any
+) -> None:
+    """An error is no "there is no such Variable": what was read last holds, and the trouble is logged once."""
+    pause = CampaignPause(name=NAME)
+    switch = Switch(look_up=pause.look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    supervisor.variables[NAME] = PAUSE
+    assert read_switches([switch], 0.0) == (True, PAUSE_MAX_AGE)
+    supervisor.fails = fails
+    for steady in (4.0, 8.0, 60.0):
+        assert read_switches([switch], steady) == (True, PAUSE_MAX_AGE)
+    assert caplog.text.count("does not say whether the campaign is paused") == 1
+    assert "is not paused any more" not in caplog.text
+    supervisor.fails = None
+    del supervisor.variables[NAME]
+    assert read_switches([switch], 61.0) == (False, 61 + PAUSE_MAX_AGE)
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="tasks of Airflow 2 have no supervisor")
+@FAILURES
+def test_without_an_answer_of_airflow_no_call_is_placed_five_seconds_later(
+    supervisor: Supervisor, fails: Any
+) -> None:
+    """A campaign that is not paused goes on for as long as its last reading counts, and not longer."""
+    switch = Switch(look_up=CampaignPause(name=NAME).look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    assert read_switches([switch], 0.0) == (False, PAUSE_MAX_AGE)
+    supervisor.fails = fails
+    assert [read_switches([switch], steady) for steady in (4.0, 5.0, 5.1)] == [
+        (False, PAUSE_MAX_AGE),
+        (False, PAUSE_MAX_AGE),
+        (True, PAUSE_MAX_AGE),
+    ]

@@ -65,10 +65,25 @@ class CampaignPause:
 
     name: str
     _on: bool = field(default=False, init=False)
+    _trouble: str = field(default="", init=False)
 
-    def look_up(self) -> bool:
-        """Return whether the campaign is paused."""
-        pause = read_pause(read_variable(self.name))
+    def look_up(self) -> bool | None:
+        """Return whether the campaign is paused; None if Airflow does not say."""
+        try:
+            pause = read_pause(read_variable(self.name))
+        except Exception as error:  # noqa: BLE001 (whatever Airflow raises, the pause is not known)
+            if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
+                self._trouble = trouble
+                log.warning(
+                    "Airflow does not say whether the campaign is paused (Variable %r), which is asked again: %s. "
+                    "Soon no call is placed until it is known; live calls go on.",
+                    self.name,
+                    trouble,
+                )
+            return None
+        if self._trouble:
+            self._trouble = ""
+            log.info("Airflow says again whether the campaign is paused.")
         if pause is not None and not self._on:
             by = f" by {pause['by']}" if pause["by"] else ""
             at = f" at {pause['at']}" if pause["at"] else ""

@@ -7,7 +7,7 @@ the kill switch      ``paused: true`` in the connection's extra      after 15 se
 the pause            an Airflow Variable, named after the campaign   after 4 seconds     5 seconds
 ===================  ==============================================  ==================  =======================
 
-A call is placed only while each of them is known to be off.
+A call is placed only while each of them is known to be off. A reading that fails changes nothing, and is repeated.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class Switch:
     """One switch.
 
     Attributes:
-        look_up: Reads it, and returns whether it is on.
+        look_up: Reads it, and returns whether it is on; None if that cannot be read now.
         interval: Seconds after which it is read again.
         max_age: Seconds for which calls may be placed on one reading.
         on: Whether it was on at the last reading.
         read_at: When the last reading was, in steady time.
     """
 
-    look_up: Callable[[], bool]
+    look_up: Callable[[], bool | None]
     interval: float
     max_age: float
     on: bool = field(default=False, init=False)
@@ -38,11 +38,14 @@ class Switch:
     def read(self, steady: float) -> None:
         """Read the switch if that is due."""
         if steady - self.read_at >= self.interval:
-            self.on, self.read_at = self.look_up(), steady
+            on = self.look_up()
+            if on is not None:
+                self.on, self.read_at = on, steady
 
 
 def read_switches(switches: Sequence[Switch], steady: float) -> tuple[bool, float]:
-    """Read the switches that are due; return whether any is on, and until when that is known."""
+    """Read the switches that are due; return whether any is on or not known, and until when that is known."""
     for switch in switches:
         switch.read(steady)
-    return any(switch.on for switch in switches), min(switch.read_at + switch.max_age for switch in switches)
+    known_until = min(switch.read_at + switch.max_age for switch in switches)
+    return known_until < steady or any(switch.on for switch in switches), known_until

@@ -28,7 +28,7 @@ class Terms:
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
         paused: Reads whether nothing may be placed (the connection's kill switch).
-        held: Reads whether the campaign itself is paused.
+        held: Reads whether the campaign itself is paused; None if that is not known.
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
         lines: Returns how many calls may be live, given how many of this campaign are.
         report: Receives the progress every half minute.
@@ -39,7 +39,7 @@ class Terms:
     ends_at: float = math.inf
     killed: Callable[[], bool] = lambda: False
     paused: Callable[[], bool] = lambda: False
-    held: Callable[[], bool] = lambda: False
+    held: Callable[[], bool | None] = lambda: False
     refresh: Callable[[float], None] = lambda _now: None
     lines: Callable[[int], int] | None = None
     report: Callable[[Progress], None] = lambda _progress: None

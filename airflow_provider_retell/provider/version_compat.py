@@ -106,7 +106,12 @@ def first_look(context: Mapping[str, Any]) -> float | None:
 
 
 def read_variable(key: str) -> str | None:
-    """Return an Airflow Variable as text, None if there is none; in a task, through the task SDK.
+    """Return an Airflow Variable as text, None if there is none; in tasks and triggers, through the task SDK.
+
+    Outside of them nothing can be asked but the environment and the secrets backends.
+
+    Raises:
+        Exception: In a task or trigger of Airflow 3, Airflow does not answer, or refuses to.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/variables.html
     """
@@ -119,7 +124,32 @@ def read_variable(key: str) -> str | None:
         value = get(key, **{name: None})
     except ImportError:  # Airflow 3.0 outside of a task: there is no supervisor to ask
         return None
+    if value is None:
+        value = _ask_for_variable(key)
     return None if value is None else str(value)
+
+
+def _ask_for_variable(key: str) -> str | None:
+    """Ask the supervisor for a Variable; since 3.1.8 ``Variable.get`` takes its errors for "there is none"."""
+    if not TASKS_ASK_A_SUPERVISOR or find_spec("airflow.sdk.execution_time.secrets") is None:
+        return None  # an older ``Variable.get`` raises them
+    # Imported here: Airflow 3 only.
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415
+    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult  # noqa: PLC0415
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None:  # outside of tasks and triggers
+        return None
+    match supervisor.send(GetVariable(key=key)):
+        case VariableResult() as found:
+            return found.value
+        case ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND):
+            return None
+        case ErrorResponse() as error:
+            raise AirflowRuntimeError(error)
+        case other:
+            raise TypeError(f"Airflow answered with {type(other).__name__}, not with a Variable.")
 
 
 def mask_secret(secret: str) -> None:
