@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +23,10 @@ pytest.importorskip("airflow.api_fastapi.app", reason="Airflow before 3.1 has no
 
 from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models.connection import Connection
 from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.team import Team
 from airflow.models.variable import Variable
 from airflow.utils.session import create_session
 from fastapi import FastAPI
@@ -33,6 +36,7 @@ from sqlalchemy import delete, select, update
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import create_phone_call, get_call
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.page import access
 from airflow_provider_retell.page import accounts as accounts_module
 from airflow_provider_retell.page.actions import CONTINUED, HUNG_UP, PAUSED
 from airflow_provider_retell.page.guard import HEADERS
@@ -236,6 +240,26 @@ def test_permissions_are_airflow_s_own(
     refused = 403 if role else 401
     assert (hung_up.status_code, paused.status_code) == ((404, 200) if acts else (refused, refused))
     assert acts or len(run.simulator.requests) == before
+
+
+def test_the_account_of_a_team_is_for_its_members(run: SimpleNamespace, app: FastAPI) -> None:
+    """Airflow asks for the team of a connection, so a user of another team may not see it."""
+    if "teams" not in signature(SimpleAuthManagerUser).parameters:
+        pytest.skip("the users of this Airflow have no teams")
+    create_auth_manager()
+    ours, theirs = (SimpleAuthManagerUser(username=team, role="OP", teams=[team]) for team in ("ours", "theirs"))
+    with create_session() as session:
+        session.add(Team(name="ours"))
+        session.flush()
+        session.add(Connection(conn_id="of_a_team", conn_type="retell", team_name="ours"))
+    try:
+        assert access.may_read_connection(ours, "of_a_team")
+        assert not access.may_read_connection(theirs, "of_a_team")
+        assert access.may_read_connection(theirs, "retell_default")
+    finally:
+        with create_session() as session:
+            session.execute(delete(Connection).where(Connection.conn_id == "of_a_team"))
+            session.execute(delete(Team).where(Team.name == "ours"))
 
 
 def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login: Login) -> None:

@@ -24,6 +24,7 @@ from airflow.api_fastapi.auth.managers.models.resource_details import (
     DagAccessEntity,
     DagDetails,
 )
+from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from fastapi import HTTPException, status
 
@@ -48,8 +49,8 @@ def _may(user: Any, dag_id: str, method: Any) -> bool:
 
 
 def may_read_connection(user: Any, conn_id: str) -> bool:
-    """Return whether a user may read a connection."""
-    details = ConnectionDetails(conn_id=conn_id)
+    """Return whether a user may read a connection; that of a team only its members may."""
+    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
     return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
 
 
