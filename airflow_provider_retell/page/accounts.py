@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,12 +16,14 @@ from airflow_provider_retell.api.endpoints import get_concurrency, list_calls, l
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.errors import RetellError, RetellInputError
-from airflow_provider_retell.page.book import Book
+from airflow_provider_retell.page.book import LONGEST_LOOK, Book
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.api.pages import Page
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ LONGEST_RESPONSE: Final = 30.0
 SETTINGS_KEPT: Final = 60.0
 """Seconds before a connection is looked up again."""
 LINES_KEPT: Final = 10.0
-"""Seconds before the lines in use are read again."""
+"""Seconds after a reading of the lines in use before they are read again."""
 BOOK_KEPT: Final = 600.0
 """Seconds after which an unused book is dropped."""
 MOST_BOOKS: Final = 64
@@ -59,7 +62,7 @@ class Account:
 
     Args:
         look_up: Returns the settings of the connection; raises ``SettingsError`` if there are none.
-        executor: Runs what is read for the books.
+        executor: Runs what is read.
         clock: The clocks.
     """
 
@@ -73,7 +76,8 @@ class Account:
         self._asking = threading.Lock()
         self._client: RetellClient | None = None
         self._settings_at = self._lines_at = 0.0
-        self._lines: Lines | None = None
+        self._lines = Lines()
+        self._lines_reading: Future[None] | None = None
         self._books: dict[tuple[str, str | int], tuple[Book, float]] = {}
 
     def calls_tagged(self, beginning: str) -> Book:
@@ -104,22 +108,34 @@ class Account:
             self._books[key] = (book, now)
             return book
 
-    def lines(self) -> Lines:
-        """Return the lines of the account, read again if the last reading is ten seconds old."""
-        with self._asking:
-            now = self._clock.monotonic()
-            if self._lines is None or now - self._lines_at >= LINES_KEPT:
-                self._lines, self._lines_at = self._read_lines(), now
-            return self._lines
+    def lines(self, *, longest: float = LONGEST_LOOK) -> Lines:
+        """Return the lines of the account as known; first wait a moment for a reading that is due.
 
-    def _read_lines(self) -> Lines:
+        Args:
+            longest: Maximum seconds.
+        """
+        with self._asking:
+            reading = self._lines_reading
+            old = self._clock.monotonic() - self._lines_at >= LINES_KEPT
+            if reading is None or (reading.done() and old):
+                reading = self._lines_reading = self._executor.submit(self._read_lines)
+        wait([reading], timeout=longest)
+        return self._lines
+
+    def _read_lines(self) -> None:
         try:
             answer = self._send_once(get_concurrency())
+            self._lines = Lines(
+                in_use=_count(answer.get("current_concurrency")), limit=_count(answer.get("concurrency_limit"))
+            )
         except RetellError as error:
-            return Lines(problem=str(error))
-        return Lines(
-            in_use=_count(answer.get("current_concurrency")), limit=_count(answer.get("concurrency_limit"))
-        )
+            self._lines = Lines(problem=str(error))
+        except Exception:
+            log.exception("The page could not read the lines in use.")
+            self._lines = Lines(problem="An error of this package; see the server's log.")
+        finally:
+            # A reading may take longer than it is kept, so its age begins at its end.
+            self._lines_at = self._clock.monotonic()
 
     def client(self) -> RetellClient:
         """Return the client, with the connection's settings of at most a minute ago.
