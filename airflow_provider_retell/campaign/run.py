@@ -174,7 +174,7 @@ class CampaignRun:
         if not self._looking:
             self._looking = True
             metrics.count("retell.polls")
-            self._background.begin(partial(self._reader.look, call_ids), partial(self._looked, call_ids))
+            self._background.begin_large(partial(self._reader.look, call_ids), partial(self._looked, call_ids))
 
     def _looked(self, asked: tuple[str, ...], answer: list[Call] | RetellError) -> None:
         self._looking = False
