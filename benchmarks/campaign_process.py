@@ -22,6 +22,8 @@ from benchmarks.retell import RetellProcess
 P = ParamSpec("P")
 T = TypeVar("T")
 
+POLL_INTERVAL = 2.0
+TALK_SECONDS = 3.0
 NAMES = {"dag_id": "campaign", "run_id": "run", "task_id": "call", "map_index": -1}
 
 
@@ -70,21 +72,27 @@ def alone(task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return pool.submit(task, *args, **kwargs).result()
 
 
-def resume(connection: str, people: str, path: str) -> Work:
-    """Run the second try of a campaign."""
+def one_try(connection: str, people: str, path: str, *, number: int, lines: int, calls_per_second: float) -> Work:
+    """Run one try of a campaign."""
     os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = connection
     from airflow_provider_retell.campaign import run  # noqa: F401, PLC0415 (Airflow's home must be set before)
     from airflow_provider_retell.operators import RetellCampaignOperator  # noqa: PLC0415
 
     pushed: dict[str, Any] = {}
     ti = SimpleNamespace(
-        **NAMES, try_number=2, max_tries=2, xcom_push=lambda key, value: pushed.update({key: value})
+        **NAMES, try_number=number, max_tries=2, xcom_push=lambda key, value: pushed.update({key: value})
     )
     # What the process that made this one had at most counts as this one's, until that is set back.
     Path("/proc/self/clear_refs").write_text("5")
     before_mb, before, began = peak_mb(), cpu_seconds(), time.perf_counter()
     operator = RetellCampaignOperator(
-        task_id="call", people=people, path=path, from_number="+12025550199", lines=400, calls_per_second=400
+        task_id="call",
+        people=people,
+        path=path,
+        from_number="+12025550199",
+        lines=lines,
+        calls_per_second=calls_per_second,
+        poll_interval=POLL_INTERVAL,
     )
     result = operator.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=datetime.now(UTC))})  # type: ignore[typeddict-item]
     return Work(
@@ -115,8 +123,24 @@ def resumed(count: int) -> Work:
         RetellProcess(scenario="agent_hangup", ring_seconds=0, talk_seconds=0, concurrency_limit=count) as process,
     ):
         process.ask(call_everybody, count)
-        work = alone(resume, process.connection, people, path)
+        work = alone(one_try, process.connection, people, path, number=2, lines=400, calls_per_second=400)
         placed = process.ask(calls)
+    return checked(work, count, placed)
+
+
+def placed(count: int, *, lines: int, calls_per_second: float) -> Work:
+    """Let one try call so many people itself; return what it took."""
+    options: dict[str, Any] = {"ring_seconds": 0, "talk_seconds": TALK_SECONDS, "list_registered": True}
+    options |= {"numbers": dict.fromkeys(numbers(count), "agent_hangup"), "concurrency_limit": lines + 100}
+    with people_file(count) as (people, path), RetellProcess(dial_delay=0, **options) as process:
+        pace: dict[str, Any] = {"lines": lines, "calls_per_second": calls_per_second}
+        work = alone(one_try, process.connection, people, path, number=1, **pace)
+        called = process.ask(calls)
+    return checked(work, count, called)
+
+
+def checked(work: Work, count: int, placed: int) -> Work:
+    """Return what a try took; raise unless everybody was called once."""
     if work.result["outcomes"] != {"answered": count} or placed != count:
         raise RuntimeError(f"Of {count} people, {placed} calls: {work.result}")
     return work
