@@ -23,6 +23,7 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSett
 from airflow_provider_retell.calls.gate import Hours
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.calls.occasion import CallRound, Occasion, ring_once
+from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.policies import check_calling_hours
@@ -72,8 +73,9 @@ class RetellPhoneCallNotifier(BaseNotifier):
         mode: ``all`` calls all numbers; ``until_answered`` the next one if the one before was not answered.
             Only callbacks of failed tasks have the time to wait; elsewhere all numbers are called.
         timeout: Seconds to wait for answers in all; then the remaining numbers are called.
-        calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later. For a
-            deadline a mapping of the arguments of ``CallingHours``, because Airflow stores JSON there.
+        calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later: each number
+            is checked before it is rung. For a deadline a mapping of the arguments of ``CallingHours``, because
+            Airflow stores JSON there.
         time_zone: The time zone of all numbers; None to derive it from each number.
         backfill: Whether to ring in backfills too.
         **kwargs: Airflow's own argument ``context``.
@@ -149,19 +151,21 @@ class RetellPhoneCallNotifier(BaseNotifier):
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (see the hook)
 
             with RetellClient(settings) as client:
-                self._ring(calls, client)
+                self._ring(calls, client, PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused))
             calls.report()
 
     async def async_notify(self, context: Context) -> None:
         """Ring, without blocking an event loop, and raise nothing."""
         with _no_error():
             calls = self._calls(context)
-            settings = _quick(await RetellHook(self.retell_conn_id).aget_settings())
+            hook = RetellHook(self.retell_conn_id)
+            settings = _quick(await hook.aget_settings())
             # In a thread: a client reads certificates from disk.
             async with await asyncio.to_thread(_async_client, settings) as client:
                 for number, request in calls.each():
                     repeat = tenacity.AsyncRetrying(sleep=CLOCK.asleep, **_attempts())
                     try:
+                        self._check(number, paused=(await hook.aget_settings()).paused)
                         call: Call = await repeat(_aplace, client, request)
                     except RetellError as error:
                         calls.failed(number, error)
@@ -192,7 +196,6 @@ class RetellPhoneCallNotifier(BaseNotifier):
     def _request(self, number: str, tag: str) -> Request[Call]:
         check_e164("to_number", number)
         check_e164("from_number", self.from_number)
-        Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(CLOCK.now())
         body = {
             "from_number": self.from_number,
             "to_number": number,
@@ -203,11 +206,18 @@ class RetellPhoneCallNotifier(BaseNotifier):
         given = {name: value for name, value in body.items() if value is not None}
         return create_phone_call(given, idempotency_key=f"airflow.{tag}")
 
-    def _ring(self, calls: CallRound, client: RetellClient) -> None:
+    def _check(self, number: str, *, paused: bool) -> None:
+        """Raise if a number must not be rung now: the calls before it may have taken long."""
+        if paused:
+            raise _paused(self.retell_conn_id)
+        Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(CLOCK.now())
+
+    def _ring(self, calls: CallRound, client: RetellClient, pause: PauseSwitch) -> None:
         waits_until = CLOCK.monotonic() + self._patience(calls.occasion)
         for number, request in calls.each():
             repeat = tenacity.Retrying(sleep=CLOCK.sleep, **_attempts())
             try:
+                self._check(number, paused=pause.is_on())
                 call = repeat(_place, client, request)
             except RetellError as error:
                 calls.failed(number, error)
@@ -254,8 +264,12 @@ def _no_error() -> Iterator[None]:
 def _quick(settings: ConnectionSettings) -> ConnectionSettings:
     """Return settings with short time-outs; raise if the connection is paused."""
     if settings.paused:
-        raise RetellCallError(f"The connection {settings.conn_id!r} is paused, by paused: true in its extra.")
+        raise _paused(settings.conn_id)
     return replace(settings, timeout=min(settings.timeout, ANSWER_WITHIN), max_attempts=1)
+
+
+def _paused(conn_id: str) -> RetellCallError:
+    return RetellCallError(f"The connection {conn_id!r} is paused, by paused: true in its extra.")
 
 
 def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:

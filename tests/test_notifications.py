@@ -7,7 +7,7 @@ import copy
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -27,6 +27,7 @@ from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
 from airflow_provider_retell.notifications import OVERTIME, RetellPhoneCallNotifier
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.simulator import Fault, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 ADA, BOB, EVE = "+12065550100", "+12065550101", "+12065550102"
 MESSAGE = "{{ ti.task_id }} of {{ ti.dag_id }} failed: {{ exception }}"
@@ -231,6 +232,56 @@ def test_the_last_number_is_not_waited_for(notifier: Make, simulator: Simulator,
     """The last number is not waited for, because no other follows it."""
     notifier([ADA], **UNTIL_ANSWERED)(failure())
     assert not clock.slept
+
+
+@pytest.mark.usefixtures("_overtime")
+def test_hours_that_shut_during_a_call_keep_the_next_number_from_ringing(
+    notifier: Make, simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hours are checked before each number: the first call lasts until they are shut."""
+    simulator.play(ADA, "talks_forever")
+    now = datetime.fromtimestamp(clock.now(), UTC)
+    start, end = (f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (-60, 2))
+    hours = CallingHours(start, end, time_zone="UTC", closed=())
+    notifier([ADA, BOB, EVE], calling_hours=hours, **UNTIL_ANSWERED)(failure())
+    assert rung(simulator) == [ADA]
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert "…0101: Not called: the calling hours of …0101 are shut" in record.getMessage()
+    assert "…0102: Not called: the calling hours of …0102 are shut" in record.getMessage()
+
+
+class Meanwhile(SteppingClock):
+    """Let something happen during each sleep."""
+
+    def __init__(self, time: Any, act: Callable[[], object]) -> None:
+        super().__init__(time)
+        self.act = act
+
+    def sleep(self, seconds: float) -> None:
+        """Move the time ahead, and act."""
+        super().sleep(seconds)
+        self.act()
+
+
+@pytest.mark.usefixtures("_overtime")
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_a_pause_during_a_call_keeps_the_next_number_from_ringing(
+    notifier: Make, simulator: Simulator, connect: Any, caplog: pytest.LogCaptureFixture, on_loop: bool
+) -> None:
+    """The kill switch is read again before each number; the log says which were rung and which were not."""
+    caplog.set_level(logging.INFO)
+    simulator.play(ADA, "talks_forever")
+    simulator.fail(Fault(endpoint=CREATE, answer=503))
+    made = notifier([ADA, BOB], **UNTIL_ANSWERED)
+    with clock_replaced_by(Meanwhile(simulator.clock, lambda: connect(paused=True))):
+        if on_loop:
+            made.context = missed()
+            on_a_loop(lambda: made)
+        else:
+            made(failure())
+    assert rung(simulator) == [ADA]
+    assert "Rang …0100" in caplog.text
+    assert "…0101: The connection 'retell_default' is paused" in caplog.text
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 runs a callback before the task ends")
