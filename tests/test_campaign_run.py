@@ -20,10 +20,11 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.checks import Checks
 from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Pace
 from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.recorder import Recorder
+from airflow_provider_retell.campaign.recorder import Recorder, known_calls
 from airflow_provider_retell.campaign.requests import CallRequests
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.run import CampaignRun, load
@@ -247,6 +248,24 @@ def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
     assert made.run() == End(failure=None)
     assert not made.simulator.placed
     assert made.result["outcomes"] == {"answered": 4}
+
+
+def test_a_person_who_left_the_list_is_known_by_a_row_without_a_number(campaign: Make) -> None:
+    """The row of a call that is given up then has the tag: a later try reads it, and does not call the person."""
+    made = campaign(count=2)
+    roster = Roster([], IDENTITY)
+    gone = IDENTITY.person(to_number=made.people[0].to_number, person_id=made.people[0].person_id)
+    call = KnownCall(call_id="call_gone", person=gone, attempt=1).vanished(made.time())
+    roster.record(None, call)
+    with RetellClient(made.settings) as client:
+        Recorder(roster, IDENTITY, client, files=made.files).given_up(call, known=False)
+    made.files.write_part()
+    (row,) = made.files.known()
+    assert row.get("to_number") is None
+    (known,) = known_calls(made.files.known(), IDENTITY, now=made.time())
+    assert (known.person, known.attempt, known.ours) == (gone, 1, True)
+    assert made.run() == End(failure=None)
+    assert made.dials == {made.people[1].to_number: 1}
 
 
 def test_a_clear_after_the_end_calls_nobody(campaign: Make) -> None:

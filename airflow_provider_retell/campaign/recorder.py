@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_retell.api.endpoints import get_call
+from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.background import Background
 from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
@@ -175,7 +176,16 @@ class Recorder:
         slot = self._roster.owner(known)
         calls = slot.calls if slot is not None else self._roster.unowned.values()
         merged = merge(next((each for each in calls if each.call_id == known.call_id), None), known)
-        person = {} if slot is None else {"person_id": slot.person.person_id, "to_number": slot.person.to_number}
+        person: dict[str, Any]
+        if slot is not None:
+            person = {"person_id": slot.person.person_id, "to_number": slot.person.to_number}
+        else:  # the number may not be known any more, and the tag identifies the person without it
+            person = {
+                "metadata": {
+                    **(fields.get("metadata") or {}),
+                    TAG: self._identity.tag(known.person, known.attempt),
+                }
+            }
         times = {"placed_at": _text(merged.placed_at), "seen_over_at": _text(merged.seen_over_at)}
         self._add({**fields, "person_id": None, **person, "attempt": merged.attempt, **times})
 
@@ -192,18 +202,24 @@ class Recorder:
 def known_calls(
     rows: Iterable[Mapping[str, Any]], identity: CampaignIdentity, *, now: float
 ) -> Iterator[KnownCall]:
-    """Yield the calls in the rows of ``attempts-*``."""
+    """Yield the calls in the rows of ``attempts-*``; a row that identifies no person is left out."""
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
 
     for each in rows:
         call = Call.read({name: value for name, value in each.items() if value is not None})
-        person = identity.person(
-            to_number=str(each["to_number"]), person_id=str(each.get("person_id") or each["to_number"])
-        )
-        tagged = TaggedAttempt(person=person, attempt=int(each["attempt"]), same_map_index=True)
+        if (tagged := _tagged(each, identity)) is None:
+            continue
         placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
         known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
         yield known.vanished(over_at or now) if known.live else known
+
+
+def _tagged(fields: Mapping[str, Any], identity: CampaignIdentity) -> TaggedAttempt | None:
+    """Return the person and the attempt of a row, by the number or by the tag."""
+    if not (number := fields.get("to_number")):
+        return identity.read((fields.get("metadata") or {}).get(TAG))
+    person = identity.person(to_number=str(number), person_id=str(fields.get("person_id") or number))
+    return TaggedAttempt(person=person, attempt=int(fields["attempt"]), same_map_index=True)
 
 
 def _all_that_is_known(known: KnownCall) -> dict[str, Any]:
