@@ -333,6 +333,19 @@ def test_trouble_of_the_account_refuses_nobody(campaign: Make, status: int) -> N
     made.assert_each_called_once()
 
 
+def test_trouble_of_the_account_is_not_forgotten_by_leaving(time: ManualClock) -> None:
+    """A task that has found trouble stays for its live calls, places nothing more, and fails."""
+    simulator = Simulator(clock=time, talk_seconds=900.0)
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, count=40, lines=12)
+        for each in made.people[1:]:
+            simulator.play(each.to_number, "dial_failed")
+        done = made.run(terms=Terms(may_leave=True))
+    assert isinstance(done, End)
+    assert "10 calls in a row" in (done.failure or "")
+    assert len(simulator.placed) < 40
+
+
 def test_one_bad_number_refuses_that_person(campaign: Make) -> None:
     """A 400 that names the person's number refuses the person, and the campaign goes on."""
     made = campaign(calls_per_second=1)
