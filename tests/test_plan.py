@@ -703,6 +703,17 @@ def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -
         assert len(campaign.state.roster.take_refusals()) == 4
 
 
+def test_refusals_that_differ_by_the_number_they_quote_are_equal() -> None:
+    """Retell's words count, without the digits that masking leaves."""
+    campaign = Campaign([person(row) for row in range(6)], lines=9)
+    for row in range(5):
+        message = f"Calls to to_number …{1100 + row} are not enabled."
+        rejection = Rejection(status=400, message=message, field="to_number")
+        campaign.state.rejected(campaign.order(), rejection, campaign.now)
+    assert "5 people in a row" in str(failure(campaign))
+    assert campaign.state.roster.take_refusals() == []
+
+
 @pytest.mark.parametrize("outcome", [Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING])
 def test_ten_failed_calls_in_a_row_stop_the_campaign(outcome: Outcome) -> None:
     """A call that found no line in between is no success, and one that nobody answered is."""

@@ -17,6 +17,7 @@ of trouble with the account, so that a clear goes on with all of them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ from airflow_provider_retell.outcomes import Outcome
 EQUAL_REFUSALS: Final = 5
 FAILED_CALLS: Final = 10
 _ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 404})
+_DIGITS: Final = re.compile(r"\d+")
 _ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING})
 
 NOT_LISTED: Final = (
@@ -74,9 +76,10 @@ class Trouble:
         if rejection.status in _ACCOUNT_STATUSES or rejection.field is None:
             self.stop(f"Retell refuses to place calls ({rejection.status}: {rejection.message}).")
             return True
-        alike = rejection.message == self._refusal
+        words = _DIGITS.sub("", rejection.message)  # a message may quote the person's number
+        alike = words == self._refusal
         self._refusals = self._refusals + 1 if alike else 1
-        self._refusal = rejection.message
+        self._refusal = words
         if self._refusals >= EQUAL_REFUSALS:
             self.stop(f"Retell refused {EQUAL_REFUSALS} people in a row for one reason: {rejection.message}.")
         return alike
