@@ -105,6 +105,7 @@ class Campaign:
 
     def __init__(self, url: str, simulator: Simulator, time: ManualClock, count: int = 6, **options: Any) -> None:
         self.simulator, self.time = simulator, time
+        self.identity: CampaignIdentity = options.pop("identity", IDENTITY)
         self.settings = ConnectionSettings(api_key=simulator.api_key, base_url=url, max_retry_delay=0)
         self.people = [person(row) for row in range(count)]
         for each in self.people:
@@ -119,7 +120,7 @@ class Campaign:
         options = {**self.options, **more}
         self.tries += 1
         self.files.buffer = []
-        roster = Roster(self.people, IDENTITY)
+        roster = Roster(self.people, self.identity)
         checks = Checks(**{"began_at": self.time(), **options.get("checks", {})})
         analysis_timeout = options.get("analysis_timeout", 0)
         state = CampaignState(
@@ -135,7 +136,7 @@ class Campaign:
         with RetellClient(self.settings, transport=wire, sleep=self.clock.sleep) as client:
             recorder = Recorder(
                 roster,
-                IDENTITY,
+                self.identity,
                 client,
                 include=options.get("include", ()),
                 analysis_timeout=analysis_timeout,
@@ -145,7 +146,7 @@ class Campaign:
             return CampaignRun(
                 client=client,
                 plan=self.plan,
-                requests=CallRequests(IDENTITY, {"from_number": FROM}),
+                requests=CallRequests(self.identity, {"from_number": FROM}),
                 recorder=recorder,
                 terms=terms or Terms(),
                 files=self.files,
@@ -277,6 +278,45 @@ def test_a_clear_after_the_end_calls_nobody(campaign: Make) -> None:
     made.run()
     assert len(made.simulator.placed) == before
     assert len(list(made.files.known())) == len(made.people)
+
+
+# -- two map indexes ---------------------------------------------------------------------------------------
+
+
+SIBLINGS = [CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=n) for n in (0, 1)]
+
+
+@pytest.fixture
+def siblings(campaign: Make) -> tuple[Campaign, Campaign]:
+    """Make two map indexes with the same people, of which the first is killed while all its calls ring."""
+    first, second = (campaign(3, identity=identity) for identity in SIBLINGS)
+    with pytest.raises(RetellCallError, match="killed"):
+        first.run(terms=Terms(killed=lambda: len(first.simulator.placed) == 3))
+    return first, second
+
+
+def test_people_whose_phones_ring_for_one_map_index_are_not_called_by_another(
+    siblings: tuple[Campaign, Campaign],
+) -> None:
+    """Ringing calls are not listed yet, so the key has to be the same; each index still knows its own calls."""
+    first, second = siblings
+    assert second.run() == End(failure=None)
+    assert second.dials == {each.to_number: 1 for each in second.people}
+    assert second.result["outcomes"] == {"answered": 3}
+    assert not list(second.files.known())
+    assert first.run() == End(failure=None)
+    first.assert_each_called_once()
+
+
+def test_a_lost_request_is_not_repeated_once_the_call_of_another_map_index_is_listed(
+    siblings: tuple[Campaign, Campaign],
+) -> None:
+    """Both have the same key, so the listed call is the answer, and a key that is forgotten does no harm."""
+    first, second = siblings
+    first.simulator.fail(Fault(endpoint=PLACING, answer=503, times=None))
+    assert second.run() == End(failure=None)
+    assert second.result["outcomes"] == {"answered": 3}
+    assert [call.creates for call in first.simulator.placed] == [1, 1, 1]
 
 
 # -- what Retell does -----------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Identify the person of a call by digests: in the key under which Retell places it once, and in its tag.
 
 A person is known by number and by id. The key holds the number alone, so that a person who comes back under
-another id, because an upstream task made new ones, has the same key. The tag, by which calls are listed, holds
-both, so that it identifies the person even if Retell stores no numbers.
+another id, because an upstream task made new ones, has the same key, and so has one who is in the lists of two map
+indexes at the same time. The tag, by which calls are listed, holds both and the map index, so that it identifies
+the person even if Retell stores no numbers, and the map index that placed the call.
 
 .. code-block:: text
 
     tag   run.task.map index.number id.0000.attempt      (12 hex digits for the number, 12 for the id)
-    key   airflow.run.task.map index.number.attempt
+    key   airflow.run.task.number.attempt
 
 The functions in ``calls.intent`` build these tags and those of single calls. Neither depends on the time or the
 machine, so the process after a killed one sends its requests again under the same keys.
@@ -92,8 +93,8 @@ class CampaignIdentity:
         return numbered(person_prefix(self.prefix, str(person)), generation=0, number=attempt)
 
     def key(self, person: PersonKey, attempt: int) -> str:
-        """Return the idempotency key of an attempt."""
-        return f"airflow.{self.prefix}{person.number:0{DIGITS}x}.{attempt}"
+        """Return the idempotency key of an attempt, which all map indexes of the task share."""
+        return f"airflow.{self.beginning}{person.number:0{DIGITS}x}.{attempt}"
 
     def read(self, tag: object) -> TaggedAttempt | None:
         """Return the contents of a tag, None if it is not of this task and run."""

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.contacts import get_contact_by_phone
+from airflow_provider_retell.calls.intent import tag_of
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
@@ -161,12 +162,14 @@ class Sender:
                 state.not_sent(order, now, slow_down=True)
             case call:
                 metrics.count("retell.calls.placed.create")
+                identity = self._requests.identity
+                person = identity.person(to_number=order.person.to_number, person_id=order.person.person_id)
+                # Its tag shows whether another map index placed it under the same key; Retell may store no tags.
+                placed_by = identity.read(tag_of(call))
                 tagged = TaggedAttempt(
-                    person=self._requests.identity.person(
-                        to_number=order.person.to_number, person_id=order.person.person_id
-                    ),
+                    person=person,
                     attempt=order.attempt,
-                    same_map_index=True,
+                    same_map_index=placed_by is None or placed_by.same_map_index,
                 )
                 placed_at = order.decided.wall
                 state.placed(order, read_call(call, tagged, now=now.wall, placed_at=placed_at), now)

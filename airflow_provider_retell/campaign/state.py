@@ -221,7 +221,7 @@ class CampaignState:
         """Queue, close or leave a person, as the calls so far require."""
         if slot.sending:
             return
-        found = any(call.ours and call.attempt >= slot.attempt for call in slot.calls)
+        found = any(call.attempt >= slot.attempt for call in slot.calls)
         if slot.sent_at is not None and not found:
             if not slot.await_list:
                 self.enqueue(slot, Turn.RESEND, now.wall)
