@@ -25,6 +25,7 @@ from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.models.connection import Connection
 from airflow.models.log import Log
+from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.team import Team
 from airflow.models.variable import Variable
@@ -41,6 +42,7 @@ from airflow_provider_retell.page import accounts as accounts_module
 from airflow_provider_retell.page.actions import CONTINUED, HUNG_UP, PAUSED
 from airflow_provider_retell.page.guard import HEADERS
 from airflow_provider_retell.page.plugin import PREFIX, LazyApp, RetellPlugin
+from airflow_provider_retell.page.runs import CONNECTION
 
 HOSTILE = "<script>alert(1)</script>"
 ORIGIN = "http://testserver"
@@ -264,12 +266,7 @@ def test_the_account_of_a_team_is_for_its_members(run: SimpleNamespace, app: Fas
 
 def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login: Login) -> None:
     """A live call of the run is over; the audit log says who did it, to which call, without a number."""
-    first = next(call for call in run.simulator.placed if call.request["to_number"] == "+12065550111")
-    run.simulator.play("+12065550113", "talks_forever")
-    request = {"from_number": "+14155550199", "to_number": "+12065550113", "metadata": first.request["metadata"]}
-    live = place(run, request)
-    while read(run, live)["call_status"] == "registered":
-        pass  # it rings for an eighth of a second
+    live = place_live(run, "+12065550113")
     client = login("USER")
     body = {"dag_id": DAG_ID, "run_id": run.run_id, "call_id": live}
     answer = client.post(f"{PREFIX}/api/hang-up", json=body)
@@ -283,6 +280,54 @@ def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login
     )
     rows = calls(client, run, outcome="stopped")["calls"]["rows"]
     assert [row["call_id"] for row in rows] == [live]
+
+
+@pytest.fixture
+def lost_connection(run: SimpleNamespace) -> Iterator[str]:
+    """Let a task of the run have used a connection that was deleted, and that is asked first; return its id."""
+    with create_session() as session:
+        rendered = session.scalars(select(Rendered).where(Rendered.run_id == run.run_id)).first()
+        names = (Rendered.run_id == run.run_id, Rendered.task_id == rendered.task_id)
+        chosen = (*names, Rendered.map_index == rendered.map_index)
+        fields = dict(rendered.rendered_fields)
+        changed = {**fields, CONNECTION: "a_lost_one"}
+        session.execute(update(Rendered).where(*chosen).values(rendered_fields=changed))
+    yield "a_lost_one"
+    with create_session() as session:
+        session.execute(update(Rendered).where(*chosen).values(rendered_fields=fields))
+
+
+def test_a_lost_connection_does_not_keep_a_call_alive(
+    run: SimpleNamespace, login: Login, lost_connection: str
+) -> None:
+    """The other connections of the run are asked for the call; without it, the answer says what is broken."""
+    live = place_live(run, "+12065550114")
+    client = login("USER")
+    body = {"dag_id": DAG_ID, "run_id": run.run_id, "call_id": live}
+    answer = client.post(f"{PREFIX}/api/hang-up", json=body)
+    assert (answer.status_code, answer.json().get("stopped")) == (200, True)
+    assert read(run, live)["disconnection_reason"] == "manual_stopped"
+    answer = client.post(f"{PREFIX}/api/hang-up", json={**body, "call_id": "call_unknown"})
+    assert answer.status_code == 502
+    assert lost_connection in answer.json()["detail"]
+
+
+def test_a_connection_that_airflow_cannot_read_has_a_problem_of_its_own(
+    run: SimpleNamespace, login: Login
+) -> None:
+    """Such as one encrypted with an older Fernet key: the overview shows the other accounts as ever."""
+    table = Connection.metadata.tables["connection"]
+    unreadable = {"password": "of another key", "is_encrypted": True}
+    with create_session() as session:
+        session.execute(table.insert().values(conn_id="old_key", conn_type="retell", **unreadable))
+    try:
+        answer = login("OP").get(f"{PREFIX}/api/overview")
+    finally:
+        with create_session() as session:
+            session.execute(delete(Connection).where(Connection.conn_id == "old_key"))
+    accounts = {account["conn_id"]: account for account in answer.json()["accounts"]}
+    assert "cannot be used" in accounts["old_key"]["problem"]
+    assert accounts["retell_default"]["lines_limit"]
 
 
 def test_a_call_of_another_run_is_not_hung_up(run: SimpleNamespace, login: Login) -> None:
@@ -395,6 +440,17 @@ def test_a_retell_that_is_away_is_said_on_the_page(
     assert view["totals"]["calls"] == 0
     (account,) = login("OP").get(f"{PREFIX}/api/overview").json()["accounts"]
     assert account["problem"]
+
+
+def place_live(run: SimpleNamespace, number: str) -> str:
+    """Place a call of the run that talks on and on, and wait until it is live; return its id."""
+    first = next(call for call in run.simulator.placed if call.request["to_number"] == "+12065550111")
+    run.simulator.play(number, "talks_forever")
+    metadata = first.request["metadata"]
+    call_id = place(run, {"from_number": "+14155550199", "to_number": number, "metadata": metadata})
+    while read(run, call_id)["call_status"] == "registered":
+        pass  # it rings for an eighth of a second
+    return call_id
 
 
 def place(run: SimpleNamespace, request: dict[str, Any]) -> str:

@@ -27,23 +27,33 @@ CONTINUED: Final = "retell_continue_campaign"
 """The events in the audit log."""
 
 
-def hang_up(
-    client: RetellClient, call_id: str, *, beginning: str, user: Any, names: Mapping[str, Any]
-) -> StopResult | None:
-    """Stop a call; return the result, None if it is not a call of this run.
+def is_of_run(client: RetellClient, call_id: str, *, beginning: str) -> bool:
+    """Return whether a call is one of a run.
+
+    Args:
+        client: The client of a connection that the run uses.
+        call_id: The call.
+        beginning: The beginning of the tags of the run's calls.
+
+    Raises:
+        RetellNotFoundError: The account has no such call.
+        RetellError: Retell cannot be asked.
+    """
+    return tag_of(client.send(get_call(call_id))).startswith(beginning)
+
+
+def hang_up(client: RetellClient, call_id: str, *, user: Any, names: Mapping[str, Any]) -> StopResult:
+    """Stop a call; return the result.
 
     Args:
         client: The client of the connection under which the call was placed.
         call_id: The call.
-        beginning: The beginning of the tags of the run's calls.
         user: The user who does it.
         names: ``dag_id``, ``run_id``, and the task's names if they are known.
 
     Raises:
         RetellError: Retell cannot be asked.
     """
-    if not tag_of(client.send(get_call(call_id))).startswith(beginning):
-        return None
     _write(HUNG_UP, user, names, {"call_id": call_id})
     return client.run(stop(call_id, leave_registered=False))
 

@@ -153,14 +153,23 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
     access.require(access.may_act(user, dag_id))
     beginning = views.beginning_of(dag_id, run_id)
     names = {"dag_id": dag_id, "run_id": run_id}
+    problem: RetellError | None = None
     for conn_id in runs.connections_of(dag_id, run_id):
         try:
-            result = actions.hang_up(store[conn_id].client(), call_id, beginning=beginning, user=user, names=names)
+            client = store[conn_id].client()
+            found = actions.is_of_run(client, call_id, beginning=beginning)
         except RetellNotFoundError:
             continue
-        if result is not None:
+        except RetellError as error:
+            # Another account may have the call, which goes on meanwhile.
+            problem = problem or error
+            continue
+        if found:
+            result = actions.hang_up(client, call_id, user=user, names=names)
             store[conn_id].calls_tagged(beginning).read_soon()
             return {"message": result.message, "stopped": not result.live}
+    if problem is not None:
+        raise problem
     raise HTTPException(status.HTTP_404_NOT_FOUND, "This run has no such call.")
 
 

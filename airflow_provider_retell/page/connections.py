@@ -26,9 +26,12 @@ def read_settings(conn_id: str) -> ConnectionSettings:
     """
     try:
         connection = Connection.get_connection_from_secrets(conn_id)
+        fields = {name: getattr(connection, name) for name in _FIELDS}
     except AirflowNotFoundException:
         raise SettingsError(f"there is no connection {conn_id!r}") from None
-    fields = {name: getattr(connection, name) for name in _FIELDS}
+    except Exception as error:  # noqa: BLE001 (a changed Fernet key, a broken backend: each has its own errors)
+        # The type alone, because the text may hold a part of the connection.
+        raise SettingsError(f"Airflow cannot read it ({type(error).__name__})") from None
     return ConnectionSettings.read(conn_id=conn_id, **fields)
 
 
