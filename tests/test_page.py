@@ -173,7 +173,6 @@ def test_the_tab_shows_the_calls_of_the_run(run: SimpleNamespace, login: Login) 
         ({"task_id": "one", "map_index": "{MAP_INDEX}"}, 2),
         ({"task_id": "many", "map_index": -1}, 4),
         ({"task_id": "another"}, 0),
-        ({"run_id": "another"}, 0),
     ],
 )
 def test_the_tab_of_a_task_shows_its_calls(
@@ -181,6 +180,14 @@ def test_the_tab_of_a_task_shows_its_calls(
 ) -> None:
     """Of one map index, or of all of them if Airflow names none."""
     assert calls(login("VIEWER"), run, **asked)["totals"]["calls"] == count
+
+
+def test_a_run_that_does_not_exist_is_not_looked_for(run: SimpleNamespace, login: Login) -> None:
+    """An invented id costs no request to Retell."""
+    before = len(run.simulator.requests)
+    answer = login("VIEWER").get(f"{PREFIX}/api/calls", params={"dag_id": DAG_ID, "run_id": "another"})
+    assert answer.status_code == 404
+    assert len(run.simulator.requests) == before
 
 
 def test_filters_and_pages(run: SimpleNamespace, login: Login) -> None:

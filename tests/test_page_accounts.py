@@ -9,7 +9,7 @@ from typing import Any
 from conftest import SteppingClock
 
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
-from airflow_provider_retell.page.accounts import LINES_KEPT, Account, Lines
+from airflow_provider_retell.page.accounts import LINES_KEPT, MOST_BOOKS, Account, Lines
 
 
 class Held(Executor):
@@ -51,3 +51,16 @@ def test_viewers_share_one_reading_of_the_lines_however_long_it_takes(clock: Ste
     clock.sleep(LINES_KEPT)
     account.lines(longest=0)
     assert executor.run() == 1
+
+
+def test_only_the_books_that_are_kept_wait_to_be_read(clock: SteppingClock) -> None:
+    """However many runs are looked at while Retell hangs; a book that was dropped is no longer read."""
+    executor = Held()
+
+    def missing() -> ConnectionSettings:
+        raise SettingsError("there is none")
+
+    account = Account(missing, executor, clock=clock)
+    for number in range(3 * MOST_BOOKS):
+        account.calls_tagged(f"run {number}.").look(wait=0)
+    assert executor.run() == MOST_BOOKS

@@ -36,7 +36,7 @@ LINES_KEPT: Final = 10.0
 BOOK_KEPT: Final = 600.0
 """Seconds after which an unused book is dropped."""
 MOST_BOOKS: Final = 64
-"""The most books kept for one account."""
+"""The most books kept for one account, and so the most of its readings that wait for a thread."""
 
 _DAY: Final = 86_400
 _THREADS: Final = 4
@@ -93,13 +93,11 @@ class Account:
     def _book(self, key: tuple[str, str | int], first: Request[Page[Call]]) -> Book:
         now = self._clock.monotonic()
         with self._lock:
-            kept = [(at, k) for k, (_, at) in self._books.items() if k != key]
-            for at, other in sorted(kept, reverse=True)[MOST_BOOKS - 1 :]:
-                del self._books[other]
-                kept.remove((at, other))
-            for at, other in kept:
-                if now - at > BOOK_KEPT:
-                    del self._books[other]
+            kept = sorted(((at, k) for k, (_, at) in self._books.items() if k != key), reverse=True)
+            for place, (at, other) in enumerate(kept, start=1):
+                if place >= MOST_BOOKS or now - at > BOOK_KEPT:
+                    dropped, _ = self._books.pop(other)
+                    dropped.drop()
             book = (
                 self._books[key][0]
                 if key in self._books

@@ -115,6 +115,8 @@ def show_calls(
 ) -> dict[str, Any]:
     """Return the calls of a run, of a task, or of one person."""
     access.require(access.may_see(user, dag_id))
+    if not runs.exists(dag_id, run_id):
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "There is no such run.")
     return views.calls_view(
         store,
         dag_id=dag_id,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -73,6 +73,7 @@ class Book:
         self._clock = clock
         self._changed = threading.Condition()
         self._reading = False
+        self._queued: Future[None] | None = None
         self._readings = Readings()
         self._entries: dict[str, Entry] = {}
         self._sight = Sight()
@@ -88,7 +89,7 @@ class Book:
             reach = None if self._reading else self._readings.next(self._clock.monotonic(), live=live)
             if reach is not None:
                 self._reading = True
-                self._executor.submit(self._read, reach)
+                self._queued = self._executor.submit(self._read, reach)
             if self._reading:
                 before = self._sight
                 self._changed.wait_for(lambda: not self._reading or self._grew(before), timeout=wait)
@@ -106,6 +107,11 @@ class Book:
         """Let the next look read again, because something has just been changed."""
         with self._changed:
             self._readings = self._readings.outdated()
+
+    def drop(self) -> None:
+        """Take a reading that has not begun out of the queue, because the book is no longer kept."""
+        if self._queued is not None:
+            self._queued.cancel()
 
     # -- in the executor -----------------------------------------------------------------------------------
 

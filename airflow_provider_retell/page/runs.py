@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from airflow.models.dagrun import DagRun
 from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
@@ -58,6 +59,13 @@ class Campaign:
     state: str | None
     under_way: bool
     progress: Mapping[str, float] = field(default_factory=dict)
+
+
+def exists(dag_id: str, run_id: str) -> bool:
+    """Return whether a DAG has a run."""
+    query = select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+    with create_session(scoped=False) as session:
+        return session.scalar(query) is not None
 
 
 def task_ids(dag_id: str, run_id: str) -> dict[str, str]:
