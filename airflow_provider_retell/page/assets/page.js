@@ -71,9 +71,10 @@ export async function ask(path, change) {
     options.headers.Authorization = `Bearer ${token.replaceAll('"', "")}`;
     response = await fetch(path, options);
   }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) {
-    const error = new Error(typeof answer.detail === "string" ? answer.detail : `Airflow answered ${response.status}.`);
+  const answer = await response.json().catch(() => null); // a proxy may answer in Airflow's place, with HTML
+  if (!response.ok || answer === null) {
+    const said = typeof answer?.detail === "string" ? answer.detail : `Airflow answered ${response.status}.`;
+    const error = new Error(response.ok ? "The answer is not from Airflow's API. This page tries again." : said);
     error.status = response.status;
     throw error;
   }
@@ -165,7 +166,7 @@ export function keepAsking(look) {
     running = true;
     const seconds = await look();
     running = false;
-    timer = setTimeout(tick, seconds * 1000);
+    timer = setTimeout(tick, Math.max(seconds || 15, 1) * 1000);
   };
   document.addEventListener("visibilitychange", tick);
   tick();
