@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
-from conftest import SteppingClock
+from conftest import AIRFLOW_2, SteppingClock, Supervisor
 
 from airflow_provider_retell.api.client import AsyncRetellClient
 from airflow_provider_retell.api.settings import ConnectionSettings
@@ -25,6 +25,7 @@ from airflow_provider_retell.polling.watcher import (
     Watcher,
     WatcherProducer,
 )
+from airflow_provider_retell.provider.cursor_store import CursorStore, VariableStore
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
 TALK = replace(SCENARIOS["user_hangup"], talk_seconds=20.0)
@@ -59,7 +60,7 @@ def store() -> Store:
 class Room:
     """A triggerer: watchers of one connection, which share a poll."""
 
-    def __init__(self, simulator: Simulator, clock: SteppingClock, store: Store) -> None:
+    def __init__(self, simulator: Simulator, clock: SteppingClock, store: CursorStore) -> None:
         self.simulator, self.clock, self.store = simulator, clock, store
         self.api_key = simulator.api_key
 
@@ -183,6 +184,35 @@ def test_a_restart_goes_on_where_it_was(
     second = simulator.ring_in("+12025550100", scenario=TALK)
     time.advance(5000)
     assert run(lambda room: ids(room.watcher().polls())) == ([second] if stored else [first, second])
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 3.0 brought asset watchers")
+@pytest.mark.parametrize("fails", ["API_SERVER_ERROR", "PERMISSION_DENIED", OSError("no socket")])
+def test_a_variable_that_cannot_be_read_is_read_again(
+    simulator: Simulator, supervisor: Supervisor, time: ManualClock, fails: Any
+) -> None:
+    """An error of Airflow is no "there is no cursor yet": beginning at "now" would lose calls."""
+    start = round(time() * 1000) - 3_600_000
+
+    class Mending(SteppingClock):
+        """Airflow works again after the first pause."""
+
+        async def asleep(self, seconds: float) -> None:
+            await super().asleep(seconds)
+            supervisor.fails = None
+
+    async def work() -> Cursor | None:
+        room = Room(simulator, Mending(time), VariableStore("retell://retell_default/a"))
+        await room.store.set(room.watcher().key, Cursor(ended_from=start).to_json())
+        supervisor.fails = fails
+        try:
+            return (await anext(room.watcher().polls()))[1]
+        finally:
+            await room.poller.aclose()
+
+    cursor = asyncio.run(work())
+    assert cursor is not None
+    assert cursor.ended_from == start
 
 
 def test_without_word_of_airflow_a_cursor_is_saved_later(run: Any, simulator: Simulator, store: Store) -> None:

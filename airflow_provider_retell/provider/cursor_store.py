@@ -8,6 +8,7 @@ import json
 from typing import Any, Protocol
 
 from airflow_provider_retell.provider.event_triggers import HAS_ASSET_STATE
+from airflow_provider_retell.provider.version_compat import read_variable
 
 
 class CursorStore(Protocol):
@@ -61,16 +62,15 @@ class VariableStore:
 
     async def get(self, key: str) -> Any:
         """Return a value, None if there is none."""
-        from airflow.sdk import Variable  # noqa: PLC0415 (Airflow 3 only)
         from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, which DAG files can do without)
 
         # One after the other, in one thread: before 3.2 a triggerer mixes up the answers to concurrent questions.
-        found = await sync_to_async(Variable.get)(f"{key}_{self._suffix}", default=None)
+        found = await sync_to_async(read_variable)(f"{key}_{self._suffix}")
         return None if found is None else json.loads(found)
 
     async def set(self, key: str, value: Any) -> None:
         """Keep a value, which is JSON."""
-        from airflow.sdk import Variable  # noqa: PLC0415 (as above)
+        from airflow.sdk import Variable  # noqa: PLC0415 (Airflow 3 only)
         from asgiref.sync import sync_to_async  # noqa: PLC0415 (as above)
 
         await sync_to_async(Variable.set)(f"{key}_{self._suffix}", json.dumps(value))
