@@ -19,7 +19,6 @@ from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.polling.finished import Cursor
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.watcher import (
-    KEY,
     LONGEST_BACKOFF,
     UNCONFIRMED_EVENTS,
     Watcher,
@@ -332,11 +331,34 @@ def test_an_odd_cursor_is_said(
     async def work(room: Room) -> list[str]:
         watcher = room.watcher()
         store[watcher.key] = stored
-        store[KEY] = Cursor(ended_from=1).to_json()
+        store[watcher.last_key] = Cursor(ended_from=1).to_json()
         return await ids(watcher.polls())
 
     assert run(work) == [call_id]
     assert message in caplog.text
+
+
+def test_a_watcher_of_another_connection_begins_at_now(
+    run: Any, simulator: Simulator, clock: SteppingClock, time: ManualClock
+) -> None:
+    """What a watcher knows of one account says nothing about the old calls of another."""
+    other = Simulator(clock=time)
+    other.play("+12025550150", SCENARIOS["dial_no_answer"])
+    other.register({"agent_id": "agent_1", "to_number": "+12025550150"})
+    time.advance(86_400)
+
+    async def work(room: Room) -> Any:
+        first = room.watcher(identity=("one", "ended"))
+        _, cursor = await anext(first.polls())
+        first.stored(cursor)  # type: ignore[arg-type]
+        await first.save()
+        theirs = Room(other, clock, room.store)
+        try:
+            return (await anext(theirs.watcher(identity=("other", "ended")).polls()))[0]
+        finally:
+            await theirs.poller.aclose()
+
+    assert run(work) is None
 
 
 def test_all_watchers_of_a_connection_share_one_poll(run: Any, simulator: Simulator) -> None:

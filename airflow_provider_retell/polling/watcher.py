@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEY: Final = "retell_finished_calls"
-"""The key of the cursor of the last watcher that wrote; the cursor of each watcher also has its own key."""
+"""The keys of cursors begin so."""
 
 LONGEST_BACKOFF: Final = 300.0
 """The longest pause in seconds between two attempts while something is wrong."""
@@ -56,7 +56,7 @@ class Watcher:
         poller: Opens the poll that all watchers of the connection share.
         store: The store of the cursor.
         filters: Arguments of ``list_calls`` that the calls must match.
-        identity: The other things that its cursor depends on: the connection, and ``wait_for``.
+        identity: The other things that its cursor depends on: first the connection, then ``wait_for``.
         done: Returns whether a call needs no more waiting, at a time in seconds since the epoch.
         since: Where to begin if there is no cursor yet, in milliseconds since the epoch; None: now.
         poll_interval: Seconds between two polls.
@@ -82,8 +82,12 @@ class Watcher:
     @property
     def key(self) -> str:
         """The key of its cursor, which depends on the filters, so that two watchers may share an asset."""
-        about = json.dumps([*self.identity, self.filters], sort_keys=True)
-        return f"{KEY}_{hashlib.sha256(about.encode()).hexdigest()[:12]}"
+        return _key(*self.identity, self.filters)
+
+    @property
+    def last_key(self) -> str:
+        """The key of the cursor that the last watcher of its connection wrote: other accounts have other calls."""
+        return _key(self.identity[0])
 
     async def polls(self) -> AsyncIterator[Poll]:
         """Poll for ever, and yield the events of each poll: several for more than a thousand calls."""
@@ -129,7 +133,7 @@ class Watcher:
 
     async def _write(self, cursor: Cursor) -> None:
         await self.store.set(self.key, cursor.to_json())
-        await self.store.set(KEY, cursor.for_other_filters().to_json())
+        await self.store.set(self.last_key, cursor.for_other_filters().to_json())
 
     async def _first(self) -> Cursor:
         if found := await self._read(self.key):
@@ -137,7 +141,7 @@ class Watcher:
         if self.since is not None:
             first = Cursor(ended_from=self.since)
         else:
-            first = await self._read(KEY) or Cursor(ended_from=round(self.clock.now() * 1000))
+            first = await self._read(self.last_key) or Cursor(ended_from=round(self.clock.now() * 1000))
         # Saved before anything is announced: after a crash, "now" would be later.
         await self._write(first)
         begin = datetime.fromtimestamp(first.ended_from / 1000, UTC).isoformat(timespec="seconds")
@@ -178,6 +182,10 @@ class Watcher:
                     log.info("%s works again, after %d attempts that failed.", self.name, failures)
                     self._trouble = ""
                 return result
+
+
+def _key(*about: Any) -> str:
+    return f"{KEY}_{hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 class WatcherProducer(SharedStreamProducer):
