@@ -169,7 +169,9 @@ def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Out
         return None
     if disconnection_reason is None and call_status == CallStatus.ERROR:
         return Outcome.TECHNICAL
-    return _OUTCOMES.get(disconnection_reason or "", Outcome.UNKNOWN)
+    # Retell's models keep a reason that is no text.
+    reason = disconnection_reason if isinstance(disconnection_reason, str) else ""
+    return _OUTCOMES.get(reason, Outcome.UNKNOWN)
 
 
 def is_connected(call_status: str | None, start_timestamp: object) -> bool:
@@ -190,7 +192,8 @@ class _Ending(Protocol):
 
 def matches(call: _Ending, endings: Iterable[str]) -> bool:
     """Return whether a call's status, outcome or disconnection reason is among some endings."""
-    return not {call.call_status, call.outcome, call.disconnection_reason}.isdisjoint(endings)
+    words = [call.call_status, call.outcome, call.disconnection_reason]
+    return not {word for word in words if isinstance(word, str)}.isdisjoint(endings)
 
 
 ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason})

@@ -17,6 +17,7 @@ from airflow_provider_retell.api.client import AsyncRetellClient
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.polling.finished import Cursor
+from airflow_provider_retell.polling.finished_list import Ended, Listing
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.watcher import (
     LONGEST_BACKOFF,
@@ -336,6 +337,65 @@ def test_an_odd_cursor_is_said(
 
     assert run(work) == [call_id]
     assert message in caplog.text
+
+
+def odd(number: int, end: int) -> dict[str, Any]:
+    fields = [
+        {"metadata": ["x"]},
+        {"metadata": "x"},
+        {"disconnection_reason": ["x"]},
+        {"disconnection_reason": {}},
+    ]
+    ended = {"call_status": "ended", "end_timestamp": end, "metadata": {"team": "a"}}
+    return {"call_id": f"call_{number}", **ended, **fields[number]}
+
+
+def test_odd_calls_stop_no_watcher(clock: SteppingClock) -> None:
+    """Metadata that is no object matches no filter, and a reason that is no text gives no known outcome."""
+    end = round(clock.now() * 1000)
+
+    class Lister:
+        async def list_finished(self, _want: Any, **_due: float) -> Listing:
+            return Listing(ended=Ended(calls=[odd(number, end) for number in range(4)]))
+
+    first = asyncio.run(first_event(Lister(), clock, done=lambda _call, _now: True))
+    assert [(it["call_id"], it["outcome"]) for it in first["calls"]] == [
+        ("call_2", "unknown"),
+        ("call_3", "unknown"),
+    ]
+    assert not clock.slept
+
+
+def test_a_failure_to_decide_is_waited_out(clock: SteppingClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is wrong with a call, the watcher does not end: Airflow would start it again without a trace."""
+    end = round(clock.now() * 1000)
+    calls = [[odd(2, end)], [odd(2, end)]]
+
+    class Lister:
+        async def list_finished(self, _want: Any, **_due: float) -> Listing:
+            return Listing(ended=Ended(calls=calls.pop()))
+
+    def done(_call: Any, _now: float) -> bool:
+        if calls:
+            raise AttributeError("an odd call")
+        return True
+
+    assert [it["call_id"] for it in asyncio.run(first_event(Lister(), clock, done=done))["calls"]] == ["call_2"]
+    assert caplog.text.count("is tried again, while polling: an odd call") == 1
+
+
+async def first_event(lister: Any, clock: SteppingClock, *, done: Any) -> Any:
+    """Return the first event of a watcher of one team's calls."""
+
+    @asynccontextmanager
+    async def poller() -> AsyncIterator[Any]:
+        yield lister
+
+    about: dict[str, Any] = {"filters": {"metadata": {"team": "a"}}, "identity": ("one", "ended"), "clock": clock}
+    payload, _ = await asyncio.wait_for(
+        anext(Watcher("The watcher", poller, Store(), done=done, **about).polls()), 20
+    )
+    return payload
 
 
 def test_a_watcher_of_another_connection_begins_at_now(

@@ -128,8 +128,10 @@ def matches(call: Fields, filters: Mapping[str, Any]) -> bool:
     """Return whether a call passes filters, as Retell compares them."""
     for name, wanted in filters.items():
         if name == "metadata":
-            given = call.get("metadata") or {}
-            if not all(_equal(given.get(key), value) for key, value in wanted.items()):
+            given = call.get("metadata")
+            if not isinstance(given, Mapping) or not all(
+                _equal(given.get(key), value) for key, value in wanted.items()
+            ):
                 return False
         elif call.get(name) != wanted:
             return False
