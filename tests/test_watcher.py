@@ -401,7 +401,7 @@ async def first_event(lister: Any, clock: SteppingClock, *, done: Any) -> Any:
 def test_a_watcher_of_another_connection_begins_at_now(
     run: Any, simulator: Simulator, clock: SteppingClock, time: ManualClock
 ) -> None:
-    """What a watcher knows of one account says nothing about the old calls of another."""
+    """The known calls of one account say nothing about the old calls of another."""
     other = Simulator(clock=time)
     other.play("+12025550150", SCENARIOS["dial_no_answer"])
     other.register({"agent_id": "agent_1", "to_number": "+12025550150"})
