@@ -608,15 +608,15 @@ def test_calls_of_a_sibling_count_and_take_no_line_of_this_task() -> None:
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
-def test_a_lost_answer_is_not_settled_by_the_call_of_a_sibling() -> None:
-    """Its key is another one: the request of this task may have arrived as well."""
+def test_a_lost_answer_is_settled_by_the_call_of_a_sibling() -> None:
+    """Both have the same key, so the request of this task placed no other call."""
     campaign = Campaign()
     order = campaign.order()
     campaign.state.lost(order, campaign.now)
     campaign.listed.append(over(campaign.call(order), MONDAY, ours=False))
     campaign.wait(5)
     campaign.state.listing.distrust()
-    assert campaign.order() == Place(person=order.person, attempt=1, decided=campaign.now)
+    assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
 def test_a_resend_that_meets_a_429_or_a_refusal_is_still_unsure() -> None:

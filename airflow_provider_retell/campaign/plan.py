@@ -19,7 +19,7 @@ has a call that does not end                          the same, after 15 minutes
 has a call seen over that found no line               is called again later, as the next attempt; the pace slows
 has a call seen over that a rule of redial names      is called again ``after`` its end, as the next attempt
 has a call seen over otherwise                        done
-has a call that another process placed                the same as if this one had, even at another map index
+has a call that another process placed                the same as if this one had
 was called under another id                           the same: the number is the person
 whose id was called at another number                 refused as ``changed``
 whose number or id an earlier row has                 refused as ``duplicate``
