@@ -31,7 +31,12 @@ from airflow_provider_retell.campaign.run import CampaignRun, load
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.summary import people_rows, summarize
 from airflow_provider_retell.campaign.terms import End, Leave, Terms
-from airflow_provider_retell.errors import RetellAuthenticationError, RetellCallError, RetellPermissionError
+from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
+    RetellCallError,
+    RetellError,
+    RetellPermissionError,
+)
 from airflow_provider_retell.policy import Redial
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
@@ -414,6 +419,19 @@ def test_a_retell_that_stays_unreachable_fails_the_task_in_time(campaign: Make) 
     begun = made.time()
     with pytest.raises(Exception, match="503"):
         made.run()
+    assert 600 <= made.time() - begun < 1800
+    made.simulator.recover()
+    made.run()
+    made.assert_each_called_once()
+
+
+def test_a_retell_that_places_no_call_fails_the_task_in_time_although_it_lists_calls(campaign: Make) -> None:
+    """Each request that places a call meets a 503: the lists read in between do not keep the task waiting."""
+    made = campaign()
+    made.simulator.fail(Fault(endpoint=PLACING, answer=503, times=None))
+    begun = made.time()
+    with pytest.raises(RetellError, match="503"):
+        made.run(terms=Terms(ends_at=begun + 7200))
     assert 600 <= made.time() - begun < 1800
     made.simulator.recover()
     made.run()

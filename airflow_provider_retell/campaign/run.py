@@ -32,8 +32,8 @@ from airflow_provider_retell.errors import (
     Concerns,
     RetellCallError,
     RetellCallTimeoutError,
+    RetellConnectionError,
     RetellError,
-    RetellStatusError,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class CampaignRun:
     _looking: bool = field(default=False, init=False)
     _stopped: set[str] = field(default_factory=set, init=False)
     _placed_by: float | None = field(default=None, init=False)
-    _trouble_since: float | None = field(default=None, init=False)
+    _trouble: dict[bool, tuple[float, float]] = field(default_factory=dict, init=False)
     _finishing_since: float | None = field(default=None, init=False)
 
     def run(self) -> Leave | End:
@@ -132,11 +132,12 @@ class CampaignRun:
             case NotNow():
                 pass
             case RetellError():
-                self._note(None if isinstance(answer, RetellStatusError) else answer)
+                lost = answer.may_have_arrived or isinstance(answer, RetellConnectionError)
+                self._note(answer if lost else None, placing=True)
             case _:
                 self._upkeep.placed += 1
                 self.last_placed_at = max(self.last_placed_at, order.decided.wall)
-                self._note(None)
+                self._note(None, placing=True)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -199,16 +200,16 @@ class CampaignRun:
             raise error
         self._note(error)
 
-    def _note(self, error: RetellError | None) -> None:
-        """Note whether a request got through; raise if none has for ``UNREACHABLE_FOR`` seconds."""
+    def _note(self, error: RetellError | None, *, placing: bool = False) -> None:
+        """Note whether a request got through; raise if none, or none that places a call, has for too long."""
         now = self.moments.now().steady
-        if error is None:
-            self._trouble_since = None
+        if error is None:  # a read says nothing about whether calls can be placed
+            self._trouble = {kind: times for kind, times in self._trouble.items() if kind and not placing}
             return
         log.warning("A request failed, and is tried again: %s", error)
-        if self._trouble_since is None:
-            self._trouble_since = now
-        if now - self._trouble_since >= UNREACHABLE_FOR:
+        since, last = self._trouble.get(placing, (now, now))
+        self._trouble[placing] = now if placing and now - last > UNREACHABLE_FOR else since, now  # none sent since
+        if now - self._trouble[placing][0] >= UNREACHABLE_FOR:
             raise error
 
     # -- outside the plan ----------------------------------------------------------------------------------
@@ -296,5 +297,4 @@ class CampaignRun:
 
 def load(rows: Iterable[Mapping[str, Any]], recorder: Recorder, plan: Plan, moments: Moments) -> None:
     """Take in the calls that the campaign's own files know."""
-    now = moments.now()
-    plan.state.load(recorder.known(rows, now.wall), now)
+    plan.state.load(recorder.known(rows, (now := moments.now()).wall), now)
