@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any
 
+import pytest
+from airflow.secrets import BaseSecretsBackend
 from conftest import SteppingClock
 
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
@@ -51,6 +54,42 @@ def test_viewers_share_one_reading_of_the_lines_however_long_it_takes(clock: Ste
     clock.sleep(LINES_KEPT)
     account.lines(longest=0)
     assert executor.run() == 1
+
+
+class Denying(BaseSecretsBackend):
+    """A secrets backend that denies access, which Airflow passes on."""
+
+    def get_connection(self, conn_id: str, **_: Any) -> Any:
+        from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied  # noqa: PLC0415 (not in each version)
+
+        message = f"{conn_id}: a secret"
+        raise AirflowSecretsBackendAccessDenied(message)
+
+
+def forget_backends() -> None:
+    """Make Airflow read its configuration of secrets backends again."""
+    with suppress(ImportError):  # before Airflow 3.3 it always does
+        from airflow.sdk.configuration import clear_secrets_backends_cache  # noqa: PLC0415
+
+        clear_secrets_backends_cache()
+
+
+def test_an_error_of_a_secrets_backend_is_a_problem_of_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a problem with the connection, and only the type of the error is shown."""
+    pytest.importorskip("airflow.api_fastapi.app", reason="Airflow before 3.1 has no such pages")
+    exceptions = pytest.importorskip("airflow.sdk.exceptions")
+    if not hasattr(exceptions, "AirflowSecretsBackendAccessDenied"):
+        pytest.skip("this Airflow passes on no error of a backend")
+    from airflow_provider_retell.page.connections import read_settings  # noqa: PLC0415 (not before Airflow 3.1)
+
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{__name__}.{Denying.__name__}")
+    forget_backends()
+    try:
+        with pytest.raises(SettingsError, match=r"^Airflow cannot read it \(AirflowSecretsBackendAccessDenied\)$"):
+            read_settings("denied")
+    finally:
+        monkeypatch.undo()
+        forget_backends()
 
 
 def test_only_the_books_that_are_kept_wait_to_be_read(clock: SteppingClock) -> None:
