@@ -147,7 +147,7 @@ class Campaign:
                 analysis_timeout=analysis_timeout,
                 files=self.files,
             )
-            load(self.files.known(), recorder, self.plan, moments)
+            load(self.files.rows, recorder, self.plan, moments)
             return CampaignRun(
                 client=client,
                 plan=self.plan,
@@ -401,6 +401,24 @@ def test_one_bad_number_refuses_that_person(campaign: Make) -> None:
     assert made.result["outcomes"] == {"answered": 5}
     refusal = next(row for row in made.files.rows if row["call_id"] is None)
     assert (refusal["refused"], refusal["to_number"]) == ("bad_number", made.people[1].to_number)
+
+
+def test_numbers_refused_in_an_earlier_try_are_not_counted_again(campaign: Make) -> None:
+    """They are the first in the queue of a later try, where they would look like trouble of the account."""
+    made = campaign(count=20, lines=1)
+    bad = {each.to_number for each in made.people[1:14:2]}
+
+    class Picky(Wire):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith(PLACING) and json.loads(request.content)["to_number"] in bad:
+                return httpx.Response(400, json={"status": "error", "message": "to_number is not valid"})
+            return super().handle_request(request)
+
+    with pytest.raises(RetellCallError, match="killed"):
+        made.run(Picky(), terms=Terms(killed=lambda: len(made.simulator.placed) == 8))
+    assert made.run(Picky()) == End(failure=None)
+    assert made.result["refused"] == {"bad_number": 7}
+    assert made.dials == {each.to_number: 1 for each in made.people if each.to_number not in bad}
 
 
 def test_a_key_that_may_not_list_calls_nobody(campaign: Make) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.background import Background
 from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
 from airflow_provider_retell.campaign.ledger import GIVEN_UP, KnownCall, merge, read_call
+from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.roster import Roster
 from airflow_provider_retell.campaign.watching import Watch
 from airflow_provider_retell.errors import Concerns, RetellError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BY_RETELL: Final = frozenset({Refusal.BAD_NUMBER.value, Refusal.BAD_REQUEST.value})
 _READS_AT_ONCE: Final = 8
 _ROWS_IN_A_PART: Final = 1000
 
@@ -83,11 +85,17 @@ class Recorder:
     # -- what is there already -------------------------------------------------------------------------------
 
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
-        """Yield the calls in the rows of earlier tries, and note that they need not be written again."""
-        for known in known_calls(rows, self._identity, now=now):
+        """Yield the calls in the rows of earlier tries, and note what need not be written or counted again."""
+        for known in known_calls(self._noted(rows), self._identity, now=now):
             if not known.unreadable:  # a call that was given up may turn out to be over
                 self._recorded.add(known.call_id)
             yield known
+
+    def _noted(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        for each in rows:
+            if each.get("refused") in _BY_RETELL and each.get("refused_at"):
+                self._roster.rejected_before(str(each["to_number"]), self._identity)
+            yield each
 
     # -- what is new -----------------------------------------------------------------------------------------
 
@@ -206,9 +214,9 @@ def known_calls(
     from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
 
     for each in rows:
-        call = Call.read({name: value for name, value in each.items() if value is not None})
-        if (tagged := _tagged(each, identity)) is None:
+        if each.get("call_id") is None or (tagged := _tagged(each, identity)) is None:
             continue
+        call = Call.read({name: value for name, value in each.items() if value is not None})
         placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
         known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
         yield known.vanished(over_at or now) if known.live else known

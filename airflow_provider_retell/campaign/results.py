@@ -81,13 +81,13 @@ class Results:
         return first_began_at
 
     def known(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the attempts in the files of earlier tries; some come more than once.
+        """Yield the rows in the files of earlier tries, attempts and refusals; some come more than once.
 
         Raises:
             RetellInputError: A file is damaged.
         """
         for name in self._sources():
-            yield from (row for row in self._parts.rows(name) if row.get("call_id") is not None)
+            yield from self._parts.rows(name)
 
     def _sources(self) -> list[str]:
         """Return the names of all files with attempts, oldest first."""

@@ -99,6 +99,7 @@ class Roster:
         callable: The rows that can be called.
         open: How many people have no fate yet.
         called: How many people have a call.
+        rejected: The rows of people whom Retell has refused, in this process or, by the files, in an earlier one.
         unowned: Calls of this task to people who are no longer on the list, by their ids.
     """
 
@@ -106,6 +107,7 @@ class Roster:
         self.slots: list[Slot] = []
         self.callable: list[Slot] = []
         self.open = self.called = 0
+        self.rejected: set[int] = set()
         self.unowned: dict[str, KnownCall] = {}
         self._by_number: dict[int, Slot] = {}
         self._by_id: dict[int, Slot] = {}
@@ -147,7 +149,14 @@ class Roster:
 
     def suspect(self, slot: Slot, reason: Refusal, detail: str, *, at: float) -> None:
         """Refuse a person for now; trouble of the account may turn out to be the reason."""
+        self.rejected.add(slot.person.row)
         self._suspects.append((slot, self._refusal(slot, reason, detail, at)))
+
+    def rejected_before(self, to_number: str, identity: CampaignIdentity) -> None:
+        """Note that an earlier process refused a number for a reason of the person's own."""
+        slot = self._by_number.get(identity.person(to_number=to_number, person_id="").number)
+        if slot is not None:
+            self.rejected.add(slot.person.row)
 
     def _refusal(self, slot: Slot, reason: Refusal, detail: str, at: float | None) -> Refused:
         self.close(slot, Fate.REFUSED)

@@ -266,11 +266,11 @@ class CampaignRun:
         if state.queue:
             times.append(state.checks.ends_at)
         until = min(times)
-        # Without files, when a call was first seen over is known in this process alone.
-        forgets = self.files is None and (until > self.terms.known_until or state.queue.count(Turn.AGAIN))
-        if until - now.wall < WORTH_LEAVING or forgets:
-            return None
-        return Leave(call_ids=watched, until=until, placed_at=self.last_placed_at)
+        # Without files, when a call was seen over and whom Retell refused are known in this process alone.
+        known_here = state.queue.count(Turn.AGAIN) or state.roster.rejected
+        forgets = self.files is None and (until > self.terms.known_until or known_here)
+        stays = until - now.wall < WORTH_LEAVING or forgets
+        return None if stays else Leave(call_ids=watched, until=until, placed_at=self.last_placed_at)
 
     def _sleep(self, seconds: float) -> None:
         until = self.clock.boottime() + seconds

@@ -148,7 +148,8 @@ class CampaignState:
 
     def rejected(self, order: Place, rejection: Rejection, now: Moment) -> None:
         """Note that Retell refuses the request as it is."""
-        if not self.trouble.rejected(rejection):
+        again = order.person.row in self.roster.rejected and not rejection.of_account
+        if not again and not self.trouble.rejected(rejection):
             self.roster.convict()
         if self.trouble.found:
             self.roster.acquit()

@@ -7,6 +7,7 @@ answers a create with 401, 402, 403 or 404                       stops
 refuses one (400, 422), naming no field of the person            stops
 refuses one, naming such a field                                 refuses the person
 refuses five people in a row with equal words                    stops
+refuses a person again, as in an earlier try                     refuses the person, and counts nothing
 ends ten calls in a row as technical, blocked or billing         stops
 does not list the first call to end within two minutes           stops
 ===============================================================  ================================================
@@ -53,6 +54,11 @@ class Rejection:
     message: str
     field: str | None = None
 
+    @property
+    def of_account(self) -> bool:
+        """True if the account is the reason, and not the person."""
+        return self.status in _ACCOUNT_STATUSES or self.field is None
+
 
 class Trouble:
     """The signs of trouble with the account.
@@ -73,7 +79,7 @@ class Trouble:
 
     def rejected(self, rejection: Rejection) -> bool:
         """Note a refusal; return whether it is like the refusals right before it."""
-        if rejection.status in _ACCOUNT_STATUSES or rejection.field is None:
+        if rejection.of_account:
             self.stop(f"Retell refuses to place calls ({rejection.status}: {rejection.message}).")
             return True
         words = _DIGITS.sub("", rejection.message)  # a message may quote the person's number
