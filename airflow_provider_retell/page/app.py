@@ -132,7 +132,7 @@ def show_calls(
 
 
 def _index(given: str | None) -> int | None:
-    """Return a map index; None for the placeholder that Airflow leaves where there is none."""
+    """Return a map index, or None for the placeholder that Airflow leaves if a task has none."""
     try:
         return int(given or "")
     except ValueError:
