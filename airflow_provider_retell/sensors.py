@@ -25,7 +25,7 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
-from airflow_provider_retell.provider.links import CALL_ID_KEY, RetellCallLink
+from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask
 from airflow_provider_retell.provider.map_labels import LIVE, label, label_calls
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.calls.task_wait import TaskWait
 
 
-class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator):
+class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSensorOperator):
     """Wait until calls are over, that is ``ended``, ``error`` or ``not_connected``.
 
     Result: a row for one call, a list of rows in the order given for a sequence, ``[]`` at once for an empty
@@ -63,7 +63,6 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
     template_fields = ("call_id", "retell_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"call_id": "json"}
     ui_color = "#e8f4ea"
-    operator_extra_links = (RetellCallLink(),)
 
     def __init__(
         self,
@@ -141,7 +140,10 @@ class RetellCallSensor(TemplatedOperator, DeferringOperator, BaseSensorOperator)
         if wait is None:
             wait = self._wait = self._first_wait(context)
             if isinstance(self._given, str | Mapping):
-                context["ti"].xcom_push(key=CALL_ID_KEY, value=wait.call_ids[0])
+                (call_id,) = wait.call_ids
+                self._link(call_id, stored=self._woken_by is not None)
+                if self._woken_by is None:
+                    context["ti"].xcom_push(key=CALL_ID_KEY, value=call_id)
         if wait.poll():
             label_calls(context, wait.watch.calls.values())
             rows = wait.rows(final=True)

@@ -28,7 +28,6 @@ from airflow_provider_retell.operators.this_try import ThisTry
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.backfills import check_run
-from airflow_provider_retell.provider.links import RetellCallLink
 from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.rows import Row, check_include, dry_row
@@ -61,7 +60,6 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     }
     hidden_fields = ("custom_sip_headers",)
     ui_color = "#e8f4ea"
-    operator_extra_links = (RetellCallLink(),)
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from airflow_provider_retell.operators.this_try import ThisTry, ends_at
 from airflow_provider_retell.outcomes import matches
 from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
-from airflow_provider_retell.provider.links import CALL_ID_KEY, handed_on_id
+from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask, handed_on_id
 from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
@@ -38,7 +38,7 @@ _LONGEST_SLEEP: Final = 60.0
 """Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
 
 
-class CallingTask(DeferringOperator):
+class CallingTask(LinkedTask, DeferringOperator):
     """A task that places calls, one after the other, and waits for them. The attributes are the arguments."""
 
     retell_conn_id: Any
@@ -87,6 +87,7 @@ class CallingTask(DeferringOperator):
                     raise RetellCallError(f"Not called: the task could not wait ({event.message}).")
                 self._woken_by = None
                 return self._run(hook, context)
+            self._link(call_id, stored=True)
             with self._kill.watching(call_id, hook.get_conn()):
                 wait = self._wait(hook, call_id, event.deadline)
                 over = wait.poll()
@@ -119,6 +120,7 @@ class CallingTask(DeferringOperator):
     def _call(self, hook: RetellHook, context: Context) -> TaskWait:
         """Place the call, or another one after a call that found no line, and wait for it if wanted."""
         call = self._place(hook, context)
+        self._link(call.call_id)
         label_calls(context, [call])
         with self._kill.watching(call.call_id, hook.get_conn()):
             self._kill.check()
