@@ -100,7 +100,11 @@ def test_every_room_is_in_the_tree() -> None:
 
 @pytest.mark.parametrize(
     ("library", "modules"),
-    [("httpx", {"api.client", "api.wire"}), ("pydantic", {"api.models", "api.requests", "api.states"})],
+    [
+        ("httpx", {"api.client", "api.wire"}),
+        ("msgspec", {"api.decoding", "api.states"}),
+        ("pydantic", {"api.models", "api.requests"}),
+    ],
 )
 def test_a_heavy_library_is_the_business_of_few_modules(library: str, modules: set[str]) -> None:
     """Requests go through the client's rules, and code that needs no models does not import them."""

@@ -5,13 +5,13 @@ Base: https://docs.retellai.com/api-references
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_retell._masking import shown
+from airflow_provider_retell.api.decoding import decode_json
 from airflow_provider_retell.api.filters import (
     MAX_PAGE_SIZE,
     any_of,
@@ -59,7 +59,7 @@ class Request(Generic[T]):
     body: Mapping[str, Any] | None = None
     empty: bool = False
     shown_path: str | None = None
-    decode: Callable[[bytes], Any] = json.loads
+    decode: Callable[[bytes], Any] = decode_json
 
     def __str__(self) -> str:
         return f"{self.method} {self.shown_path or self.path}"

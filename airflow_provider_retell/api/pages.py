@@ -5,7 +5,6 @@ See https://docs.retellai.com/api-references/list-calls
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
@@ -62,13 +61,23 @@ def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any]
             except ValueError:
                 # One bad item must not hide the others of its page.
                 unreadable += 1
-        cursor = body.get("pagination_key")
-        cursor = cursor if isinstance(cursor, str) and cursor else None
-        more = body.get("has_more")
-        has_more = cursor is not None if more is None else bool(more)
-        return Page(items=items, cursor=cursor if has_more else None, has_more=has_more, unreadable=unreadable)
+        return page(items, body.get("pagination_key"), body.get("has_more"), unreadable=unreadable)
 
     return read_page
+
+
+def page(items: Mapping[str, T], cursor: Any, more: Any, *, unreadable: int = 0) -> Page[T]:
+    """Return a page.
+
+    Args:
+        items: Its items by id.
+        cursor: ``pagination_key`` of the response.
+        more: ``has_more`` of the response.
+        unreadable: How many items could not be read.
+    """
+    cursor = cursor if isinstance(cursor, str) and cursor else None
+    has_more = cursor is not None if more is None else bool(more)
+    return Page(items=items, cursor=cursor if has_more else None, has_more=has_more, unreadable=unreadable)
 
 
 def _id(item: Any, key: str) -> str:
@@ -80,18 +89,7 @@ def _id(item: Any, key: str) -> str:
 
 def as_sent(request: Request[Page[Any]]) -> Request[Page[Fields]]:
     """Return the same request for a page of calls, which reads them as plain dicts and not as models."""
-    return replace(cast("Request[Any]", request), decode=_decode, read=page_of(dict))
-
-
-def _decode(content: bytes) -> Any:
-    """Return what JSON stands for, in two thirds of the time that ``json`` needs, which reads a little more."""
-    try:
-        # Imported here: a process that parses a DAG file reads no response.
-        from pydantic_core import from_json  # noqa: PLC0415
-
-        return from_json(content)
-    except (ImportError, ValueError):  # older releases do not have it
-        return json.loads(content)
+    return replace(cast("Request[Any]", request), read=page_of(dict))
 
 
 class PageWalk(Generic[T]):
