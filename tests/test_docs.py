@@ -42,7 +42,11 @@ from airflow_provider_retell.files.columns import COLUMNS, SCHEMA_VERSION
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.notifications import RetellPhoneCallNotifier
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
+from airflow_provider_retell.operators import (
+    RetellCampaignOperator,
+    RetellCreatePhoneCallOperator,
+    RetellRegisterPhoneCallOperator,
+)
 from airflow_provider_retell.operators.base import PhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
@@ -148,6 +152,13 @@ def test_the_arguments_of_both_operators_are_documented_with_their_defaults() ->
     """The third table has what the signatures share."""
     listed = [line[:2] for line in table(section(OPERATORS, "Arguments of both operators"), "argument")]
     assert listed == [line for line in arguments(RetellCreatePhoneCallOperator.__init__) if line[0] in SHARED]
+
+
+def test_every_argument_of_a_campaign_is_documented() -> None:
+    """The table has the arguments of the signature, no others, in its order; fields of the request share a line."""
+    lines = table(section(PAGES["docs/campaigns.md"], "Arguments"), "argument")
+    listed = [name for line in lines for name in re.findall(r"\w+", line[0])]
+    assert listed == [name for name, _ in arguments(RetellCampaignOperator.__init__)]
 
 
 def test_every_field_that_a_row_leaves_out_is_documented() -> None:

@@ -198,10 +198,3 @@ def test_an_example_is_read_in_one_sitting(example: Path) -> None:
     """An example has fewer than 60 lines, and a row in the table of the README."""
     assert len(example.read_text().splitlines()) < 60
     assert f"]({example.name})" in (example.parent / "README.md").read_text()
-
-
-def test_the_page_shows_the_campaign_as_it_runs_here() -> None:
-    """The DAG that users copy from the page is the one that runs here."""
-    page = (Path(__file__).parent.parent / "docs/campaigns.md").read_text()
-    example = next(path for path in EXAMPLES if path.stem == "campaign")
-    assert f"```python\n{example.read_text()}```" in page
