@@ -155,7 +155,7 @@ def test_the_arguments_of_both_operators_are_documented_with_their_defaults() ->
 
 
 def test_every_argument_of_a_campaign_is_documented() -> None:
-    """The table has the arguments of the signature, no others, in its order; fields of the request share a line."""
+    """The table has the arguments of the signature, no others, in its order; some share a line."""
     lines = table(section(PAGES["docs/campaigns.md"], "Arguments"), "argument")
     listed = [name for line in lines for name in re.findall(r"\w+", line[0])]
     assert listed == [name for name, _ in arguments(RetellCampaignOperator.__init__)]
