@@ -46,7 +46,7 @@ def write(folder: str, file_format: FileFormat) -> None:
         results = Results(f"{folder}/{number}", holds=f"campaign {number}", token="1-a", file_format=file_format)  # noqa: S106 (no password)
         results.open(began_at=0)
         results.add([attempt(chance, number * CALLS + call) for call in range(CALLS)])
-        results.finish([])
+        results.finish(list)
 
 
 def attempt(chance: random.Random, number: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
 
-from airflow_provider_retell.files.destination import UNFINISHED
+from airflow_provider_retell.files.claim import UNFINISHED
 
 try:
     from airflow.sdk.io import attach

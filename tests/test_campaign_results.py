@@ -7,6 +7,7 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign.parts import PARTS
-from airflow_provider_retell.campaign.results import Results
-from airflow_provider_retell.errors import (
-    RetellError,
-    RetellExportError,
-    RetellExportOvertakenError,
-    RetellInputError,
-)
+from airflow_provider_retell.campaign.parts import PARTS, Parts
+from airflow_provider_retell.campaign.results import LONGEST_FINISH, Results
+from airflow_provider_retell.errors import RetellError, RetellExportError, RetellInputError
 from airflow_provider_retell.files.columns import line, row_of
+from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.manifest import MANIFEST
+from airflow_provider_retell.simulator import ManualClock
+from airflow_provider_retell.testing import SteppingClock
 
 pytest.importorskip("s3fs")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -119,7 +118,7 @@ def test_the_files_hold_the_people_in_order_and_each_attempt(tmp_path: Path) -> 
     made.add([attempt(2), refusal(7)])
     assert made.write_part() == 2
     made.add([attempt(1)])
-    paths = made.finish(reversed(PEOPLE))
+    paths = made.finish(lambda: reversed(PEOPLE))
     assert paths == [f"{tmp_path}/people-00000.jsonl", f"{tmp_path}/attempts-00000.jsonl"]
     assert read(tmp_path, "people") == PEOPLE[::-1]
     assert read(tmp_path, "attempts") == [attempt(2), refusal(7), attempt(1)]
@@ -130,7 +129,7 @@ def test_a_table_has_types_that_do_not_depend_on_the_people(tmp_path: Path) -> N
     """Own columns are text, objects as JSON; a call's columns are those of an export; times are timestamps."""
     made = results(tmp_path, file_format="parquet")
     made.add([attempt(1), refusal(7)])
-    made.finish([person(0), person(1, name=7, age=36)])
+    made.finish(lambda: [person(0), person(1, name=7, age=36)])
     people = pq.read_table(tmp_path / "people-00000.parquet")
     assert {name: str(people.schema.field(name).type) for name in people.schema.names} == {
         "name": "string",
@@ -161,7 +160,7 @@ def test_a_table_has_types_that_do_not_depend_on_the_people(tmp_path: Path) -> N
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_no_people_are_files_without_rows(tmp_path: Path, file_format: str) -> None:
     """A campaign without anybody succeeds, and what reads its files finds them."""
-    paths = results(tmp_path, file_format=file_format).finish([])
+    paths = results(tmp_path, file_format=file_format).finish(list)
     assert [posixpath.basename(path) for path in paths] == [
         f"{k}-00000.{file_format}" for k in ("people", "attempts")
     ]
@@ -175,7 +174,7 @@ def test_many_rows_are_several_files(tmp_path: Path, file_format: str) -> None:
     for first in range(0, 3000, 500):
         made.add(attempt(number) for number in range(first, first + 500))
         made.write_part()
-    paths = made.finish(person(number) for number in range(2500))
+    paths = made.finish(lambda: map(person, range(2500)))
     assert len(paths) > 4
     assert [row["person_id"] for row in read(tmp_path, "people")] == [str(number) for number in range(2500)]
     assert [row["call_id"] for row in read(tmp_path, "attempts")] == [f"call_{number}" for number in range(3000)]
@@ -189,7 +188,7 @@ def test_a_later_try_knows_the_attempts_of_parts_and_of_finished_files(tmp_path:
     """Attempts come back as they were given, and refusals too: they must not be counted again."""
     first = results(tmp_path, file_format=file_format)
     first.add([attempt(1), refusal(1)])
-    first.finish(PEOPLE)
+    first.finish(lambda: PEOPLE)
     second = results(tmp_path, "2-b", file_format=file_format)
     second.add([attempt(2)])
     second.write_part()
@@ -203,10 +202,10 @@ def test_a_clear_in_another_format_keeps_what_there_was(tmp_path: Path) -> None:
     """The files of the other format go, and their rows are in the new ones."""
     first = results(tmp_path, file_format="parquet")
     first.add([attempt(1), refusal(1)])
-    first.finish(PEOPLE)
+    first.finish(lambda: PEOPLE)
     second = results(tmp_path, "2-b")
     second.add([attempt(2)])
-    second.finish(PEOPLE)
+    second.finish(lambda: PEOPLE)
     known = {name: value for name, value in refusal(1).items() if value is not None}
     assert read(tmp_path, "attempts") == [attempt(1), known, attempt(2)]
     assert names(tmp_path) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}
@@ -216,10 +215,10 @@ def test_of_two_rows_about_one_call_the_newer_one_is_kept(tmp_path: Path) -> Non
     """A row of a later part replaces one that is finished; a refusal that is there already is none more."""
     first = results(tmp_path)
     first.add([attempt(1, outcome="unknown"), attempt(2), refusal(3)])
-    first.finish(PEOPLE)
+    first.finish(lambda: PEOPLE)
     second = results(tmp_path, "10-b")
     second.add([attempt(1, outcome="answered"), refusal(3), refusal(3, refused="bad_number")])
-    second.finish(PEOPLE)
+    second.finish(lambda: PEOPLE)
     assert read(tmp_path, "attempts") == [
         attempt(2),
         attempt(1, outcome="answered"),
@@ -234,7 +233,7 @@ def test_parts_of_the_tenth_try_are_newer_than_those_of_the_second(tmp_path: Pat
         made = results(tmp_path, token)
         made.add([attempt(1, detail=token)])
         made.write_part()
-    results(tmp_path, "11-c").finish(PEOPLE)
+    results(tmp_path, "11-c").finish(lambda: PEOPLE)
     assert [row["detail"] for row in read(tmp_path, "attempts")] == ["10-a"]
 
 
@@ -246,26 +245,169 @@ def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     one.write_part()
     two.write_part()
     two.add([attempt(3)])
-    one.finish(PEOPLE)
+    one.finish(lambda: PEOPLE)
     two.write_part()
     assert {row["call_id"] for row in results(tmp_path, "2-c").known()} == {"call_1", "call_2", "call_3"}
-    two.finish(PEOPLE)
+    two.finish(lambda: PEOPLE)
     assert {row["call_id"] for row in read(tmp_path, "attempts")} == {"call_1", "call_2", "call_3"}
 
 
-def test_who_began_to_finish_earlier_gives_way(tmp_path: Path) -> None:
-    """Results that another process is about to replace are not written over its own."""
-    one, two = results(tmp_path, "1-a"), results(tmp_path, "1-b")
+def test_opening_touches_nothing_of_a_process_that_writes_the_results(tmp_path: Path) -> None:
+    """A retry begins while a frozen process is at its end: that one goes on where it was."""
+    one = results(tmp_path, "1-a")
     one.add([attempt(1)])
-    two.add([attempt(2)])
 
     def people() -> Iterator[Mapping[str, Any]]:
         yield from PEOPLE
-        two.finish(PEOPLE)
+        before = names(tmp_path)
+        results(tmp_path, "2-b")
+        assert names(tmp_path) == before
 
-    with pytest.raises(RetellExportOvertakenError, match="started later"):
-        one.finish(people())
+    one.finish(people)
+    assert read(tmp_path, "people") == PEOPLE
+
+
+def test_files_that_are_kept_twice_are_both_there(tmp_path: Path) -> None:
+    """The second time some of them may be new, with rows at other places."""
+    parts = Parts(tmp_path, holds=HOLDS, token="1-a")
+    for number in range(2):
+        (tmp_path / "attempts-00000.jsonl").write_text(json.dumps(attempt(number)) + "\n")
+        parts.keep(["attempts-00000.jsonl"])
+    assert [row for name in parts.names() for row in parts.rows(name)] == [attempt(0), attempt(1)]
+
+
+class Turning(SteppingClock):
+    """A clock that lets another process act when this one sleeps for the first time."""
+
+    def __init__(self, other: Callable[[], Any]) -> None:
+        super().__init__(ManualClock())
+        self.other = other
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if len(self.slept) == 1:
+            self.other()
+
+
+def test_a_process_waits_for_the_one_that_began_to_finish_later(tmp_path: Path) -> None:
+    """Then it writes the results again, with the rows of both; both return the paths, and nothing is left."""
+    two = results(tmp_path, "1-b")
+    clock = Turning(lambda: ended.append(two.finish(lambda: PEOPLE)))
+    one = results(tmp_path, "1-a", clock=clock)
+    one.add([attempt(1)])
+    two.add([attempt(2)])
+    ended: list[list[str]] = []
+    takes_over = iter([Destination(str(tmp_path), token="1-b", holds=HOLDS).claim])
+
+    def people() -> Iterator[Mapping[str, Any]]:
+        yield from PEOPLE
+        for act in takes_over:
+            act()
+
+    ended.append(one.finish(people))
+    assert len(clock.slept) == 1
+    assert ended == [[f"{tmp_path}/people-00000.jsonl", f"{tmp_path}/attempts-00000.jsonl"]] * 2
+    assert read(tmp_path, "people") == PEOPLE
     assert {row["call_id"] for row in read(tmp_path, "attempts")} == {"call_1", "call_2"}
+    assert names(tmp_path) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}
+
+
+def test_a_process_that_was_killed_while_it_wrote_the_results_is_waited_for_ten_minutes(tmp_path: Path) -> None:
+    """Then another one writes them, and clears away what is left of it."""
+    killed = Destination(str(tmp_path), token="1-b", holds=HOLDS)
+    clock = Turning(lambda: None)
+    one = results(tmp_path, "1-a", clock=clock)
+    one.add([attempt(1)])
+
+    def people() -> Iterator[Mapping[str, Any]]:
+        yield from PEOPLE
+        if not clock.slept:
+            killed.claim()
+            with killed.writing("people-00000.jsonl") as file:
+                file.write(b"half")
+
+    one.finish(people)
+    assert sum(clock.slept) == pytest.approx(LONGEST_FINISH, abs=2)
+    assert read(tmp_path, "people") == PEOPLE
+    assert names(tmp_path) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}
+
+
+class Meanwhile(Failures):
+    """Let something else happen right before the n-th operation of a storage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = 0
+        self.act: Callable[[], Any] = tuple
+
+    def run(self, operation: Callable[[], Any]) -> Any:
+        self.operations += 1
+        if self.operations == self.at:
+            self.act()
+        return operation()
+
+
+def opens(path: Path) -> None:
+    results(path, "2-b").add([])
+
+
+def writes_a_part(path: Path) -> None:
+    made = results(path, "2-b")
+    made.add([attempt(2)])
+    made.write_part()
+
+
+def finishes(path: Path) -> None:
+    made = results(path, "2-b", max_bytes=1)
+    made.add([attempt(2), attempt(1)])
+    made.finish(lambda: PEOPLE)
+
+
+def is_killed(path: Path) -> None:
+    made = results(path, "2-b")
+    made.add([attempt(2)])
+
+    def people() -> Iterator[Mapping[str, Any]]:
+        yield PEOPLE[0]
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        made.finish(people)
+
+
+@pytest.mark.parametrize(("act", "step"), [(opens, 4), (writes_a_part, 4), (finishes, 1), (is_killed, 3)])
+def test_a_process_ends_well_whatever_another_one_does_and_whenever(
+    tmp_path: Path, act: Callable[[Path], None], step: int
+) -> None:
+    """Before each operation of the storage in turn: what is known and what is written has the rows of all."""
+    at, reached = 1, True
+    while reached:
+        folder, meanwhile = tmp_path / f"{at}", Meanwhile()
+        before = results(folder, "1-c")
+        before.add([attempt(0)])
+        before.finish(lambda: PEOPLE)
+        before.add([attempt(3)])
+        before.write_part()
+        attach("file", conn_id=f"{folder.name}-{act.__name__}", fs=failing(LocalFileSystem, meanwhile)())
+        meanwhile.act, meanwhile.at = partial(act, folder), at
+        url = f"file://{folder.name}-{act.__name__}@{folder}"
+        one = results(url, "1-a", clock=SteppingClock(ManualClock()))
+        assert {row["call_id"] for row in one.known()} >= {"call_0", "call_3"}, at
+        one.add([attempt(1)])
+        one.write_part()
+        paths = one.finish(lambda: PEOPLE)
+        reached = meanwhile.operations >= at
+        calls = {"call_0", "call_1", "call_3"} | ({"call_2"} if reached and act is not opens else set())
+        assert [posixpath.basename(path) for path in paths] == ["people-00000.jsonl", "attempts-00000.jsonl"]
+        assert read(folder, "people") == PEOPLE, at
+        written = {row["call_id"] for row in read(folder, "attempts")}
+        written |= {row["call_id"] for row in results(folder, "3-d").known()}
+        assert written == calls, at
+        results(folder, "3-d").finish(lambda: PEOPLE)
+        assert names(folder) == {"people-00000.jsonl", "attempts-00000.jsonl", MANIFEST}, at
+        assert {row["call_id"] for row in read(folder, "attempts")} == calls, at
+        at += step
+    assert at > 60
 
 
 @pytest.mark.parametrize("content", [b'{"call_id": "call_1"', b"[1]\n", b"\xff\n"])
@@ -284,7 +426,7 @@ def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
     """As with lines."""
     first = results(tmp_path, file_format="parquet")
     first.add([attempt(1)])
-    first.finish(PEOPLE)
+    first.finish(lambda: PEOPLE)
     (tmp_path / "attempts-00000.parquet").write_bytes(b"PAR1")
     with pytest.raises(RetellInputError, match=r"attempts-00000\.parquet is damaged: it is no Parquet file"):
         list(results(tmp_path, "2-b").known())
@@ -407,7 +549,7 @@ def first_try(store: Store, wrote: list[str]) -> None:
     made.add([attempt(1), attempt(2)])
     made.write_part()
     wrote += ["call_1", "call_2"]
-    made.finish(PEOPLE)
+    made.finish(lambda: PEOPLE)
 
 
 def second_try(store: Store, wrote: list[str]) -> None:
@@ -417,7 +559,7 @@ def second_try(store: Store, wrote: list[str]) -> None:
     made.add([attempt(1, outcome="unknown"), attempt(3)])
     made.write_part()
     wrote.append("call_3")
-    made.finish(PEOPLE)
+    made.finish(lambda: PEOPLE)
 
 
 TRIES: tuple[Callable[[Store, list[str]], None], ...] = (first_try, second_try)
@@ -453,7 +595,7 @@ def test_nothing_is_lost_whichever_operation_fails(
         assert store.calls().issuperset(wrote), at
         last = results(store.url, "3-c")
         assert {row["call_id"] for row in last.known()}.issuperset(wrote), at
-        last.finish(PEOPLE)
+        last.finish(lambda: PEOPLE)
         content = store.content()
         assert store.calls().issuperset(wrote), at
         assert len(content["attempts-00000.jsonl"].splitlines()) == len(store.calls()), at

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell.errors import RetellExportError, RetellExportOvertakenError, RetellInputError
-from airflow_provider_retell.files.destination import UNFINISHED, Destination
+from airflow_provider_retell.files.claim import UNFINISHED
+from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 
 pytest.importorskip("s3fs")

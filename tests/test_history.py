@@ -159,7 +159,7 @@ def test_the_results_of_a_campaign_are_history_at_each_moment(tmp_path: Path, fi
     known = history(tmp_path)
     before = known.of(ADA)
     assert set(before) == {"call_1"}
-    results.finish([])
+    results.finish(list)
     known.refresh(NOW + READ_EVERY)
     assert known.of(ADA) == before
     limit = AttemptLimit(1, per=WEEK)

@@ -94,7 +94,7 @@ def test_the_people_of_a_campaign_can_be_those_of_the_next(
     row |= {"earliest_call_at": "2026-07-06T12:00:00+00:00"} if dry_run else {}
     results = Results(str(tmp_path), holds="a campaign", token="1", file_format=file_format)
     results.open()
-    [people, _] = results.finish([row])
+    [people, _] = results.finish(lambda: [row])
     [again] = [read_person(n, given, from_file=True) for n, given in enumerate(read_people_file(people))]
     assert json.loads(again.given) == json.loads(person.given)
     assert (again.person_id, again.to_number, again.refused) == ("7", "+14155550100", None)

@@ -36,7 +36,7 @@ from airflow_provider_retell.campaign.columns import absent, as_variable
 from airflow_provider_retell.campaign.parts import PARTS
 from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.errors import RetellError, RetellInputError
-from airflow_provider_retell.files.destination import UNFINISHED
+from airflow_provider_retell.files.claim import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.files.reading import SUFFIXES, read_rows
 from airflow_provider_retell.files.storage import Storage

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.campaign.tables import attempt_of
 from airflow_provider_retell.errors import RetellError, RetellExportError, RetellInputError
 from airflow_provider_retell.files.reading import read_rows
-from airflow_provider_retell.files.storage import Storage
+from airflow_provider_retell.files.storage import Storage, despite_cleaning
 
 PARTS: Final = "_retell_parts"
 """The folder. Spark, Hive and Athena ignore names that begin with an underscore."""
@@ -48,7 +49,7 @@ class Parts:
         self._all = posixpath.join(self._root, PARTS)
         self._folder = posixpath.join(self._all, hashlib.sha256(holds.encode()).hexdigest()[:12])
         self._unfinished = posixpath.join(self._folder, f"{_UNFINISHED}{token}")
-        self._written = 0
+        self._written = self._rescued = 0
 
     def names(self) -> list[str]:
         """Return the names of all parts, relative to the folder of the results, by the number of the try."""
@@ -56,6 +57,18 @@ class Parts:
             found = self._storage.names(self._folder)
         parts = sorted((name for name in found if name.startswith("attempts-")), key=_order)
         return [posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in parts]
+
+    def versions(self, names: Collection[str]) -> dict[str, str]:
+        """Return the versions of parts and files of the results, without those that are gone."""
+        with self._errors_about("read"):
+            folder = posixpath.relpath(self._folder, self._root)
+            parts = self._storage.versions(self._folder)
+            found = {posixpath.join(folder, name): version for name, version in parts.items()}
+            for name in names:
+                if not name.startswith(PARTS):
+                    with suppress(FileNotFoundError):
+                        found[name] = self._storage.version(posixpath.join(self._root, name))
+        return {name: found[name] for name in names if name in found}
 
     def beside(self) -> frozenset[str]:
         """Return the names of the files in the folder of the results."""
@@ -79,21 +92,33 @@ class Parts:
 
     def write(self, content: bytes) -> None:
         """Write one part, completely or not at all."""
-        with self._errors_about("written"):
-            self._storage.make_folder(self._folder)
-            self._storage.write(self._unfinished, content)
-            self._appear(f"attempts-{self._token}-{self._written:05}.jsonl")
+        self._appear(
+            lambda: self._storage.write(self._unfinished, content),
+            f"attempts-{self._token}-{self._written:05}.jsonl",
+        )
         self._written += 1
 
-    def keep(self, name: str) -> None:
-        """Copy a file of the results to the parts, because it is about to be replaced."""
-        with self._errors_about("written"):
-            self._storage.make_folder(self._folder)
-            self._storage.copy(posixpath.join(self._root, name), self._unfinished)
-            self._appear(f"{_KEPT}{self._token}-{name.removeprefix('attempts-')}")
+    def keep(self, names: Iterable[str]) -> None:
+        """Copy files of the results to the parts, because they are about to be replaced.
 
-    def _appear(self, name: str) -> None:
-        self._storage.move(self._unfinished, posixpath.join(self._folder, name))
+        The copies have new names each time: an interrupted replacement leaves old and new files, in which the same
+        rows may be at different places.
+        """
+        for name in names:
+            self._appear(
+                partial(self._storage.copy, posixpath.join(self._root, name), self._unfinished),
+                f"{_KEPT}{self._token}.{self._rescued}-{name.removeprefix('attempts-')}",
+            )
+        self._rescued += 1
+
+    def _appear(self, write: Callable[[], None], name: str) -> None:
+        def steps() -> None:
+            self._storage.make_folder(self._folder)
+            write()
+            self._storage.move(self._unfinished, posixpath.join(self._folder, name))
+
+        with self._errors_about("written"):
+            despite_cleaning(steps)
 
     def remove(self, names: Collection[str]) -> None:
         """Remove the parts that the results now contain, and the unfinished files of killed processes."""

@@ -3,27 +3,51 @@
 While the campaign runs, rows are written part by part (``parts``). At its end all files are written: those already
 published are first copied to the parts, and parts are removed last, so that at any moment every row is in a
 complete file. If a process is interrupted, the next one repeats its work with the same result.
+
+Two processes of one campaign may work at the same time, such as a frozen one and its successor:
+
+=====================================================  ======================================================
+while this process                                     the other one may
+=====================================================  ======================================================
+opens the folder                                       do anything: nothing of its is touched
+reads what is known                                    replace the files by new ones: they are read again
+writes a part                                          remove the folder, or the part before it has its name:
+                                                       it is written again
+writes the results                                     begin to do so too: it goes first, and once it is done
+                                                       they are written again, with the rows of both
+=====================================================  ======================================================
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, pairwise
 from typing import Any, Final
 
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.campaign.parts import Parts
 from airflow_provider_retell.campaign.tables import attempts_format, people_format
-from airflow_provider_retell.errors import RetellExportError
+from airflow_provider_retell.errors import RetellError, RetellExportError, RetellExportOvertakenError
 from airflow_provider_retell.files.columns import json_text
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, Format
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES: Final = 64 * 2**20
 """Bytes of rows after which the next file begins: a size that readers can load at once."""
+
+LONGEST_FINISH: Final = 600.0
+"""Seconds after which a process that still writes the results counts as killed."""
+
+_LOOK_EVERY: Final = 2.0
+_TIMES: Final = 5
+"""How often the files are read or written at most if another process interferes."""
 
 _CHUNK: Final = 1000
 _RESULT: Final = re.compile(r"(?:people|attempts)-\d{5}\.(?:jsonl|parquet)")
@@ -39,7 +63,7 @@ class Results:
         for row in results.known(): ...
         results.add([{"call_id": "call_1", ...}])
         results.write_part()
-        paths = results.finish(people)
+        paths = results.finish(lambda: people)
 
     Args:
         path: The folder, as Airflow's ``ObjectStoragePath`` takes it:
@@ -48,6 +72,7 @@ class Results:
         token: The try and something random, for the names of this process's parts.
         file_format: The format of the files; parts are JSON Lines.
         max_bytes: Bytes of rows after which the next file begins.
+        clock: The time.
 
     Raises:
         RetellInputError: The path is invalid.
@@ -55,12 +80,20 @@ class Results:
     """
 
     def __init__(
-        self, path: str, *, holds: str, token: str, file_format: FileFormat, max_bytes: int = MAX_BYTES
+        self,
+        path: str,
+        *,
+        holds: str,
+        token: str,
+        file_format: FileFormat,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock = CLOCK,
     ) -> None:
         self._destination = Destination(path, token=token, holds=holds)
         self._parts = Parts(path, holds=holds, token=token)
         self._file_format: FileFormat = file_format
         self._max_bytes = max_bytes
+        self._clock = clock
         self._buffer: list[bytes] = []
 
     def open(self, *, began_at: float | None = None) -> float | None:
@@ -74,11 +107,8 @@ class Results:
             RetellExportError: It cannot be written.
         """
         attempts_format(self._file_format)
-        self._destination.published()  # refuses another campaign's folder, before the claim writes to it
-        self._destination.claim(names=[name for name in self._parts.beside() if _RESULT.fullmatch(name)])
-        first_began_at = self._destination.mark(began_at=began_at)
-        self._destination.clean_up()
-        return first_began_at
+        names = [name for name in self._parts.beside() if _RESULT.fullmatch(name)]
+        return self._destination.mark(began_at=began_at, names=names)
 
     def known(self) -> Iterator[dict[str, Any]]:
         """Yield the rows in the files of earlier tries, attempts and refusals; some come more than once.
@@ -86,13 +116,27 @@ class Results:
         Raises:
             RetellInputError: A file is damaged.
         """
-        for name in self._sources():
-            yield from self._parts.rows(name)
+        error: RetellError | None = None
+        for _ in range(_TIMES):
+            parts = self._parts.names()  # before what is published: a part goes only once its rows are there
+            names = [*self._published(), *parts]
+            before = self._parts.versions(names)
+            try:
+                for name in names:
+                    yield from self._parts.rows(name)
+                error = None
+            except RetellError as caught:
+                error = caught
+            if before.keys() == set(names) and self._parts.versions(names) == before:
+                if error is not None:
+                    raise error
+                return
+        raise error or RetellExportError("The files of earlier tries change while they are read; a retry goes on.")
 
-    def _sources(self) -> list[str]:
-        """Return the names of all files with attempts, oldest first."""
+    def _published(self) -> list[str]:
+        """Return the names of the published files with attempts."""
         published = self._destination.published() & self._parts.beside()
-        return sorted(name for name in published if name.startswith("attempts-")) + self._parts.names()
+        return sorted(name for name in published if name.startswith("attempts-"))
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows of attempts and refusals to the next part."""
@@ -113,33 +157,46 @@ class Results:
             self._buffer.clear()
         return rows
 
-    def finish(self, people: Iterable[Mapping[str, Any]]) -> list[str]:
+    def finish(self, people: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
         """Write all files, and return their URLs: those of the people, then those of the attempts.
 
         Args:
-            people: The row of each person, in the order given.
+            people: Yields the row of each person, in the order given; called again if another process interferes.
 
         Raises:
-            RetellExportOvertakenError: Another process of this campaign, begun later, writes them.
+            RetellExportOvertakenError: Other processes of this campaign interfere again and again.
         """
         self.write_part()
-        self._destination.claim()
-        try:
-            return self._finish(people)
-        except RetellExportError:
-            self._destination.check()
-            raise
+        for _ in range(_TIMES - 1):
+            try:
+                return self._finish(people())
+            except RetellExportError as error:
+                gone = isinstance(error.__cause__, FileNotFoundError)
+                if not (gone or isinstance(error, RetellExportOvertakenError)):
+                    raise
+                log.info("Another process writes the results of this campaign, and then this one again: %s", error)
+            self._wait_for_the_other()
+        return self._finish(people())
+
+    def _wait_for_the_other(self) -> None:
+        """Wait until no process has the folder; if one was killed, for as long as it might have taken."""
+        until = self._clock.monotonic() + LONGEST_FINISH
+        while self._destination.is_claimed() and self._clock.monotonic() < until:
+            self._clock.sleep(_LOOK_EVERY)
 
     def _finish(self, people: Iterable[Mapping[str, Any]]) -> list[str]:
         destination = self._destination
-        for name in sorted(destination.published() & self._parts.beside()):
-            if name.startswith("attempts-"):
-                self._parts.keep(name)
-        parts = self._parts.names()
-        names = self._write_people(people)
-        names += self._write("attempts", attempts_format(self._file_format), self._attempts(parts))
-        destination.publish(names)
-        self._parts.remove(parts)
+        destination.claim()
+        try:
+            self._parts.keep(self._published())
+            parts = self._parts.names()
+            names = self._write_people(people)
+            names += self._write("attempts", attempts_format(self._file_format), self._attempts(parts))
+            destination.publish(names)
+            self._parts.remove(parts)
+        except RetellExportError:
+            destination.check()
+            raise
         destination.clean_up()
         return [destination.url(name) for name in names]
 

@@ -1,8 +1,8 @@
 """A folder of an object store, or of a disk, that one run at a time fills with complete files.
 
 Unfinished files are in the folder ``_retell_unfinished``, below the token of the run that writes them. A claim
-there names the writing process: the one that started last. The file ``_retell_manifest`` names the published
-files; the next run replaces or removes these and no others.
+there names the writing process (``claim``). The file ``_retell_manifest`` names the published files; the next run
+replaces or removes these and no others.
 
 Publishing can be interrupted at any step, and repeated:
 
@@ -14,10 +14,8 @@ Publishing can be interrupted at any step, and repeated:
 
 from __future__ import annotations
 
-import json
 import logging
 import posixpath
-import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,14 +28,12 @@ from airflow_provider_retell.errors import (
     RetellExportOvertakenError,
     RetellInputError,
 )
+from airflow_provider_retell.files.claim import Claim
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
-from airflow_provider_retell.files.storage import Storage
+from airflow_provider_retell.files.storage import Storage, despite_cleaning
 
 log = logging.getLogger(__name__)
 
-UNFINISHED: Final = "_retell_unfinished"
-
-_CLAIM: Final = "claim"
 _COMPLETE: Final = "complete"
 _MAX_NAMES_IN_MESSAGE: Final = 3
 
@@ -79,10 +75,8 @@ class Destination:
         with self._errors_about("opened"):
             self._storage = Storage(path)
         self._root = self._storage.root
-        self._claims = posixpath.join(self._root, UNFINISHED)
-        self._claim = posixpath.join(self._claims, _CLAIM)
-        self._aside = posixpath.join(self._claims, token)
-        self._claimed_as = ""
+        self._claim = Claim(self._storage, token=token)
+        self._aside = self._claim.aside
 
     @contextmanager
     def _errors_about(self, action: str) -> Iterator[None]:
@@ -129,46 +123,47 @@ class Destination:
                     self.details or "all",
                 )
             self._publishing_began = not manifest.complete
-            self._storage.make_folder(self._aside)
-            self._claimed_as = secrets.token_hex(8)
-            claim = {"token": self.token, "claimed_as": self._claimed_as}
-            self._storage.write(self._claim, json.dumps(claim).encode())
-            for name in self._storage.names(self._claims) - {_CLAIM, self.token}:
-                self._storage.remove_tree(posixpath.join(self._claims, name))
+            self._claim.take()
             if keeping is not None and self._storage.names(self._aside).issuperset(keeping):
                 return True
             self._storage.remove_tree(self._aside)
             self._storage.make_folder(self._aside)
             return False
 
-    def mark(self, *, began_at: float | None) -> float | None:
+    def mark(self, *, began_at: float | None, names: Collection[str] = ()) -> float | None:
         """Write to the manifest what the folder is going to hold, so that others are refused from now on.
+
+        This claims nothing, and so disturbs no process that writes here. It fails as ``claim`` does.
 
         Args:
             began_at: When this process began, in seconds since the epoch; None if that does not matter.
+            names: As for ``claim``.
 
         Returns:
             When the first of the processes began that fill the folder, None if that is not known.
         """
-        self.check()
         with self._errors_about("written"):
-            manifest = self._manifest()
+            stored = self._stored_manifest()
+            manifest = stored or Manifest(holds=self.holds)
+            self._refuse_files_of_others(names, manifest)
             times = [at for at in (began_at, manifest.began_at) if at is not None]
-            manifest = replace(manifest, began_at=min(times, default=None))
-            self._write_manifest(manifest)
-        return manifest.began_at
+            marked = replace(manifest, began_at=min(times, default=None))
+            despite_cleaning(lambda: self._write_manifest(marked, appears=marked != stored))
+            self._claim.drop_unfinished()
+        return marked.began_at
+
+    def is_claimed(self) -> bool:
+        """Return whether a process has the destination."""
+        with self._errors_about("read"):
+            return self._claim.holder() is not None
 
     def check(self) -> None:
         """Raise ``RetellExportOvertakenError`` if another run, or a later try, has taken the destination over."""
         with self._errors_about("read"):
-            try:
-                claimed_as = json.loads(self._storage.read(self._claim)).get("claimed_as")
-            except (FileNotFoundError, ValueError, AttributeError):
-                claimed_as = None
-        if claimed_as != self._claimed_as:
-            raise RetellExportOvertakenError(
-                f"Another run writes to {self._url}, and started later: this one leaves it to that one."
-            )
+            if not self._claim.is_held():
+                raise RetellExportOvertakenError(
+                    f"Another run writes to {self._url}, and started later: this one leaves it to that one."
+                )
 
     # -- unfinished files --------------------------------------------------------------------------------------
 
@@ -231,6 +226,7 @@ class Destination:
         self._write_manifest(replace(manifest, names=manifest.names | names, complete=False))
         for folder in {posixpath.dirname(name) for name in written}:
             self._storage.make_folder(posixpath.join(self._root, folder))
+        self.check()
         for name in sorted(written):
             self._storage.move(posixpath.join(complete, name), posixpath.join(self._root, name))
         self.check()
@@ -255,16 +251,18 @@ class Destination:
         """Remove unfinished files and the claim, unless another run has the destination; never raise."""
         with suppress(Exception):
             self.check()
-            self._storage.remove_tree(self._aside)
-            self._storage.remove_tree(self._claims)
+            self._claim.release()
 
     # -- the manifest ------------------------------------------------------------------------------------------
 
     def _manifest(self) -> Manifest:
+        return self._stored_manifest() or Manifest(holds=self.holds)
+
+    def _stored_manifest(self) -> Manifest | None:
         try:
             manifest = Manifest.read(self._storage.read(posixpath.join(self._root, MANIFEST)))
         except FileNotFoundError:
-            return Manifest(holds=self.holds)
+            return None
         except ValueError as error:
             raise RetellInputError(f"{self.url(MANIFEST)} cannot be read: {error}. No file was touched.") from None
         if manifest.holds != self.holds:
@@ -274,11 +272,13 @@ class Destination:
             )
         return manifest
 
-    def _write_manifest(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: Manifest, *, appears: bool = True) -> None:
         # Written elsewhere first: a killed process must not leave half a manifest.
         aside = posixpath.join(self._aside, MANIFEST)
+        self._storage.make_folder(self._aside)
         self._storage.write(aside, replace(manifest, details=self.details).to_bytes())
-        self._storage.move(aside, posixpath.join(self._root, MANIFEST))
+        if appears:
+            self._storage.move(aside, posixpath.join(self._root, MANIFEST))
 
     def _refuse_files_of_others(self, names: Collection[str], manifest: Manifest) -> frozenset[str]:
         """Return the names that exist already; raise if one of them is not in the manifest."""

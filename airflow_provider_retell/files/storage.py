@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,6 +22,8 @@ _VERSIONED_BY: Final = (
     "generation",
 )
 """The keys under which local disks, S3, Google and Azure describe a file's version."""
+
+_TIMES: Final = 5
 
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
 
@@ -149,6 +151,20 @@ class Storage:
         """Return a value that changes with the file; raise ``FileNotFoundError`` if there is no such file."""
         self._fs.invalidate_cache()
         return _version(self._fs.info(path))
+
+
+def despite_cleaning(steps: Callable[[], None]) -> None:
+    """Run steps that make a folder and files in it, again if another process has removed one of these meanwhile.
+
+    At its end a process removes the folders that it finds empty, and what it takes for a killed process's.
+
+    Raises:
+        FileNotFoundError: That happens every time.
+    """
+    for _ in range(_TIMES - 1):
+        with suppress(FileNotFoundError):
+            return steps()
+    return steps()
 
 
 def _version(info: Mapping[str, Any]) -> str:

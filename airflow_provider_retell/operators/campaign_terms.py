@@ -183,7 +183,7 @@ class CampaignTerms:
 
     def _with_rows(self, result: dict[str, Any], rows: Callable[..., Iterable[dict[str, Any]]]) -> dict[str, Any]:
         if self._files is not None:
-            return result | {"paths": self._files.finish(rows())}
+            return result | {"paths": self._files.finish(rows)}
         return result | {"paths": [], "rows": list(rows(for_xcom=True))}
 
     # -- steps ---------------------------------------------------------------------------------------------
