@@ -138,27 +138,27 @@ class RetellCallTrigger(BaseTrigger):
         watch: Watch[CallState] = Watch(
             self.call_ids, Goal(wait_for=self.wait_for, analysis_timeout=self.analysis_timeout)
         )
+        wake, message = Wake.FAILED, ""
         try:
-            event = await self._event(watch)
+            try:
+                wake = await self._wait(watch)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the task must continue and report it)
+                self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
+                message = f"{type(error).__name__}: {error}"
+            if (left := self.not_before - CLOCK.now()) > 0:
+                await CLOCK.asleep(left)
         except asyncio.CancelledError:
             if not self.learns_of_kills and self._is_for_a_task():
                 await self.on_kill()
             raise
         self._fired = True
-        yield TriggerEvent(event.to_payload())
+        yield TriggerEvent(self._payload(watch, wake, message))
 
-    async def _event(self, watch: Watch[CallState]) -> WakeEvent:
-        wake, message = Wake.FAILED, ""
-        try:
-            wake = await self._wait(watch)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the task must continue and report it)
-            self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
-            message = f"{type(error).__name__}: {error}"
-        if (left := self.not_before - CLOCK.now()) > 0:
-            await CLOCK.asleep(left)
+    def _payload(self, watch: Watch[CallState], wake: Wake, message: str) -> dict[str, Any]:
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
-        return WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
+        event = WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
+        return event.to_payload()
 
     async def _wait(self, watch: Watch[CallState]) -> Wake:
         trouble, patience = "", Patience()
@@ -166,8 +166,9 @@ class RetellCallTrigger(BaseTrigger):
         async with self._poller() as poller:
             while True:
                 try:
-                    reading = await poller.read(watch.waiting, due=due)
-                    if progress := watch.update(reading, now=CLOCK.now()):
+                    # Without a name for the reading, which would keep it in memory until the next one.
+                    progress = watch.update(await poller.read(watch.waiting, due=due), now=CLOCK.now())
+                    if progress:
                         self.log.info("%s", progress)
                     watch.check()
                     patience.succeeded()

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 WaitFor = Literal["ended", "analyzed"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
     """The state of its calls that a task waits for.
 
@@ -64,27 +64,27 @@ class Watch(Generic[C]):
         goal: How far each call must have come.
         since: When another process first read the calls (a rescheduled sensor), in seconds since the epoch: a call
             that is over without an ``end_timestamp`` counts as over since then.
+
+    Attributes:
+        waiting: The calls that are still to be read.
     """
+
+    __slots__ = ("_errors", "_progress", "_seen_over", "_since", "call_ids", "calls", "goal", "waiting")
 
     def __init__(self, call_ids: Sequence[str], goal: Goal, *, since: float | None = None) -> None:
         self.call_ids = tuple(dict.fromkeys(call_ids))
         self.goal = goal
         self.calls: dict[str, C] = {}
         self._since = since
-        self._waiting = dict.fromkeys(self.call_ids)
+        self.waiting = self.call_ids
         self._seen_over: dict[str, float] = {}
         self._progress = ""
-        self._errors: list[RetellError] = []
-
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        """The calls that are still to be read."""
-        return tuple(self._waiting)
+        self._errors: tuple[RetellError, ...] = ()
 
     @property
     def reached(self) -> bool:
         """True if every call has reached the goal."""
-        return not self._waiting
+        return not self.waiting
 
     def update(self, reading: Reading[C], *, now: float) -> str | None:
         """Take in a reading, and return the line to log if anything changed.
@@ -93,7 +93,8 @@ class Watch(Generic[C]):
             reading: The calls by id, or the error of one that could not be read, which ``check`` raises.
             now: Seconds since the epoch.
         """
-        self._errors = [call for call in reading.values() if isinstance(call, RetellError)]
+        self._errors = tuple(call for call in reading.values() if isinstance(call, RetellError))
+        reached: set[str] = set()
         for call_id, call in reading.items():
             if isinstance(call, RetellError):
                 continue
@@ -104,7 +105,9 @@ class Watch(Generic[C]):
             if call.is_terminal:
                 self._seen_over.setdefault(call_id, self._first_seen_over(call, now))
             if self.goal.reached(call, now=now, seen_over=self._seen_over.get(call_id, now)):
-                self._waiting.pop(call_id, None)
+                reached.add(call_id)
+        if reached:
+            self.waiting = tuple(call_id for call_id in self.waiting if call_id not in reached)
         progress = self.progress()
         changed, self._progress = progress != self._progress, progress
         return progress if changed else None
@@ -122,11 +125,10 @@ class Watch(Generic[C]):
 
     def progress(self) -> str:
         """Return one line: "37 of 100 calls over (3 ongoing)"."""
-        over = [call for call in self.calls.values() if call.is_terminal]
+        over = {call_id for call_id, call in self.calls.items() if call.is_terminal}
         counts = Counter(str(call.call_status) for call in self.calls.values() if not call.is_terminal)
         notes = [f"{count} {status}" for status, count in sorted(counts.items())]
-        without_analysis = sum(call.call_id in self._waiting for call in over)
-        if without_analysis:
+        if without_analysis := len(over.intersection(self.waiting)):
             notes.append(f"{without_analysis} not yet analyzed")
         line = f"{len(over)} of {len(self.call_ids)} call{'s' * (len(self.call_ids) != 1)} over"
         return f"{line} ({', '.join(notes)})" if notes else line

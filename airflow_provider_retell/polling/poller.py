@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.client import AsyncRetellClient
@@ -40,20 +39,8 @@ LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves the calls that it has not read yet to the next."""
 
 
-@dataclass(eq=False, kw_only=True, slots=True)
-class _CallsAsk(Ask):
-    """The calls that one waiter reads in the next round."""
-
-    unread: set[str]
-    reading: dict[str, CallState | RetellError] = field(default_factory=dict)
-
-
-@dataclass(eq=False, kw_only=True, slots=True)
-class _FinishedAsk(Ask):
-    """The finished calls that one watcher wants to know about."""
-
-    want: Want
-    listing: Listing = field(default_factory=Listing)
+_CallsAsk: TypeAlias = Ask[tuple[str, ...], dict[str, CallState | RetellError]]
+_FinishedAsk: TypeAlias = Ask[Want, Listing]
 
 
 class Poller:
@@ -94,9 +81,7 @@ class Poller:
         Raises:
             RetellError: The round failed.
         """
-        ask = _CallsAsk(unread={check_call_id(call_id) for call_id in call_ids}, due=due)
-        await self._calls.wait(ask)
-        return ask.reading
+        return await self._calls.wait(tuple(dict.fromkeys(map(check_call_id, call_ids))), {}, due=due)
 
     async def list_finished(self, want: Want, *, due: float) -> Listing:
         """Return the calls that the next round lists for a watcher.
@@ -108,9 +93,7 @@ class Poller:
         Raises:
             RetellError: The round failed.
         """
-        ask = _FinishedAsk(want=want, due=due)
-        await self._finished.wait(ask)
-        return ask.listing
+        return await self._finished.wait(want, Listing(), due=due)
 
     async def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, with the client of the polls."""
@@ -126,7 +109,7 @@ class Poller:
         began = self._clock.monotonic()
         by_id: dict[str, list[_CallsAsk]] = defaultdict(list)
         for ask in asks:
-            for call_id in ask.unread:
+            for call_id in ask.want:
                 by_id[call_id].append(ask)
         for step in self._sweeps.sweep(list(by_id), now=self._clock.monotonic()):
             client = await self._client.get()
@@ -138,9 +121,8 @@ class Poller:
         read = []
         for call_id, call in reading.items():
             for ask in by_id[call_id]:
-                ask.unread.discard(call_id)
-                ask.reading[call_id] = call
-                if not ask.unread:
+                ask.result[call_id] = call
+                if len(ask.result) == len(ask.want):
                     read.append(ask)
         await self._calls.answer(read)
 
@@ -156,6 +138,6 @@ class Poller:
             ended = await client.run(list_ended(first, filters, now=self._clock.now()), once=True)
             covered = [ask for ask in behind if ended.up_to is None or ask.want.ended_from < ended.up_to]
             for ask in covered:
-                ask.listing = Listing(ended=ended, newest=newest)
+                ask.result = Listing(ended=ended, newest=newest)
             await self._finished.answer(covered)
             behind = behind[len(covered) :]

@@ -21,6 +21,9 @@ from airflow_provider_retell.polling.refreshing_client import RefreshingClient
 
 log = logging.getLogger(__name__)
 
+W = TypeVar("W")
+R = TypeVar("R")
+
 LONGEST_PAUSE: Final = 300.0
 """The longest time without a request in seconds, whatever Retell asks for, because the waiters have deadlines."""
 
@@ -36,13 +39,17 @@ def _new_future() -> asyncio.Future[None]:
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
-class Ask:
+class Ask(Generic[W, R]):
     """The request of one waiter to the next round.
 
     Attributes:
+        want: The wanted.
+        result: The part of it that the round has read so far.
         due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
     """
 
+    want: W
+    result: R
     due: float
     answered: asyncio.Future[None] = field(default_factory=_new_future)
     error: Exception | None = None
@@ -54,10 +61,7 @@ class Ask:
             self.answered.set_result(None)
 
 
-A = TypeVar("A", bound=Ask)
-
-
-class Rounds(Generic[A]):
+class Rounds(Generic[W, R]):
     """Ask for many waiters together, again and again.
 
     A round begins when the first waiter is due and answers all waiters, so the shortest interval applies to all.
@@ -79,7 +83,7 @@ class Rounds(Generic[A]):
 
     def __init__(
         self,
-        read: Callable[[Sequence[A]], Awaitable[None]],
+        read: Callable[[Sequence[Ask[W, R]]], Awaitable[None]],
         client: RefreshingClient,
         *,
         shortest: float,
@@ -89,24 +93,30 @@ class Rounds(Generic[A]):
         self._client = client
         self._shortest = shortest
         self._clock = clock
-        self._asks: dict[A, None] = {}
+        self._asks: dict[Ask[W, R], None] = {}
         self.task: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
         self._earliest = float("-inf")
         self._trouble = _Trouble()
 
-    async def wait(self, ask: A) -> None:
-        """Wait until a round has answered.
+    async def wait(self, want: W, result: R, *, due: float) -> R:
+        """Wait until a round has answered, and return the result.
+
+        Args:
+            want: The wanted.
+            result: The result if the round reads nothing of it.
+            due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
 
         Raises:
             RetellError: The round failed.
         """
+        ask = Ask(want=want, result=result, due=due)
         self._asks[ask] = None
         if self.task is None or self.task.done():
             # In its own context: the first waiter's context would put that task's name on all log lines.
             self.task = asyncio.get_running_loop().create_task(self._run(), context=Variables())
             self.task.add_done_callback(self._ended)
-        if ask.due < self._earliest:
+        if due < self._earliest:
             self._asked.set()
         try:
             await ask.answered
@@ -115,8 +125,9 @@ class Rounds(Generic[A]):
         if ask.error is not None:
             # Many waiters may get the same error: each raises it without the traceback of the others.
             raise ask.error.with_traceback(None)
+        return ask.result
 
-    async def answer(self, asks: Iterable[A], error: Exception | None = None) -> None:
+    async def answer(self, asks: Iterable[Ask[W, R]], error: Exception | None = None) -> None:
         """Wake some waiters."""
         for number, ask in enumerate(asks, 1):
             self._asks.pop(ask, None)
@@ -135,11 +146,11 @@ class Rounds(Generic[A]):
         while True:
             await self._wait_until_due(began + self._shortest)
             began = self._clock.monotonic()
-            asks = [*self._asks]
+            # Without a name for the list, which would keep it in memory until the next round.
             if began >= self._trouble.until:
-                await self._round(asks)
+                await self._round([*self._asks])
             else:
-                await self.answer([ask for ask in asks if ask.due <= began], self._trouble.error)
+                await self.answer([ask for ask in self._asks if ask.due <= began], self._trouble.error)
 
     def _ended(self, rounds: asyncio.Task[None]) -> None:
         if rounds is not self.task:
@@ -166,7 +177,7 @@ class Rounds(Generic[A]):
                 for wait in waits:
                     wait.cancel()
 
-    async def _round(self, asks: Sequence[A]) -> None:
+    async def _round(self, asks: Sequence[Ask[W, R]]) -> None:
         """Read for all waiters; answer each as soon as possible, and the rest at the end."""
         metrics.count("retell.polls")
         try:
