@@ -34,7 +34,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.refreshing_client import FIRST_LOOK_UPS, LOOK_UP_EVERY
-from airflow_provider_retell.polling.rounds import Ask
+from airflow_provider_retell.polling.rounds import WAITERS_PER_LOOP_TURN, Ask
 from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 
@@ -263,6 +263,26 @@ def test_who_comes_in_between_is_not_kept_waiting(account: Account, time: Manual
         return await shared.read(["call_2"], due=0), await early
 
     assert [*map(list, poll(account, Endless(time), work))] == [["call_2"], ["call_1"]]
+
+
+def test_others_have_their_turn_while_waiters_are_woken(account: Account, clock: SteppingClock) -> None:
+    """A thousand waiters at once would hold the loop for a tenth of a second."""
+    ids = [f"call_{number}" for number in range(1000)]
+    account.transport = Lists(items=[{"call_id": call_id, "call_status": "ongoing"} for call_id in ids])
+    woken: list[int] = [0]
+
+    async def wait(shared: Poller, call_id: str) -> None:
+        await shared.read([call_id], due=0)
+        woken[-1] += 1
+
+    async def take_turns() -> None:
+        while sum(woken) < len(ids):
+            await asyncio.sleep(0)
+            woken.append(0)
+
+    poll(account, clock, together(*(partial(wait, call_id=it) for it in ids), lambda _: take_turns()))
+    assert sum(woken) == len(ids)
+    assert max(woken) == WAITERS_PER_LOOP_TURN
 
 
 def test_between_two_rounds_nothing_is_kept_of_the_last(account: Account, time: ManualClock) -> None:

@@ -30,7 +30,7 @@ LONGEST_PAUSE: Final = 300.0
 LONGEST_BACKOFF: Final = 30.0
 """The longest pause between two rounds in seconds while Retell is in trouble, unless it asks for more."""
 
-WAITERS_PER_LOOP_TURN: Final = 50
+WAITERS_PER_LOOP_TURN: Final = 10
 """Waiters woken in one turn of the event loop, so that others get theirs."""
 
 
