@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
@@ -33,7 +35,7 @@ from airflow_provider_retell.errors import (
     RetellServerError,
 )
 from airflow_provider_retell.polling.poller import Poller
-from airflow_provider_retell.polling.refreshing_client import FIRST_LOOK_UPS, LOOK_UP_EVERY
+from airflow_provider_retell.polling.refreshing_client import FIRST_LOOK_UPS, IMPORTED_ON_THE_LOOP, LOOK_UP_EVERY
 from airflow_provider_retell.polling.rounds import WAITERS_PER_LOOP_TURN, Ask
 from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
@@ -158,6 +160,31 @@ class Lists(httpx.AsyncBaseTransport):
 
 
 NEIGHBOURS = [{"call_id": "call_1", "call_status": "ongoing"}, {"call_id": "call_2", "call_status": "ended"}]
+
+
+IMPORTS = """
+import asyncio, os, sys, threading
+from airflow_provider_retell.simulator import SCENARIOS, Simulator
+from airflow_provider_retell.triggers import RetellCallTrigger
+
+simulator, on_the_loop = Simulator(), []
+call_id = simulator.register({{"agent_id": "agent_1", "to_number": SCENARIOS["user_hangup"].number}})
+
+def note(event, arguments):
+    if event == "import" and threading.current_thread() is threading.main_thread():
+        on_the_loop.append(arguments[0])
+
+async def wait():
+    trigger = RetellCallTrigger(call_ids=[call_id], retell_conn_id="retell_default", deadline=0)
+    return [event async for event in trigger.run()]
+
+with simulator.serve() as url:
+    os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = simulator.connection(url)
+    sys.addaudithook(note)
+    (event,) = asyncio.run(wait())
+assert event.payload["calls"] == {{call_id: "registered"}}, event
+assert not {{*{modules}}}.intersection(on_the_loop), on_the_loop
+"""
 
 
 # -- few requests ----------------------------------------------------------------------------------------------
@@ -666,6 +693,12 @@ def test_a_poller_that_has_ended_answers_its_waiters(account: Account, clock: St
 
     with pytest.raises(RetellError, match="ended"):
         poll(account, clock, work)
+
+
+def test_the_first_poll_imports_nothing_large_on_the_loop() -> None:
+    """What the look-up and httpx import for it would hold up all other triggers, so a thread loads it before."""
+    code = IMPORTS.format(modules=IMPORTED_ON_THE_LOOP)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)  # noqa: S603 (it stands above)
 
 
 # -- odd answers ------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Final
 
 from airflow_provider_retell._clock import Clock
@@ -19,6 +21,13 @@ FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
 
 LOOK_UP_EVERY: Final = 300.0
 """Seconds after which the connection is looked up again, to pick up a change."""
+
+IMPORTED_ON_THE_LOOP: Final = (
+    "airflow.providers.common.compat.connection",
+    "asgiref.sync",
+    "anyio._backends._asyncio",
+)
+"""Modules that the first look-up and httpx's first request would import on the event loop, in tens of ms."""
 
 
 class RefreshingClient:
@@ -63,6 +72,8 @@ class RefreshingClient:
             await client.aclose()
 
     async def _refresh(self) -> None:
+        if not self._clients:
+            await asyncio.to_thread(_import)
         try:
             settings = await self._looked_up_settings()
         except Exception as error:
@@ -92,3 +103,9 @@ class RefreshingClient:
         asked = asyncio.ensure_future(self._look_up())
         asked.add_done_callback(lambda it: it.cancelled() or it.exception())
         return await asyncio.shield(asked)
+
+
+def _import() -> None:
+    for module in IMPORTED_ON_THE_LOOP:
+        with suppress(ImportError):  # then it is not needed either
+            import_module(module)

@@ -1,4 +1,4 @@
-"""Share one poller among all triggers of an event loop.."""
+"""Share one poller among all triggers of an event loop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-
-import airflow.providers.common.compat.connection  # noqa: F401 (aget_connection would import it on the loop)
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.settings import ConnectionSettings
