@@ -24,9 +24,9 @@ def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
         placed: The request that was sent.
         asked: The request that would be sent.
     """
-    before, now = _digits(placed.get("to_number")), _digits(asked.get("to_number"))
+    before, now = str(placed.get("to_number") or ""), str(asked.get("to_number") or "")
     if before and now and not _same_number(before, now):
-        return f"to …{before[-4:]}, but the task asks for a call to …{now[-4:]}"
+        return f"to {_last_digits(before)}, but the task asks for a call to {_last_digits(now)}"
     agent, wanted = (request.get("agent_id") or request.get("override_agent_id") for request in (placed, asked))
     if agent and wanted and agent != wanted:
         return f"by agent {agent}, but the task asks for agent {wanted}"
@@ -38,14 +38,22 @@ def request_of(call: Call) -> dict[str, Any]:
     return {"to_number": call.to_number, "agent_id": call.agent_id}
 
 
-def _digits(number: object) -> str:
-    return re.sub(r"\D", "", str(number or ""))
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
+
+
+def _last_digits(number: str) -> str:
+    return f"…{_digits(number)[-4:]}"
 
 
 def _same_number(one: str, other: str) -> bool:
-    # Retell shows numbers in E.164 form, whatever form the request had.
-    shorter, longer = sorted((one, other), key=len)
-    return one == other or (len(shorter) >= _SHORTEST_NUMBER and longer.endswith(shorter))
+    shorter, longer = sorted((_digits(one), _digits(other)), key=len)
+    if shorter == longer:
+        return True
+    # Retell shows numbers in E.164 form, whatever form the request had. Two numbers in that form are complete: the
+    # digits of one in another country may be the end of the other.
+    complete = one.strip().startswith("+") and other.strip().startswith("+")
+    return not complete and len(shorter) >= _SHORTEST_NUMBER and longer.endswith(shorter)
 
 
 _SHORTEST_NUMBER: Final = 7
