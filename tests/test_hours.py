@@ -383,6 +383,31 @@ def test_a_wait_that_no_triggerer_ended_goes_on_in_time(
     assert list(simulator.calls) == [row["call_id"]]
 
 
+@pytest.mark.parametrize("now", [EVENING])
+def test_a_wait_that_airflow_ended_forgets_no_request_that_was_sent(
+    simulator: Simulator, time: ManualClock, clock: SteppingClock
+) -> None:
+    """The response to the first request was lost, then the hours shut: in the morning its call is looked for."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, times=None))
+
+    class Slow(SteppingClock):
+        """A clock by which each pause between two attempts takes a minute."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(max(seconds, 60))
+
+    ti = TaskInstance()
+    with clock_replaced_by(Slow(time)), pytest.raises(TaskDeferred) as deferral:
+        place(CREATE, calling_hours=HOURS, deferrable=True).execute(ti.context())
+    assert len(simulator.calls) == 1
+    simulator.recover()
+    assert deferral.value.timeout
+    time.advance(deferral.value.timeout.total_seconds())
+    operator = place(CREATE, calling_hours=HOURS, deferrable=True)
+    row = operator.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+    assert list(simulator.calls) == [row["call_id"]]
+
+
 def test_a_trigger_that_could_not_be_run_fails_the_try(simulator: Simulator, clock: SteppingClock) -> None:
     """A triggerer without this package is no reason to call at night, nor to defer for ever."""
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)

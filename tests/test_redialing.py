@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, TaskDeferred
-from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, place, run_task
+from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire, place, run_task
 
 from airflow_provider_retell.calls.redialing import end_of
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellInputError
@@ -276,6 +277,123 @@ def test_a_wait_that_no_triggerer_ended_goes_on(
     with pytest.raises(TaskDeferred):
         resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert len(simulator.calls) == 1
+
+
+@pytest.mark.parametrize("ended_by_airflow", range(5))
+def test_a_wait_that_airflow_ends_places_no_call_beyond_the_plan(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator, store: Store | None, ended_by_airflow: int
+) -> None:
+    """Airflow's own event brings no memory, whichever deferral it ends: the calls are counted again."""
+    simulator.play(TO, NO_ANSWER)
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    ti = TaskInstance()
+    context = ti.context() if store is None else ti.context(task_state_store=store)
+    method, kwargs, deferrals = "", {}, 0
+    while True:
+        task = place(CREATE, **given)
+        try:
+            row = task.resume_execution(method, kwargs, context) if method else task.execute(context)
+        except TaskDeferred as deferral:
+            if deferrals == ended_by_airflow:
+                time.advance((deferral.timeout or timedelta(0)).total_seconds())
+                method, kwargs = "__fail__", {"error": "Trigger timeout"}
+            else:
+                method, kwargs = deferral.method_name, {"event": fire(deferral.trigger, clock)}
+            deferrals += 1
+        else:
+            break
+    assert deferrals > ended_by_airflow
+    assert (row["outcome"], row["attempts"]) == ("no_answer", 3)
+    assert len(placed(simulator)) == len(simulator.calls) == 3
+    assert all(after - before >= 2 * 3600 for before, after in pairwise(placed(simulator)))
+
+
+def test_a_wait_for_the_next_call_that_cannot_begin_fails_the_try(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """A trigger that cannot be run ends each further wait at once: a retry goes on with the plan."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60}
+    ti = TaskInstance()
+    context = {} if store is None else {"task_state_store": store}
+    with pytest.raises(TaskDeferred) as deferral:
+        place(CREATE, deferrable=True, **given).execute(ti.context(**context))
+    event = fire(deferral.value.trigger, clock)
+    with pytest.raises(TaskDeferred) as deferral:
+        place(CREATE, deferrable=True, **given).execute_complete(ti.context(**context), event)
+    time.advance(60)
+    with pytest.raises(RetellCallError, match=r"could not wait \(Trigger failure\)") as raised:
+        place(CREATE, deferrable=True, **given).resume_execution(
+            "__fail__", {"error": "Trigger failure"}, ti.context(**context)
+        )
+    assert not isinstance(raised.value, AirflowFailException)
+    row = run_task(lambda: place(CREATE, **given), TaskInstance(try_number=2), clock, **context)
+    assert (row["outcome"], row["attempts"]) == ("answered", 2)
+
+
+def test_a_wait_that_airflow_ends_is_over_if_the_plan_is(clock: SteppingClock, simulator: Simulator) -> None:
+    """Nothing is left to wait for, so a trigger that could not be run changes nothing."""
+    simulator.play(TO, ANSWERED)
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred) as deferral:
+        place(CREATE, **given).execute(ti.context())
+    fire(deferral.value.trigger, clock)
+    row = place(CREATE, **given).resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
+    assert (row["outcome"], row["attempts"]) == ("answered", 1)
+
+
+def test_a_wait_that_airflow_ends_does_not_begin_execution_timeout_again(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator
+) -> None:
+    """Airflow keeps the beginning of a try through its deferrals, so the limit counts from there."""
+    simulator.play(TO, NO_ANSWER, ANSWERED)
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    ti: Any = TaskInstance()
+    ti.start_date = datetime.fromtimestamp(time(), UTC)
+    with pytest.raises(TaskDeferred):
+        place(CREATE, **given).execute(ti.context())
+    time.advance(3600)
+    task = place(CREATE, execution_timeout=timedelta(hours=2), **given)
+    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+
+
+def test_an_account_that_lists_no_calls_ends_a_plan_that_airflow_has_interrupted(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator
+) -> None:
+    """Without a record and a list it is unknown how many calls there were: another one may be one too many."""
+    simulator.play(TO, NO_ANSWER)
+    simulator.fail(Fault(endpoint="list-calls", answer=403, times=None))
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred):
+        place(CREATE, **given).execute(ti.context())
+    time.advance(3600)
+    with pytest.raises(RetellCallError, match="unknown how many calls there were"):
+        place(CREATE, **given).resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+    assert len(simulator.calls) == 1
+
+
+def test_a_call_whose_metadata_is_gone_still_counts(
+    clock: SteppingClock, time: ManualClock, simulator: Simulator
+) -> None:
+    """The record knows its number and the calls before it: tries that end early place no call beyond the plan."""
+    simulator.play(TO, NO_ANSWER)
+    store, row = Store(), None
+    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "retries": 9}
+    for try_number in range(1, 10):
+        ti = TaskInstance(try_number=try_number, max_tries=9)
+        task = place(CREATE, execution_timeout=timedelta(hours=3), **given)
+        with suppress(RetellCallTimeoutError):
+            row = task.execute(ti.context(task_state_store=store))
+            break
+        for call in simulator.calls.values():
+            call.request.pop("metadata", None)
+        time.advance(3 * 3600)
+    assert row is not None
+    assert (row["outcome"], row["attempts"]) == ("no_answer", 3)
+    assert len(simulator.calls) == 3
 
 
 def test_a_call_that_is_due_after_execution_timeout_fails_the_try(

@@ -6,12 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from airflow_provider_retell.errors import RetellCallFinalError
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
 
 TAG: Final = "airflow_call"
@@ -141,10 +142,34 @@ def tag_of(call: Call) -> str:
     return str((call.metadata or {}).get(TAG, ""))
 
 
-def counts(call: Call) -> tuple[int, int]:
-    """Return the generation and the number in a call's tag; zeros if the tag is not this package's."""
-    found = _COUNTS.fullmatch(tag_of(call))
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+def counts(call: Call, record: Record | None = None) -> tuple[int, int]:
+    """Return the generation and the number of a call: those in its tag, else those on record, else zeros.
+
+    Args:
+        call: The call; its metadata may be gone, for instance because the agent stores basic attributes only.
+        record: The task's record, if there is one.
+    """
+    if found := _COUNTS.fullmatch(tag_of(call)):
+        return int(found[1]), int(found[2])
+    if record is not None and call.call_id == record.call_id:
+        return record.generation, record.number
+    if record is not None and call.call_id in record.earlier:
+        return record.generation, record.earlier.index(call.call_id)
+    return 0, 0
+
+
+def is_tag(value: object) -> bool:
+    """Return whether a value of metadata is a tag of this package: the entry of a row that was handed on."""
+    return isinstance(value, str) and _COUNTS.fullmatch(value) is not None
+
+
+def untagged(request: Request[Call]) -> Request[Call]:
+    """Return a request without the tag of another call: metadata that was handed on brings it along."""
+    metadata = (request.body or {}).get("metadata") or {}
+    if not is_tag(metadata.get(TAG)):
+        return request
+    own = {name: value for name, value in metadata.items() if name != TAG}
+    return replace(request, body={**(request.body or {}), "metadata": own})
 
 
 @dataclass(frozen=True, kw_only=True)

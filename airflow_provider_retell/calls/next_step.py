@@ -184,10 +184,10 @@ def _may_ring(wanted: Wanted, since: float, now: float) -> bool:
 def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: float) -> Step:
     """Decide by the newest of the calls that Retell shows."""
     intent = wanted.intent
-    ordered = sorted(calls, key=counts)
+    own = None if intent.named else record
+    ordered = sorted(calls, key=lambda call: counts(call, own))
     newest = ordered[-1]
-    own = record is not None and not intent.named
-    generation, number = (record.generation, record.number) if record is not None and own else counts(newest)
+    generation, number = (own.generation, own.number) if own is not None else counts(newest)
     if generation != intent.generation and not intent.named:
         return _cleared(wanted, calls, generation, record, now)
     if difference := differs(request_of(newest), wanted.body):
@@ -198,7 +198,7 @@ def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: fl
         )
     if not newest.is_terminal or newest.outcome == Outcome.DO_NOT_CALL:
         return Adopt(newest)
-    plan = [call for call in ordered if counts(call)[0] == counts(newest)[0]]
+    plan = [call for call in ordered if counts(call, own)[0] == counts(newest, own)[0]]
     if next_call_at(wanted.redial, plan, over_at=now) is not None or (intent.named and wanted.first_try):
         return Adopt(newest)
     if matches(newest, wanted.fail_on):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from airflow_provider_retell import _metrics as metrics
@@ -92,6 +93,30 @@ class Placement(RecordedSender):
                     return call
                 placing = self._next(self.number)
 
+    def recall(self, call_id: str) -> None:
+        """Restore what this try has placed so far, in a process that does not know it. Places no call.
+
+        Args:
+            call_id: The last call of the try.
+
+        Raises:
+            RetellError: It cannot be found out. Another call might be one too many.
+        """
+        record = self._record()
+        if record is not None and record.call_id == call_id:
+            self.calls, self.number = (*record.earlier, call_id), record.number
+            self.placed_at = record.last_sent_at
+            return
+        seen = self._look(self.intent.prefix, again=False)
+        call = next((each for each in seen if each.call_id == call_id), None) if isinstance(seen, tuple) else None
+        if call is None:
+            raise RetellCallError(
+                "No further call is placed: Airflow itself ended the wait, and Retell does not list "
+                f"{call_id}, so it is unknown how many calls there were. A retry looks again.",
+                call_ids=(call_id,),
+            )
+        self.calls, self.number = (*self._before(call, None, seen), call_id), counts(call)[1]
+
     def _next(self, number: int) -> PlaceNew:
         return PlaceNew(self.intent.generation, number + 1)
 
@@ -169,15 +194,15 @@ class Placement(RecordedSender):
             earlier=self.calls,
         )
 
-    @staticmethod
-    def _before(this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
+    def _before(self, this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
         """Return the ids of the calls of the same generation that were placed before this one, oldest first."""
+        numbers = partial(counts, record=None if self.intent.named else record)
         if isinstance(this, PlaceNew):
             generation, number, own_id = this.generation, this.number, None
         else:
-            (generation, number), own_id = counts(this), this.call_id
-        listed = sorted(seen, key=counts) if isinstance(seen, tuple) else []
-        known = [call.call_id for call in listed if counts(call)[0] == generation and counts(call)[1] < number]
+            (generation, number), own_id = numbers(this), this.call_id
+        listed = sorted(seen, key=numbers) if isinstance(seen, tuple) else []
+        known = [call.call_id for call in listed if (generation, 0) <= numbers(call) < (generation, number)]
         if record is not None and record.generation == generation and record.number <= number:
             known += [*record.earlier, *filter(None, [record.call_id])]
         return tuple(dict.fromkeys(each for each in known if each != own_id))

@@ -14,14 +14,14 @@ from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.gate import Gate, Hours, OutsideHours, OutsideHoursAction, utc
 from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.calls.watch import Goal, WaitFor
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError
+from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.policies import rendered_call_key
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
-from airflow_provider_retell.operators.this_try import ThisTry, ends_at
+from airflow_provider_retell.operators.this_try import ThisTry, ends_at, try_began
 from airflow_provider_retell.outcomes import matches
 from airflow_provider_retell.policy import CallingHours, Redial
-from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask, handed_on_id
 from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
 from airflow_provider_retell.provider.options import read_options
@@ -79,12 +79,12 @@ class CallingTask(LinkedTask, DeferringOperator):
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue after the wait: read the call again, whatever the event says about it."""
-        self._begin(context, ThisTry.read(event.memo, now=CLOCK.now()))
+        now = CLOCK.now()
+        self._begin(context, ThisTry.read(event.memo, began=try_began(context, now=now), now=now))
         call_id = next(iter(event.calls), None if event.memo else handed_on_id(context))
         with RetellHook(self.retell_conn_id) as hook:
             if call_id is None:  # there was no call to wait for
-                if event.wake is Wake.FAILED:
-                    raise RetellCallError(f"Not called: the task could not wait ({event.message}).")
+                self._check_could_wait()
                 self._woken_by = None
                 return self._run(hook, context)
             self._link(call_id, stored=True)
@@ -110,7 +110,7 @@ class CallingTask(LinkedTask, DeferringOperator):
 
     def _run(self, hook: RetellHook, context: Context, wait: TaskWait | None = None) -> Row:
         """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
-        while wait is None or self._calls_again(wait, hook):
+        while wait is None or self._calls_again(wait, hook, context):
             wait = self._call(hook, context)
         label_calls(context, wait.watch.calls.values())
         rows = wait.rows(final=False)
@@ -132,13 +132,19 @@ class CallingTask(LinkedTask, DeferringOperator):
                 self._wait_on(wait, hook)
         return wait
 
-    def _calls_again(self, wait: TaskWait, hook: RetellHook) -> bool:
+    def _calls_again(self, wait: TaskWait, hook: RetellHook, context: Context) -> bool:
         """Return whether another call follows this one as soon as possible."""
         (call,) = wait.watch.calls.values()
         self._kill.release()
-        if not self.wait_for:
+        no_line = found_no_line(call) and matches(call, self.fail_on)
+        if not self.wait_for or not (no_line or self.redial):
             return False
-        if found_no_line(call) and matches(call, self.fail_on):
+        if self._woken_by is not None and not self._woken_by.memo:
+            placement = self._placement(hook, self._request(), context)
+            placement.recall(call.call_id)
+            self._try = self._try.after(placement)
+        if no_line:
+            self._check_could_wait()
             line = self._line_wait()
             if line.pause():
                 self._try = replace(self._try, waited=line.waited, follows=True)
@@ -156,6 +162,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         due = next_call_at(self.redial, calls, over_at=over_at)
         if due is None:
             return False
+        self._check_could_wait()
         wait.report()
         self._try = replace(self._try, over_at=over_at, follows=True)
         due = self._hours(self._request()).opens_at(max(due, now))
@@ -178,15 +185,7 @@ class CallingTask(LinkedTask, DeferringOperator):
                 self._wait_until(shut.act(action), str(shut))
             else:
                 break
-        self._try = replace(
-            self._try,
-            sent=True,
-            follows=False,
-            calls=placement.calls,
-            placed_at=placement.placed_at,
-            number=placement.number,
-            waited=placement.line.waited,
-        )
+        self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
         self._woken_by = None  # which was about the call before
         return call
 

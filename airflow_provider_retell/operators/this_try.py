@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from math import inf
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.calls.placing import Placement
 
 _LONGEST_MARGIN: Final = 60.0
 _MARGIN: Final = 0.1
@@ -38,15 +41,35 @@ class ThisTry:
     waited: float = 0.0
 
     @classmethod
-    def read(cls, memo: Mapping[str, Any], *, now: float) -> Self:
-        """Return the memory that a trigger brings back; an event of Airflow's own brings none."""
+    def read(cls, memo: Mapping[str, Any], *, began: float, now: float) -> Self:
+        """Return the memory that a trigger brings back.
+
+        An event of Airflow's own brings none: then the try may have sent any request before it deferred.
+
+        Args:
+            memo: What the trigger brings back; empty if Airflow itself ended the wait.
+            began: When the try began according to Airflow, in seconds since the epoch.
+            now: Seconds since the epoch.
+        """
         known = {each.name for each in fields(cls)}
         given = {name: value for name, value in memo.items() if name in known}
-        return cls(**{"began": now, "placed_at": now, **given, "calls": tuple(given.get("calls", ()))})
+        forgotten = {"began": began, "placed_at": now, "sent": True}
+        return cls(**{**forgotten, **given, "calls": tuple(given.get("calls", ()))})
+
+    def after(self, placement: Placement) -> Self:
+        """Return the memory with the calls of a placement."""
+        calls, number, placed_at = placement.calls, placement.number, placement.placed_at
+        return replace(self, sent=True, calls=calls, number=number, placed_at=placed_at)
 
     def to_memo(self) -> dict[str, Any]:
         """Return the memory as JSON, for a trigger."""
         return {**asdict(self), "calls": list(self.calls)}
+
+
+def try_began(context: Mapping[str, Any], *, now: float) -> float:
+    """Return when the running try began, in seconds since the epoch: a deferral does not change it."""
+    start = getattr(context["ti"], "start_date", None)
+    return start.timestamp() if start else now
 
 
 def ends_at(execution_timeout: timedelta | None, began: float) -> float:

@@ -29,7 +29,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Context
 
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
-from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.errors import RetellCallError, RetellError
 from airflow_provider_retell.provider.options import read_options
 
 if TYPE_CHECKING:
@@ -143,6 +143,17 @@ class DeferringOperator(BaseOperator):
     def _continue(self, context: Context, event: WakeEvent) -> Any:
         self._woken_by = event
         return self._resume(context, event)
+
+    def _check_could_wait(self) -> None:
+        """Raise if the last wait failed: another one would fail as well, again and again.
+
+        Raises:
+            RetellCallError: The trigger could not wait.
+        """
+        if self._woken_by is not None and self._woken_by.wake is Wake.FAILED:
+            raise RetellCallError(
+                f"No call is placed, because the task could not wait ({self._woken_by.message}). A retry goes on."
+            )
 
     def _defer_to(self, trigger: WaitTrigger) -> NoReturn:
         """Free the worker until the trigger fires."""
