@@ -16,6 +16,8 @@ from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.pages import Fields, PageWalk
 from airflow_provider_retell.api.settings import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings, SettingsError
 from airflow_provider_retell.api.sweeps import read_calls
+from airflow_provider_retell.calls.intent import TAG, tag_of, untagged
+from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_retell.provider.key_check import try_key
@@ -23,6 +25,7 @@ from airflow_provider_retell.provider.version_compat import aget_connection
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+    from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 
@@ -36,7 +39,7 @@ class RetellHook(BaseHook):
 
     The connection is read when the first method needs it. Every method raises
     ``RetellError`` (see ``airflow_provider_retell.errors``), and Airflow's own not-found error for a connection
-    that does not exist.
+    that does not exist. While the connection is paused, the methods that place a call raise ``RetellCallError``.
 
     Args:
         retell_conn_id: A connection of type ``retell``.
@@ -51,17 +54,17 @@ class RetellHook(BaseHook):
         super().__init__()
         self.retell_conn_id = retell_conn_id
         self._client: RetellClient | None = None
+        self._pause = PauseSwitch(conn_id=retell_conn_id, look_up=self.is_paused)
 
     # -- calls -------------------------------------------------------------------------------------------
 
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.
 
-        It is not repeated if the response is lost: each request registers another call.
-
+        It is not repeated if the response is lost, because each request registers another call.
         See https://docs.retellai.com/api-references/register-phone-call
         """
-        return self.get_conn().send(endpoints.register_phone_call(request))
+        return self._place(endpoints.register_phone_call(request))
 
     def create_phone_call(
         self, request: CreatePhoneCallRequest | Mapping[str, Any], *, idempotency_key: str | None = None
@@ -75,7 +78,11 @@ class RetellHook(BaseHook):
             idempotency_key: For one hour, a request with the same key places no second call. Without one, the
                 request is not repeated if the response is lost.
         """
-        return self.get_conn().send(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
+        return self._place(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
+
+    def _place(self, request: Request[Call]) -> Call:
+        self._pause.check()
+        return self.get_conn().send(untagged(request))
 
     def get_call(self, call_id: str) -> Call:
         """Read a call.
@@ -151,13 +158,16 @@ class RetellHook(BaseHook):
 
         Args:
             call_id: The call.
-            metadata: Replaces the metadata, 50 kB at most.
+            metadata: Replaces the metadata, 50 kB at most; only the entry by which a task finds its call stays.
             data_storage_setting: ``everything``, ``everything_except_pii`` or ``basic_attributes_only``; Retell
                 goes from the first to the last only.
             custom_attributes: Values of attributes that are defined in the dashboard; Retell ignores others.
         """
         changes = {"data_storage_setting": data_storage_setting, "custom_attributes": custom_attributes}
-        return self.get_conn().send(endpoints.update_call(call_id, {"metadata": metadata, **changes}))
+        request = endpoints.update_call(call_id, {"metadata": metadata, **changes})
+        if metadata is not None and (tag := tag_of(self.get_call(call_id))):
+            request = endpoints.update_call(call_id, {"metadata": {**metadata, TAG: tag}, **changes})
+        return self.get_conn().send(request)
 
     def delete_call(self, call_id: str) -> None:
         """Delete a call and all its data, for good.
@@ -165,8 +175,7 @@ class RetellHook(BaseHook):
         See https://docs.retellai.com/api-references/delete-call
 
         Raises:
-            RetellNotFoundError: There is no such call; or an attempt whose response was lost has already deleted
-                it (``may_have_arrived`` is True then).
+            RetellNotFoundError: There is no such call, or (``may_have_arrived``) a lost attempt has deleted it.
         """
         self.get_conn().send(endpoints.delete_call(call_id))
 
@@ -177,7 +186,7 @@ class RetellHook(BaseHook):
         """
         return self.get_conn().send(endpoints.rerun_call_analysis(call_id))
 
-    # -- contacts ------------------------------------------------------------------------------------------
+    # -- contacts, and the account -------------------------------------------------------------------------
 
     def list_contacts(
         self,
@@ -209,16 +218,12 @@ class RetellHook(BaseHook):
         """
         return self.get_conn().send(contacts.get_contact_by_phone(number))
 
-    # -- the account ---------------------------------------------------------------------------------------
-
     def get_concurrency(self) -> dict[str, Any]:
         """Read ``current_concurrency``, ``concurrency_limit`` and their parts, in calls.
 
         See https://docs.retellai.com/api-references/get-concurrency
         """
         return self.get_conn().send(endpoints.get_concurrency())
-
-    # -- connection --------------------------------------------------------------------------------------
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the key on read-only endpoints; return whether it works, and a message for people."""
@@ -232,8 +237,7 @@ class RetellHook(BaseHook):
     def get_conn(self) -> RetellClient:
         """Return the blocking client; ``close`` closes it, and so does dropping the hook."""
         if self._client is None:
-            # Imported here: every DAG file imports this module, and few processes send anything.
-            from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
+            from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (DAG files import this module)
 
             settings = self._settings(self.get_connection(self.retell_conn_id))
             self._client = RetellClient(settings)
@@ -245,7 +249,7 @@ class RetellHook(BaseHook):
         settings = await self.aget_settings()
 
         def make() -> AsyncRetellClient:
-            from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in get_conn)
+            from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as above)
 
             return AsyncRetellClient(settings)
 
@@ -275,9 +279,9 @@ class RetellHook(BaseHook):
 
     def close(self) -> None:
         """Close the client, if there is one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def __enter__(self) -> Self:
         return self

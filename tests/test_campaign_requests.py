@@ -84,6 +84,15 @@ def test_the_key_by_which_calls_are_found_is_nobody_elses() -> None:
         CallRequests(IDENTITY, {"from_number": FROM}).of(person(**taken), 1)
 
 
+def test_a_tag_that_a_row_brings_along_is_replaced() -> None:
+    """A list made of rows brings their metadata: the new call is found by its own tag, and not by the old one."""
+    old = CallRequests(IDENTITY, {"from_number": FROM}).of(person(), 1).body or {}
+    handed_on = {"metadata": {**old["metadata"], "kind": 2}}
+    new = CallRequests(IDENTITY, {"from_number": FROM}).of(person(**handed_on), 2).body or {}
+    assert new["metadata"]["kind"] == 2
+    assert new["metadata"]["airflow_call"] not in {None, old["metadata"]["airflow_call"]}
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [

@@ -21,7 +21,15 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.api.sweeps import read_calls
-from airflow_provider_retell.errors import RetellError, RetellInputError, RetellNotFoundError, RetellResponseError
+from airflow_provider_retell.calls.intent import TAG, numbered, person_prefix
+from airflow_provider_retell.calls.pause import MAX_AGE
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellError,
+    RetellInputError,
+    RetellNotFoundError,
+    RetellResponseError,
+)
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
@@ -450,6 +458,43 @@ def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
     good, message = RetellHook().test_connection()
     assert good
     assert message.endswith("calls in use. The connection is paused (Extra): no call is placed.")
+
+
+@pytest.mark.parametrize("method", ["create_phone_call", "register_phone_call"])
+def test_the_hook_places_no_call_while_the_connection_is_paused(
+    connect: Connect, simulator: Simulator, clock: SteppingClock, method: str
+) -> None:
+    """The kill switch holds for all that uses the connection; it is read again after half a minute."""
+    request = {"create_phone_call": CREATE, "register_phone_call": REGISTER}[method]
+    connect(paused="true")
+    with RetellHook() as hook:
+        with pytest.raises(RetellCallError, match="'retell_default' is paused"):
+            getattr(hook, method)(request)
+        assert not simulator.calls
+        connect()
+        clock.sleep(MAX_AGE)
+        assert getattr(hook, method)(request).call_id in simulator.calls
+
+
+def test_the_hook_leaves_the_tag_of_another_call_out(connect: Connect, simulator: Simulator) -> None:
+    """A row's metadata that is handed on must not make the new call a call of the old task."""
+    metadata = {
+        "kind": 1,
+        TAG: numbered(person_prefix("0123456789abcdef.01234567.000000."), generation=0, number=0),
+    }
+    with RetellHook() as hook:
+        hook.create_phone_call({**CREATE, "metadata": metadata})
+    assert simulator.requests[-1].json["metadata"] == {"kind": 1}
+
+
+def test_new_metadata_keeps_the_tag_of_a_call(connect: Connect, simulator: Simulator, time: ManualClock) -> None:
+    """By its tag a later try or another run finds the call, so that it is not placed a second time."""
+    metadata = {"kind": 1, TAG: "0123456789abcdef0123456789abcdef.0000.0000"}
+    with RetellHook() as hook:
+        call_id = hook.get_conn().send(endpoints.create_phone_call({**CREATE, "metadata": metadata})).call_id
+        time.advance(1000)
+        changed = hook.update_call(call_id, metadata={"booked": True})
+        assert changed.metadata == {"booked": True, TAG: metadata[TAG]}
 
 
 def test_the_button_tells_a_host_that_httpx_cannot_read(vault: type[Vault]) -> None:

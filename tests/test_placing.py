@@ -337,6 +337,23 @@ def test_the_users_own_key_is_never_overwritten(endpoint: str, time: ManualClock
     assert simulator.requests[-1].json["metadata"] == {TAG: "mine"}
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_tag_of_another_call_is_not_taken_over(
+    endpoint: str, time: ManualClock, simulator: Simulator, *, durable: bool
+) -> None:
+    """A row's metadata that is handed on must not make the new call a call of the old task."""
+    Attempts(endpoint, time, Store()).retry(metadata={"kind": "first"})
+    (first,) = simulator.calls.values()
+    handed_on = first.request["metadata"]
+    other = Attempts(endpoint, time, Store())
+    other.run_id = "another"
+    other.retry(metadata=handed_on, durable=durable)
+    sent = simulator.requests[-1].json["metadata"]
+    assert sent["kind"] == "first"
+    assert sent.get(TAG) != handed_on[TAG]
+    assert (TAG in sent) == durable
+
+
 def test_durable_false_writes_and_tags_nothing(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
     """Switched off, nothing is written down, and the metadata is the user's alone."""
     store = Store()

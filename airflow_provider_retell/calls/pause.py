@@ -39,6 +39,10 @@ class PauseSwitch:
             self._on, self._read_at = self.look_up(), now
         return self._on
 
+    def check(self) -> None:
+        """Raise ``RetellCallError`` if the connection is paused."""
+        self.wait_until_off(limit=0)
+
     def wait_until_off(self, *, limit: float) -> None:
         """Sleep while the connection is paused.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore
+from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore, untagged
 from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
 from airflow_provider_retell.calls.steps import KEY_LIFETIME, PlaceNew
 from airflow_provider_retell.errors import (
@@ -151,7 +151,7 @@ class RecordedSender:
         return call
 
     def _with_tag(self, intent: Intent) -> dict[str, Any]:
-        body = dict(self.request.body or {})
+        body = dict(untagged(self.request).body or {})
         if not self.durable:
             return body
         metadata = dict(body.get("metadata") or {})

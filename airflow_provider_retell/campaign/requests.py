@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.endpoints import Request, create_phone_call
-from airflow_provider_retell.calls.intent import TAG
+from airflow_provider_retell.calls.intent import TAG, is_tag
 from airflow_provider_retell.campaign.columns import OBJECTS, REQUEST_FIELDS
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.people import Person, request_fields
@@ -73,7 +73,8 @@ class CallRequests:
 
     @staticmethod
     def _refuse_tag(fields: Mapping[str, Any]) -> None:
-        if isinstance(fields.get("metadata"), Mapping) and TAG in fields["metadata"]:
+        metadata = fields.get("metadata")
+        if isinstance(metadata, Mapping) and TAG in metadata and not is_tag(metadata[TAG]):
             raise RetellInputError(
                 f"metadata must not have the key {TAG!r}: a campaign finds its calls by it. Nothing was sent."
             )
