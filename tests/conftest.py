@@ -319,7 +319,7 @@ class Supervisor:
     """The process that tasks and triggers of Airflow 3 ask; it answers with its Variables, or with a failure."""
 
     def __init__(self) -> None:
-        self.variables: dict[str, str] = {}
+        self.variables: dict[str, str | None] = {}
         self.fails: Any = None
 
     def send(self, message: Any) -> Any:
@@ -334,13 +334,23 @@ class Supervisor:
 
         if isinstance(message, PutVariable):
             self.variables[message.key] = message.value or ""
-        if not isinstance(message, GetVariable):
+        asks_for_keys = type(message).__name__ == "GetVariableKeys"  # since 3.3
+        if not (isinstance(message, GetVariable) or asks_for_keys):
             return None
+        if self.fails == "DATABASE_ERROR" and not asks_for_keys:  # Airflow's API takes it for "there is none"
+            return ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
+        if self.fails == "DATABASE_ERROR":
+            return ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 500})
         if isinstance(self.fails, Exception):
             raise self.fails
         if self.fails is not None:
             return ErrorResponse(error=ErrorType[self.fails], detail={"status_code": 500})
-        if message.key not in self.variables:
+        if asks_for_keys:
+            from airflow.sdk.execution_time.comms import VariableKeysResult  # noqa: PLC0415 (3.3)
+
+            keys = [key for key in self.variables if key.startswith(message.prefix)]
+            return VariableKeysResult(keys=keys, total_entries=len(keys))
+        if self.variables.get(message.key) is None:
             return ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
         return VariableResult(key=message.key, value=self.variables[message.key])
 

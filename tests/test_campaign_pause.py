@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -16,18 +17,26 @@ from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.calls.campaign_pause import (
     PAUSE_INTERVAL,
     PAUSE_MAX_AGE,
+    UNKNOWN_FOR,
     CampaignPause,
     pause_variable,
     read_pause,
 )
 from airflow_provider_retell.campaign.switches import Switch, read_switches
+from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.operators import RetellCampaignOperator
+
+COMMS = None if AIRFLOW_2 else importlib.import_module("airflow.sdk.execution_time.comms")
+HAS_KEYS = hasattr(COMMS, "GetVariableKeys")
+"""Since Airflow 3.3 a task can ask which Variables there are."""
 
 NAMES: dict[str, Any] = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
 NAME = pause_variable(**NAMES)
 VARIABLE = f"AIRFLOW_VAR_{NAME.upper()}"
 PAUSE = json.dumps({"paused": True, "by": "ada", "at": "2026-07-06T12:00:00Z"})
 TALKS = ((0, {"call_status": "ongoing"}), (3, {"call_status": "ended", "disconnection_reason": "user_hangup"}))
+
+LONG = ((0, {"call_status": "ongoing"}), (700, {"call_status": "ended", "disconnection_reason": "user_hangup"}))
 
 
 class Pausing(Clock):
@@ -160,7 +169,13 @@ def test_a_pause_without_a_name_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 FAILURES = pytest.mark.parametrize(
-    "fails", ["API_SERVER_ERROR", "PERMISSION_DENIED", OSError("the socket is gone")]
+    "fails",
+    [
+        "API_SERVER_ERROR",
+        "PERMISSION_DENIED",
+        OSError("the socket is gone"),
+        pytest.param("DATABASE_ERROR", marks=pytest.mark.skipif(not HAS_KEYS, reason="not before 3.3")),
+    ],
 )
 
 
@@ -198,3 +213,72 @@ def test_without_an_answer_of_airflow_no_call_is_placed_five_seconds_later(
         (False, PAUSE_MAX_AGE),
         (True, PAUSE_MAX_AGE),
     ]
+
+
+@pytest.mark.skipif(not HAS_KEYS, reason="not before 3.3")
+def test_a_pause_whose_value_airflow_cannot_read_is_not_known(supervisor: Supervisor) -> None:
+    """Such as one that was encrypted with another Fernet key: it is there, and has no value."""
+    supervisor.variables[NAME] = None
+    assert CampaignPause(name=NAME).look_up() is None
+
+
+@pytest.mark.skipif(not AIRFLOW_2, reason="tasks of Airflow 3 ask a supervisor")
+def test_a_database_that_fails_says_nothing_about_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow 2 takes its error for "there is no such Variable"; so the database is asked once more."""
+    pause = CampaignPause(name=NAME)
+    assert pause.look_up() is False
+    with monkeypatch.context() as broken:
+
+        def no_session() -> Any:
+            message = "the database is gone"
+            raise OSError(message)
+
+        broken.setattr("airflow.settings.Session", no_session)
+        assert pause.look_up() is None
+    assert pause.look_up() is False
+
+
+class Silent(Clock):
+    """The server's time; from a moment on Airflow does not say whether the campaign is paused."""
+
+    def __init__(self, server: Server, supervisor: Supervisor, *, after: float, fails: str) -> None:
+        self.server, self.supervisor, self.fails = server, supervisor, fails
+        self.silent_at = server.clock.now() + after
+
+    def now(self) -> float:
+        return self.server.clock.now()
+
+    monotonic = boottime = now
+
+    def sleep(self, seconds: float) -> None:
+        self.server.clock.sleep(seconds)
+        if self.now() >= self.silent_at:
+            self.supervisor.fails = self.fails
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="tasks of Airflow 2 have no supervisor")
+@pytest.mark.parametrize(
+    ("fails", "final", "says"),
+    [
+        ("PERMISSION_DENIED", True, "Give tasks of this DAG the permission to read Variables"),
+        ("API_SERVER_ERROR", False, "Look at Airflow's API server"),
+    ],
+)
+def test_a_campaign_whose_pause_stays_unknown_ends(
+    server: Server, supervisor: Supervisor, fails: str, says: str, *, final: bool
+) -> None:
+    """After ten minutes, and the last live call, with an error that names the Variable and says what to do."""
+    server.fates = [LONG, *[TALKS] * 100]
+    clock = Silent(server, supervisor, after=7, fails=fails)
+    with clock_replaced_by(clock), pytest.raises(RetellCallError, match=says) as caught:
+        campaign(60).execute(TaskInstance().context())
+    assert isinstance(caught.value, RetellCallFinalError) == final
+    assert NAME in str(caught.value)
+    placed = server.placed_at()
+    assert 0 < len(placed) < 60
+    assert max(placed) <= clock.silent_at + PAUSE_INTERVAL + PAUSE_MAX_AGE
+    assert UNKNOWN_FOR + 60 <= clock.now() - clock.silent_at <= UNKNOWN_FOR + 160
+    supervisor.fails = None
+    with clock_replaced_by(server.clock):
+        assert campaign(60).execute(TaskInstance(try_number=2).context())["attempts"] == 60
+    assert len(server.placed_at()) == 60

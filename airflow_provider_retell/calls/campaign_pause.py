@@ -2,6 +2,16 @@
 
 The page writes it. A campaign reads it every four seconds, and places no call on a reading that is more than five
 seconds old. The Variable may also be written by hand, on any version of Airflow.
+
+=============================================  =================================================================
+Airflow                                        the campaign
+=============================================  =================================================================
+says that the Variable pauses                  places no call
+says that there is none, or that it is false   goes on
+does not answer, or refuses                    goes on as it was for five seconds, then places no call
+the same for ten minutes                       ends once its live calls are over: a retry goes on, but not if
+                                               Airflow refuses
+=============================================  =================================================================
 """
 
 from __future__ import annotations
@@ -12,7 +22,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from airflow_provider_retell._clock import CLOCK, Clock
+from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.calls.intent import digest
+from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.provider.version_compat import read_variable
 
 log = logging.getLogger(__name__)
@@ -20,6 +33,9 @@ log = logging.getLogger(__name__)
 PAUSE_INTERVAL: Final = 4.0
 PAUSE_MAX_AGE: Final = 5.0
 """The greatest age in seconds of a reading of the pause on which calls are placed."""
+
+UNKNOWN_FOR: Final = 600.0
+"""Seconds after which a campaign ends if Airflow does not say whether it is paused."""
 
 _SHOWN: Final = 80
 _DIGITS: Final = 16
@@ -61,26 +77,28 @@ class CampaignPause:
 
     Attributes:
         name: The Variable.
+        clock: The time.
     """
 
     name: str
+    clock: Clock = CLOCK
     _on: bool = field(default=False, init=False)
     _trouble: str = field(default="", init=False)
+    _unknown_since: float | None = field(default=None, init=False)
 
     def look_up(self) -> bool | None:
-        """Return whether the campaign is paused; None if Airflow does not say."""
+        """Return whether the campaign is paused; None if Airflow does not say.
+
+        Raises:
+            RetellCallError: It has not said so for ten minutes.
+            RetellCallFinalError: The same, because it refuses.
+        """
         try:
             pause = read_pause(read_variable(self.name))
         except Exception as error:  # noqa: BLE001 (whatever Airflow raises, the pause is not known)
-            if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
-                self._trouble = trouble
-                log.warning(
-                    "Airflow does not say whether the campaign is paused (Variable %r), which is asked again: %s. "
-                    "Soon no call is placed until it is known; live calls go on.",
-                    self.name,
-                    trouble,
-                )
+            self._failed(error)
             return None
+        self._unknown_since = None
         if self._trouble:
             self._trouble = ""
             log.info("Airflow says again whether the campaign is paused.")
@@ -94,6 +112,34 @@ class CampaignPause:
             log.info("The campaign is not paused any more, and goes on.")
         self._on = pause is not None
         return self._on
+
+    def _failed(self, error: Exception) -> None:
+        now = self.clock.monotonic()
+        self._unknown_since = now if self._unknown_since is None else self._unknown_since
+        trouble = mask_numbers(f"{type(error).__name__}: {error}")
+        if now - self._unknown_since >= UNKNOWN_FOR:
+            raise self._end(trouble, refused=isinstance(error, PermissionError)) from error
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.warning(
+                "Airflow does not say whether the campaign is paused (Variable %r), which is asked again: %s. "
+                "Soon no call is placed until it is known; live calls go on.",
+                self.name,
+                trouble,
+            )
+
+    def _end(self, trouble: str, *, refused: bool) -> RetellCallError:
+        said = f"For {UNKNOWN_FOR / 60:.0f} minutes Airflow has not said whether the campaign is paused"
+        if refused:
+            return RetellCallFinalError(
+                f"{said}: it refuses this task to read the Variable {self.name!r} ({trouble}). Give tasks of this "
+                "DAG the permission to read Variables, in Airflow's API server or in the secrets backend that "
+                "refuses, then clear the task: it goes on with the rest."
+            )
+        return RetellCallError(
+            f"{said}: the Variable {self.name!r} cannot be read ({trouble}). Look at Airflow's API server and its "
+            "database. A retry, or a clear, goes on with the rest."
+        )
 
 
 def pause_of(ti: Any) -> CampaignPause:

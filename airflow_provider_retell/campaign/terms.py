@@ -28,7 +28,8 @@ class Terms:
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
         paused: Reads whether nothing may be placed (the connection's kill switch).
-        held: Reads whether the campaign itself is paused; None if that is not known.
+        held: Reads whether the campaign itself is paused; None if that is not known. Raises an error if it has not
+            been for too long.
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
         lines: Returns how many calls may be live, given how many of this campaign are.
         report: Receives the progress every half minute.

@@ -56,9 +56,12 @@ class Upkeep:
 
     def tick(self, now: Moment) -> None:
         """Do the work that is due by now."""
-        self._plan.paused, self._plan.pause_known_until = read_switches(
-            [self._kill_switch, self._pause], now.steady
-        )
+        try:
+            self._plan.paused, self._plan.pause_known_until = read_switches(
+                [self._kill_switch, self._pause], now.steady
+            )
+        except RetellError as error:
+            self._stop(error)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -75,8 +78,12 @@ class Upkeep:
             if self._terms.lines is not None:
                 self._plan.lines = self._terms.lines(state.busy)
         except RetellError as error:
-            self.error = self.error or error
-            state.trouble.stop(str(error))
+            self._stop(error)
+
+    def _stop(self, error: RetellError) -> None:
+        """Place no more calls, and let the task end with an error once the live calls are over."""
+        self.error = self.error or error
+        self._plan.state.trouble.stop(str(error))
 
     def _read_kill_switch(self) -> bool:
         paused = self._terms.paused()

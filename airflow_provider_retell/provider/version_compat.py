@@ -108,10 +108,15 @@ def first_look(context: Mapping[str, Any]) -> float | None:
 def read_variable(key: str) -> str | None:
     """Return an Airflow Variable as text, None if there is none; in tasks and triggers, through the task SDK.
 
-    Outside of them nothing can be asked but the environment and the secrets backends.
+    ``Variable.get`` takes errors of Airflow for "there is none", and so does Airflow's API with errors of its
+    database. So what has no value is asked for again, in a way that fails then. On Airflow 3.0 to 3.2 no such way
+    shows an error of the database behind the API.
+
+    Outside of tasks and triggers of Airflow 3 only the environment and the secrets backends can be asked.
 
     Raises:
-        Exception: In a task or trigger of Airflow 3, Airflow does not answer, or refuses to.
+        PermissionError: Airflow refuses to say it.
+        Exception: Airflow does not answer, or cannot read the value.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/variables.html
     """
@@ -125,31 +130,46 @@ def read_variable(key: str) -> str | None:
     except ImportError:  # Airflow 3.0 outside of a task: there is no supervisor to ask
         return None
     if value is None:
-        value = _ask_for_variable(key)
+        value = _ask_supervisor(key) if TASKS_ASK_A_SUPERVISOR else _ask_database(key)
     return None if value is None else str(value)
 
 
-def _ask_for_variable(key: str) -> str | None:
-    """Ask the supervisor for a Variable; since 3.1.8 ``Variable.get`` takes its errors for "there is none"."""
-    if not TASKS_ASK_A_SUPERVISOR or find_spec("airflow.sdk.execution_time.secrets") is None:
-        return None  # an older ``Variable.get`` raises them
+def _ask_database(key: str) -> str | None:
+    from airflow.secrets.metastore import MetastoreBackend  # noqa: PLC0415 (as above)
+
+    found: str | None = MetastoreBackend().get_variable(key)
+    return found
+
+
+def _ask_supervisor(key: str) -> str | None:
+    if find_spec("airflow.sdk.execution_time.secrets") is None:
+        return None  # before 3.1.8 ``Variable.get`` raises the errors
     # Imported here: Airflow 3 only.
-    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415
-    from airflow.sdk.execution_time import task_runner  # noqa: PLC0415
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult  # noqa: PLC0415
+    from airflow.sdk.execution_time import comms, task_runner  # noqa: PLC0415
 
     supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
     if supervisor is None:  # outside of tasks and triggers
         return None
-    match supervisor.send(GetVariable(key=key)):
-        case VariableResult() as found:
-            return found.value
-        case ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND):
-            return None
-        case ErrorResponse() as error:
-            raise AirflowRuntimeError(error)
-        case other:
-            raise TypeError(f"Airflow answered with {type(other).__name__}, not with a Variable.")
+    answer = _answer(supervisor.send(comms.GetVariable(key=key)))
+    if answer is None and hasattr(comms, "GetVariableKeys"):  # since 3.3
+        keys = _answer(supervisor.send(comms.GetVariableKeys(prefix=key, limit=1)))
+        if keys is not None and key in keys.keys:
+            raise LookupError("Airflow has the Variable, and cannot read its value.")
+    return None if answer is None else str(answer.value)
+
+
+def _answer(answer: Any) -> Any:
+    """Return an answer of the supervisor, None if there is no such Variable; raise its error."""
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 (Airflow 3 only)
+    from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415 (as above)
+
+    if not isinstance(answer, ErrorResponse):
+        return answer
+    if answer.error == ErrorType.VARIABLE_NOT_FOUND:
+        return None
+    if answer.error == getattr(ErrorType, "PERMISSION_DENIED", None):
+        raise PermissionError(f"{answer.error.value}: {answer.detail}")
+    raise AirflowRuntimeError(answer)
 
 
 def mask_secret(secret: str) -> None:
