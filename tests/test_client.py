@@ -264,6 +264,25 @@ def test_certificates_are_read_once_in_a_process(tmp_path: Path, monkeypatch: py
         RetellClient(settings)
 
 
+def test_a_simulator_is_asked_without_reading_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To read them takes a task process longer than all it does; only a link from there to https:// needs them."""
+    certificates, read, create = tmp_path / "ca.pem", [], httpx.create_ssl_context
+    shutil.copy(certifi.where(), certificates)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    monkeypatch.setattr(
+        httpx, "create_ssl_context", lambda **options: (read.append(options), create(**options))[1]
+    )
+    with RetellClient(ConnectionSettings(api_key=KEY, base_url="http://127.0.0.1:1")) as simulator:
+        assert read == []
+        with pytest.raises(RetellConnectionError), simulator.download(LINK, "https://127.0.0.1:1/recording.wav"):
+            pass
+        assert read == [{"trust_env": False}]
+    RetellClient(ConnectionSettings(api_key=KEY)).close()
+    assert read[1:] == [{"trust_env": True}]
+
+
 class Trickle(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body that trickles in for ever, with short pauses."""
 

@@ -27,6 +27,7 @@ from airflow_provider_retell.api.wire import (
     DOWNLOAD_SECONDS,
     Reading,
     before_headers,
+    certificates,
     make_client,
     quiet,
     sent,
@@ -165,6 +166,7 @@ class RetellClient:
             if self._links is None:
                 hooks = {"request": [quiet]}  # also for hosts to which a link redirects
                 options: dict[str, Any] = {"headers": {}, "follow_redirects": True, "event_hooks": hooks}
+                options["verify"] = certificates(self.settings)
                 self._links = make_client(httpx.Client, self.settings, self._transport, **options)
             return self._links
 

@@ -83,8 +83,14 @@ def _options(settings: ConnectionSettings) -> dict[str, Any]:
         "limits": httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
         "follow_redirects": False,
         "trust_env": trust_env,
-        "verify": _tls_context(trust_env, *map(os.environ.get, _CERTIFICATES)),
+        # Over plain HTTP there is nothing to check: this context trusts no certificate at all.
+        "verify": certificates(settings) if trust_env else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     }
+
+
+def certificates(settings: ConnectionSettings) -> ssl.SSLContext:
+    """Return what https:// connections are checked with, those to a simulator's links included."""
+    return _tls_context(not settings.is_plain_http, *map(os.environ.get, _CERTIFICATES))
 
 
 @cache
