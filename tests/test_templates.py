@@ -254,6 +254,7 @@ def test_rendered_fields_show_no_numbers(run: Callable[..., SimpleNamespace]) ->
     assert call["metadata"]["also"] == ["***0142"]
     assert call["retell_llm_dynamic_variables"] == {"name": "Ada", "callback": "***0142"}
     assert str(sensor["call_id"]).startswith("call_")
+    assert set(done.shown["dry", -1]) == {"retell_conn_id", "is_dry_run", "from_number", "to_number"}, "if given"
     assert done.shown["dry_wait", -1]["call_id"] == "a dry run: no call to wait for"
     assert len(done.shown["quiet_wait", -1]["call_id"]) == 1
     assert done.sent[1][0]["to_number"] == "+14155550100"

@@ -89,6 +89,10 @@ class TemplatedOperator(BaseOperator):
                 raise
             setattr(self, field, rendered)
         self._mask()
+        # Airflow shows and stores these fields, at a cost for each, also of those that the DAG does not give.
+        self.template_fields = tuple(
+            field for field in type(self).template_fields if getattr(self, field) is not None
+        )
 
     def _is_template(self, field: str, context: Context) -> bool:
         """Return whether a field has its value from the DAG file; False also if that cannot be known."""
