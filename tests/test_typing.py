@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Required, Union, get_args, get_origi
 
 import pytest
 
+from airflow_provider_retell import policy
 from airflow_provider_retell._kwargs import CallFilters
 from airflow_provider_retell.api import endpoints, models
 from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
@@ -40,8 +41,8 @@ USER_CODE = Path(__file__).with_name("user_code.py")
 
 def parameters(function: Any) -> dict[str, inspect.Parameter]:
     """Return the named parameters of a function or constructor, with evaluated annotations."""
-    # Some types are not there at run time: the modules that DAGs import build no models.
-    names = {**vars(models), "Eligible": Eligible, **inspect.unwrap(function).__globals__}
+    # Some types are not there at run time: the modules that DAGs import load no models and no policies.
+    names = {**vars(models), **vars(policy), "Eligible": Eligible, **inspect.unwrap(function).__globals__}
     found = list(inspect.signature(function, eval_str=True, globals=names).parameters.values())
     return {each.name: each for each in found if each.kind is not each.VAR_KEYWORD and each.name != "self"}
 

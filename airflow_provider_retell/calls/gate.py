@@ -22,7 +22,6 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
-from airflow_provider_retell.policy.zones import check_zone
 
 if TYPE_CHECKING:
     from airflow_provider_retell.calls.pause import PauseSwitch
@@ -88,6 +87,8 @@ class Hours:
 
     def __post_init__(self) -> None:
         if self.time_zone is not None:
+            from airflow_provider_retell.policy.zones import check_zone  # noqa: PLC0415 (few tasks need policies)
+
             check_zone(self.time_zone)
 
     def opens_at(self, now: float) -> float:

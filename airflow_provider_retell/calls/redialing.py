@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.outcomes import CallStatus
-from airflow_provider_retell.policy import Attempt, Redial, next_redial
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.policy import Redial
 
 
 def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: float) -> float | None:
@@ -22,6 +22,10 @@ def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: flo
         calls: The calls placed under these rules so far, oldest first.
         over_at: When the last one was over, in seconds since the epoch.
     """
+    if not rules:
+        return None
+    from airflow_provider_retell.policy import Attempt, next_redial  # noqa: PLC0415 (few tasks need policies)
+
     # A call that was not connected has no timestamps. Only the order counts, and the end of the last one.
     end = datetime.fromtimestamp(over_at, UTC)
     attempts = [
@@ -33,7 +37,7 @@ def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: flo
         )
         for call in calls
     ]
-    moment = next_redial(rules, attempts) if rules else None
+    moment = next_redial(rules, attempts)
     return None if moment is None else moment.timestamp()
 
 

@@ -26,7 +26,6 @@ from airflow_provider_retell.operators.calling import CallingTask
 from airflow_provider_retell.operators.policies import check_call_key, check_calling_hours, rendered_call_key
 from airflow_provider_retell.operators.this_try import ThisTry
 from airflow_provider_retell.outcomes import check_endings
-from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
@@ -34,6 +33,7 @@ from airflow_provider_retell.rows import Row, check_include, dry_row
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.policy import CallingHours
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
 """The beginning of the template that an XComArg becomes inside a text."""

@@ -20,7 +20,6 @@ from airflow_provider_retell.operators.policies import rendered_call_key
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.operators.this_try import ThisTry, ends_at, try_began
 from airflow_provider_retell.outcomes import matches
-from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask, handed_on_id
 from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.calls.task_wait import TaskWait
+    from airflow_provider_retell.policy import CallingHours, Redial
 
 _LONGEST_SLEEP: Final = 60.0
 """Seconds after which a task that waits on its worker reads the clock again, which may have been set."""

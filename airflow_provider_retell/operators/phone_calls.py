@@ -19,11 +19,11 @@ from airflow_provider_retell.calls.gate import OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor
 from airflow_provider_retell.operators.base import DEFAULT_DEFERRABLE, PhoneCallOperator, shared_arguments
 from airflow_provider_retell.operators.policies import check_redial
-from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.policy import CallingHours, Redial
 
 
 class RetellRegisterPhoneCallOperator(PhoneCallOperator):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.policy import CallingHours, Redial
+
+if TYPE_CHECKING:
+    # Imported where one is given: most tasks have no policies, and each process of a task would load them.
+    from airflow_provider_retell.policy import CallingHours, Redial
 
 
 def check_calling_hours(given: object) -> CallingHours | None:
     """Return the calling hours, else raise ``RetellInputError``."""
-    if given is None or isinstance(given, CallingHours):
+    if given is None:
+        return None
+    from airflow_provider_retell.policy import CallingHours  # noqa: PLC0415 (see above)
+
+    if isinstance(given, CallingHours):
         return given
     raise RetellInputError(
         f'calling_hours takes CallingHours, such as CallingHours("09:00", "20:00"), not {shown(given)}.'
@@ -22,17 +29,21 @@ def check_calling_hours(given: object) -> CallingHours | None:
 def check_redial(given: Redial | Sequence[Redial], *, wait_for: str | None, durable: bool) -> tuple[Redial, ...]:
     """Return the rules of ``redial``, else raise ``RetellInputError``."""
     rules: tuple[object, ...] = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if not rules:
+        return ()
+    from airflow_provider_retell.policy import Redial  # noqa: PLC0415 (see above)
+
     for rule in rules:
         if not isinstance(rule, Redial):
             raise RetellInputError(
                 'redial takes rules such as Redial("no_answer", after=timedelta(hours=2), times=2), '
                 f"not {shown(rule)}."
             )
-    if rules and wait_for is None:
+    if wait_for is None:
         raise RetellInputError(
             'redial needs wait_for="ended" or "analyzed": without it the task does not see how its call ends.'
         )
-    if rules and not durable:
+    if not durable:
         raise RetellInputError("redial needs durable=True: a retry must know which calls were placed.")
     return cast("tuple[Redial, ...]", rules)
 
