@@ -147,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one write: the second of two would wait up to 40 ms for an acknowledgement
 
     def answer(self, status: int, body: Any, **headers: str) -> None:
         self.write(status, b"" if body is None else json.dumps(body).encode(), **headers)
