@@ -69,6 +69,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 1024  # with the default of 5, a caller of a busy server connects a second later
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
