@@ -32,6 +32,7 @@ from airflow_provider_retell.api.retries import may_be_retried
 from airflow_provider_retell.api.settings import SETTINGS, ConnectionSettings, FlagInExtra
 from airflow_provider_retell.calls.intent import STORE_KEY
 from airflow_provider_retell.errors import (
+    RetellCallFinalError,
     RetellConnectionError,
     RetellError,
     RetellResponseError,
@@ -401,17 +402,25 @@ def test_what_is_said_of_a_wrong_field_is_documented(
 # -- outcomes.md ---------------------------------------------------------------------------------------------
 
 
+def documented_reasons() -> list[tuple[str, str, str]]:
+    """Return each reason that the table lists, with its mark and its outcome."""
+    found = []
+    for outcome, _, reasons in table(section(OUTCOMES, "Outcomes"), "`outcome`"):
+        words = re.findall(r"`(\w+)`( \(older\))?", reasons) or re.findall(r"^(\w+)()$", reasons)
+        found += [(reason, mark, outcome) for reason, mark in words]
+    return found
+
+
 def test_every_disconnection_reason_is_documented_with_its_outcome() -> None:
-    """The table has every reason, once, with the outcome it makes."""
-    listed = [line[:2] for line in table(OUTCOMES, "`disconnection_reason`")]
-    expected = [[reason.value, str(outcome_of("ended", reason))] for reason in DisconnectionReason]
-    assert sorted(listed) == sorted(expected)
+    """The table has every reason, once, beside the outcome that it makes."""
+    listed = sorted((reason, outcome) for reason, _, outcome in documented_reasons())
+    assert listed == sorted((each.value, str(outcome_of("ended", each))) for each in DisconnectionReason)
 
 
 def test_reasons_that_retell_no_longer_gives_are_marked() -> None:
     """A reason is in use today if Retell's own SDK names it."""
     (literal,) = get_args(PhoneCallResponse.model_fields["disconnection_reason"].annotation)[:1]
-    older = {line[0] for line in table(OUTCOMES, "`disconnection_reason`") if line[2].endswith("(older)")}
+    older = {reason for reason, mark, _ in documented_reasons() if mark}
     assert older == set(DisconnectionReason) - set(get_args(literal))
 
 
@@ -497,14 +506,8 @@ class World:
             TaskInstance().context()
         )
 
-    def not_a_string(self) -> None:
-        endpoints.register_phone_call({"agent_id": "agent_1", "retell_llm_dynamic_variables": {"age": 42}})
-
     def toll_free(self) -> None:
         CallingHours().is_open("+18005550100", datetime.now(UTC))
-
-    def no_zone(self) -> None:
-        CallingHours(time_zone="EST")
 
     def no_key(self) -> None:
         self.monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", '{"conn_type": "retell"}')
@@ -565,8 +568,8 @@ class World:
 
 
 WRONG: dict[str, list[Callable[[World], Any]]] = {
-    "RetellInputError": [World.not_a_number, World.not_a_string, World.no_key],
-    "RetellTimeZoneError": [World.toll_free, World.no_zone],
+    "RetellInputError": [World.not_a_number, World.no_key],
+    "RetellTimeZoneError": [World.toll_free],
     "RetellConnectionError": [World.refused, World.late],
     "RetellStatusError": [],
     "RetellInvalidRequestError": [lambda world: world.answered(CREATE, answer=400)],
@@ -579,7 +582,7 @@ WRONG: dict[str, list[Callable[[World], Any]]] = {
     "RetellResponseError": [lambda world: world.answered(READ, answer=200, html=True)],
     "RetellCallError": [World.busy],
     "RetellCallTimeoutError": [World.too_long],
-    "RetellCallFinalError": [World.busy_for_a_sensor, World.deleted, World.lost, World.not_ours, World.of_another],
+    "RetellCallFinalError": [World.busy_for_a_sensor],
     "RetellExportError": [World.no_folder],
     "RetellExportOvertakenError": [World.overtaken],
 }
@@ -598,6 +601,22 @@ def test_the_messages_are_the_documented_ones(
         assert type(raised.value).__name__ == name
         said.append(re.sub(r"call_[0-9a-f]{16,}", "call_0123abcd", f"{raised.value}\n"))
     assert blocks(section(ERRORS, name), "text") == said
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("goes_wrong", [World.deleted, World.lost, World.not_ours, World.of_another])
+def test_what_to_do_about_a_call_that_is_not_placed_is_documented(
+    goes_wrong: Callable[[World], Any],
+    simulator: Simulator,
+    clock: SteppingClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A message of an operator that does not call again has the words of one line on the page of troubles."""
+    with pytest.raises(RetellCallFinalError, match=r"^Not called") as raised:
+        goes_wrong(World(simulator, clock, monkeypatch, run_id="run"))
+    listed = table(section(PAGES["docs/troubleshooting.md"], "Not called"), "the error says")
+    words = [re.findall(r'"([^"]+)"', line[0])[0] for line in listed]
+    assert sum(each in str(raised.value) for each in words) == 1
 
 
 # -- every page ----------------------------------------------------------------------------------------------

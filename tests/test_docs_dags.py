@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -86,22 +85,6 @@ def test_appointments_are_confirmed_in_25_lines(saved: Callable[[str], Any], ret
         ]
         assert result(run, "write_back") == {"17": "answered", "18": "voicemail"}
     assert len(retell_simulator.calls) == 4
-
-
-def test_retell_s_list_and_one_s_own_are_both_honoured(
-    saved: Callable[[str], Any], retell_simulator: Simulator, tmp_path: Path
-) -> None:
-    """Of three people one is on the user's list and one on Retell's: the third is called."""
-    code = dag_of(PAGES["docs/policy.md"], "Never call")
-    (tmp_path / "own-dnc.csv").write_text("to_number\n+12125550155\n")
-    retell_simulator.put_contact("+12125550156", do_not_call=True)
-    retell_simulator.put_contact("+12125550157")
-    retell_simulator.play("+12125550157", "agent_hangup")
-    run = saved(code.replace("s3://bucket", f"file://{tmp_path}")).test()
-    assert states(run) == [("bring_lists_together", "success"), ("call", "success")]
-    assert (tmp_path / "dnc.csv").read_text() == "to_number\n+12125550155\n+12125550156\n"
-    assert result(run, "call")["refused"] == {"do_not_call": 2}
-    assert [call.to_number for call in retell_simulator.placed] == ["+12125550157"]
 
 
 # -- quickstart.md and http-operator.md ----------------------------------------------------------------------
