@@ -52,12 +52,11 @@ from airflow_provider_retell.operators.base import PhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR
-from airflow_provider_retell.provider.key_check import check_key
 from airflow_provider_retell.provider.options import OPTIONS
 from airflow_provider_retell.retry_policy import RetellRetryPolicy
 from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS
 from airflow_provider_retell.sensors import RetellCallSensor
-from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, RealClock, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, RealClock, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
@@ -342,61 +341,6 @@ def test_what_is_retried_within_a_task_is_documented(happened: str, failures: li
     for error in failures:
         assert {may_be_retried(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
         assert {may_be_retried(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
-
-
-def test_what_the_test_button_says_is_documented() -> None:
-    """The table has a line for each kind of answer, in the button's own words."""
-
-    def failing(**fault: Any) -> Simulator:
-        simulator = Simulator(clock=ManualClock())
-        simulator.fail(Fault(endpoint="get-api-key-info", **fault))
-        return simulator
-
-    worlds = [
-        Simulator(),
-        failing(answer=401),
-        Nobody(httpx.ConnectError("[Errno 111] Connection refused")),
-        failing(delay=60),
-        Nobody(httpx.RemoteProtocolError("Server disconnected without sending a response.")),
-        failing(answer=500),
-        failing(answer=200, html=True),
-    ]
-    said = []
-    for world in worlds:
-        settings = ConnectionSettings(api_key="key_simulator", max_attempts=1)
-        with RetellClient(settings, transport=world) as client:
-            said.append(client.run(check_key(settings))[1])
-    assert [line[0] for line in table(section(CONNECTION, "Test it"), "it says")] == said
-
-
-def test_what_is_said_of_a_wrong_field_is_documented(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Refusals and warnings stand on the page as they are in a task's log."""
-    refusals, warnings = (
-        block.splitlines() for block in blocks(section(CONNECTION, "When a field is wrong"), "text")
-    )
-
-    def use(**fields: Any) -> str:
-        connection_ = {"conn_type": "retell", "password": "key_1", **fields}
-        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", json.dumps(connection_))
-        try:
-            RetellHook().get_conn()
-        except RetellError as error:
-            return str(error)
-        return caplog.messages[-1].removeprefix("Connection 'retell_default': ")
-
-    assert refusals == [
-        use(extra={"timeout": "soon"}),
-        use(host="https://api.retellai.com/v2"),
-        use(extra="timeout=5"),
-    ]
-    assert warnings == [
-        use(password="key_1 "),
-        use(host=" https://api.retellai.com"),
-        use(host="https://api.retellai.com/"),
-        use(extra={"retries": 5}),
-    ]
 
 
 # -- outcomes.md ---------------------------------------------------------------------------------------------
