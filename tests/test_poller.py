@@ -696,7 +696,7 @@ def test_a_poller_that_has_ended_answers_its_waiters(account: Account, clock: St
 
 
 def test_the_first_poll_imports_nothing_large_on_the_loop() -> None:
-    """What the look-up and httpx import for it would hold up all other triggers, so a thread loads it before."""
+    """A thread imports what the look-up and httpx need, which would hold up all other triggers on the loop."""
     code = IMPORTS.format(modules=IMPORTED_ON_THE_LOOP)
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)  # noqa: S603 (it stands above)
 

@@ -47,7 +47,7 @@ LONGEST_FINISH: Final = 600.0
 
 _LOOK_EVERY: Final = 2.0
 _TIMES: Final = 5
-"""How often the files are read or written at most if another process interferes."""
+"""The most times that the files are read or written if another process interferes."""
 
 _CHUNK: Final = 1000
 _RESULT: Final = re.compile(r"(?:people|attempts)-\d{5}\.(?:jsonl|parquet)")
