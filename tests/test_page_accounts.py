@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from airflow.secrets import BaseSecretsBackend
 from conftest import SteppingClock
 
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
-from airflow_provider_retell.page.accounts import LINES_KEPT, MOST_BOOKS, Account, Lines
+from airflow_provider_retell.page.accounts import LINES_KEPT, MOST_BOOKS, Account, Accounts, Lines
+from airflow_provider_retell.page.threads import InTurn, within
 
 
 class Held(Executor):
@@ -103,3 +106,55 @@ def test_only_the_books_that_are_kept_wait_to_be_read(clock: SteppingClock) -> N
     for number in range(3 * MOST_BOOKS):
         account.calls_tagged(f"run {number}.").look(wait=0)
     assert executor.run() == MOST_BOOKS
+
+
+def test_all_looks_begin_at_once_and_share_one_wait(clock: SteppingClock) -> None:
+    """Those after one that takes all the time see what is known by then, without a wait of their own."""
+    asked: list[tuple[str, float]] = []
+
+    def look(name: str, wait: float) -> str:
+        asked.append((name, wait))
+        clock.sleep(wait if name == "slow" else wait / 3)
+        return name
+
+    names = ["quick", "slow", "quick", "quick"]
+    assert within(1.5, [partial(look, name) for name in names]) == names
+    assert [wait for _, wait in asked[:4]] == [0.0] * 4
+    assert [wait for _, wait in asked[4:]] == [1.5, pytest.approx(1.0), 0.0, 0.0]
+
+
+def test_an_account_that_hangs_holds_two_threads_and_no_viewer() -> None:
+    """Three that hang, and one that answers: a viewer sees it, and waits once for all."""
+    released, answers = Event(), [Event() for _ in range(4)]
+
+    def look_up(conn_id: str) -> ConnectionSettings:
+        if conn_id != "3":
+            released.wait(60)
+        answers[int(conn_id)].set()
+        raise SettingsError(f"there is no {conn_id}")
+
+    store = Accounts(look_up, ThreadPoolExecutor(7))
+    try:
+        accounts = [store[f"{number}"] for number in range(4)]
+        for account in accounts:
+            for number in range(3):
+                account.calls_tagged(f"run {number}.").look(wait=0)
+            account.lines(longest=0)
+        assert answers[3].wait(60)
+        assert "there is no 3" in str(accounts[3].lines(longest=60).problem)
+        assert [each.is_set() for each in answers[:3]] == [False] * 3
+    finally:
+        released.set()
+        store.close()
+
+
+def test_work_of_one_account_ends_although_some_of_it_fails() -> None:
+    """An error belongs to its future, work that is cancelled is left out, and the rest has its turn."""
+    threads = Held()
+    in_turn = InTurn(threads, at_once=1)
+    bad, cancelled, good = (in_turn.submit(function) for function in (lambda: 1 / 0, list, dict))
+    cancelled.cancel()
+    while threads.waiting:
+        threads.run()
+    assert isinstance(bad.exception(0), ZeroDivisionError)
+    assert good.result(0) == {}

@@ -17,6 +17,7 @@ from airflow_provider_retell.api.settings import ConnectionSettings, SettingsErr
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.page.book import LONGEST_LOOK, Book
+from airflow_provider_retell.page.threads import InTurn
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.endpoints import Request
@@ -39,7 +40,8 @@ MOST_BOOKS: Final = 64
 """The most books kept for one account, and so the most of its readings that wait for a thread."""
 
 _DAY: Final = 86_400
-_THREADS: Final = 4
+_THREADS: Final = 8
+_OF_ONE_ACCOUNT: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,13 @@ class Lines:
     """The lines of an account; None if they are not known.
 
     Attributes:
+        paused: Whether the kill switch of the connection is on.
         in_use: Calls in progress now, including those of others.
         limit: The most calls that may be in progress.
         problem: The reason why these are not known.
     """
 
+    paused: bool | None = None
     in_use: int | None = None
     limit: int | None = None
     problem: str | None = None
@@ -74,6 +78,7 @@ class Account:
         self._clock = clock
         self._lock = threading.Lock()
         self._asking = threading.Lock()
+        self._looking_up = threading.Lock()  # another one: no viewer waits for a slow secrets backend
         self._client: RetellClient | None = None
         self._settings_at = self._lines_at = 0.0
         self._lines = Lines()
@@ -121,16 +126,19 @@ class Account:
         return self._lines
 
     def _read_lines(self) -> None:
+        lines = Lines()
         try:
-            answer = self._send_once(get_concurrency())
-            self._lines = Lines(
-                in_use=_count(answer.get("current_concurrency")), limit=_count(answer.get("concurrency_limit"))
-            )
+            # The connection too is looked up here: a secrets backend may be as slow as Retell.
+            client = self.client()
+            lines = Lines(paused=client.settings.paused)
+            answer = client.send_once(get_concurrency())
+            in_use, limit = (_count(answer.get(name)) for name in ("current_concurrency", "concurrency_limit"))
+            self._lines = replace(lines, in_use=in_use, limit=limit)
         except RetellError as error:
-            self._lines = Lines(problem=str(error))
+            self._lines = replace(lines, problem=str(error))
         except Exception:
             log.exception("The page could not read the lines in use.")
-            self._lines = Lines(problem="An error of this package; see the server's log.")
+            self._lines = replace(lines, problem="An error of this package; see the server's log.")
         finally:
             # A reading may take longer than it is kept, so its age begins at its end.
             self._lines_at = self._clock.monotonic()
@@ -142,7 +150,7 @@ class Account:
             RetellInputError: The connection cannot be used.
         """
         now = self._clock.monotonic()
-        with self._lock:
+        with self._looking_up:
             if self._client is None or now - self._settings_at >= SETTINGS_KEPT:
                 try:
                     settings = self._look_up()
@@ -158,7 +166,7 @@ class Account:
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        with self._lock:
+        with self._looking_up:
             self._close()
 
     def _close(self) -> None:
@@ -199,9 +207,8 @@ class Accounts:
     def __getitem__(self, conn_id: str) -> Account:
         with self._lock:
             if conn_id not in self._accounts:
-                self._accounts[conn_id] = Account(
-                    lambda: self._look_up(conn_id), self._executor, clock=self._clock
-                )
+                threads = InTurn(self._executor, at_once=_OF_ONE_ACCOUNT)
+                self._accounts[conn_id] = Account(lambda: self._look_up(conn_id), threads, clock=self._clock)
             return self._accounts[conn_id]
 
     def close(self) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from airflow_provider_retell.calls.intent import run_prefix
-from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.page import actions, connections, runs
 from airflow_provider_retell.page.accounts import Account, Accounts
-from airflow_provider_retell.page.book import Sight
+from airflow_provider_retell.page.book import LONGEST_LOOK, Book, Sight
 from airflow_provider_retell.page.entries import Entry, task_digest
 from airflow_provider_retell.page.figures import Scope, newest_first, one_page, outcomes, over_time, totals
 from airflow_provider_retell.page.runs import Campaign
+from airflow_provider_retell.page.threads import within
 from airflow_provider_retell.provider.links import call_url
 from airflow_provider_retell.provider.options import read_options
 
@@ -56,7 +57,8 @@ def calls_view(
     """
     used = runs.connections_of(dag_id, run_id)
     beginning = beginning_of(dag_id, run_id)
-    sights = [store[conn_id].calls_tagged(beginning).look() for conn_id in used]
+    looks = [partial(_look, store[conn_id].calls_tagged(beginning)) for conn_id in used]
+    sights = within(LONGEST_LOOK, looks)
     known = newest_first(entry for sight in sights for entry in sight.entries)
     scope = Scope(task=None if task_id is None else task_digest(task_id), map_index=map_index)
     shown = scope.select(known)
@@ -128,32 +130,43 @@ def overview(
         may_act: Whether the user may pause the campaigns of a DAG.
     """
     found = runs.campaigns(dag_ids=dag_ids)
+    seen = [conn_id for conn_id in connections.list_connections() if may_read_connection(conn_id)]
+    accounts = within(LONGEST_LOOK, [partial(account_view, conn_id, store[conn_id]) for conn_id in seen])
+    known = all(account["complete"] or account["problem"] for account in accounts)
     return {
-        "accounts": [
-            account_view(conn_id, store[conn_id])
-            for conn_id in connections.list_connections()
-            if may_read_connection(conn_id)
-        ],
+        "accounts": accounts,
         "campaigns": [campaign_view(each, may_act=may_act(each.dag_id)) for each in found],
-        "ask_again_in": LATER if found else QUIET,
+        "ask_again_in": LATER if found or not known else QUIET,
     }
 
 
-def account_view(conn_id: str, account: Account) -> dict[str, Any]:
-    """Return an account: its lines, and the outcomes of the calls that ended today."""
-    try:
-        settings = account.client().settings
-    except RetellInputError as error:
-        return {"conn_id": conn_id, "problem": str(error)}
-    lines, sight = account.lines(), account.calls_of_today().look()
+def account_view(conn_id: str, account: Account, wait: float) -> dict[str, Any]:
+    """Return an account: its lines, and the outcomes of the calls that ended today, as far as they are known.
+
+    Args:
+        conn_id: Its connection.
+        account: The account.
+        wait: Maximum seconds to wait for readings that are due.
+    """
+    today = account.calls_of_today()
+    lines, sight = within(wait, [partial(_lines, account), partial(_look, today)])
+    known = sight.complete or sight.entries
     return {
         "conn_id": conn_id,
-        "paused": settings.paused,
+        "paused": lines.paused,
         "lines_in_use": lines.in_use,
         "lines_limit": lines.limit,
-        "today": outcomes(sight.entries),
-        "today_totals": totals(sight.entries),
+        "today": outcomes(sight.entries) if known else None,
+        "today_totals": totals(sight.entries) if known else None,
         "complete": sight.complete,
         "as_of": sight.as_of,
         "problem": lines.problem or sight.problem,
     }
+
+
+def _lines(account: Account, wait: float) -> Any:
+    return account.lines(longest=wait)
+
+
+def _look(book: Book, wait: float) -> Any:
+    return book.look(wait=wait)
