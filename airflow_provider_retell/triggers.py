@@ -214,13 +214,16 @@ class RetellCallTrigger(BaseTrigger):
         if still_deferred is not False:
             return
         async with self._poller() as poller:
-            for call_id in self.call_ids:
-                try:
-                    result = await astop_until_over(poller, call_id, leave_registered=self.leave_registered)
-                except RetellError as error:
-                    self.log.warning("The task was killed, but %s may go on: %s", call_id, error)
-                else:
-                    self.log.info("The task was killed: %s.", result.message)
+            # All at the same time: a phone may ring for minutes before its call can be stopped.
+            await asyncio.gather(*(self._stop_call(poller, call_id) for call_id in self.call_ids))
+
+    async def _stop_call(self, poller: Poller, call_id: str) -> None:
+        try:
+            result = await astop_until_over(poller, call_id, leave_registered=self.leave_registered)
+        except RetellError as error:
+            self.log.warning("The task was killed, but %s may go on: %s", call_id, error)
+        else:
+            self.log.info("The task was killed: %s.", result.message)
 
     async def still_deferred(self) -> bool | None:
         """Return whether the task is deferred at present; None if Airflow does not say."""

@@ -19,6 +19,7 @@ from conftest import SteppingClock
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
+from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.states import CallState
@@ -34,7 +35,7 @@ from airflow_provider_retell.errors import (
     RetellResponseError,
     RetellServerError,
 )
-from airflow_provider_retell.polling.poller import Poller
+from airflow_provider_retell.polling.poller import FLOWS_AT_ONCE, Poller
 from airflow_provider_retell.polling.refreshing_client import FIRST_LOOK_UPS, IMPORTED_ON_THE_LOOP, LOOK_UP_EVERY
 from airflow_provider_retell.polling.rounds import WAITERS_PER_LOOP_TURN, Ask
 from airflow_provider_retell.provider.options import Options
@@ -245,6 +246,30 @@ def test_ids_go_in_parts_that_retell_takes(
     (reading,) = poll(account, clock, together(reader(*ids, *ids)))
     assert len(reading) == count
     assert lists.asked_for == requests
+
+
+def test_few_flows_run_at_the_same_time(account: Account, clock: SteppingClock) -> None:
+    """A thousand tasks killed at once would fill httpx's pool, which is slow then."""
+    running, begun, answers = [0], asyncio.Event(), asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        running.append(running[-1] + 1)
+        begun.set()
+        await answers.wait()
+        running.append(running[-1] - 1)
+        return httpx.Response(200, json={"call_id": request.url.path.rpartition("/")[2], "call_status": "ended"})
+
+    async def answer_late(_: Poller) -> None:
+        await begun.wait()
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        answers.set()
+
+    account.transport = httpx.MockTransport(answer)
+    stops = [partial(Poller.run, flow=stop(f"call_{number}", leave_registered=False)) for number in range(100)]
+    *results, _ = poll(account, clock, together(*stops, answer_late))
+    assert all("over already" in result.message for result in results)
+    assert max(running) == FLOWS_AT_ONCE
 
 
 # -- when -------------------------------------------------------------------------------------------------------

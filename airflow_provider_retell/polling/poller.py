@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 Call.model_rebuild()
 
 T = TypeVar("T")
+
+FLOWS_AT_ONCE: Final = 20
+"""More would wait in httpx's pool, which goes through all that wait for each request."""
 
 LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves the calls that it has not read yet to the next."""
@@ -68,6 +72,7 @@ class Poller:
         self._clock = clock
         self._client = RefreshingClient(connect, client or AsyncRetellClient, clock)
         self._sweeps = Sweeps(STATES)
+        self._flows = asyncio.Semaphore(FLOWS_AT_ONCE)
         self._calls = Rounds(self._read_calls, self._client, shortest=shortest, clock=clock)
         self._finished = Rounds(self._list_finished, self._client, shortest=shortest, clock=clock)
 
@@ -97,7 +102,8 @@ class Poller:
 
     async def run(self, flow: Flow[T]) -> T:
         """Send the requests of a flow, with the client of the polls."""
-        return await (await self._client.get()).run(flow)
+        async with self._flows:
+            return await (await self._client.get()).run(flow)
 
     async def aclose(self) -> None:
         """End the rounds and close the client."""

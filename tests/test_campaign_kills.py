@@ -1,0 +1,77 @@
+"""Kills of a campaign that is deferred: which calls are stopped, and what the next try does."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+from conftest import SteppingClock, Store, TaskInstance
+from test_campaign import operator, people
+from test_campaign_tries import dials, once, rows
+
+from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.simulator import Fault, Simulator
+
+pytestmark = pytest.mark.usefixtures("connect")
+
+
+@pytest.fixture(autouse=True)
+def _plain_calls(simulator: Simulator) -> None:
+    """Let every number answer and talk until it is stopped."""
+    for each in people(20):
+        simulator.play(each["to_number"], "talks_forever")
+
+
+def defer(task: RetellCampaignOperator, ti: TaskInstance) -> Any:
+    """Run a task until it is deferred, and return its trigger as the triggerer makes it."""
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute(ti.context(task_state_store=Store()))
+    path, kwargs = deferral.value.trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)(**kwargs)
+
+
+def stopped(simulator: Simulator) -> Sequence[str]:
+    """Return the numbers whose calls were stopped."""
+    return sorted(call.request["to_number"] for call in simulator.placed if call.stops)
+
+
+def numbers(count: int) -> list[str]:
+    """Return the numbers of the first so many people."""
+    return [each["to_number"] for each in people(count)]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_kill_of_a_deferred_campaign_stops_its_calls_if_wanted(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, stops: bool
+) -> None:
+    """The next try waits for the calls that go on, calls nobody again, and writes how each call ended."""
+    waiting = defer(operator(path=str(tmp_path), lines=4, deferrable=True, cancel_on_kill=stops), TaskInstance())
+    asyncio.run(waiting.on_kill())
+    assert stopped(simulator) == (numbers(4) if stops else [])
+    with RetellHook() as hook:
+        for call in simulator.placed if not stops else ():
+            hook.stop_call(call.call_id)
+    result = operator(path=str(tmp_path), lines=4).execute(TaskInstance(try_number=2).context())
+    assert dials(simulator) == once(4)
+    assert result["outcomes"] == {"stopped": 4}
+    assert len(rows(tmp_path, "attempts")) == len(rows(tmp_path, "people")) == 4
+
+
+def test_a_call_that_cannot_be_stopped_holds_up_no_other(simulator: Simulator, clock: SteppingClock) -> None:
+    """A phone may ring for minutes before its call can be stopped; meanwhile the others are stopped."""
+    waiting = defer(operator(lines=4, deferrable=True, cancel_on_kill=True), TaskInstance())
+    stubborn, *others = waiting.call_ids
+    simulator.fail(Fault(endpoint=f"*/stop-call/{stubborn}", answer=400, times=None))
+    began = clock.now()
+    asyncio.run(waiting.on_kill())
+    assert clock.now() >= began + LONGEST_RINGING
+    assert all((simulator.calls[it].stopped_at or math.inf) < began + 60 for it in others)
