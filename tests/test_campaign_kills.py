@@ -66,6 +66,18 @@ def test_a_kill_of_a_deferred_campaign_stops_its_calls_if_wanted(
     assert len(rows(tmp_path, "attempts")) == len(rows(tmp_path, "people")) == 4
 
 
+def test_a_kill_leaves_the_call_of_another_map_index_alone(simulator: Simulator, clock: SteppingClock) -> None:
+    """A person who moved there is waited for on the worker, since that call is not this task's to stop."""
+    ada, grace, alan = people(3)
+    simulator.play(grace["to_number"], "user_hangup")
+    defer(operator(people=[ada, grace], deferrable=True), TaskInstance(map_index=0))
+    moved = operator(people=[grace, alan], deferrable=True, cancel_on_kill=True)
+    waiting = defer(moved, TaskInstance(map_index=1))
+    assert [simulator.calls[it].request["to_number"] for it in waiting.call_ids] == [alan["to_number"]]
+    asyncio.run(waiting.on_kill())
+    assert stopped(simulator) == [alan["to_number"]]
+
+
 def test_a_call_that_cannot_be_stopped_holds_up_no_other(simulator: Simulator, clock: SteppingClock) -> None:
     """A phone may ring for minutes before its call can be stopped; meanwhile the others are stopped."""
     waiting = defer(operator(lines=4, deferrable=True, cancel_on_kill=True), TaskInstance())

@@ -260,7 +260,7 @@ class CampaignRun:
         lasts = math.inf if wait.next_call_in is None else wait.next_call_in
         watched = tuple(call.call_id for call in state.watch.calls())
         waits = lasts >= WORTH_LEAVING and (watched or math.isfinite(lasts)) and not state.trouble.found
-        if not (waits and self.recorder.complete and state.watch.all_listed):
+        if not (waits and self.recorder.complete and state.watch.may_be_left):
             return None
         times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, state.checks.stops_at]
         if state.queue:

@@ -77,9 +77,13 @@ class Watch:
         return None if watched is None else watched.call
 
     @property
-    def all_listed(self) -> bool:
-        """Return whether a new process would find all live calls in the list."""
-        return self._listed.issuperset(call_id for call_id, each in self._calls.items() if each.call.live)
+    def may_be_left(self) -> bool:
+        """Return whether a trigger may wait for the live calls, and stop them if the task is killed.
+
+        A new process must find them in the list, and none may belong to another map index.
+        """
+        live = [each.call for each in self._calls.values() if each.call.live]
+        return self._listed.issuperset(call.call_id for call in live) and all(call.ours for call in live)
 
     def found(self, call: KnownCall) -> None:
         """Note that the list shows a call."""
