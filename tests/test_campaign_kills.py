@@ -6,16 +6,19 @@ import asyncio
 import importlib
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from conftest import SteppingClock, Store, TaskInstance
+from conftest import SteppingClock, Store, TaskInstance, fire
 from test_campaign import operator, people
 from test_campaign_tries import dials, once, rows
+from test_plan import Campaign, person
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.simulator import Fault, Simulator
@@ -87,3 +90,50 @@ def test_a_call_that_cannot_be_stopped_holds_up_no_other(simulator: Simulator, c
     asyncio.run(waiting.on_kill())
     assert clock.now() >= began + LONGEST_RINGING
     assert all((simulator.calls[it].stopped_at or math.inf) < began + 60 for it in others)
+
+
+def test_execution_timeout_of_a_deferred_campaign_stops_its_calls(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """The task comes back in time, and stops the calls that it left."""
+
+    def task() -> RetellCampaignOperator:
+        return operator(
+            path=str(tmp_path),
+            lines=4,
+            deferrable=True,
+            cancel_on_kill=True,
+            execution_timeout=timedelta(minutes=10),
+        )
+
+    ti = TaskInstance(max_tries=1)
+    event = fire(defer(task(), ti), clock)
+    with pytest.raises(RetellCallTimeoutError, match="execution_timeout"):
+        task().execute_complete(ti.context(task_state_store=Store()), event)
+    assert stopped(simulator) == numbers(4)
+
+
+def test_the_calls_that_a_kill_stops() -> None:
+    """A kill stops what may be live and is this task's own.
+
+    ===========================================  =======
+    a call                                       stopped
+    ===========================================  =======
+    of this task and map index, live             yes
+    of another map index, live                   no
+    over                                         no
+    left for a trigger, the list not read since  yes
+    left for a trigger, the list read since      no
+    ===========================================  =======
+    """
+    campaign = Campaign([person(0), person(1), person(2)])
+    watch = campaign.state.watch
+    watch.left = ("call_left",)
+    assert watch.to_stop() == ["call_left"]
+    _, ours = campaign.place()
+    order = campaign.order()
+    campaign.state.placed(order, campaign.call(order, ours=False), campaign.now)
+    _, ended = campaign.place()
+    campaign.end(ended)
+    assert watch.live == 2
+    assert watch.to_stop() == [ours.call_id]

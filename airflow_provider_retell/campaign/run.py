@@ -232,8 +232,7 @@ class CampaignRun:
         self.recorder.refused(self.plan.state.roster.take_refusals())
 
     def _stop_live_calls(self) -> None:
-        live = {call.call_id for call in self.plan.state.watch.calls() if call.live and call.ours}
-        for call_id in live - self._stopped:
+        for call_id in {*self.plan.state.watch.to_stop()} - self._stopped:
             log.info("timeout is over: stopping %s.", call_id)
             self._stopped.add(call_id)
             self._background.begin(partial(self._stop, call_id), lambda _: None)

@@ -99,6 +99,7 @@ class CampaignState:
         for call in listed:
             self.watch.found(call)
         found = self.load(listed, now)
+        self.watch.left = ()
         if self.listing.read(began=began.steady, now=now.steady, found=found):
             self.trouble.stop(NOT_LISTED)
         for slot in list(self.outstanding.values()):

@@ -18,7 +18,7 @@ live for more than 3 hours          still live: Retell ends a call after two hou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,11 +53,16 @@ class Watch:
     Args:
         poll_interval: Seconds between two rounds.
         analysis_timeout: Seconds to wait for the analysis after the end of a call; 0 to wait for none.
+
+    Attributes:
+        live: How many calls are live.
+        left: The calls that the task left when it left its worker, until the list is read.
     """
 
     def __init__(self, *, poll_interval: float, analysis_timeout: float) -> None:
         self.poll_interval = poll_interval
         self.live = 0
+        self.left: Sequence[str] = ()
         self._analysis_timeout = analysis_timeout
         self._calls: dict[str, _Watched] = {}
         self._missing: dict[str, None] = {}
@@ -143,6 +148,11 @@ class Watch:
         """Return the seconds until the next round."""
         return max(self._asked_at + self.poll_interval - steady, 0.0)
 
-    def calls(self) -> Iterable[KnownCall]:
+    def calls(self) -> Sequence[KnownCall]:
         """Return the calls in progress."""
-        return (watched.call for watched in self._calls.values())
+        # Of a copy, because after a kill another thread asks.
+        return [watched.call for watched in tuple(self._calls.values())]
+
+    def to_stop(self) -> list[str]:
+        """Return the calls to stop after a kill: those of this map index that may be live."""
+        return [*(call.call_id for call in self.calls() if call.live and call.ours), *self.left]

@@ -222,23 +222,22 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             result, failure = self._terms(context).rehearse(context)
             self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
             return self._checked(result, failure)
-        return self._run(context, {}, may_leave=self.deferrable)
+        return self._run(context)
 
     def _resume(self, context: Context, event: WakeEvent) -> CampaignResult:
         """Continue after a wait: read again from the list and the files who was called."""
         label(context, NOT_CALLED)
-        # A trigger that failed would fail again at once, so this process waits for the rest of the time.
-        return self._run(context, event.memo, may_leave=self.deferrable and event.wake is not Wake.FAILED)
+        return self._run(context, event)
 
     def on_kill(self) -> None:
         """Place no more calls, and stop the live ones if wanted. This runs in a signal handler."""
         if kill := vars(self).get("_kill"):  # not before the task runs
             kill.order()
 
-    def _run(self, context: Context, memo: Mapping[str, Any], *, may_leave: bool) -> CampaignResult:
+    def _run(self, context: Context, event: WakeEvent | None = None) -> CampaignResult:
         from airflow_provider_retell.campaign.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
 
-        now = CLOCK.now()
+        memo, now = {} if event is None else event.memo, CLOCK.now()
         began = float(memo.get("began", now))
         campaign_began = first_began(context, memo, now=now)
         with RetellHook(self.retell_conn_id) as hook:
@@ -249,13 +248,15 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                 context,
                 memo,
                 hook.get_conn(),
-                may_leave=may_leave,
+                # A trigger that failed would fail again at once, so this process waits for the rest of the time.
+                may_leave=self.deferrable and (event is None or event.wake is not Wake.FAILED),
                 killed=lambda: self._kill.killed,
                 paused=hook.is_paused,
                 task_ends_at=ends_at(self.execution_timeout, began),
                 campaign_began=campaign_began,
             )
-            self._kill.live = lambda: [c.call_id for c in list(run.plan.state.watch.calls()) if c.live and c.ours]
+            run.plan.state.watch.left = () if event is None or event.wake is Wake.OVER else tuple(event.calls)
+            self._kill.live = run.plan.state.watch.to_stop
             with self._kill:
                 try:
                     done = run.run()
