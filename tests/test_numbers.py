@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -42,8 +43,6 @@ def test_separators_and_the_double_zero_change_nothing(written: str) -> None:
         "415 555 0100",
         "(415) 555-0100",
         "14155550100",
-        "+1 415 555 0100 ext. 5",
-        "+1 415 555 0100;ext=5",
         "tel:+14155550100",
         "+1-800-FLOWERS",
         "+",
@@ -54,15 +53,67 @@ def test_separators_and_the_double_zero_change_nothing(written: str) -> None:
         "",
         None,
         14155550100,
-        14155550100.0,
     ],
     ids=repr,
 )
 def test_what_cannot_be_dialled_from_anywhere_is_refused(written: Any) -> None:
-    """National forms, extensions, words and spreadsheet numbers; the message masks them."""
+    """National forms and words; the message masks them."""
     with pytest.raises(RetellInputError, match="is no phone number in international form") as raised:
         e164(written)
     assert "415 555 0100" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("region", [None, "DE", "US"])
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("+1 415 555 0100 ext. 5", "has an extension"),
+        ("+1 415 555 0100;ext=5", "has an extension"),
+        ("+1 415 555 0100 / 01", "looks like two numbers"),
+        ("+1 415 555 0100/1", "looks like two numbers"),
+        (14155550100.0, "was made a quantity"),
+        ("+14155550100.0", "was made a quantity"),
+        ("14155550100.00", "was made a quantity"),
+        ("+1.415.555.0100.0", "was made a quantity"),
+        ("1.41555501E+10", "was made a quantity"),
+        (Decimal("14155550100.00"), "was made a quantity"),
+        (Decimal(14155550100), "was made a quantity"),
+    ],
+    ids=repr,
+)
+def test_a_number_that_would_be_read_as_another_one_is_refused(
+    written: Any, problem: str, region: str | None, *, installed: bool
+) -> None:
+    """What a spreadsheet, pandas or a second number has added must not become digits of the number."""
+    with pytest.raises(RetellInputError, match=problem if installed or region is None else ".") as raised:
+        e164(written, region)
+    assert "4155550100" not in str(raised.value)
+
+
+@pytest.mark.parametrize("written", ["491701234567", 491701234567, "49 170 1234567"])
+def test_a_number_that_lacks_its_plus_is_refused_if_it_could_be_another_one(written: Any) -> None:
+    """With the code of its country in front it is a mobile number, in the national form a number in Leer."""
+    with pytest.raises(RetellInputError, match="Write it with") as raised:
+        e164(written, "DE")
+    assert "1234567" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "number"),
+    [
+        ("030/901820", "DE", "+4930901820"),
+        ("06.12.34.56.78", "FR", "+33612345678"),
+        ("415.555.0100", "US", "+14155550100"),
+        (4155550100, "US", "+14155550100"),
+        ("9198765432", "IN", "+919198765432"),
+        ("919876543210", "IN", "+919876543210"),
+        ("\ufeff+14155550100\u200b ", None, "+14155550100"),
+    ],
+)
+def test_a_number_that_can_only_be_one_is_read(written: Any, region: str | None, number: str) -> None:
+    """Separators of any country, whole numbers of a table, and characters that are not seen."""
+    assert e164(written, region) == number
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ empty, null, NaN                                   ``bad_number``
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from airflow_provider_retell._masking import shown
@@ -42,9 +41,6 @@ from airflow_provider_retell.policy.numbers import e164
 from airflow_provider_retell.policy.zones import check_zone
 
 T = TypeVar("T")
-
-_QUANTITY: Final = re.compile(r"\+?[0-9]+\.[0-9]+|\+?[0-9]+(\.[0-9]*)?[eE]\+?[0-9]+")
-_EXTENSION: Final = re.compile(r"(?:x|ext\.?|extension|;ext=|#)\s*[0-9]+\s*$", re.IGNORECASE)
 
 
 class Refusal(StrEnum):
@@ -190,16 +186,7 @@ def _text(value: object) -> str:
 def _number(value: object, region: str | None) -> str:
     if value is None:
         raise ValueError("no to_number is given")
-    quantity = isinstance(value, float) or (isinstance(value, str) and _QUANTITY.fullmatch(value.strip()))
-    if quantity:
-        raise ValueError(
-            f"to_number {shown(str(value), is_number=True)} was made a quantity by a spreadsheet or pandas. "
-            "Keep the column as text, with + and the country code"
-        )
-    text = str(value).strip("\ufeff\u200b\u200e\u200f\u202a\u202c \t\r\n")
-    if _EXTENSION.search(text):
-        raise ValueError(f"to_number {shown(text, is_number=True)} has an extension, which cannot be dialed")
-    return e164(text, region)
+    return e164(value, region)
 
 
 def _times(fields: Mapping[str, Any], time_zone: str | None) -> tuple[float | None, float | None]:
