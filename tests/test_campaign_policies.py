@@ -69,6 +69,43 @@ def requests(simulator: Simulator, endpoint: str) -> int:
 # -- contacts of the account -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("given", [None, "", "None", {}, {NUMBERS[1]: True}, 7])
+def test_a_do_not_call_list_that_arrives_empty_is_an_error(
+    campaign: Callable[..., Any], simulator: Simulator, given: Any
+) -> None:
+    """A template that renders to nothing, or a task that returned nothing, must not open the list."""
+    with pytest.raises(RetellInputError, match="do_not_call takes numbers") as raised:
+        campaign(do_not_call=given)
+    assert NUMBERS[1] not in str(raised.value)
+    assert not simulator.placed
+
+
+def test_an_empty_do_not_call_file_is_an_error_unless_it_says_so(
+    campaign: Callable[..., Any], simulator: Simulator, tmp_path: Path
+) -> None:
+    """A file of 0 bytes may be about to be written; a header says that there are no rows."""
+    (tmp_path / "dnc.jsonl").write_text("")
+    with pytest.raises(RetellInputError, match=r"dnc\.jsonl' is empty"):
+        campaign(do_not_call=str(tmp_path / "dnc.jsonl"))
+    assert not simulator.placed
+    (tmp_path / "dnc.csv").write_text("to_number\n")
+    campaign(do_not_call=tmp_path / "dnc.csv")
+    assert simulator.placed
+
+
+@pytest.mark.parametrize("rendered", [None, "", "None"])
+def test_a_history_that_arrives_empty_is_an_error(simulator: Simulator, rendered: Any) -> None:
+    """Without it, earlier calls would not count, and who asked never to be called again would be called."""
+    people = [{"to_number": number} for number in NUMBERS]
+    task = RetellCampaignOperator(
+        task_id="call", from_number=FROM, people=people, history="{{ var.value.folder }}"
+    )
+    task.history = rendered  # as the template may render
+    with pytest.raises(RetellInputError, match=r"history=.* is no folder"):
+        task.execute(TaskInstance().context())
+    assert not simulator.placed
+
+
 @pytest.mark.parametrize("given_by", ["campaign", "person"])
 def test_a_contact_that_retell_keeps_as_do_not_call_is_refused(
     campaign: Run, simulator: Simulator, caplog: pytest.LogCaptureFixture, tmp_path: Path, given_by: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from airflow_provider_retell._masking import shown
-from airflow_provider_retell.campaign.people_files import SUFFIXES, RowFile, is_file
+from airflow_provider_retell.campaign.people_files import SUFFIXES, RowFile, file_url
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy.numbers import e164
 
@@ -30,17 +30,19 @@ class DoNotCall:
         RetellInputError: A number, or the name of the file, cannot be read.
     """
 
-    def __init__(self, given: str | Sequence[str], *, region: str | None = None) -> None:
+    def __init__(self, given: object, *, region: str | None = None) -> None:
         self._region = region
         self._file: RowFile | None = None
         self._numbers: array[int] | None = None
         self._version: str | None = None
         self._looked_at: float | None = None
-        if isinstance(given, str) and is_file(given):
-            self._file = RowFile(given, argument="do_not_call", any_columns=True)
-        elif isinstance(given, str):
+        if (url := file_url(given)) is not None:
+            self._file = RowFile(url, argument="do_not_call", any_columns=True)
+        elif isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+            # An empty text or None is what a template or a task that returned nothing leaves behind.
             raise RetellInputError(
-                f"do_not_call takes numbers, or a file that ends in {', '.join(SUFFIXES)}, not {shown(given)}."
+                f"do_not_call takes numbers, or a file that ends in {', '.join(SUFFIXES)}, not {shown(given)}. "
+                "Leave it out, or give (), if there is no list. Nobody is called."
             )
         else:
             self._numbers = self._sorted((f"do_not_call[{at}]", each) for at, each in enumerate(given))
@@ -80,7 +82,7 @@ class DoNotCall:
 
     def _read(self, place: str, number: Any) -> str:
         try:
-            return e164(str(number).strip(), self._region)
+            return e164(number, self._region)
         except RetellInputError as error:
             raise RetellInputError(f"{place}: {error} Nobody is called until it can be read.") from None
 
@@ -94,3 +96,8 @@ def _numbers(file: RowFile) -> Iterator[tuple[str, Any]]:
             yield f"{file.name}, line {line}", number
     if line and not found:
         raise RetellInputError(f"{file.name}: no row has a to_number.")
+    if not line and file.without_header:
+        raise RetellInputError(
+            f"{file.name} is empty, as while it is being written. Nobody is called until it has a row. A .csv or "
+            ".parquet file says by its header that it has none."
+        )

@@ -106,11 +106,14 @@ class History:
         region: The country of numbers in a national form, for files of other systems.
 
     Raises:
+        RetellInputError: The folder is empty or None.
         RetellError: The storage is not known.
     """
 
-    def __init__(self, url: str, *, memory: timedelta, region: str | None = None) -> None:
+    def __init__(self, url: object, *, memory: timedelta, region: str | None = None) -> None:
         self._name = f"history={shown(str(url))}"
+        if str(url or "None") == "None":  # what a template, or a task that returned nothing, leaves behind
+            raise RetellInputError(f"{self._name} is no folder. Say history=False if there is none.")
         self._memory = memory.total_seconds()
         self._region = region
         self._files: dict[str, tuple[str, list[PastCall]]] = {}
@@ -247,14 +250,14 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
         raise ValueError(f"outcome takes {', '.join(Outcome)}, not {shown(outcome)}")
     if not {"to_number", "person_id"} & row.keys():
         raise ValueError("it has neither to_number nor person_id")
-    number, person_id = _word(row.get("to_number")), _word(row.get("person_id"))
+    number, person_id = row.get("to_number"), _word(row.get("person_id"))
     times = {name: _seconds(name, row.get(name)) for name in _TIMES}
     placed_at = next((times[name] for name in _TIMES if times[name] is not None), None)
     if placed_at is None:
         raise ValueError(f"it has no time: none of {', '.join(_TIMES)}")
     return PastCall(
         call_id=call_id,
-        to_number=None if number is None else e164(number, region),
+        to_number=None if absent(number) else e164(number, region),
         person_id=person_id,
         placed_at=placed_at,
         ended_at=times["end_timestamp"] if times["end_timestamp"] is not None else times["seen_over_at"],

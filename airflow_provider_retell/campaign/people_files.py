@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import IO, Any, Final
 
 from airflow_provider_retell._masking import mask_numbers, shown
@@ -50,9 +51,12 @@ def read_people_file(url: str) -> Iterator[Mapping[str, Any]]:
         yield found
 
 
-def is_file(value: object) -> bool:
-    """Return whether a text names a file of rows."""
-    return isinstance(value, str) and value.lower().endswith(SUFFIXES)
+def file_url(value: object) -> str | None:
+    """Return the URL of a file of rows, given as text or as a path; None if the value is something else."""
+    # Airflow's ObjectStoragePath is a PurePath in some versions only.
+    is_path = isinstance(value, PurePath) or hasattr(value, "joinpath")
+    url = str(value) if is_path or isinstance(value, str) else ""
+    return url if is_path or url.lower().endswith(SUFFIXES) else None
 
 
 class RowFile:
@@ -65,6 +69,7 @@ class RowFile:
 
     Attributes:
         name: The argument with the URL, for messages.
+        without_header: Whether a file without rows has no content at all.
 
     Raises:
         RetellInputError: The name does not end in one of ``SUFFIXES``.
@@ -82,6 +87,7 @@ class RowFile:
         if suffix is None:
             raise RetellInputError(f"{self.name}: a file must end in {', '.join(SUFFIXES)}.")
         self._read = read[suffix]
+        self.without_header = suffix == ".jsonl"
         folder, _, name = url.rpartition("/") if "/" in url else (".", "", url)
         with self._errors():
             self._storage = Storage(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
@@ -184,6 +184,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self.redial = tuple(redial)
         self.attempts = attempts
         self.history = history
+        self.has_history = history is not None and history is not False
         self.do_not_call = do_not_call
         self.eligible = eligible
         self.until = until
@@ -204,7 +205,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         """Hide the lists of people: rendered fields only show how many people there are."""
         for name in _LISTS:
             given = getattr(self, name)
-            if isinstance(given, Sequence) and not isinstance(given, str):
+            if isinstance(given, Collection) and not isinstance(given, str | Mapping):
                 vars(self)[f"_given_{name}"] = given
                 setattr(self, name, f"{len(given)} given")
         super()._mask()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._clock import Clock
@@ -233,19 +232,19 @@ class CampaignTerms:
 
     def _people(self) -> Iterator[Person]:
         from airflow_provider_retell.campaign.people import read_person  # noqa: PLC0415
-        from airflow_provider_retell.campaign.people_files import is_file, read_people_file  # noqa: PLC0415
+        from airflow_provider_retell.campaign.people_files import file_url, read_people_file  # noqa: PLC0415
 
         region = self.operator.region
         e164(_SOMEBODY, region)  # a wrong region is an error, and not a bad number for each person
         given: Any = self.people
-        if from_file := (isinstance(given, PurePath) or (isinstance(given, str) and is_file(given))):
-            given = read_people_file(str(given))
+        if (url := file_url(given)) is not None:
+            given = read_people_file(url)
         elif isinstance(given, str | Mapping) or not hasattr(given, "__iter__"):
             raise RetellInputError(
                 f"people takes mappings, or the URL of a .csv, .jsonl or .parquet file, not {shown(given)}."
             )
         for row, fields in enumerate(given):
-            yield read_person(row, fields, region=region, from_file=from_file)
+            yield read_person(row, fields, region=region, from_file=url is not None)
 
     def _open(
         self, names: Mapping[str, Any], people: int, *, continued: bool, began: float | None, due: float
@@ -281,12 +280,12 @@ class CampaignTerms:
         checks = Checks(
             began_at=began, until=until, timeout=timeout, hours=task.calling_hours, limit=task.attempts
         )
-        never = DoNotCall(self.do_not_call or (), region=task.region)
+        never = DoNotCall(self.do_not_call, region=task.region)
         checks.listed = never.listed
         refreshers = [never.refresh]
-        if task.history:
+        if task.has_history and task.history is not False:
             memory = timedelta(0) if task.attempts is None else task.attempts.memory
-            history = History(str(task.history), memory=memory, region=task.region)
+            history = History(task.history, memory=memory, region=task.region)
             checks.history = history.of
             refreshers.append(history.refresh)
         if (function := find(task.eligible)) is not None:
