@@ -29,6 +29,7 @@ from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
 from airflow_provider_retell.api.flows import Flow
+from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.calls.intent import (
     PERSON_DIGITS,
     TAG,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHOWN_DIGITS: Final = 4
 _NO_TASK_IS_CALLED: Final = "notification about "
 """A text with a space, which no task id has, so that no task adopts the call of a notifier."""
 
@@ -183,8 +183,3 @@ class CallRound:
         if self.problems:
             each = "; ".join(f"{last_digits(number)}: {why}" for number, why in self.problems.items())
             log.error("Not rung about %s: %s", self.occasion, mask_numbers(each))
-
-
-def last_digits(number: str) -> str:
-    """Return a phone number as messages show it."""
-    return f"…{number[-_SHOWN_DIGITS:]}"

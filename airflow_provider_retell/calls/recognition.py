@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
     """
     before, now = str(placed.get("to_number") or ""), str(asked.get("to_number") or "")
     if before and now and not _same_number(before, now):
-        return f"to {_last_digits(before)}, but the task asks for a call to {_last_digits(now)}"
+        return f"to {last_digits(before)}, but the task asks for a call to {last_digits(now)}"
     agent, wanted = (request.get("agent_id") or request.get("override_agent_id") for request in (placed, asked))
     if agent and wanted and agent != wanted:
         return f"by agent {agent}, but the task asks for agent {wanted}"
@@ -40,10 +41,6 @@ def request_of(call: Call) -> dict[str, Any]:
 
 def _digits(number: str) -> str:
     return re.sub(r"\D", "", number)
-
-
-def _last_digits(number: str) -> str:
-    return f"…{_digits(number)[-4:]}"
 
 
 def _same_number(one: str, other: str) -> bool:

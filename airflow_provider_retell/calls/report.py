@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_retell._masking import Masker
+from airflow_provider_retell.api.identifiers import last_digits
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
@@ -29,7 +29,7 @@ def report(calls: Sequence[Call]) -> Iterator[str]:
 
 def describe_call(call: Call) -> str:
     """Return a call in one line: id, last four digits of the number, outcome, duration and cost if known."""
-    whom = f" to {Masker((call.to_number,)).text(str(call.to_number))}" if call.to_number else ""
+    whom = f" to {digits}" if (digits := last_digits(call.to_number)) else ""
     notes = [str(note) for note in (call.outcome and call.call_status, call.disconnection_reason) if note]
     how = f"{call.outcome or call.call_status}" + f" ({', '.join(notes)})" * bool(notes)
     parts = [f"{call.call_id}{whom}: {how}"]

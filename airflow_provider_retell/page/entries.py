@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.api.pages import Fields
 from airflow_provider_retell.calls.intent import PERSON_DIGITS, TAG, digest
 from airflow_provider_retell.outcomes import Outcome, outcome_of
@@ -22,7 +23,6 @@ _NO_PERSON: Final = "0" * PERSON_DIGITS
 _NUMBER_DIGITS: Final = PERSON_DIGITS // 2
 """The digits of a person that stand for the number; the id may change, so it does not count."""
 
-_SHOWN_DIGITS: Final = 4
 _LONGEST_NAME: Final = 80
 
 
@@ -128,8 +128,7 @@ def task_digest(task_id: str) -> str:
 
 def _last_digits(call: Fields) -> str:
     number = call.get("from_number" if call.get("direction") == "inbound" else "to_number")
-    digits = re.sub(r"\D", "", number) if isinstance(number, str) else ""
-    return f"…{digits[-_SHOWN_DIGITS:]}" if len(digits) > _SHOWN_DIGITS else ""
+    return last_digits(number) if isinstance(number, str) else ""
 
 
 def _number(value: Any) -> float | None:

@@ -9,10 +9,11 @@ See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduli
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from airflow_provider_retell.api.identifiers import last_digits
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
@@ -22,8 +23,6 @@ LAST_DIGITS: Final = "last_digits"
 
 NOT_CALLED: Final = "not called"
 LIVE: Final = "live"
-
-_SHOWN_DIGITS: Final = 4
 
 
 def label(context: Any, outcome: str, *, number: Any = None) -> None:
@@ -37,8 +36,7 @@ def label(context: Any, outcome: str, *, number: Any = None) -> None:
     names = cast("MutableMapping[str, Any]", context)
     names[OUTCOME] = outcome
     if number is not None or LAST_DIGITS not in names:
-        digits = re.sub(r"\D", "", str(number or ""))
-        names[LAST_DIGITS] = f"…{digits[-_SHOWN_DIGITS:]}" if len(digits) > _SHOWN_DIGITS else ""
+        names[LAST_DIGITS] = last_digits(number)
 
 
 def label_calls(context: Any, calls: Iterable[Call]) -> None:
