@@ -6,7 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 class RetellHook(BaseHook):
     """Talk to Retell with the key of an Airflow connection.
@@ -54,7 +52,7 @@ class RetellHook(BaseHook):
         super().__init__()
         self.retell_conn_id = retell_conn_id
         self._client: RetellClient | None = None
-        self._pause = PauseSwitch(conn_id=retell_conn_id, look_up=self.is_paused)
+        self.pause = PauseSwitch(conn_id=retell_conn_id, look_up=self.is_paused)
 
     # -- calls -------------------------------------------------------------------------------------------
 
@@ -81,8 +79,9 @@ class RetellHook(BaseHook):
         return self._place(endpoints.create_phone_call(request, idempotency_key=idempotency_key))
 
     def _place(self, request: Request[Call]) -> Call:
-        self._pause.check()
-        return self.get_conn().send(untagged(request))
+        client = self.get_conn()
+        self.pause.check()
+        return client.send(untagged(request))
 
     def get_call(self, call_id: str) -> Call:
         """Read a call.
@@ -120,7 +119,7 @@ class RetellHook(BaseHook):
         first = endpoints.list_calls(call_ids=call_ids, metadata=metadata, page_size=page_size, **filters)
         return self._walk(PageWalk(first))
 
-    def _walk(self, walk: PageWalk[T]) -> Iterator[T]:
+    def _walk(self, walk: PageWalk[Any]) -> Iterator[Any]:
         while walk.request is not None:
             yield from walk.take(self.get_conn().send(walk.request))
         if walk.unreadable:
@@ -239,8 +238,7 @@ class RetellHook(BaseHook):
         if self._client is None:
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (DAG files import this module)
 
-            settings = self._settings(self.get_connection(self.retell_conn_id))
-            self._client = RetellClient(settings)
+            self._client = RetellClient(self._settings(self.get_connection(self.retell_conn_id)))
             weakref.finalize(self, self._client.close)
         return self._client
 
@@ -271,6 +269,7 @@ class RetellHook(BaseHook):
             raise RetellInputError(f"Connection {self.retell_conn_id!r}: {error}. Nothing was sent.") from None
         for remark in settings.remarks:
             log.warning("Connection %r: %s", self.retell_conn_id, remark)
+        self.pause.note(paused=settings.paused)
         return settings
 
     def _read(self, connection: Connection) -> ConnectionSettings:

@@ -151,7 +151,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
             from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (see the hook)
 
             with RetellClient(settings) as client:
-                self._ring(calls, client, PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused))
+                self._ring(calls, client, hook.pause)
             calls.report()
 
     async def async_notify(self, context: Context) -> None:

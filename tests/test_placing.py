@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance,
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
+from airflow_provider_retell.calls.gate import Gate, Hours
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, run_prefix, task_prefix
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.steps import KEY_LIFETIME
@@ -477,6 +480,13 @@ def requests(simulator: Simulator, endpoint: str) -> list[Any]:
 
 def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending: Callable[[], None]) -> Placement:
     """Return what places a call, with something that happens before each request."""
+    gate = Gate(
+        kill=SimpleNamespace(check=before_sending),
+        ends_at=math.inf,
+        pause=hook.pause,
+        limit_timeout=0,
+        hours=Hours(hours=None, number=None, time_zone=None),
+    )
     ti = TaskInstance(max_tries=2)
     return Placement(
         hook.get_conn(),
@@ -488,7 +498,7 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
         retell_dials=True,
         fail_on=(),
         line=LineWait(limit=0, clock=SteppingClock(time)),
-        before_sending=before_sending,
+        gate=gate,
         clock=SteppingClock(time),
     )
 
@@ -496,8 +506,8 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
 def test_a_task_that_is_killed_between_two_attempts_places_no_call(
     time: ManualClock, simulator: Simulator
 ) -> None:
-    """Before each attempt the task checks whether it was killed."""
-    alive = iter([True, True, False])
+    """Before each attempt the task checks twice whether it was killed: before the kill switch, and after it."""
+    alive = iter([True] * 5 + [False])
 
     def check() -> None:
         if not next(alive):
@@ -520,7 +530,7 @@ def test_a_key_that_grows_old_between_two_attempts_is_not_used_again(
     sent = len(requests(simulator, CREATE))
     time.advance(KEY_LIFETIME - 60)
     with RetellHook() as hook, pytest.raises(RetellCallError, match="may have expired"):
-        placement(hook, time, store, lambda: time.advance(40)).place()
+        placement(hook, time, store, lambda: time.advance(20)).place()
     assert len(requests(simulator, CREATE)) == sent + 1
     simulator.recover()
     (call,) = simulator.calls

@@ -13,14 +13,14 @@ the calling hours are shut               ``OutsideHours``: the task waits, is sk
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_retell._clock import CLOCK, Clock
+from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ OutsideHoursAction: TypeAlias = Literal["wait", "skip", "fail"]
 
 OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
 """The values of ``outside_hours``: what a task does while the calling hours are shut."""
-
-_SHOWN_DIGITS: Final = 4
 
 
 def utc(moment: float) -> str:
@@ -119,11 +117,18 @@ class Hours:
 
     def describe(self, opens_at: float) -> str:
         """Return a sentence on hours that are shut."""
-        whom = f"…{self.number[-_SHOWN_DIGITS:]}" if self.number else "this call"
+        whom = last_digits(self.number) or "this call"
         next_opening = (
             "do not open in the year to come" if math.isinf(opens_at) else f"open next at {utc(opens_at)}"
         )
         return f"Not called: the calling hours of {whom} are shut, and {next_opening} ({self.hours!r})."
+
+
+class Kill(Protocol):
+    """The knowledge of whether the task was killed."""
+
+    def check(self) -> None:
+        """Raise if the task was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +136,7 @@ class Gate:
     """The checks right before each request that places a call.
 
     Attributes:
-        check_alive: Raises if the task was killed.
+        kill: Says whether the task was killed.
         ends_at: When there is too little time left to place a call, in seconds since the epoch.
         pause: The connection's kill switch.
         limit_timeout: Maximum seconds to wait until the kill switch is off.
@@ -139,7 +144,7 @@ class Gate:
         clock: The time.
     """
 
-    check_alive: Callable[[], None]
+    kill: Kill
     ends_at: float
     pause: PauseSwitch
     limit_timeout: float
@@ -155,7 +160,7 @@ class Gate:
 
     def check_task(self) -> None:
         """Raise if the task has been killed, or has no time left for a call."""
-        self.check_alive()
+        self.kill.check()
         if self.clock.now() >= self.ends_at:
             raise RetellCallTimeoutError(
                 "Not called: execution_timeout is almost over, and the call would be stopped at once."

@@ -20,6 +20,9 @@ MAX_AGE: Final = 30.0
 class PauseSwitch:
     """The kill switch of a connection, read again when the last reading is half a minute old.
 
+    Each hook has one, and notes each reading of its connection: the first call is placed on the reading that gave
+    the API key.
+
     Attributes:
         conn_id: The connection, for messages.
         look_up: Reads the connection, and returns whether it is paused.
@@ -32,11 +35,14 @@ class PauseSwitch:
     _on: bool = field(default=False, init=False)
     _read_at: float | None = field(default=None, init=False)
 
+    def note(self, *, paused: bool) -> None:
+        """Take in what the connection says at this moment."""
+        self._on, self._read_at = paused, self.clock.monotonic()
+
     def is_on(self) -> bool:
         """Return whether the connection is paused."""
-        now = self.clock.monotonic()
-        if self._read_at is None or now - self._read_at >= MAX_AGE:
-            self._on, self._read_at = self.look_up(), now
+        if self._read_at is None or self.clock.monotonic() - self._read_at >= MAX_AGE:
+            self.note(paused=self.look_up())
         return self._on
 
     def check(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
@@ -56,7 +56,6 @@ class Placement(RecordedSender):
         line: The pauses while there is no free line.
         redial: The rules by which the task places more calls when they are due.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
-        before_looking: Called before each further look for a call; raises if the task is to end.
     """
 
     _: KW_ONLY
@@ -65,7 +64,6 @@ class Placement(RecordedSender):
     line: LineWait
     redial: tuple[Redial, ...] = ()
     run_began: float | None = None
-    before_looking: Callable[[], None] = lambda: None
     _looks_again: bool = field(default=False, init=False)
 
     def place(self, *, after: int | None = None) -> Call:
@@ -230,7 +228,7 @@ class Placement(RecordedSender):
                 if record is None or self.clock.now() >= record.last_sent_at + NOT_THERE_YET:
                     return Missing.UNKNOWN
                 log.info("The call of an earlier try is not there yet, and is read again: %s", error)
-            self.before_looking()
+            self.gate.check_task()
             self.clock.sleep(STOP_INTERVAL)
 
     def _look(self, prefix: str, *, again: bool) -> Seen:
@@ -245,7 +243,7 @@ class Placement(RecordedSender):
                     prefix,
                 )
             self._looks_again = True
-            self.before_looking()
+            self.gate.check_task()
             self.clock.sleep(STOP_INTERVAL)
         walk = PageWalk(endpoints.list_tagged_calls(TAG, prefix, op="sw"))
         found: list[Call] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +22,7 @@ from airflow_provider_retell.errors import (
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.calls.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class RecordedSender:
         store: The task state store that keeps the record; None before Airflow 3.3.
         retell_dials: Whether Retell dials, under an idempotency key.
         durable: Whether to look for the call of an earlier try, and to record this one's.
-        before_sending: Called before each request that places a call; raises if none may be placed now.
+        gate: The checks before each request that places a call.
         clock: The time.
         calls: The ids of the calls of this generation that were placed before, oldest first; after placing, the
             call placed or adopted as well.
@@ -60,9 +60,9 @@ class RecordedSender:
     _: KW_ONLY
     try_number: int
     store: StateStore | None
+    gate: Gate
     retell_dials: bool
     durable: bool = True
-    before_sending: Callable[[], None] = lambda: None
     clock: Clock = CLOCK
     calls: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ class RecordedSender:
 
     def _place(self, step: PlaceNew) -> tuple[Call, bool]:
         """Send a request, and return its call and whether the call existed before."""
-        self.before_sending()
+        self.gate.check()
         intent = replace(self.intent, generation=step.generation, number=step.number)
         sent = Record(
             generation=step.generation,
@@ -119,7 +119,7 @@ class RecordedSender:
         for attempt in self.client.attempts(request, retry_rate_limits=False):
             with attempt:
                 # Checked before each attempt: in between the task may be killed and the key may expire.
-                self.before_sending()
+                self.gate.check()
                 if self.retell_dials and self.clock.now() >= record.sent_at + KEY_LIFETIME:
                     raise RetellCallError(
                         "Not called again: Retell did not respond for so long that the idempotency key of this "

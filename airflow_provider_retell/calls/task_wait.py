@@ -25,7 +25,7 @@ from airflow_provider_retell.errors import (
 )
 from airflow_provider_retell.outcomes import Outcome, matches
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
-from airflow_provider_retell.provider.options import Options, read_options
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ class TaskWait:
     watch: Watch[Call] = field(init=False)
     _sweeps: Sweeps[Call] = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
-    _options: Options = field(init=False, default_factory=read_options)
     _details: dict[str, Call] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +126,7 @@ class TaskWait:
 
     def sleep(self) -> None:
         """Sleep until the next poll, or the deadline."""
-        self.clock.sleep(self._options.pause(self.poll_interval, left=self.deadline - self.clock.now()))
+        self.clock.sleep(read_options().pause(self.poll_interval, left=self.deadline - self.clock.now()))
 
     @property
     def _trigger_failed(self) -> bool:

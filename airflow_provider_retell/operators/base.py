@@ -133,8 +133,8 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         if self._dry_run:
             label(context, "dry_run")
             return self._would_send(request, opens_at)
-        with RetellHook(self.retell_conn_id) as hook:
-            return self._run(hook, context)
+        with RetellHook(self.retell_conn_id) as self._hook:
+            return self._run(context)
 
     # -- the request ---------------------------------------------------------------------------------------
 

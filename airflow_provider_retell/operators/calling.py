@@ -12,7 +12,6 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
 from airflow_provider_retell.calls.gate import Gate, Hours, OutsideHours, OutsideHoursAction, utc
-from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.calls.watch import Goal, WaitFor
 from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
@@ -60,6 +59,7 @@ class CallingTask(LinkedTask, DeferringOperator):
     redial: tuple[Redial, ...] = ()
     """The rules by which the task calls again, if it waits."""
 
+    _hook: RetellHook
     _kill: StopOnKill
     _try = ThisTry(began=0.0)
     _attempts = 0
@@ -82,19 +82,19 @@ class CallingTask(LinkedTask, DeferringOperator):
         now = CLOCK.now()
         self._begin(context, ThisTry.read(event.memo, began=try_began(context, now=now), now=now))
         call_id = next(iter(event.calls), None if event.memo else handed_on_id(context))
-        with RetellHook(self.retell_conn_id) as hook:
+        with RetellHook(self.retell_conn_id) as self._hook:
             if call_id is None:  # there was no call to wait for
                 self._check_could_wait()
                 self._woken_by = None
-                return self._run(hook, context)
+                return self._run(context)
             self._link(call_id, stored=True)
-            with self._kill.watching(call_id, hook.get_conn()):
-                wait = self._wait(hook, call_id, event.deadline)
+            with self._kill.watching(call_id, self._hook.get_conn()):
+                wait = self._wait(call_id, event.deadline)
                 over = wait.poll()
                 self._kill.check()
                 if not over:
-                    self._wait_on(wait, hook)
-            return self._run(hook, context, wait)
+                    self._wait_on(wait)
+            return self._run(context, wait)
 
     def on_kill(self) -> None:
         """Stop the call, if wanted. This runs in a signal handler."""
@@ -108,40 +108,40 @@ class CallingTask(LinkedTask, DeferringOperator):
         # Not in the constructor: Airflow copies operators, and this holds a thread.
         self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
 
-    def _run(self, hook: RetellHook, context: Context, wait: TaskWait | None = None) -> Row:
+    def _run(self, context: Context, wait: TaskWait | None = None) -> Row:
         """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
-        while wait is None or self._calls_again(wait, hook, context):
-            wait = self._call(hook, context)
+        while wait is None or self._calls_again(wait, context):
+            wait = self._call(context)
         label_calls(context, wait.watch.calls.values())
         rows = wait.rows(final=False)
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return {**rows[0], "attempts": self._attempts} if self.redial else rows[0]
 
-    def _call(self, hook: RetellHook, context: Context) -> TaskWait:
+    def _call(self, context: Context) -> TaskWait:
         """Place the call, or another one after a call that found no line, and wait for it if wanted."""
-        call = self._place(hook, context)
+        call = self._place(context)
         self._link(call.call_id)
         label_calls(context, [call])
-        with self._kill.watching(call.call_id, hook.get_conn()):
+        with self._kill.watching(call.call_id, self._hook.get_conn()):
             self._kill.check()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
-            wait = self._wait(hook, call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
+            wait = self._wait(call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
             wait.watch.update({call.call_id: call}, now=CLOCK.now())
             if self.wait_for is not None and not wait.watch.reached:
-                self._wait_on(wait, hook)
+                self._wait_on(wait)
         return wait
 
-    def _calls_again(self, wait: TaskWait, hook: RetellHook, context: Context) -> bool:
+    def _calls_again(self, wait: TaskWait, context: Context) -> bool:
         """Return whether another call follows this one as soon as possible."""
+        if not self.wait_for or not (self.fail_on or self.redial):
+            return False
         (call,) = wait.watch.calls.values()
-        self._kill.release()
         no_line = found_no_line(call) and matches(call, self.fail_on)
-        if not self.wait_for or not (no_line or self.redial):
+        if not (no_line or self.redial):
             return False
         if self._woken_by is not None and not self._woken_by.memo:
-            placement = self._placement(hook, self._request(), context)
-            placement.recall(call.call_id)
+            (placement := self._placement(context)).recall(call.call_id)
             self._try = self._try.after(placement)
         if no_line:
             self._check_could_wait()
@@ -149,13 +149,13 @@ class CallingTask(LinkedTask, DeferringOperator):
             if line.pause():
                 self._try = replace(self._try, waited=line.waited, follows=True)
                 return True
-        return bool(self.redial) and self._redials(call, wait, hook)
+        return bool(self.redial) and self._redials(call, wait)
 
-    def _redials(self, call: Call, wait: TaskWait, hook: RetellHook) -> bool:
+    def _redials(self, call: Call, wait: TaskWait) -> bool:
         """Return whether the rules ask for another call, when it is due."""
         from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
 
-        calls = [hook.get_call(call_id) for call_id in self._try.calls if call_id != call.call_id] + [call]
+        calls = [self._hook.get_call(call_id) for call_id in self._try.calls if call_id != call.call_id] + [call]
         self._attempts = sum(not found_no_line(each) for each in calls)
         now = CLOCK.now()
         over_at = end_of(call, placed_at=self._try.placed_at, now=now)
@@ -172,29 +172,27 @@ class CallingTask(LinkedTask, DeferringOperator):
             )
         return True
 
-    def _place(self, hook: RetellHook, context: Context) -> Call:
+    def _place(self, context: Context) -> Call:
         """Return the call; wait for the calling hours before placing it."""
-        request = self._request()
         while True:
-            placement = self._placement(hook, request, context)
+            placement = self._placement(context)
             try:
                 call = placement.place(after=self._try.number if self._try.follows else None)
             except OutsideHours as shut:
                 self._try = replace(self._try, waited=placement.line.waited, sent=placement.sent)
                 action = "wait" if self._try.follows else self.outside_hours
                 self._wait_until(shut.act(action), str(shut))
-            else:
-                break
-        self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
-        self._woken_by = None  # which was about the call before
-        return call
+                continue
+            self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
+            self._woken_by = None  # which was about the call before
+            return call
 
     def _wait_until(self, moment: float, why: str) -> None:
         """Wait in the triggerer if the task may defer, else here."""
         if moment >= self._ends_at():
             raise RetellCallTimeoutError(f"{why} That is after execution_timeout.") from None
         if self.deferrable:
-            from airflow_provider_retell.triggers import RetellTimeTrigger  # noqa: PLC0415 (see _wait_on)
+            from airflow_provider_retell.triggers import RetellTimeTrigger  # noqa: PLC0415 (no task that is parsed defers)
 
             self.log.info("%s Waiting until then.", why)
             self._defer_to(RetellTimeTrigger(deadline=moment, memo=self._try.to_memo()))
@@ -203,13 +201,13 @@ class CallingTask(LinkedTask, DeferringOperator):
             CLOCK.sleep(min(left, _LONGEST_SLEEP))
             self._kill.check()
 
-    def _placement(self, hook: RetellHook, request: Request[Call], context: Context) -> Placement:
+    def _placement(self, context: Context) -> Placement:
         from airflow_provider_retell.calls.intent import Intent, run_began  # noqa: PLC0415 (see above)
         from airflow_provider_retell.calls.placing import Placement  # noqa: PLC0415
 
-        gate = self._gate(hook, request)
+        request = self._request()
         return Placement(
-            hook.get_conn(),
+            self._hook.get_conn(),
             request,
             Intent.of(
                 context,
@@ -227,26 +225,22 @@ class CallingTask(LinkedTask, DeferringOperator):
             calls=self._try.calls,
             durable=self.durable,
             run_began=run_began(context),
-            before_looking=gate.check_task,
-            before_sending=gate.check,
+            gate=Gate(
+                kill=self._kill,
+                ends_at=self._ends_at(),
+                pause=self._hook.pause,
+                limit_timeout=self.limit_timeout,
+                hours=self._hours(request),
+            ),
         )
 
     def _line_wait(self) -> LineWait:
         left = self._ends_at() - CLOCK.now()
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited)
 
-    def _gate(self, hook: RetellHook, request: Request[Call]) -> Gate:
-        return Gate(
-            check_alive=self._kill.check,
-            ends_at=self._ends_at(),
-            pause=PauseSwitch(conn_id=self.retell_conn_id, look_up=hook.is_paused),
-            limit_timeout=self.limit_timeout,
-            hours=self._hours(request),
-        )
-
     def _hours(self, request: Request[Call]) -> Hours:
-        zone: Any = self.time_zone
-        return Hours(hours=self.calling_hours, number=(request.body or {}).get("to_number"), time_zone=zone)
+        number = (request.body or {}).get("to_number")
+        return Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone)
 
     def _ends_at(self) -> float:
         """Return until when a call may be placed and may go on: in the rest, a live one is read and stopped."""
@@ -255,11 +249,11 @@ class CallingTask(LinkedTask, DeferringOperator):
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
-    def _wait(self, hook: RetellHook, call_id: str, deadline: float) -> TaskWait:
+    def _wait(self, call_id: str, deadline: float) -> TaskWait:
         from airflow_provider_retell.calls.task_wait import TaskWait  # noqa: PLC0415 (see above)
 
         return TaskWait(
-            hook.get_conn(),
+            self._hook.get_conn(),
             [call_id],
             goal=Goal(wait_for=self.wait_for or "ended", analysis_timeout=self.analysis_timeout),
             deadline=deadline,
@@ -271,12 +265,11 @@ class CallingTask(LinkedTask, DeferringOperator):
             longest=deadline - self._try.placed_at if self.wait_for else None,
         )
 
-    def _wait_on(self, wait: TaskWait, hook: RetellHook) -> None:
+    def _wait_on(self, wait: TaskWait) -> None:
         """Wait until the call is over."""
         while not wait.timed_out:
             if self.deferrable:
-                # Imported here: Airflow's part of it takes 10 ms, in every process that parses a DAG.
-                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415 (as in _wait_until)
 
                 self._kill.release()  # from here on it is the trigger that stops the call
                 self._defer_to(
@@ -295,5 +288,5 @@ class CallingTask(LinkedTask, DeferringOperator):
                 return
         (call_id,) = wait.watch.call_ids
         raise RetellCallTimeoutError(
-            f"{wait.missed()} {self._kill.give_up(call_id, hook.get_conn())}", call_ids=(call_id,)
+            f"{wait.missed()} {self._kill.give_up(call_id, self._hook.get_conn())}", call_ids=(call_id,)
         )

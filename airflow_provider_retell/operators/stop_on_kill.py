@@ -57,7 +57,7 @@ class StopOnKill:
     def watching(self, call_id: str, client: RetellClient) -> Iterator[None]:
         """Stop the call if the task is killed or runs out of time inside the block.
 
-        After an error the call goes on, because a retry adopts it.
+        After the block the call goes on, and after an error too, because a retry adopts it.
         """
         self._live = (call_id, client.settings)
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
@@ -67,6 +67,7 @@ class StopOnKill:
             if self.killed:
                 self.order()  # the signal came while the request was on its way, and there was no call to stop
             yield
+            self.release()
         except AirflowTaskTimeout:
             # Airflow interrupts once, and then lets the task finish.
             if self._live is not None:
