@@ -321,6 +321,21 @@ def test_a_hook_is_made_without_a_look_up(vault: type[Vault]) -> None:
     assert vault.asked == ["retell_team"]
 
 
+def test_the_reading_that_gives_the_key_also_says_whether_calls_may_be_placed(
+    vault: type[Vault], clock: SteppingClock
+) -> None:
+    """A call is placed after one look-up; half a minute later the kill switch is looked up again."""
+    hook = RetellHook()
+    hook.get_conn()
+    assert not hook.pause.is_on()
+    assert vault.asked == ["retell_default"]
+    vault.connections["retell_default"] = json.dumps(
+        {"conn_type": "retell", "password": "key_1", "extra": {"paused": True}}
+    )
+    clock.sleep(MAX_AGE)
+    assert hook.pause.is_on()
+
+
 def test_a_hook_keeps_one_client(vault: type[Vault]) -> None:
     """Connections are reused from request to request, until the hook is closed; then it makes a new one."""
     with RetellHook() as hook:
