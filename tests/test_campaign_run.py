@@ -245,6 +245,18 @@ def test_three_crashes_in_a_row_lose_nobody(campaign: Make) -> None:
     made.assert_each_called_once()
 
 
+def test_a_call_that_is_over_when_its_request_is_answered_has_a_row(time: ManualClock) -> None:
+    """The first answer is lost; when the request is sent again, the call is over, and not listed yet."""
+    simulator = Simulator(clock=time, list_lag=100.0, ring_seconds=1.0)
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, count=1)
+        simulator.play(made.people[0].to_number, "dial_no_answer")
+        simulator.fail(Fault(endpoint=PLACING, answer="drop", after=True))
+        assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+    assert [row["outcome"] for row in made.files.known()] == ["no_answer"]
+
+
 def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
     """A call in a file counts although the account has deleted it, so the person is not called again."""
     made = campaign(count=4)

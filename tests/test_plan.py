@@ -732,6 +732,29 @@ def test_ten_failed_calls_in_a_row_stop_the_campaign(outcome: Outcome) -> None:
     assert "10 calls in a row" in str(campaign.state.trouble.found)
 
 
+def test_calls_that_fail_before_their_requests_are_answered_count_as_failed() -> None:
+    """Ten requests in a row are answered with calls that are over: the account is in trouble as well."""
+    campaign = Campaign([person(row) for row in range(40)], lines=40)
+    for _ in range(10):
+        assert campaign.state.trouble.found is None
+        order = campaign.order()
+        call = over(campaign.call(order, placed_at=campaign.now.wall), campaign.now.wall, Outcome.TECHNICAL)
+        campaign.state.placed(order, call, campaign.now)
+        campaign.listed.append(call)
+    assert "10 calls in a row" in str(campaign.state.trouble.found)
+
+
+def test_a_call_without_a_line_by_the_time_its_request_is_answered_slows_the_pace() -> None:
+    """It is called again as the next attempt, after a pause."""
+    campaign = Campaign()
+    order = campaign.order()
+    call = over(campaign.call(order, placed_at=campaign.now.wall), campaign.now.wall, Outcome.CAPACITY)
+    campaign.state.placed(order, call, campaign.now)
+    campaign.listed.append(call)
+    campaign.wait(5)
+    assert campaign.order().attempt == 2
+
+
 def test_a_first_call_that_is_never_listed_stops_the_campaign() -> None:
     """Without the list no retry could know who was called."""
     campaign = Campaign([person(row) for row in range(3)], lines=1)

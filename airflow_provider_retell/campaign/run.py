@@ -88,7 +88,7 @@ class CampaignRun:
         self._background = Background(self.threads)
         self._placed_by = self.last_placed_at if math.isfinite(self.last_placed_at) else None
         self._sender = Sender(
-            self.client, self.requests, self.plan, self.moments, may_send=lambda: not self.terms.killed()
+            self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, saw=self.recorder.saw
         )
         self._reader = Reader(self.client, self.requests.identity)
         self._upkeep = Upkeep(self.plan, self.terms, self.files, self.moments.now())

@@ -35,7 +35,7 @@ from airflow_provider_retell.calls.intent import tag_of
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
-from airflow_provider_retell.campaign.ledger import read_call
+from airflow_provider_retell.campaign.ledger import KnownCall, read_call
 from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.requests import CallRequests, rejection
@@ -79,7 +79,8 @@ class Sender:
         requests: Makes them.
         plan: Is asked right before each request, and gets its result.
         moments: The time.
-        may_send: Returns whether the task may still place calls at all.
+        killed: Returns True once the task was killed: it places no more calls.
+        saw: Is given each call that is answered, to record it.
 
     Attributes:
         plan_lock: Held while the plan is asked, because all threads share its pace.
@@ -92,13 +93,15 @@ class Sender:
         plan: Plan,
         moments: Moments,
         *,
-        may_send: Callable[[], bool],
+        killed: Callable[[], bool],
+        saw: Callable[[Call, KnownCall, float], None],
     ) -> None:
         self._client = client
         self._requests = requests
         self._plan = plan
         self._moments = moments
-        self._may_send = may_send
+        self._killed = killed
+        self._saw = saw
         self.plan_lock = Lock()
 
     def send(self, order: Place) -> Answer:
@@ -106,7 +109,7 @@ class Sender:
 
         def check() -> None:
             with self.plan_lock:
-                if not (self._may_send() and self._plan.may_send(order, self._moments.now())):
+                if self._killed() or not self._plan.may_send(order, self._moments.now()):
                     raise NotNow
 
         try:
@@ -171,5 +174,8 @@ class Sender:
                     attempt=order.attempt,
                     same_map_index=placed_by is None or placed_by.same_map_index,
                 )
-                placed_at = order.decided.wall
-                state.placed(order, read_call(call, tagged, now=now.wall, placed_at=placed_at), now)
+                known = read_call(call, tagged, now=now.wall, placed_at=order.decided.wall)
+                self._saw(call, known, now.wall)
+                if known.outcome is not None:
+                    metrics.count(f"retell.calls.ended.{known.outcome}")
+                state.placed(order, known, now)

@@ -120,7 +120,7 @@ class CampaignState:
         slot.sending, slot.sent_at = False, None
         self.trouble.placed()
         self.roster.convict()
-        self._take(call, now)
+        self._take(call, now, is_answer=True)
         self._resume(slot, now)
 
     def lost(self, order: Place, now: Moment) -> None:
@@ -200,7 +200,7 @@ class CampaignState:
 
     # -- consequences for the person -----------------------------------------------------------------------
 
-    def _take(self, call: KnownCall, now: Moment) -> None:
+    def _take(self, call: KnownCall, now: Moment, *, is_answer: bool = False) -> None:
         if call.live and call.call_id in self._endless:
             return
         changed, slot = self.roster.changed(call), self.roster.owner(call)
@@ -212,7 +212,7 @@ class CampaignState:
             self.checks.began_at = min(self.checks.began_at, call.placed_at)
         if slot is not None or call.ours:
             self.watch.update(call, now)
-        if known is not None and known.live and not call.live:
+        if not call.live and (is_answer if known is None else known.live):
             self.listing.call_over(now.steady)
             self.trouble.ended(call.outcome)
             (self.pace.recover if call.dialed else self.pace.slow_down)(now.steady)
