@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
@@ -66,6 +66,7 @@ def result(request: Request[Any], body: Any) -> Any:
 
 
 @given(body=ITEMS)
+@example(body={"call_id": ""})
 def test_a_state_is_what_the_whole_call_says(body: Any) -> None:
     """Both readings of one response are the same, and so are the errors of one that cannot be read."""
     whole, state = result(GET, body), result(state_of(GET), body)
@@ -78,6 +79,8 @@ def test_a_state_is_what_the_whole_call_says(body: Any) -> None:
     items=st.lists(ITEMS, max_size=4),
     more=st.fixed_dictionaries({}, optional={"has_more": JSON, "pagination_key": JSON}),
 )
+@example(items=[{"call_id": "call_1", "call_status": "ended"}, {"call_id": "call_1"}], more={})
+@example(items=[{"call_id": ""}, {"call_id": "call_1"}], more={})
 def test_a_page_of_states_is_what_the_page_of_calls_says(items: list[Any], more: dict[str, Any]) -> None:
     """One bad call hides no other, the first of two with one id counts, and the walk goes on at the same place."""
     body = response({"items": items, **more})
