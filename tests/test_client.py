@@ -181,6 +181,20 @@ def test_a_request_without_a_body_has_none(wire: Wire) -> None:
     assert "content-type" not in retell.requests[0].headers
 
 
+def test_a_request_has_the_time_out_of_the_connection(wire: Wire) -> None:
+    """Without it httpx would wait for ever; only for a free connection it waits as long as it takes."""
+    retell = Script(200)
+    wire.send(GET, retell, timeout=7)
+    assert retell.requests[0].extensions["timeout"] == {"connect": 7, "read": 7, "write": 7, "pool": None}
+
+
+def test_no_cookie_comes_back(wire: Wire) -> None:
+    """Retell knows its callers by their key alone."""
+    retell = Script(lambda: httpx.Response(503, headers={"Set-Cookie": "a=b"}), 200)
+    wire.send(GET, retell)
+    assert [request.headers.get("cookie") for request in retell.requests] == [None, None]
+
+
 def test_retell_understands_every_request(wire: Wire, simulator: Simulator, time: ManualClock) -> None:
     """The simulator, which checks requests against Retell's schemas, takes all seven."""
     placed = wire.send(CREATE_WITH_A_KEY, simulator)

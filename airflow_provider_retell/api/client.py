@@ -21,7 +21,7 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
 from airflow_provider_retell.api.responses import Response, read, status_error
-from airflow_provider_retell.api.retries import retrying
+from airflow_provider_retell.api.retries import after_failure, retrying
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.wire import (
     DOWNLOAD_SECONDS,
@@ -76,7 +76,11 @@ class RetellClient:
             RetellStatusError: A response with an error status.
             RetellResponseError: An unreadable response.
         """
-        result: T = self.attempts(request)(self.send_once, request)
+        try:
+            return self.send_once(request)
+        except RetellError as error:
+            send = after_failure(error, self.send_once)
+        result: T = self.attempts(request)(send, request)
         return result
 
     def attempts(self, request: Request[Any], *, retry_rate_limits: bool = True) -> Retrying:
@@ -214,8 +218,15 @@ class AsyncRetellClient:
 
     async def send(self, request: Request[T]) -> T:
         """Send one request, again if that is harmless, and return its result."""
-        repeat = AsyncRetrying(sleep=self._sleep, **retrying(request, self.settings))
-        return await repeat(self.send_once, request)
+        try:
+            return await self.send_once(request)
+        except RetellError as error:
+            send = after_failure(error, self.send_once)
+
+        async def send_again() -> T:
+            return await send(request)
+
+        return await AsyncRetrying(sleep=self._sleep, **retrying(request, self.settings))(send_again)
 
     async def send_once(self, request: Request[T]) -> T:
         """Send one request, whatever becomes of it, and return its result."""
