@@ -85,7 +85,7 @@ def test_what_cannot_be_dialled_from_anywhere_is_refused(written: Any) -> None:
 def test_a_number_that_would_be_read_as_another_one_is_refused(
     written: Any, problem: str, region: str | None, *, installed: bool
 ) -> None:
-    """What a spreadsheet, pandas or a second number has added must not become digits of the number."""
+    """Characters that a spreadsheet, pandas or a second number has added must not become digits of the number."""
     with pytest.raises(RetellInputError, match=problem if installed or region is None else ".") as raised:
         e164(written, region)
     assert "4155550100" not in str(raised.value)
