@@ -94,6 +94,11 @@ class KnownCall:
         """The time at which it counts as placed."""
         return self.placed_at if self.placed_at is not None else self.seen_over_at
 
+    @property
+    def timed_here(self) -> bool:
+        """True if it counts as placed, or as over, when it was first seen over: Retell says no other time."""
+        return not self.live and self.seen_over_at in (self.happened_at, self.ended_at)
+
     def vanished(self, now: float) -> KnownCall:
         """Return the call after Retell no longer knows its id."""
         return replace(self, status=None, reason=None, outcome=Outcome.UNKNOWN, complete=True).seen_over(now)

@@ -19,14 +19,14 @@ from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.background import Background, Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
+from airflow_provider_retell.campaign.leaving import leave
 from airflow_provider_retell.campaign.ledger import KnownCall, read_call
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.reader import Reader
 from airflow_provider_retell.campaign.recorder import Files, Recorder
 from airflow_provider_retell.campaign.requests import CallRequests
-from airflow_provider_retell.campaign.roster import Turn
 from airflow_provider_retell.campaign.sender import Answer, NotNow, Sender
-from airflow_provider_retell.campaign.terms import LONGEST_LEAVE, WORTH_LEAVING, End, Leave, Terms
+from airflow_provider_retell.campaign.terms import End, Leave, Terms
 from airflow_provider_retell.campaign.upkeep import Upkeep
 from airflow_provider_retell.errors import (
     Concerns,
@@ -249,27 +249,21 @@ class CampaignRun:
         if len(self._background):
             self._background.collect(wait=min(max(wait.seconds, _SHORTEST_WAIT), _LONGEST_SLEEP))
             return None
-        if self.terms.may_leave and (leave := self._leave(wait)):
-            return leave
+        if self.terms.may_leave and (left := self._leave(wait)):
+            return left
         self._sleep(max(wait.seconds, _SHORTEST_WAIT))
         return None
 
     def _leave(self, wait: Wait) -> Leave | None:
-        state, now = self.plan.state, self.moments.now()
-        lasts = math.inf if wait.next_call_in is None else wait.next_call_in
-        watched = tuple(call.call_id for call in state.watch.calls())
-        waits = lasts >= WORTH_LEAVING and (watched or math.isfinite(lasts)) and not state.trouble.found
-        if not (waits and self.recorder.complete and state.watch.may_be_left):
-            return None
-        times = [now.wall + min(lasts, LONGEST_LEAVE), self.terms.ends_at, state.checks.stops_at]
-        if state.queue:
-            times.append(state.checks.ends_at)
-        until = min(times)
-        # Without files, when a call was seen over and whom Retell refused are known in this process alone.
-        known_here = state.queue.count(Turn.AGAIN) or state.roster.rejected
-        forgets = self.files is None and (until > self.terms.known_until or known_here)
-        stays = until - now.wall < WORTH_LEAVING or forgets
-        return None if stays else Leave(call_ids=watched, until=until, placed_at=self.last_placed_at)
+        return leave(
+            self.plan.state,
+            wait,
+            self.terms,
+            now=self.moments.now().wall,
+            placed_at=self.last_placed_at,
+            recorded=self.recorder.complete,
+            has_files=self.files is not None,
+        )
 
     def _sleep(self, seconds: float) -> None:
         until = self.clock.boottime() + seconds
