@@ -94,18 +94,24 @@ def test_a_tag_that_a_row_brings_along_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "field"),
+    ("message", "field", "shared"),
     [
-        ("to_number must be in E.164 format.", "to_number"),
-        ("from_number is not yours.", None),
-        ("Something is wrong.", None),
-        ("metadata is too large.", "metadata"),
+        ("to_number must be in E.164 format.", "to_number", False),
+        ("from_number is not yours.", None, True),
+        ("Something is wrong.", None, False),
+        ("metadata is too large.", "metadata", False),
+        ("Calls from from_number +14155550199 to to_number +12065550100 are not enabled.", "to_number", True),
     ],
 )
-def test_a_refusal_is_about_the_person_if_it_names_what_the_person_gave(message: str, field: str | None) -> None:
-    """The campaign's own fields are the account's trouble."""
+def test_a_refusal_is_about_the_person_if_it_names_what_the_person_gave(
+    message: str, field: str | None, *, shared: bool
+) -> None:
+    """A field that the task has for all people is named beside it, or alone: then it is the account's trouble."""
     error = RetellInvalidRequestError(message, status_code=400, message=message)
-    assert rejection(error, person(metadata={"a": 1})).field == field
+    found = rejection(error, person(metadata={"a": 1}), {"from_number": FROM, "metadata": {}})
+    assert (found.field, found.shared) == (field, shared)
+    assert FROM not in found.message
+    assert not rejection(error, person(metadata={"a": 1}, from_number=FROM), {"from_number": FROM}).shared
 
 
 # -- the account's lines -----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.campaign.trouble import Rejection, is_of_account
 from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
@@ -712,6 +712,68 @@ def test_refusals_that_differ_by_the_number_they_quote_are_equal() -> None:
         campaign.state.rejected(campaign.order(), rejection, campaign.now)
     assert "5 people in a row" in str(failure(campaign))
     assert campaign.state.roster.take_refusals() == []
+
+
+YES, NO = True, False
+
+
+@pytest.mark.parametrize(
+    ("field", "shared", "equal", "last", "placed", "of_account"),
+    [
+        (None, False, 1, False, True, YES),
+        (None, True, 1, False, True, YES),
+        ("to_number", False, 5, False, True, YES),
+        ("to_number", False, 4, False, True, NO),
+        ("to_number", False, 4, True, False, NO),
+        ("to_number", True, 5, False, True, YES),
+        ("to_number", True, 4, False, False, NO),
+        ("to_number", True, 2, True, True, YES),
+        ("to_number", True, 1, True, False, YES),
+        ("to_number", True, 1, True, True, NO),
+    ],
+)
+def test_whose_a_refusal_is(
+    *, field: str | None, shared: bool, equal: int, last: bool, placed: bool, of_account: bool
+) -> None:
+    """The rows of the table in the docstring."""
+    rejection = Rejection(status=400, message="no", field=field, shared=shared)
+    assert is_of_account(rejection, equal=equal, last=last, placed=placed) == of_account
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "people_s"),
+    [(0, 1, False), (0, 3, False), (1, 3, False), (1, 1, True)],
+    ids=["the only one", "all three", "the last three", "the last one"],
+)
+def test_a_campaign_that_ends_on_refusals_decides_whose_they_are(
+    before: int, refused: int, *, people_s: bool
+) -> None:
+    """They name the person's number and the task's: only one after a call that was placed is the person's."""
+    campaign = Campaign([person(row) for row in range(before + refused)], lines=9)
+    for _ in range(before):
+        _, call = campaign.place()
+        campaign.end(call)
+    for row in range(refused):
+        message = f"Calls from from_number to to_number …{1100 + row} are not enabled."
+        rejection = Rejection(status=400, message=message, field="to_number", shared=True)
+        campaign.state.rejected(campaign.order(), rejection, campaign.now)
+    assert (failure(campaign) is None) == people_s
+    fates = [campaign.fate(before + row) for row in range(refused)]
+    assert fates == ([Refusal.BAD_REQUEST] if people_s else [Fate.NOT_CALLED] * refused)
+    assert len(campaign.state.roster.take_refusals()) == people_s
+
+
+def test_refusals_that_name_both_are_the_person_s_if_the_next_call_is_placed() -> None:
+    """A number that only some countries cannot be called from does not stop the campaign."""
+    campaign = Campaign([person(row) for row in range(6)], lines=9)
+    for turn in range(6):
+        if turn % 3 == 2:
+            campaign.end(campaign.place()[1])
+            continue
+        rejection = Rejection(status=400, message="from_number, to_number", field="to_number", shared=True)
+        campaign.state.rejected(campaign.order(), rejection, campaign.now)
+    assert failure(campaign) is None
+    assert [campaign.fate(row) for row in range(6)].count(Refusal.BAD_REQUEST) == 4
 
 
 @pytest.mark.parametrize("outcome", [Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING])

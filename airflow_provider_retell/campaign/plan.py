@@ -94,7 +94,7 @@ class Plan:
         if call_ids := state.watch.unlisted():
             return Get(call_ids)
         if state.at_rest and self._settled:
-            state.roster.convict()
+            state.judge()
             return Finish(self._failure())
         return self._wait(now)
 

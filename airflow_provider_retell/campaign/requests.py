@@ -80,12 +80,21 @@ class CallRequests:
             )
 
 
-def rejection(error: RetellStatusError, person: Person) -> Rejection:
+def rejection(error: RetellStatusError, person: Person, defaults: Mapping[str, Any]) -> Rejection:
     """Return the rejection that an error status means.
 
     Its field is set if Retell's message names a field of the person's row.
+
+    Args:
+        error: The error.
+        person: The person of the request.
+        defaults: The request fields for all people.
     """
     own = request_fields(person)
     named = [name for name in REQUEST_FIELDS if re.search(rf"\b{name}\b", error.message)]
-    field = next((name for name in named if name in own), None)
-    return Rejection(status=error.status_code, message=mask_numbers(error.message), field=field)
+    return Rejection(
+        status=error.status_code,
+        message=mask_numbers(error.message),
+        field=next((name for name in named if name in own), None),
+        shared=any(name in defaults and name not in own for name in named),
+    )

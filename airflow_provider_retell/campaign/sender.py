@@ -158,7 +158,7 @@ class Sender:
                 state.lost(order, now)
             case RetellStatusError():
                 log.warning("Retell refused a call: %s", answer)
-                state.rejected(order, rejection(answer, order.person), now)
+                state.rejected(order, rejection(answer, order.person, self._requests.defaults), now)
             case RetellError():
                 log.warning("No call could be placed: %s", answer)
                 state.listing.distrust()

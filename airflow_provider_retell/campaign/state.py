@@ -156,8 +156,14 @@ class CampaignState:
             self.roster.acquit()
             self.not_sent(order, now)
             return
-        reason = Refusal.BAD_NUMBER if rejection.field == "to_number" else Refusal.BAD_REQUEST
+        bad_number = rejection.field == "to_number" and not rejection.shared
+        reason = Refusal.BAD_NUMBER if bad_number else Refusal.BAD_REQUEST
         self.refused(order, reason, rejection.message, now)
+
+    def judge(self) -> None:
+        """Decide at the end whether the people whom Retell refused last stay refused."""
+        of_account = self.trouble.at_end(placed=self.roster.called > 0)
+        (self.roster.acquit if of_account else self.roster.convict)()
 
     def refused(self, order: Place, reason: Refusal, detail: str, now: Moment) -> None:
         """Refuse a person, because Retell refused the request for a reason of the person's own."""

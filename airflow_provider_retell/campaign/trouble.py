@@ -5,8 +5,7 @@ Retell                                                           the campaign
 ===============================================================  ================================================
 answers a create with 401, 402, 403 or 404                       stops
 refuses one (400, 422), naming no field of the person            stops
-refuses one, naming such a field                                 refuses the person
-refuses five people in a row with equal words                    stops
+refuses one, naming such a field                                 decides by ``is_of_account``
 refuses a person again, as in an earlier try                     refuses the person, and counts nothing
 ends ten calls in a row as technical, blocked or billing         stops
 does not list the first call to end within two minutes           stops
@@ -48,16 +47,47 @@ class Rejection:
         status: The HTTP status.
         message: Retell's own words, without phone numbers.
         field: The field that they name, if it is in the person's row; None otherwise.
+        shared: Whether they also name a field that the task has for all people, this person included.
     """
 
     status: int
     message: str
     field: str | None = None
+    shared: bool = False
 
     @property
     def of_account(self) -> bool:
         """True if the account is the reason, and not the person."""
         return self.status in _ACCOUNT_STATUSES or self.field is None
+
+
+def is_of_account(rejection: Rejection, *, equal: int, last: bool, placed: bool) -> bool:
+    """Return whether the account, or the task, is the reason for a refusal, and not the person.
+
+    =================  ===========================  =================================  =====
+    the message names  and of the person            in a row, with equal words         it is
+    =================  ===========================  =================================  =====
+    anything           no field                     any number                         yes
+    only such a field  a field                      five                               yes
+    only such a field  a field                      fewer                              no
+    also a shared one  a field                      five                               yes
+    also a shared one  a field                      two, at the end of the campaign    yes
+    also a shared one  a field                      one, at the end, no call placed    yes
+    also a shared one  a field                      fewer otherwise                    no
+    =================  ===========================  =================================  =====
+
+    A shared field that is wrong for one person may be right for the next: a ``from_number`` that cannot call the
+    ``to_number`` of one country. So the campaign asks for the others before it decides.
+
+    Args:
+        rejection: The last refusal.
+        equal: How many in a row, this one included, have had its words, numbers apart.
+        last: Whether no further person is to be called.
+        placed: Whether the campaign has placed a call.
+    """
+    if rejection.of_account or equal >= EQUAL_REFUSALS:
+        return True
+    return rejection.shared and last and (equal > 1 or not placed)
 
 
 class Trouble:
@@ -69,7 +99,7 @@ class Trouble:
 
     def __init__(self) -> None:
         self.found: str | None = None
-        self._refusal: str | None = None
+        self._refusal: Rejection | None = None
         self._refusals = 0
         self._failures = 0
 
@@ -79,16 +109,29 @@ class Trouble:
 
     def rejected(self, rejection: Rejection) -> bool:
         """Note a refusal; return whether it is like the refusals right before it."""
-        if rejection.of_account:
-            self.stop(f"Retell refuses to place calls ({rejection.status}: {rejection.message}).")
-            return True
-        words = _DIGITS.sub("", rejection.message)  # a message may quote the person's number
-        alike = words == self._refusal
+        alike = self._refusal is not None and _words(rejection) == _words(self._refusal)
         self._refusals = self._refusals + 1 if alike else 1
-        self._refusal = words
-        if self._refusals >= EQUAL_REFUSALS:
-            self.stop(f"Retell refused {EQUAL_REFUSALS} people in a row for one reason: {rejection.message}.")
-        return alike
+        self._refusal = rejection
+        return self._judge(last=False, placed=True) or alike
+
+    def at_end(self, *, placed: bool) -> bool:
+        """Return whether the refusals on which the campaign ends turn out to be of the account.
+
+        Args:
+            placed: Whether the campaign has placed a call.
+        """
+        return self._judge(last=True, placed=placed)
+
+    def _judge(self, *, last: bool, placed: bool) -> bool:
+        refusal, equal = self._refusal, self._refusals
+        if refusal is None or not is_of_account(refusal, equal=equal, last=last, placed=placed):
+            return False
+        if refusal.of_account:
+            self.stop(f"Retell refuses to place calls ({refusal.status}: {refusal.message}).")
+        else:
+            people = f"{equal} people in a row" if equal > 1 else "the only person"
+            self.stop(f"Retell refused {people} for one reason: {refusal.message}.")
+        return True
 
     def ended(self, outcome: Outcome | None) -> None:
         """Note how a call ended. One that found no line says nothing about the health of the account."""
@@ -103,3 +146,7 @@ class Trouble:
     def stop(self, why: str) -> None:
         """Stop the campaign for a reason; the first reason counts."""
         self.found = self.found or why
+
+
+def _words(rejection: Rejection) -> str:
+    return _DIGITS.sub("", rejection.message)  # a message may quote the person's number
