@@ -134,6 +134,9 @@ def serving(handle: Handle, port: int, host: str = LOOPBACK) -> Iterator[str]:
     try:
         yield base_url(ALL_ADDRESSES.get(host, host), server.server_port)
     finally:
+        # Wakes the loop, which notices otherwise only after its interval that it should end.
+        with suppress(OSError):  # where only a connection can be shut down
+            server.socket.shutdown(socket.SHUT_RD)
         server.shutdown()
         thread.join()
         server.hang_up()
