@@ -259,3 +259,20 @@ def test_rendered_fields_show_no_numbers(run: Callable[..., SimpleNamespace]) ->
     assert len(done.shown["quiet_wait", -1]["call_id"]) == 1
     assert done.sent[1][0]["to_number"] == "+14155550100"
     assert done.sent[1][0]["custom_sip_headers"] == {"X-Auth": "s3cr3t-value"}
+
+
+WRITTEN = ("442079460958", "+44 20 7946 0958", "0044 20 7946 0958", "(212) 555-0158", "+6830958", 442079460958)
+
+
+def test_rendered_fields_show_no_number_in_any_notation(run: Callable[..., SimpleNamespace]) -> None:
+    """A number that is written wrongly fails the task, and Airflow's page shows just that task."""
+    done = run(
+        f"""
+    Call.partial(task_id="call", from_number=FROM).expand(to_number={list(WRITTEN)!r})
+""",
+        params={},
+    )
+    for index in range(len(WRITTEN)):
+        shown = str(done.shown["call", index]["to_number"])
+        assert shown.endswith(("***0958", "***0158", "***"))
+        assert sum(character.isdigit() for character in shown) <= 4

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
 
+from airflow_provider_retell._masking import NUMBER_FIELDS
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.version_compat import mask_secret
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}(?![0-9])")
 _RETURN_KEY: Final = "return_value"
 """Airflow's XCOM_RETURN_KEY, whose import loads its database models: 0.4 s in every process that parses a DAG."""
+_LEAST_DIGITS: Final = 7
 _SHOWN_DIGITS: Final = 4
 _SHORTEST_SECRET: Final = 5
 """Airflow 2 would mask a single letter everywhere; Airflow 3 ignores secrets that are shorter than this."""
@@ -143,13 +145,14 @@ class TemplatedOperator(BaseOperator):
     def _mask(self) -> None:
         """Mask the phone numbers and secrets of the fields in Airflow's UI, its API and the task's log."""
         for field in self.template_fields:
-            for text in _texts(getattr(self, field, None)):
-                hidden = [text] if field in self.hidden_fields else _NUMBER.findall(text)
-                for secret in hidden:
-                    # Without the last digits, which stay readable: "***0100".
-                    masked = secret if field in self.hidden_fields else secret[:-_SHOWN_DIGITS]
-                    if len(masked) >= _SHORTEST_SECRET:
-                        mask_secret(masked)
+            value = getattr(self, field, None)
+            if field in NUMBER_FIELDS and isinstance(value, int | float) and not isinstance(value, bool):
+                value = str(value)
+                setattr(self, field, value)  # Airflow masks only text
+            for text in _texts(value):
+                for secret in [text] if field in self.hidden_fields else _beginnings(field, text):
+                    if len(secret) >= _SHORTEST_SECRET:
+                        mask_secret(secret)
 
 
 def check_pushed(argument: str, value: Any) -> None:
@@ -221,6 +224,19 @@ def _plain(value: Any) -> Any:
     """Return the outputs of a mapped task as a list, since only that is JSON."""
     lazy = isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | list | tuple)
     return list(value) if lazy else value
+
+
+def _beginnings(field: str, text: str) -> set[str]:
+    """Return the numbers in a text without their last digits, which stay readable: ``***0100``.
+
+    The fields of numbers hold one in any notation, also a wrong one that fails the task.
+    """
+    numbers = set(_NUMBER.findall(text))
+    digits = re.sub(r"\D", "", text)
+    if field in NUMBER_FIELDS and text not in numbers and len(digits) >= _LEAST_DIGITS:
+        numbers |= {text, digits}
+    shortest = _SHORTEST_SECRET + _SHOWN_DIGITS
+    return {number[:-_SHOWN_DIGITS] if len(number) >= shortest else number for number in numbers}
 
 
 def _texts(value: Any) -> Iterator[str]:
