@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from airflow.triggers.base import TriggerEvent
 
@@ -54,9 +54,12 @@ def finished_calls(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list
     # Not `items()` or `values()`, because Airflow 3's mapping makes new keys each time.
     for asset in triggering_asset_events:
         for event in triggering_asset_events[asset]:
-            payload = (event.extra or {}).get("payload")
-            for call in payload.get("calls", ()) if isinstance(payload, Mapping) else ():
-                calls.setdefault(call["call_id"], call)
+            extra = event.extra if isinstance(event.extra, Mapping) else {}
+            payload = extra.get("payload")
+            listed = payload.get("calls") if isinstance(payload, Mapping) else None
+            for call in listed if isinstance(listed, list | tuple) else ():
+                if isinstance(call, Mapping) and isinstance(call.get("call_id"), str):
+                    calls.setdefault(call["call_id"], cast("FinishedCall", call))
     return list(calls.values())
 
 

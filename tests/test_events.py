@@ -150,7 +150,19 @@ def test_each_call_is_read_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [None, {}, {"payload": "text"}, {"payload": {"files": []}}, {"call_id": "call_1"}]
+    "extra",
+    [
+        None,
+        "text",
+        {},
+        {"payload": "text"},
+        {"payload": {"files": []}},
+        {"call_id": "call_1"},
+        *(
+            {"payload": {"calls": calls}}
+            for calls in (None, 7, "call_1", ["call_1"], [{"id": 1}], [{"call_id": [1]}])
+        ),
+    ],
 )
 def test_other_events_are_left_out(extra: Any) -> None:
     """A run may be started by an operator's event, or by a person who makes one in the UI."""
