@@ -23,7 +23,7 @@ from airflow_provider_retell.provider.event_triggers import (
 if TYPE_CHECKING:
     from airflow_provider_retell.polling.watcher import Watcher
 
-# The imports of a watcher are in `triggers`, which a triggerer loads first; a DAG that only reads needs less.
+# `triggers`, from which a triggerer loads the trigger, loads the watcher first; a DAG that only reads needs less.
 
 
 class FinishedCall(TypedDict):

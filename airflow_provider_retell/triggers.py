@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -15,13 +16,14 @@ from airflow_provider_retell.api.states import CallState
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
 from airflow_provider_retell.errors import RetellError
-from airflow_provider_retell.events import RetellFinishedCallsTrigger
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
-from airflow_provider_retell.polling.watcher import Watcher  # noqa: F401 (`events` needs it, on the triggerer's loop)
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.provider.version_compat import TRIGGERS_LEARN_OF_KILLS, is_deferred
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.events import RetellFinishedCallsTrigger
 
 __all__ = ["RetellCallTrigger", "RetellFinishedCallsTrigger", "RetellTimeTrigger"]
 
@@ -29,6 +31,15 @@ _stopping: set[asyncio.Task[None]] = set()
 """Calls being stopped after kills: an event loop alone does not keep a task alive."""
 
 _LONGEST_SLEEP: Final = 60.0  # seconds
+
+
+def __getattr__(name: str) -> Any:
+    """Return the trigger of asset watchers, which no task needs that defers (https://peps.python.org/pep-0562/)."""
+    if name != "RetellFinishedCallsTrigger":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # The watcher is loaded here as well: a trigger that runs would load it on the triggerer's loop.
+    import_module("airflow_provider_retell.polling.watcher")
+    return getattr(import_module("airflow_provider_retell.events"), name)
 
 
 class RetellTimeTrigger(BaseTrigger):

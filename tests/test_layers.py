@@ -148,3 +148,11 @@ def test_a_task_of_one_call_loads_neither_campaigns_nor_policies(name: str) -> N
     unused = [f"{PACKAGE.name}.{unused}" for unused in ("operators.campaign", "campaign", "files", "policy")]
     make = f"from {PACKAGE.name}.operators import {name} as it; it.partial(task_id='call', dry_run=True)"
     run(f"{make}; sys.exit([name for name in {unused} if name in sys.modules] or 0)")
+
+
+def test_a_task_that_defers_loads_no_watcher() -> None:
+    """It only writes down the trigger that waits for its call; a triggerer finds the other one where it was."""
+    unused = [f"{PACKAGE.name}.{name}" for name in ("events", "polling.watcher", "polling.finished")]
+    run(f"import {PACKAGE.name}.triggers; sys.exit([name for name in {unused} if name in sys.modules] or 0)")
+    watcher = f"import {PACKAGE.name}.triggers as it; it.RetellFinishedCallsTrigger"
+    run(f"{watcher}; sys.exit({unused[1]!r} not in sys.modules)")
