@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from airflow_provider_retell.api.client import RetellClient
@@ -22,7 +23,8 @@ from airflow_provider_retell.errors import RetellInvalidRequestError
 from airflow_provider_retell.polling import finished
 from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, events, next_step
 from airflow_provider_retell.polling.finished_list import (
-    KNOWN_AT_MOST,
+    KNOWN_AT_LEAST,
+    LATE_MS,
     OVERLAP_MS,
     PAGES_AT_ONCE,
     WITHOUT_AN_END,
@@ -162,7 +164,7 @@ def test_an_empty_list_forgets_nothing() -> None:
 
 def test_the_newest_are_remembered() -> None:
     """As many as may begin while one rings; older ones are behind them in the list, and so are known as old."""
-    many = [call(f"call_{number}", ended=None) for number in range(KNOWN_AT_MOST + 1)]
+    many = [call(f"call_{number}", ended=None) for number in range(KNOWN_AT_LEAST + 1)]
     known = step(Cursor(ended_from=START), newest=many, whole=True).cursor.known[LIST]
     assert known == Known(digests=tuple(digest(it["call_id"]) for it in many[:-1]), complete=False)
 
@@ -358,6 +360,75 @@ def test_only_new_calls_without_a_conversation_are_read(
     assert len(simulator.requests) == 5
 
 
+# -- calls without an end that come late -------------------------------------------------------------------------
+
+
+PAGE = 5
+PAST = [call(f"past_{number}", ended=None) for number in range(50)]
+
+
+def read_newest(listed: Sequence[dict[str, Any]], known: Mapping[str, Known]) -> tuple[Newest, int]:
+    """Return what a watcher reads of a list, and how many pages that takes."""
+    flow = list_newest(LIST, [Want(ended_from=0, known=known)], page_size=PAGE)
+    next(flow)
+    for end in range(PAGE, len(listed) + PAGE, PAGE):
+        items = {it["call_id"]: it for it in listed[end - PAGE : end]}
+        cursor = str(end) if end < len(listed) else None
+        try:
+            flow.send(Page(items=items, cursor=cursor, has_more=cursor is not None))
+        except StopIteration as done:
+            return done.value, end // PAGE
+    raise AssertionError("a page behind the last one was asked for")
+
+
+@given(
+    calls=st.lists(st.tuples(st.integers(0, 30), st.integers(0, LATE_MS // 1000)), max_size=150),
+    interval=st.sampled_from([5, 30, 200]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_call_without_an_end_is_found_behind_however_many_newer_ones(
+    calls: list[tuple[int, int]], interval: int
+) -> None:
+    """Whatever the rate, the ringing and the delay of the list, each is announced once, and none from before."""
+    shown: list[tuple[int, str]] = []  # when the list shows each, in the order of their start
+    start = 0
+    for number, (gap, late) in enumerate(calls):
+        start += gap
+        shown.append((start + late, f"call_{number}"))
+    cursor, announced = Cursor(ended_from=START), []
+    for now in range(0, start + LATE_MS // 1000 + 2 * interval, interval):
+        # The first look is before the first call.
+        listed = [call(name, ended=None) for at, name in reversed(shown) if at < now] + PAST
+        newest, _ = read_newest(listed, cursor.known)
+        found = next_step(
+            cursor,
+            Listing(newest={LIST: newest}),
+            filters={},
+            done=reached("ended"),
+            now=NOW + now,
+            known_at_least=3,
+        )
+        cursor = Cursor.read(json.loads(json.dumps(found.cursor.to_json())))
+        announced += ids(found)
+    assert sorted(announced) == sorted(name for _, name in shown)
+
+
+def test_a_quiet_account_costs_one_page() -> None:
+    """More is only read while more calls were new than a page holds."""
+    known = Known(digests=tuple(digest(it["call_id"]) for it in PAST[:PAGE]))
+    assert read_newest(PAST, {LIST: known})[1] == 1
+    rush = [call(f"call_{number}", ended=None) for number in range(20)]
+    cursor = Cursor(ended_from=START, known={LIST: known})
+    pages = []
+    for later in (0, 1, 2 * LATE_MS // 1000, 2 * LATE_MS // 1000 + 1):
+        newest, read = read_newest([*rush, *PAST], cursor.known)
+        pages.append(read)
+        listing = Listing(newest={LIST: newest})
+        arguments = {"filters": {}, "done": reached("ended"), "known_at_least": PAGE}
+        cursor = next_step(cursor, listing, now=NOW + later, **arguments).cursor
+    assert pages == [5, 5, 5, 1]
+
+
 # -- every call is announced ------------------------------------------------------------------------------------
 
 
@@ -443,7 +514,7 @@ class Account(RuleBasedStateMachine):
         newest = {name: self.list(list_newest(name, [want], page_size=40)) for name in WITHOUT_AN_END}
         ended = self.list(list_ended(want.ended_from, {}, now=self.time(), page_size=3))
         listing = Listing(ended=ended, newest=newest)
-        found = next_step(self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_most=200)
+        found = next_step(self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_least=200)
         self.behind = found.behind
         assert not found.too_many
         if crash != "before it is stored":

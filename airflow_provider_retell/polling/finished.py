@@ -15,7 +15,8 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Fields
 from airflow_provider_retell.polling.finished_list import (
     DIGEST_LENGTH,
-    KNOWN_AT_MOST,
+    KNOWN_AT_LEAST,
+    MINUTE_MS,
     OVERLAP_MS,
     Known,
     Listing,
@@ -30,7 +31,6 @@ HELD_MS: Final = 3_600_000
 """The longest time that a call waits for its analysis after its end, in milliseconds."""
 
 CALLS_IN_AN_EVENT: Final = 1000
-_MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,12 @@ class Cursor:
     def to_json(self) -> dict[str, Any]:
         """Return the cursor as JSON that ``read`` reads."""
         known = {
-            name: {"digests": "".join(it.digests), "complete": it.complete} for name, it in self.known.items()
+            name: {
+                "digests": "".join(it.digests),
+                "complete": it.complete,
+                "recent": {str(minute): number for minute, number in it.recent.items()},
+            }
+            for name, it in self.known.items()
         }
         announced = {str(minute): "".join(sorted(some)) for minute, some in sorted(self.announced.items())}
         return {"version": VERSION, "ended_from": self.ended_from, "announced": announced, "known": known}
@@ -71,7 +76,11 @@ class Cursor:
                 return cls(ended_from=ended_from)
             announced = {int(minute): frozenset(_digests(text)) for minute, text in stored["announced"].items()}
             known = {
-                name: Known(digests=_digests(it["digests"]), complete=bool(it["complete"]))
+                name: Known(
+                    digests=_digests(it["digests"]),
+                    complete=bool(it["complete"]),
+                    recent={int(minute): int(number) for minute, number in it.get("recent", {}).items()},
+                )
                 for name, it in stored["known"].items()
             }
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -107,7 +116,7 @@ def next_step(
     filters: Mapping[str, Any],
     done: Callable[[Call, float], bool],
     now: float,
-    known_at_most: int = KNOWN_AT_MOST,
+    known_at_least: int = KNOWN_AT_LEAST,
 ) -> Step:
     """Decide which of the listed calls to announce.
 
@@ -132,7 +141,7 @@ def next_step(
         filters: The filters of the watcher.
         done: Returns whether a call needs no more waiting, at a time in seconds since the epoch.
         now: Seconds since the epoch.
-        known_at_most: The most calls to remember of each list.
+        known_at_least: The calls to remember of each list; more while many are new.
     """
     now_ms = round(now * 1000)
     latest, held = 0, None
@@ -145,7 +154,7 @@ def next_step(
         if not isinstance(end, int) or end < cursor.ended_from:
             continue
         latest = max(latest, min(end, now_ms))  # a date that lies ahead must not hide the calls until then
-        mark, minute = digest(fields["call_id"]), end // _MINUTE_MS
+        mark, minute = digest(fields["call_id"]), end // MINUTE_MS
         if mark in announced[minute] or not matches(fields, filters):
             continue
         call = _read(fields)
@@ -156,12 +165,12 @@ def next_step(
             held = end if held is None else min(held, end)
     known, too_many = dict(cursor.known), False
     for name, listed in listing.newest.items():
-        new, known[name], unread = _new_calls(cursor.known.get(name), listed, known_at_most)
+        new, known[name], unread = _new_calls(cursor.known.get(name), listed, known_at_least, now_ms)
         too_many = too_many or unread
         calls += [_read(it) for it in new if it.get("end_timestamp") is None and matches(it, filters)]
     limits = [latest - OVERLAP_MS, held, listing.ended.up_to]
     ended_from = max(cursor.ended_from, min(limit for limit in limits if limit is not None))
-    kept = {minute: frozenset(it) for minute, it in announced.items() if it and minute >= ended_from // _MINUTE_MS}
+    kept = {minute: frozenset(it) for minute, it in announced.items() if it and minute >= ended_from // MINUTE_MS}
     return Step(
         calls=calls,
         cursor=Cursor(ended_from=ended_from, announced=kept, known=known),
@@ -170,26 +179,26 @@ def next_step(
     )
 
 
-def _new_calls(known: Known | None, listed: Newest, at_most: int) -> tuple[Sequence[Fields], Known, bool]:
+def _new_calls(
+    known: Known | None, listed: Newest, at_least: int, now_ms: int
+) -> tuple[Sequence[Fields], Known, bool]:
     """Return the calls that are new, what is known from now on, and whether too many are new to find them all."""
-    digests = [digest(call["call_id"]) for call in listed.calls]
-    few = listed.whole and len(digests) <= at_most
-    newest = Known(digests=tuple(digests[:at_most]), complete=few)
-    if known is None:
-        return (), newest, False
-    if not digests:
+    if known is not None and not listed.calls:
         return (), known, False  # an empty list says nothing: the calls may have been deleted
-    remembered = set(known.digests)
+    before = Known(complete=True) if known is None else known
+    digests = [digest(call["call_id"]) for call in listed.calls]
+    remembered = set(before.digests)
     last = max((place for place, mark in enumerate(digests) if mark in remembered), default=None)
-    if known.complete or (last is None and listed.whole):
+    lost = last is None and not listed.whole and not before.complete
+    if before.complete or (last is None and listed.whole):
         last = len(digests)
-    elif last is None:
-        return (), newest, True
-    too_many = known.complete and not listed.whole
-    new = [call for call, mark in zip(listed.calls[:last], digests[:last], strict=True) if mark not in remembered]
-    if not known.complete:
-        newest = replace(newest, complete=False)
-    return new, newest, too_many
+    pairs = zip(listed.calls[:last], digests[:last], strict=True)
+    new = [] if lost or known is None else [call for call, mark in pairs if mark not in remembered]
+    counted = before.with_new(len(new), now_ms=now_ms)
+    depth = counted.depth(at_least)
+    few = before.complete and listed.whole and len(digests) <= depth
+    newest = replace(counted, digests=tuple(digests[:depth]), complete=few)
+    return new, newest, known is not None and not listed.whole and (lost or before.complete)
 
 
 def _read(fields: Fields) -> Call:

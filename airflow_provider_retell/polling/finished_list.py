@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from airflow_provider_retell.api.endpoints import list_calls
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE, any_of
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.pages import Fields, PageWalk, as_sent
+from airflow_provider_retell.api.patience import LONGEST_RINGING
 
 WITHOUT_AN_END: Final[Mapping[str, Mapping[str, Any]]] = {
     "unanswered": {"call_status": any_of(["not_connected", "error"])},
@@ -35,13 +36,20 @@ OVERLAP_MS: Final = 600_000
 FAR_BEHIND_MS: Final = 3_600_000
 """Milliseconds before the present up to which a list may be read in parts."""
 
-KNOWN_AT_MOST: Final = 500
-"""The calls of a list that a watcher remembers: as many may begin while one of them rings."""
+KNOWN_AT_LEAST: Final = 500
+"""The calls of a list that a watcher remembers. A call is new only if it is listed before one of them."""
+
+KNOWN_AT_MOST: Final = 3000
+"""The most calls of a list to remember, in a rush: 24 kB. Airflow warns of values of more than 64 kB."""
+
+LATE_MS: Final = OVERLAP_MS + round(LONGEST_RINGING * 1000)
+"""The longest time between the beginning of a call and its place in such a list, in milliseconds."""
 
 NEWEST_PAGES: Final = 100
 """The most pages of such a list to read in search of a known call."""
 
 DIGEST_LENGTH: Final = 8
+MINUTE_MS: Final = 60_000
 
 
 def digest(call_id: str) -> str:
@@ -56,10 +64,23 @@ class Known:
     Attributes:
         digests: The newest ones, in the order of the list.
         complete: Whether the list has no others, so that any other call is new, wherever it is listed.
+        recent: How many were new within the last ``LATE_MS``, by the minute: a call that is listed late is listed
+            behind so many at most.
     """
 
     digests: tuple[str, ...] = ()
     complete: bool = False
+    recent: Mapping[int, int] = field(default_factory=dict)
+
+    def with_new(self, number: int, *, now_ms: int) -> Self:
+        """Return the same with some calls counted as new, and without the counts of long ago."""
+        counts = {**self.recent, now_ms // MINUTE_MS: self.recent.get(now_ms // MINUTE_MS, 0) + number}
+        oldest = (now_ms - LATE_MS) // MINUTE_MS
+        return replace(self, recent={minute: it for minute, it in counts.items() if it and minute >= oldest})
+
+    def depth(self, at_least: int = KNOWN_AT_LEAST) -> int:
+        """Return how many calls to remember: some lie behind a call that is listed late, too."""
+        return min(max(at_least, 2 * sum(self.recent.values())), KNOWN_AT_MOST)
 
     def enough(self, pages: Sequence[Sequence[str]]) -> bool:
         """Return whether the pages read so far hold all new calls.
@@ -187,7 +208,7 @@ def list_ended(
     return Ended(calls=calls)
 
 
-def list_newest(name: str, wants: Sequence[Want], *, page_size: int = KNOWN_AT_MOST) -> Flow[Newest]:
+def list_newest(name: str, wants: Sequence[Want], *, page_size: int = KNOWN_AT_LEAST) -> Flow[Newest]:
     """Read the newest calls that may have no end, until each watcher has all that are new to it.
 
     Args:
