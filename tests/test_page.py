@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
@@ -24,6 +25,8 @@ pytest.importorskip("airflow.api_fastapi.app", reason="Airflow before 3.1 has no
 from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.models.connection import Connection
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
 from airflow.models.log import Log
 from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
 from airflow.models.taskinstance import TaskInstance
@@ -36,9 +39,10 @@ from sqlalchemy import delete, select, update
 
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import create_phone_call, get_call
-from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.page import access
+from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
+from airflow_provider_retell.calls.campaign_pause import pause_variable, read_pause
 from airflow_provider_retell.page import accounts as accounts_module
+from airflow_provider_retell.page import connections
 from airflow_provider_retell.page.actions import CONTINUED, HUNG_UP, PAUSED
 from airflow_provider_retell.page.guard import HEADERS
 from airflow_provider_retell.page.plugin import PREFIX, LazyApp, RetellPlugin
@@ -251,24 +255,90 @@ def test_permissions_are_airflow_s_own(
     assert acts or len(run.simulator.requests) == before
 
 
-def test_the_account_of_a_team_is_for_its_members(run: SimpleNamespace, app: FastAPI) -> None:
-    """Airflow asks for the team of a connection, so a user of another team may not see it."""
+def forget_teams() -> None:
+    """Make Airflow look up again of which team a DAG is."""
+    with suppress(ImportError):  # before 3.3 it always does
+        from airflow.models.dag import clear_team_name_cache  # noqa: PLC0415
+
+        clear_team_name_cache()
+
+
+@pytest.fixture
+def team(run: SimpleNamespace, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Make the DAG, a connection in the database and one in the environment those of a team."""
     if "teams" not in signature(SimpleAuthManagerUser).parameters:
         pytest.skip("the users of this Airflow have no teams")
     create_auth_manager()
-    ours, theirs = (SimpleAuthManagerUser(username=team, role="OP", teams=[team]) for team in ("ours", "theirs"))
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    monkeypatch.setenv("AIRFLOW_CONN__OURS___IN_ENV", os.environ["AIRFLOW_CONN_RETELL_DEFAULT"])
+    monkeypatch.setenv("AIRFLOW_CONN__UNKNOWN___IN_ENV", os.environ["AIRFLOW_CONN_RETELL_DEFAULT"])
+    fields = json.loads(os.environ["AIRFLOW_CONN_RETELL_DEFAULT"])
+    extra = json.dumps(fields.pop("extra", {}))
     with create_session() as session:
-        session.add(Team(name="ours"))
+        ours, model = Team(name="ours"), session.get(DagModel, DAG_ID)
+        session.add(ours)
         session.flush()
-        session.add(Connection(conn_id="of_a_team", conn_type="retell", team_name="ours"))
-    try:
-        assert access.may_read_connection(ours, "of_a_team")
-        assert not access.may_read_connection(theirs, "of_a_team")
-        assert access.may_read_connection(theirs, "retell_default")
-    finally:
-        with create_session() as session:
-            session.execute(delete(Connection).where(Connection.conn_id == "of_a_team"))
-            session.execute(delete(Team).where(Team.name == "ours"))
+        session.add(Connection(conn_id="of_a_team", team_name="ours", extra=extra, **fields))
+        bundle = session.get(DagBundleModel, model.bundle_name)
+        if bundle is None:
+            session.add(bundle := DagBundleModel(name=model.bundle_name))
+        bundle.teams = [ours]
+    forget_teams()
+    yield "ours"
+    forget_teams()
+    with create_session() as session:
+        session.get(DagBundleModel, model.bundle_name).teams = []
+        for table, name in ((Connection.conn_id, "of_a_team"), (Variable.team_name, "ours"), (Team.name, "ours")):
+            session.execute(delete(table.class_).where(table == name))
+
+
+def of_team(name: str) -> SimpleAuthManagerUser:
+    """Return an operator of a team."""
+    return SimpleAuthManagerUser(username=name, role="OP", teams=[name])
+
+
+def test_the_accounts_of_a_team_are_for_its_members(app: FastAPI, team: str) -> None:
+    """Its connections in the database and in the environment; those of no team are for all."""
+    manager = create_auth_manager()
+
+    def accounts(user: SimpleAuthManagerUser) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {manager.generate_jwt(user)}"}
+        view = TestClient(app, headers=headers).get(f"{PREFIX}/api/overview").json()
+        return {it["conn_id"]: it for it in view["accounts"]}
+
+    ours, theirs = accounts(of_team(team)), accounts(of_team("theirs"))
+    assert {(name, it["team"]) for name, it in ours.items()} == {
+        ("in_env", team),
+        ("of_a_team", team),
+        ("retell_default", None),
+    }
+    assert {it["problem"] for it in ours.values()} == {None}
+    assert set(theirs) == {"retell_default"}
+
+
+def test_the_page_uses_the_connection_that_the_team_s_tasks_use(team: str) -> None:
+    """Airflow finds it for this team alone; one of no team is found for all."""
+    for conn_id in ("of_a_team", "in_env", "retell_default"):
+        assert connections.read_settings(conn_id, team).conn_id == conn_id
+    for conn_id in ("of_a_team", "in_env"):
+        for other in (None, "theirs"):
+            with pytest.raises(SettingsError, match="there is no connection"):
+                connections.read_settings(conn_id, other)
+
+
+def test_the_pause_of_a_team_s_campaign_is_the_team_s(under_way: dict[str, Any], app: FastAPI, team: str) -> None:
+    """Members of another team cannot change it; the page shows it, and the tasks of the team read it."""
+    user = of_team(team)
+    headers = {"Authorization": f"Bearer {create_auth_manager().generate_jwt(user)}", "Origin": ORIGIN}
+    client = TestClient(app, headers=headers)
+    answer = client.post(f"{PREFIX}/api/pause", json={**under_way, "paused": True})
+    assert (answer.status_code, answer.json()["pause"]["by"]) == (200, team)
+    name = pause_variable(**under_way)
+    assert Variable.get_team_name(name) == team
+    assert read_pause(Variable.get(name, team_name=team)) is not None
+    answer = client.post(f"{PREFIX}/api/pause", json={**under_way, "paused": False})
+    assert (answer.status_code, answer.json()["pause"]) == (200, None)
+    assert Variable.get(name, default_var=None, team_name=team) is None
 
 
 def test_hanging_up_stops_the_call_and_leaves_a_line(run: SimpleNamespace, login: Login) -> None:

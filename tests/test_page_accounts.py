@@ -127,7 +127,7 @@ def test_an_account_that_hangs_holds_two_threads_and_no_viewer() -> None:
     """Three that hang, and one that answers: a viewer sees it, and waits once for all."""
     released, answers = Event(), [Event() for _ in range(4)]
 
-    def look_up(conn_id: str) -> ConnectionSettings:
+    def look_up(conn_id: str, _team: str | None) -> ConnectionSettings:
         if conn_id != "3":
             released.wait(60)
         answers[int(conn_id)].set()
@@ -135,7 +135,7 @@ def test_an_account_that_hangs_holds_two_threads_and_no_viewer() -> None:
 
     store = Accounts(look_up, ThreadPoolExecutor(7))
     try:
-        accounts = [store[f"{number}"] for number in range(4)]
+        accounts = [store.of(f"{number}") for number in range(4)]
         for account in accounts:
             for number in range(3):
                 account.calls_tagged(f"run {number}.").look(wait=0)

@@ -24,7 +24,6 @@ from airflow.api_fastapi.auth.managers.models.resource_details import (
     DagAccessEntity,
     DagDetails,
 )
-from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from fastapi import HTTPException, status
 
@@ -48,9 +47,9 @@ def _may(user: Any, dag_id: str, method: Any) -> bool:
     )
 
 
-def may_read_connection(user: Any, conn_id: str) -> bool:
+def may_read_connection(user: Any, conn_id: str, team: str | None) -> bool:
     """Return whether a user may read a connection; that of a team only its members may."""
-    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
+    details = ConnectionDetails(conn_id=conn_id, team_name=team)
     return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
 
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_retell._clock import CLOCK, Clock
@@ -183,17 +183,17 @@ def _count(value: Any) -> int | None:
 
 
 class Accounts:
-    """The accounts by connection.
+    """The accounts by connection, and by the team for which it is looked up.
 
     Args:
-        look_up: Returns the settings of a connection.
+        look_up: Returns the settings of a connection for a team, or for none.
         executor: Runs what is read.
         clock: The clocks.
     """
 
     def __init__(
         self,
-        look_up: Callable[[str], ConnectionSettings],
+        look_up: Callable[[str, str | None], ConnectionSettings],
         executor: Executor,
         *,
         clock: Clock = CLOCK,
@@ -202,14 +202,17 @@ class Accounts:
         self._executor = executor
         self._clock = clock
         self._lock = threading.Lock()
-        self._accounts: dict[str, Account] = {}
+        self._accounts: dict[tuple[str, str | None], Account] = {}
 
-    def __getitem__(self, conn_id: str) -> Account:
+    def of(self, conn_id: str, team: str | None = None) -> Account:
+        """Return the account of a connection."""
+        key = (conn_id, team)
         with self._lock:
-            if conn_id not in self._accounts:
+            if key not in self._accounts:
                 threads = InTurn(self._executor, at_once=_OF_ONE_ACCOUNT)
-                self._accounts[conn_id] = Account(lambda: self._look_up(conn_id), threads, clock=self._clock)
-            return self._accounts[conn_id]
+                look_up = partial(self._look_up, conn_id, team)
+                self._accounts[key] = Account(look_up, threads, clock=self._clock)
+            return self._accounts[key]
 
     def close(self) -> None:
         """Close the connections to all accounts once the current readings have ended."""

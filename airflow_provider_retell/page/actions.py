@@ -19,6 +19,7 @@ from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.flows import StopResult, stop
 from airflow_provider_retell.calls.campaign_pause import pause_variable, read_pause
 from airflow_provider_retell.calls.intent import tag_of
+from airflow_provider_retell.page import teams
 from airflow_provider_retell.page.runs import Campaign
 
 HUNG_UP: Final = "retell_hang_up"
@@ -71,16 +72,20 @@ def pause(campaign: Campaign, *, paused: bool, user: Any, now: float) -> None:
     _write(PAUSED if paused else CONTINUED, user, names, {})
     if paused:
         who_and_when = {"paused": True, "by": user.get_name(), "at": _text(now), **names}
-        Variable.set(
-            variable_of(campaign), json.dumps(who_and_when), "Written by the page of the campaign's calls."
-        )
+        note = "Written by the page of the campaign's calls."
+        Variable.set(variable_of(campaign), json.dumps(who_and_when), note, **_team(campaign))
     else:
-        Variable.delete(variable_of(campaign))
+        Variable.delete(variable_of(campaign), **_team(campaign))
 
 
 def pause_of(campaign: Campaign) -> dict[str, str] | None:
     """Return by whom and when a campaign was paused; None if it is not paused."""
-    return read_pause(Variable.get(variable_of(campaign), default_var=None))
+    return read_pause(Variable.get(variable_of(campaign), default_var=None, **_team(campaign)))
+
+
+def _team(campaign: Campaign) -> dict[str, Any]:
+    """Return the argument that makes the Variable one of the team whose tasks read it."""
+    return teams.argument(teams.of_dag(campaign.dag_id))
 
 
 def variable_of(campaign: Campaign) -> str:

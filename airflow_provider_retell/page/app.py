@@ -20,6 +20,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -30,7 +31,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_retell.errors import RetellError, RetellNotFoundError
-from airflow_provider_retell.page import access, actions, guard, runs, views
+from airflow_provider_retell.page import access, actions, guard, runs, teams, views
 from airflow_provider_retell.page.accounts import Accounts, accounts
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def show_overview(user: User, store: Store) -> dict[str, Any]:
     """Return the accounts and the campaigns that a user may see."""
     return views.overview(
         store,
-        may_read_connection=lambda conn_id: access.may_read_connection(user, conn_id),
+        may_read_connection=partial(access.may_read_connection, user),
         dag_ids=access.visible_dags(user),
         may_act=lambda dag_id: access.may_act(user, dag_id),
     )
@@ -155,10 +156,11 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
     access.require(access.may_act(user, dag_id))
     beginning = views.beginning_of(dag_id, run_id)
     names = {"dag_id": dag_id, "run_id": run_id}
-    problem: RetellError | None = None
+    problem, team = None, teams.of_dag(dag_id)
     for conn_id in runs.connections_of(dag_id, run_id):
         try:
-            client = store[conn_id].client()
+            account = store.of(conn_id, team)
+            client = account.client()
             found = actions.is_of_run(client, call_id, beginning=beginning)
         except RetellNotFoundError:
             continue
@@ -168,7 +170,7 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
             continue
         if found:
             result = actions.hang_up(client, call_id, user=user, names=names)
-            store[conn_id].calls_tagged(beginning).read_soon()
+            account.calls_tagged(beginning).read_soon()
             return {"message": result.message, "stopped": not result.live}
     if problem is not None:
         raise problem

@@ -13,19 +13,24 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from airflow_provider_retell.api.settings import CONN_TYPE, ConnectionSettings, SettingsError
+from airflow_provider_retell.page import teams
 
 _ENVIRONMENT: Final = "AIRFLOW_CONN_"
 _FIELDS: Final = ("password", "host", "schema", "port", "extra")
 
 
-def read_settings(conn_id: str) -> ConnectionSettings:
+def read_settings(conn_id: str, team: str | None = None) -> ConnectionSettings:
     """Return the settings of a connection, wherever Airflow keeps it.
+
+    Args:
+        conn_id: Its id.
+        team: The team whose connection it is, or whose DAG uses it; None for none.
 
     Raises:
         SettingsError: There is no such connection, or it cannot be used.
     """
     try:
-        connection = Connection.get_connection_from_secrets(conn_id)
+        connection = Connection.get_connection_from_secrets(conn_id, **teams.argument(team))
         fields = {name: getattr(connection, name) for name in _FIELDS}
     except AirflowNotFoundException:
         raise SettingsError(f"there is no connection {conn_id!r}") from None
@@ -35,20 +40,27 @@ def read_settings(conn_id: str) -> ConnectionSettings:
     return ConnectionSettings.read(conn_id=conn_id, **fields)
 
 
-def list_connections() -> list[str]:
-    """Return the ids of the connections to Retell in Airflow's database and in the environment.
+def list_connections() -> list[tuple[str, str | None]]:
+    """Return the connections to Retell in Airflow's database and in the environment: the id, and the team or None.
 
     Those in a secrets backend cannot be listed.
     """
     with create_session(scoped=False) as session:
         stored = session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONN_TYPE)).all()
-    return sorted({*map(str, stored), *_in_environment()})
+    found = {*((str(conn_id), teams.of_connection(conn_id)) for conn_id in stored), *_in_environment()}
+    return sorted(found, key=lambda each: (each[0], each[1] or ""))
 
 
-def _in_environment() -> Iterator[str]:
+def _in_environment() -> Iterator[tuple[str, str | None]]:
     for name, value in os.environ.items():
-        if name.startswith(_ENVIRONMENT) and _conn_type(value) == CONN_TYPE:
-            yield name.removeprefix(_ENVIRONMENT).lower()
+        if not name.startswith(_ENVIRONMENT) or _conn_type(value) != CONN_TYPE:
+            continue
+        conn_id = name.removeprefix(_ENVIRONMENT)
+        word, of_a_team, own = conn_id.removeprefix("_").partition("___")
+        if not (conn_id.startswith("_") and of_a_team and teams.are_there()):
+            yield conn_id.lower(), None
+        elif (team := teams.by_word(word)) is not None:
+            yield own.lower(), team
 
 
 def _conn_type(value: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from airflow_provider_retell.calls.intent import run_prefix
-from airflow_provider_retell.page import actions, connections, runs
+from airflow_provider_retell.page import actions, connections, runs, teams
 from airflow_provider_retell.page.accounts import Account, Accounts
 from airflow_provider_retell.page.book import LONGEST_LOOK, Book, Sight
 from airflow_provider_retell.page.entries import Entry, task_digest
@@ -55,9 +55,9 @@ def calls_view(
         limit: The most calls on the page.
         may_act: Whether the user may hang up and pause.
     """
-    used = runs.connections_of(dag_id, run_id)
+    used, team = runs.connections_of(dag_id, run_id), teams.of_dag(dag_id)
     beginning = beginning_of(dag_id, run_id)
-    looks = [partial(_look, store[conn_id].calls_tagged(beginning)) for conn_id in used]
+    looks = [partial(_look, store.of(conn_id, team).calls_tagged(beginning)) for conn_id in used]
     sights = within(LONGEST_LOOK, looks)
     known = newest_first(entry for sight in sights for entry in sight.entries)
     scope = Scope(task=None if task_id is None else task_digest(task_id), map_index=map_index)
@@ -117,7 +117,7 @@ def campaign_view(campaign: Campaign, *, may_act: bool) -> dict[str, Any]:
 def overview(
     store: Accounts,
     *,
-    may_read_connection: Callable[[str], bool],
+    may_read_connection: Callable[[str, str | None], bool],
     dag_ids: Iterable[str],
     may_act: Callable[[str], bool],
 ) -> dict[str, Any]:
@@ -130,8 +130,8 @@ def overview(
         may_act: Whether the user may pause the campaigns of a DAG.
     """
     found = runs.campaigns(dag_ids=dag_ids)
-    seen = [conn_id for conn_id in connections.list_connections() if may_read_connection(conn_id)]
-    accounts = within(LONGEST_LOOK, [partial(account_view, conn_id, store[conn_id]) for conn_id in seen])
+    seen = [each for each in connections.list_connections() if may_read_connection(*each)]
+    accounts = within(LONGEST_LOOK, [partial(account_view, *each, store.of(*each)) for each in seen])
     known = all(account["complete"] or account["problem"] for account in accounts)
     return {
         "accounts": accounts,
@@ -140,11 +140,12 @@ def overview(
     }
 
 
-def account_view(conn_id: str, account: Account, wait: float) -> dict[str, Any]:
+def account_view(conn_id: str, team: str | None, account: Account, wait: float) -> dict[str, Any]:
     """Return an account: its lines, and the outcomes of the calls that ended today, as far as they are known.
 
     Args:
         conn_id: Its connection.
+        team: The team of the connection.
         account: The account.
         wait: Maximum seconds to wait for readings that are due.
     """
@@ -153,6 +154,7 @@ def account_view(conn_id: str, account: Account, wait: float) -> dict[str, Any]:
     known = sight.complete or sight.entries
     return {
         "conn_id": conn_id,
+        "team": team,
         "paused": lines.paused,
         "lines_in_use": lines.in_use,
         "lines_limit": lines.limit,

@@ -37,7 +37,7 @@ function account(it) {
   return h(
     "article",
     { class: "card account" },
-    h("header", {}, h("h2", {}, it.conn_id), known && h("span", {}, `${lines} of ${it.lines_limit} lines in use`)),
+    h("header", {}, h("h2", {}, it.team ? `${it.conn_id} (${it.team})` : it.conn_id), known && h("span", {}, `${lines} of ${it.lines_limit} lines in use`)),
     known && h("meter", { min: 0, max: it.lines_limit, value: lines, "aria-label": "Lines in use" }),
     it.paused && h("p", { class: "note warning" }, "The kill switch is on: no call is placed by anything that uses this connection."),
     it.problem && h("p", { class: "note warning" }, it.problem),
