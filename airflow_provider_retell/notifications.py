@@ -58,6 +58,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
     errors are logged, and change nothing in Airflow. In a backfill, and while the connection is paused, no phone
     rings.
 
+    Airflow 3 runs no callback of a task whose process alone was killed; the callback of its DAG rings then.
+
     Use it as ``on_failure_callback``, ``on_retry_callback`` and so on, of tasks and of DAGs, and for
     ``DeadlineAlert`` with ``AsyncCallback`` (Airflow 3.1 and later) or ``SyncCallback`` (3.2 and later).
 

@@ -12,8 +12,11 @@ from airflow_stack import AirflowStack
 from airflow_provider_retell.simulator import RealClock, Simulator
 
 FAILED, RUN, AWAITED, SECOND, MISSED, MISSED_TOO = (f"+1206555010{n}" for n in range(6))
+KILLED, KILLED_RUN, LOST, LOST_RUN = (f"+1206555010{n}" for n in range(6, 10))
 
 DAGS = f"""
+import os
+import signal
 import time
 from datetime import timedelta
 
@@ -45,6 +48,23 @@ with DAG("asks"):
 
     ask()
 
+with DAG("dies", on_failure_callback=notify("{KILLED_RUN}")):
+
+    @task(on_failure_callback=notify("{KILLED}"))
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    die()
+
+with DAG("is_lost", on_failure_callback=notify("{LOST_RUN}")):
+
+    @task(on_failure_callback=notify("{LOST}"))
+    def lose():
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+    lose()
+
 
 def late(kind, number, **arguments):
     message = "{{{{ dag_run.dag_id }}}} is late."
@@ -74,7 +94,7 @@ with DAG(
 def simulator() -> Simulator:
     """A Retell on which all answer, and one never hangs up."""
     simulator = Simulator(clock=RealClock())
-    for number in (FAILED, RUN, SECOND, MISSED, MISSED_TOO):
+    for number in (FAILED, RUN, SECOND, MISSED, MISSED_TOO, KILLED, KILLED_RUN, LOST, LOST_RUN):
         simulator.play(number, "agent_hangup")
     simulator.play(AWAITED, "talks_forever")
     return simulator
@@ -86,7 +106,12 @@ def airflow(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
     dags: Path = tmp_path_factory.mktemp("dags")
     (dags / "notifies.py").write_text(DAGS)
     with simulator.serve() as url:
-        env = {"AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url)}
+        env = {
+            "AIRFLOW_CONN_RETELL_DEFAULT": simulator.connection(url),
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+        }
         with AirflowStack(dags, env=env) as airflow:
             yield airflow
 
@@ -129,3 +154,20 @@ def test_missed_deadlines_ring(airflow: AirflowStack, simulator: Simulator) -> N
     airflow.wait_until(lambda: {MISSED, MISSED_TOO} <= set(rung(simulator)), "The phones did not ring")
     assert airflow.wait_for_run("late", run_id, timeout=120) == "success"
     assert spoken(simulator, MISSED) == spoken(simulator, MISSED_TOO) == ["late is late."]
+
+
+def test_a_killed_task_rings_by_the_callback_of_its_dag_alone(airflow: AirflowStack, simulator: Simulator) -> None:
+    """The worker reports its failure, and Airflow runs no callback of the task, whose process is gone."""
+    run_id = airflow.trigger("dies")
+    assert airflow.wait_for_run("dies", run_id, timeout=120) == "failed"
+    airflow.wait_until(lambda: KILLED_RUN in rung(simulator), "The phone did not ring")
+    assert spoken(simulator, KILLED_RUN) == ["die of dies failed."]
+    assert KILLED not in rung(simulator)
+
+
+def test_a_task_whose_worker_was_killed_rings(airflow: AirflowStack, simulator: Simulator) -> None:
+    """The scheduler misses its heartbeats, and the DAG processor runs the callback, once."""
+    run_id = airflow.trigger("is_lost")
+    assert airflow.wait_for_run("is_lost", run_id, timeout=120) == "failed"
+    airflow.wait_until(lambda: {LOST, LOST_RUN} <= set(rung(simulator)), "The phones did not ring")
+    assert spoken(simulator, LOST) == spoken(simulator, LOST_RUN) == ["lose of is_lost failed."]
