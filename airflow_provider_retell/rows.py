@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict, cast
 
 from airflow_provider_retell._arguments import words
-from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.outcomes import outcome_of
 
 TRANSCRIPT_FIELDS: Final = frozenset(
     {
@@ -211,29 +212,39 @@ def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
 class ReadCall(Protocol):
     """The part of the model ``Call`` that a row needs, so that this module need not import the models."""
 
-    @property
-    def outcome(self) -> Outcome | None:
-        """The result of the call in one word, None while it is not over."""
-
     def json_dict(self) -> dict[str, Any]:
         """Return the call as Retell sent it."""
 
 
-def row(call: ReadCall, include: Iterable[str] = ()) -> Row:
+def row(call: ReadCall, include: Collection[str] = ()) -> Row:
     """Return a call as a JSON-able dict: Retell's fields plus ``outcome``, without the heavy ones.
 
     Args:
         call: The call as read.
         include: Heavy fields to put back. A latency field named here keeps its ``values`` per turn.
     """
-    left_out = HEAVY_FIELDS.difference(include)
-    shortened = LATENCY_FIELDS.difference(include)
-    fields = {
-        name: _without_values(value) if name in shortened else value
-        for name, value in call.json_dict().items()
-        if name not in left_out
-    }
-    return cast(Row, fields | {"outcome": None if call.outcome is None else call.outcome.value})
+    fields = call.json_dict()
+    latencies = {name: deepcopy(fields[name]) for name in LATENCY_FIELDS if name in fields}
+    return into_row(fields | latencies, include)
+
+
+def into_row(fields: dict[str, Any], include: Collection[str] = ()) -> Row:
+    """Turn the fields of a call into its row, in place."""
+    if not _LEFT_OUT.isdisjoint(fields):  # most live calls have none of them
+        for name in fields.keys() & _LEFT_OUT.difference(include):
+            if name in HEAVY_FIELDS:
+                del fields[name]
+            else:
+                _drop_values(fields[name])
+    outcome = outcome_of(fields.get("call_status"), fields.get("disconnection_reason"))
+    fields["outcome"] = None if outcome is None else outcome.value
+    return cast("Row", fields)
+
+
+def cents(cost: object) -> float | None:
+    """Return the US cents in the ``call_cost`` of a row or of a model, None if it holds no number."""
+    found = cost.get("combined_cost") if isinstance(cost, Mapping) else getattr(cost, "combined_cost", None)
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def dry_row(body: Mapping[str, Any]) -> Row:
@@ -248,8 +259,9 @@ def is_dry(given: Any) -> bool:
     return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and all(map(is_dry, given))
 
 
-def _without_values(latency: Any) -> Any:
+def _drop_values(latency: Any) -> None:
     """Drop the list of values per turn, in today's form (by part) and in the older one (at the top)."""
-    if not isinstance(latency, dict):  # as JSON has it; to ask for a `Mapping` takes ten times as long
-        return latency
-    return {name: _without_values(part) for name, part in latency.items() if name != "values"}
+    if isinstance(latency, dict):  # as JSON has it; to ask for a `Mapping` takes ten times as long
+        latency.pop("values", None)
+        for part in latency.values():
+            _drop_values(part)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.call_rows import CallRow
 from airflow_provider_retell.campaign.checks import Checks, Dial, Later, Left, NotEligible, Refuse, Verdict
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey, TaggedAttempt
 from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merge, read_call, redial_at
@@ -159,27 +159,27 @@ def test_a_call_is_read_with_its_times() -> None:
         "duration_ms": 60_000,
         "call_cost": {"combined_cost": 12.5},
     }
-    known = read_call(Call.model_validate(fields), TAGGED, now=NOON + 90)
+    known = read_call(CallRow.read(fields), TAGGED, now=NOON + 90)
     assert (known.outcome, known.attempt, known.complete) == (Outcome.ANSWERED, 2, False)
     assert (known.placed_at, known.ended_at, known.seen_over_at) == (NOON, NOON + 60, NOON + 90)
     assert (known.talk_seconds, known.cost_cents) == (60, 12.5)
-    ahead = read_call(Call.model_validate(fields), TAGGED, now=NOON + 30)
+    ahead = read_call(CallRow.read(fields), TAGGED, now=NOON + 30)
     assert ahead.ended_at == NOON + 30
 
 
 def test_a_call_that_never_connected_has_the_times_of_a_file_or_of_now() -> None:
     """Retell gives no times for such a call, so those of a file, or the present, count."""
     fields = {"call_id": "call_1", "call_status": "not_connected", "disconnection_reason": "dial_busy"}
-    fresh = read_call(Call.model_validate(fields), TAGGED, now=NOON)
+    fresh = read_call(CallRow.read(fields), TAGGED, now=NOON)
     assert (fresh.happened_at, fresh.ended_at, fresh.complete) == (NOON, NOON, True)
-    written = read_call(Call.model_validate(fields), TAGGED, now=NOON, placed_at=NOON - 90, seen_over_at=NOON - 60)
+    written = read_call(CallRow.read(fields), TAGGED, now=NOON, placed_at=NOON - 90, seen_over_at=NOON - 60)
     assert (written.happened_at, written.ended_at) == (NOON - 90, NOON - 60)
 
 
 @pytest.mark.parametrize("status", ["registered", "ongoing", None, "paused"])
 def test_a_call_in_any_other_status_is_live(status: str | None) -> None:
     """A status that is not known is not over."""
-    known = read_call(Call.model_validate({"call_id": "call_1", "call_status": status}), TAGGED, now=NOON)
+    known = read_call(CallRow.read({"call_id": "call_1", "call_status": status}), TAGGED, now=NOON)
     assert known.live
     assert known.seen_over_at is None
 

@@ -147,12 +147,12 @@ def test_a_list_that_is_refused_is_halved_and_nothing_is_read_one_by_one(
     time.advance(60)
     before = len(simulator.requests)
     simulator.fail(Fault(endpoint="list-calls", answer=400, times=2))
-    assert sorted(call.call_id for call in run(list_many(ids))) == sorted(ids)
+    assert sorted(call.call_id for call in run(list_many(ids, WHOLE))) == sorted(ids)
     sizes = [len(request.json["filter_criteria"]["call_id"]["value"]) for request in simulator.requests[before:]]
     assert sizes == [50, 25, 12, 13, 25]
     simulator.fail(Fault(endpoint="list-calls", answer=400, times=None))
     with pytest.raises(RetellInvalidRequestError):
-        run(list_many(ids))
+        run(list_many(ids, WHOLE))
     assert {request.endpoint for request in simulator.requests[before:]} == {"list-calls"}
 
 

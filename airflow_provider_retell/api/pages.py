@@ -56,11 +56,15 @@ def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any]
         items: dict[str, T] = {}
         unreadable = 0
         for item in body["items"]:
-            try:
-                items.setdefault(_id(item, key), read(item))
-            except ValueError:
-                # One bad item must not hide the others of its page.
-                unreadable += 1
+            item_id = item.get(key) if isinstance(item, dict) else None
+            if isinstance(item_id, str) and item_id:
+                try:
+                    items.setdefault(item_id, read(item))
+                    continue
+                except ValueError:
+                    pass
+            # One bad item must not hide the others of its page.
+            unreadable += 1
         return page(items, body.get("pagination_key"), body.get("has_more"), unreadable=unreadable)
 
     return read_page
@@ -78,13 +82,6 @@ def page(items: Mapping[str, T], cursor: Any, more: Any, *, unreadable: int = 0)
     cursor = cursor if isinstance(cursor, str) and cursor else None
     has_more = cursor is not None if more is None else bool(more)
     return Page(items=items, cursor=cursor if has_more else None, has_more=has_more, unreadable=unreadable)
-
-
-def _id(item: Any, key: str) -> str:
-    found = item.get(key) if isinstance(item, dict) else None
-    if not isinstance(found, str) or not found:
-        raise ValueError(f"an item without {key}")
-    return found
 
 
 def as_sent(request: Request[Page[Any]]) -> Request[Page[Fields]]:

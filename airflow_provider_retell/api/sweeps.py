@@ -218,21 +218,22 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
     return {call_id: found[call_id] for call_id in dict.fromkeys(call_ids)}
 
 
-def list_many(call_ids: Sequence[str]) -> Flow[list[Call]]:
+def list_many(call_ids: Sequence[str], form: Form[C]) -> Flow[list[C]]:
     """Return those of some calls that Retell lists, with as few requests as possible, and read none one by one.
 
     Args:
         call_ids: The calls.
+        form: How much to read of them.
 
     Raises:
         RetellError: A list was refused, however short, or failed.
     """
     parts = _parts(list(call_ids), MAX_PAGE_SIZE)
-    found: list[Call] = []
+    found: list[C] = []
     while parts:
         part = parts.pop()
         try:
-            page = yield list_calls(call_ids=part, page_size=len(part))
+            page: Page[C] = yield form.page(list_calls(call_ids=part, page_size=len(part)))
         except RetellError as error:
             halves = _halves(part) if error.concerns in {Concerns.CALL, Concerns.REQUEST} else []
             if not halves:

@@ -11,6 +11,7 @@ from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.outcomes import DisconnectionReason
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,6 @@ class LineWait:
         return True
 
 
-def found_no_line(call: Call) -> bool:
+def found_no_line(call: Call | CallRow) -> bool:
     """Return whether a call was never dialed because the account had too many calls at once."""
     return call.disconnection_reason == DisconnectionReason.CONCURRENCY_LIMIT_REACHED

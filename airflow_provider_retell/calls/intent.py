@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from airflow_provider_retell.errors import RetellCallFinalError
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
 
@@ -137,7 +138,7 @@ class Intent:
         return f"airflow.{self.tag}"
 
 
-def tag_of(call: Call) -> str:
+def tag_of(call: Call | CallRow) -> str:
     """Return the tag of a call, empty if it has none."""
     return str((call.metadata or {}).get(TAG, ""))
 

@@ -10,11 +10,12 @@ from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.outcomes import CallStatus
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.policy import Redial
 
 
-def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: float) -> float | None:
+def next_call_at(rules: Sequence[Redial], calls: Sequence[Call | CallRow], *, over_at: float) -> float | None:
     """Return when the rules ask for another call, in seconds since the epoch; None if they do not.
 
     Args:
@@ -41,7 +42,7 @@ def next_call_at(rules: Sequence[Redial], calls: Sequence[Call], *, over_at: flo
     return None if moment is None else moment.timestamp()
 
 
-def end_of(call: Call, *, placed_at: float, now: float) -> float:
+def end_of(call: CallRow, *, placed_at: float, now: float) -> float:
     """Return when a call was over, in seconds since the epoch; if that is not known, a time that is not earlier.
 
     Args:

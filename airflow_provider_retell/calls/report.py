@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell.rows import cents
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.call_rows import CallRow
 
 MAX_IDS_IN_MESSAGE: Final = 5
 """Calls that an error message names; it counts the others."""
@@ -18,7 +19,7 @@ MAX_CALLS_IN_LOG: Final = 100
 """Calls that get a line of their own in a task's log."""
 
 
-def report(calls: Sequence[Call]) -> Iterator[str]:
+def report(calls: Sequence[CallRow]) -> Iterator[str]:
     """Yield the lines of a task's log: one for each call, then one that counts the outcomes of several calls."""
     yield from map(describe_call, calls[:MAX_CALLS_IN_LOG])
     if len(calls) != 1:
@@ -27,7 +28,7 @@ def report(calls: Sequence[Call]) -> Iterator[str]:
         yield f"{len(calls)} calls: {counts}"
 
 
-def describe_call(call: Call) -> str:
+def describe_call(call: CallRow) -> str:
     """Return a call in one line: id, last four digits of the number, outcome, duration and cost if known."""
     whom = f" to {digits}" if (digits := last_digits(call.to_number)) else ""
     notes = [str(note) for note in (call.outcome and call.call_status, call.disconnection_reason) if note]
@@ -35,13 +36,12 @@ def describe_call(call: Call) -> str:
     parts = [f"{call.call_id}{whom}: {how}"]
     if isinstance(call.duration_ms, int):
         parts.append(f"{call.duration_ms / 1000:.0f} s")
-    cost = getattr(call.call_cost, "combined_cost", None)
-    if isinstance(cost, int | float):
+    if (cost := cents(call.call_cost)) is not None:
         parts.append(f"{cost:.2f} cents")
     return ", ".join(parts)
 
 
-def describe_calls(calls: Sequence[Call]) -> str:
+def describe_calls(calls: Sequence[CallRow]) -> str:
     """Return the first calls as an error message names them, and the number of the others."""
     return _bounded([describe_call(call) for call in calls[:MAX_IDS_IN_MESSAGE]], len(calls), "; ")
 

@@ -12,10 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
+from airflow_provider_retell.api.call_rows import CallRow, row_form
 from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.patience import Patience
-from airflow_provider_retell.api.sweeps import WHOLE, Sweeps
+from airflow_provider_retell.api.sweeps import Form, Sweeps
 from airflow_provider_retell.calls.report import count_calls, describe_calls, list_ids, report
 from airflow_provider_retell.calls.watch import Goal, Watch
 from airflow_provider_retell.errors import (
@@ -26,7 +27,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.outcomes import Outcome, matches
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.provider.options import read_options
-from airflow_provider_retell.rows import HEAVY_FIELDS, Row, row
+from airflow_provider_retell.rows import HEAVY_FIELDS, Row
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
@@ -67,10 +68,11 @@ class TaskWait:
     since: float | None = None
     longest: float | None = None
     clock: Clock = CLOCK
-    watch: Watch[Call] = field(init=False)
-    _sweeps: Sweeps[Call] = field(init=False)
+    watch: Watch[CallRow] = field(init=False)
+    _form: Form[CallRow] = field(init=False)
+    _sweeps: Sweeps[CallRow] = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
-    _details: dict[str, Call] | None = field(default=None, init=False)
+    _details: dict[str, CallRow] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         goal = self.goal
@@ -78,7 +80,13 @@ class TaskWait:
             self.deadline = self.woken_by.deadline
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
-        self._sweeps = Sweeps(WHOLE, waited=0 if self.since is None else max(0.0, self.clock.now() - self.since))
+        self._form = row_form(self.include)
+        waited = 0 if self.since is None else max(0.0, self.clock.now() - self.since)
+        self._sweeps = Sweeps(self._form, waited=waited)
+
+    def take(self, call: Call) -> None:
+        """Take in a call as it was placed."""
+        self.watch.update({call.call_id: CallRow.of(call, self.include)}, now=self.clock.now())
 
     def poll(self) -> bool:
         """Read the calls still waited for; return whether all have reached the goal.
@@ -112,9 +120,9 @@ class TaskWait:
         waiting = self.watch.waiting
         # The last reading leaves no call out, nor is a call held back that a trigger has already waited for.
         last = self.timed_out or self._trigger_failed
-        sweeps = Sweeps(WHOLE, single_reads=len(waiting)) if last else self._sweeps
+        sweeps = Sweeps(self._form, single_reads=len(waiting)) if last else self._sweeps
         now = None if last else self.clock.monotonic()
-        reading: dict[str, Call | RetellError] = {}
+        reading: dict[str, CallRow | RetellError] = {}
         metrics.count("retell.polls")
         try:
             for step in sweeps.sweep(waiting, now=now):
@@ -180,9 +188,9 @@ class TaskWait:
             raise AirflowSkipException(
                 f"{count_calls(len(skipped), len(calls))} ended as listed in skip_on: {describe_calls(skipped)}."
             )
-        return [row(calls[call_id], self.include) for call_id in self.call_ids]
+        return [calls[call_id].row for call_id in self.call_ids]
 
-    def report(self) -> dict[str, Call]:
+    def report(self) -> dict[str, CallRow]:
         """Log and count how the calls ended, and return them with the fields in ``include``."""
         calls = self._read_details() if self._details is None else self._details
         for line in report(list(calls.values())):
@@ -190,18 +198,18 @@ class TaskWait:
         self._count(calls.values())
         return calls
 
-    def _count(self, calls: Iterable[Call]) -> None:
+    def _count(self, calls: Iterable[CallRow]) -> None:
         for outcome, number in Counter(call.outcome for call in calls).items():
             if outcome is not None:
                 metrics.count(f"retell.calls.ended.{outcome}", number)
         if self.longest is not None:
             metrics.time("retell.wait", max(0.0, self.longest - (self.deadline - self.clock.now())))
 
-    def _read_details(self) -> dict[str, Call]:
+    def _read_details(self) -> dict[str, CallRow]:
         """Return the calls with the fields in ``include``, which a list of calls may leave out."""
         calls = self.watch.calls
         if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
-            return dict(read_details(lambda call_id: self.client.send(get_call(call_id)), calls))
+            return dict(read_details(lambda call_id: self.client.send(self._form.one(get_call(call_id))), calls))
         return calls
 
 

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_retell.campaign.identity import PersonKey
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Attempt, Redial, next_redial
+from airflow_provider_retell.rows import cents
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.campaign.identity import TaggedAttempt
 
 
@@ -111,7 +112,7 @@ class KnownCall:
 
 
 def read_call(
-    call: Call,
+    call: CallRow,
     tagged: TaggedAttempt,
     *,
     now: float,
@@ -140,7 +141,7 @@ def read_call(
         ended_at=_seconds(call.end_timestamp),
         complete=call.is_terminal and (call.analyzed or not call.connected),
         talk_seconds=_seconds(call.duration_ms) or 0,
-        cost_cents=_number(getattr(call.call_cost, "combined_cost", None)) or 0,
+        cost_cents=cents(call.call_cost) or 0,
     )
     return known if known.live else known.seen_over(now)
 

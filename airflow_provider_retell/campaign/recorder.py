@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from airflow_provider_retell.api.call_rows import CallRow, row_form
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.campaign.actions import Refused
@@ -19,11 +20,10 @@ from airflow_provider_retell.campaign.roster import Roster
 from airflow_provider_retell.campaign.watching import Watch
 from airflow_provider_retell.errors import Concerns, RetellError
 from airflow_provider_retell.outcomes import Outcome
-from airflow_provider_retell.rows import HEAVY_FIELDS, row
+from airflow_provider_retell.rows import HEAVY_FIELDS
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
-    from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +67,11 @@ class Recorder:
         self._roster = roster
         self._identity = identity
         self._client = client
-        self._include = include
+        self.form = row_form(include)
         self._reads_each = bool(HEAVY_FIELDS.intersection(include))
         self._analysis_timeout = analysis_timeout
         self._files = files
-        self._awaited: dict[str, tuple[Call, KnownCall]] = {}
+        self._awaited: dict[str, tuple[CallRow, KnownCall]] = {}
         self._to_read: dict[str, KnownCall] = {}
         self._reading = 0
         self._unwritten = 0
@@ -99,7 +99,7 @@ class Recorder:
 
     # -- what is new -----------------------------------------------------------------------------------------
 
-    def saw(self, call: Call, known: KnownCall, now: float) -> None:
+    def saw(self, call: CallRow, known: KnownCall, now: float) -> None:
         """Take in a call as it was read."""
         if self._files is None or not known.ours or known.live or call.call_id in self._recorded:
             return
@@ -108,13 +108,13 @@ class Recorder:
             return
         self._record(call, known)
 
-    def _record(self, call: Call, known: KnownCall) -> None:
+    def _record(self, call: CallRow, known: KnownCall) -> None:
         self._recorded.add(call.call_id)
         self._awaited.pop(call.call_id, None)
         if self._reads_each:
             self._to_read[call.call_id] = known
         else:
-            self._write(row(call, self._include), known)
+            self._write(call.row, known)
 
     def given_up(self, call: KnownCall, *, known: bool) -> None:
         """Record a call that is given up, and log what to do about it.
@@ -158,16 +158,16 @@ class Recorder:
             self._reading += 1
             background.begin(partial(self._read, call_id), partial(self._was_read, known))
 
-    def _read(self, call_id: str) -> Call | RetellError:
+    def _read(self, call_id: str) -> CallRow | RetellError:
         try:
-            return self._client.send(get_call(call_id))
+            return self._client.send(self.form.one(get_call(call_id)))
         except RetellError as error:
             return error
 
-    def _was_read(self, known: KnownCall, answer: Call | RetellError) -> None:
+    def _was_read(self, known: KnownCall, answer: CallRow | RetellError) -> None:
         self._reading -= 1
         if not isinstance(answer, RetellError):
-            self._write(row(answer, self._include), known)
+            self._write(answer.row, known)
         elif answer.concerns is Concerns.NOTHING:
             self._to_read[known.call_id] = known
         else:
@@ -211,12 +211,10 @@ def known_calls(
     rows: Iterable[Mapping[str, Any]], identity: CampaignIdentity, *, now: float
 ) -> Iterator[KnownCall]:
     """Yield the calls in the rows of ``attempts-*``; a row that identifies no person is left out."""
-    from airflow_provider_retell.api.models import Call  # noqa: PLC0415 (as in endpoints)
-
     for each in rows:
         if each.get("call_id") is None or (tagged := _tagged(each, identity)) is None:
             continue
-        call = Call.read({name: value for name, value in each.items() if value is not None})
+        call = CallRow.read({name: value for name, value in each.items() if value is not None})
         placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
         known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
         yield known.vanished(over_at or now) if known.live else known

@@ -37,8 +37,8 @@ from airflow_provider_retell.errors import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.client import RetellClient
-    from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,9 @@ class CampaignRun:
         self._background = Background(self.threads)
         self._placed_by = self.last_placed_at if math.isfinite(self.last_placed_at) else None
         self._sender = Sender(
-            self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, saw=self.recorder.saw
+            self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
         )
-        self._reader = Reader(self.client, self.requests.identity)
+        self._reader = Reader(self.client, self.requests.identity, self.recorder.form)
         self._upkeep = Upkeep(self.plan, self.terms, self.files, self.moments.now())
         try:
             while (done := self._step()) is None:
@@ -155,13 +155,13 @@ class CampaignRun:
         self._placed_by = None
         self.plan.state.read(calls, began=began, now=self.moments.now())
 
-    def _saw(self, call: Call, tagged: TaggedAttempt, now: float) -> KnownCall:
+    def _saw(self, call: CallRow, tagged: TaggedAttempt, now: float) -> KnownCall:
         placed_at = self._placed_by if call.start_timestamp is None else None
         known = read_call(call, tagged, now=now, placed_at=placed_at)
         self.recorder.saw(call, known, now)
         return known
 
-    def _saw_again(self, calls: Iterable[Call], now: float) -> Iterator[KnownCall]:
+    def _saw_again(self, calls: Iterable[CallRow], now: float) -> Iterator[KnownCall]:
         """Yield calls in progress as read, with the tags already known, whatever their metadata shows."""
         for call in calls:
             if (known := self.plan.state.watch.call(call.call_id)) is not None:
@@ -177,7 +177,7 @@ class CampaignRun:
             metrics.count("retell.polls")
             self._background.begin_large(partial(self._reader.look, call_ids), partial(self._looked, call_ids))
 
-    def _looked(self, asked: tuple[str, ...], answer: list[Call] | RetellError) -> None:
+    def _looked(self, asked: tuple[str, ...], answer: list[CallRow] | RetellError) -> None:
         self._looking = False
         if isinstance(answer, RetellError):
             self._failed(answer)
@@ -186,7 +186,7 @@ class CampaignRun:
         now = self.moments.now()
         self.plan.state.looked(asked, list(self._saw_again(answer, now.wall)), now)
 
-    def _got(self, call_id: str, answer: Call | RetellError | None) -> None:
+    def _got(self, call_id: str, answer: CallRow | RetellError | None) -> None:
         if isinstance(answer, RetellError):
             self._failed(answer)
             return

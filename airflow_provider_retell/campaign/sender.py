@@ -35,7 +35,7 @@ from airflow_provider_retell.calls.intent import tag_of
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.background import Moments
 from airflow_provider_retell.campaign.identity import TaggedAttempt
-from airflow_provider_retell.campaign.ledger import KnownCall, read_call
+from airflow_provider_retell.campaign.ledger import read_call
 from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.requests import CallRequests, rejection
@@ -50,9 +50,11 @@ from airflow_provider_retell.errors import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.endpoints import Request
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.campaign.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class DoNotCallContact(RetellInvalidRequestError):  # noqa: N818 (a state of the
     """Retell refused a call, and keeps the contact as ``do_not_call``."""
 
 
-Answer: TypeAlias = "Call | RetellError | NotNow"
+Answer: TypeAlias = "CallRow | RetellError | NotNow"
 """The result of a request."""
 
 
@@ -80,7 +82,7 @@ class Sender:
         plan: Is asked right before each request, and gets its result.
         moments: The time.
         killed: Returns True once the task was killed: it places no more calls.
-        saw: Is given each call that is answered, to record it.
+        recorder: Is given each call that is answered.
 
     Attributes:
         plan_lock: Held while the plan is asked, because all threads share its pace.
@@ -94,14 +96,14 @@ class Sender:
         moments: Moments,
         *,
         killed: Callable[[], bool],
-        saw: Callable[[Call, KnownCall, float], None],
+        recorder: Recorder,
     ) -> None:
         self._client = client
         self._requests = requests
         self._plan = plan
         self._moments = moments
         self._killed = killed
-        self._saw = saw
+        self._recorder = recorder
         self.plan_lock = Lock()
 
     def send(self, order: Place) -> Answer:
@@ -117,7 +119,7 @@ class Sender:
         except RetellError as error:
             return error
         try:
-            return self._client.send_once(request, check=check)
+            return self._client.send_once(self._recorder.form.one(request), check=check)
         except RetellInvalidRequestError as error:
             return self._explained(error, request)
         except (RetellError, NotNow) as error:
@@ -175,7 +177,7 @@ class Sender:
                     same_map_index=placed_by is None or placed_by.same_map_index,
                 )
                 known = read_call(call, tagged, now=now.wall, placed_at=order.decided.wall)
-                self._saw(call, known, now.wall)
+                self._recorder.saw(call, known, now.wall)
                 if known.outcome is not None:
                     metrics.count(f"retell.calls.ended.{known.outcome}")
                 state.placed(order, known, now)

@@ -40,7 +40,7 @@ def find_late_arrivals(
         rate: When the next request may begin.
     """
     # Imported here: models are not needed to parse a DAG.
-    from airflow_provider_retell.api.models import Call  # noqa: PLC0415
+    from airflow_provider_retell.api.call_rows import CallRow  # noqa: PLC0415
 
     if now >= selection.end / 1000 + window:
         return []
@@ -48,6 +48,6 @@ def find_late_arrivals(
     found = []
     with closing(pages(send, first, rate=rate)) as stream:
         for page in stream:
-            calls = [Call.model_validate(call) for call in page.calls]
+            calls = [*map(CallRow.read, page.calls)]
             found += [call.call_id for call in calls if not goal.reached(call, now=now, seen_over=now)]
     return found

@@ -28,6 +28,7 @@ from airflow_provider_retell.rows import Row
 
 if TYPE_CHECKING:
     # Imported where a task runs: every process that parses a DAG imports this module, and places no call.
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.calls.task_wait import TaskWait
@@ -127,7 +128,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
             wait = self._wait(call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
-            wait.watch.update({call.call_id: call}, now=CLOCK.now())
+            wait.take(call)
             if self.wait_for is not None and not wait.watch.reached:
                 self._wait_on(wait)
         return wait
@@ -151,7 +152,7 @@ class CallingTask(LinkedTask, DeferringOperator):
                 return True
         return bool(self.redial) and self._redials(call, wait)
 
-    def _redials(self, call: Call, wait: TaskWait) -> bool:
+    def _redials(self, call: CallRow, wait: TaskWait) -> bool:
         """Return whether the rules ask for another call, when it is due."""
         from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from airflow_provider_retell.api.identifiers import last_digits
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
 
 OUTCOME: Final = "outcome"
@@ -39,7 +40,7 @@ def label(context: Any, outcome: str, *, number: Any = None) -> None:
         names[LAST_DIGITS] = last_digits(number)
 
 
-def label_calls(context: Any, calls: Iterable[Call]) -> None:
+def label_calls(context: Any, calls: Iterable[Call | CallRow]) -> None:
     """Set the names from one call by its outcome and number, from several by the counts of their outcomes."""
     calls = list(calls)
     words = Counter(LIVE if call.outcome is None else call.outcome.value for call in calls)

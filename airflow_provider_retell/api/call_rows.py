@@ -1,0 +1,172 @@
+"""Calls read as the rows that tasks pass on, without a model of each. Pure: no I/O.
+
+A model of a call costs thirty times as much as its row. It is only made of a call with a value that a model would
+convert, such as a number written as text, so that a row is always that of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, cast
+
+from msgspec import Meta, Struct, ValidationError, convert
+
+from airflow_provider_retell.api.pages import page_of
+from airflow_provider_retell.api.sweeps import Form
+from airflow_provider_retell.outcomes import CallStatus, Outcome, is_connected
+from airflow_provider_retell.rows import Cost, Row, into_row, row
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.api.endpoints import Request
+    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.pages import Page
+
+_STATUSES: Final[Mapping[str | None, CallStatus]] = {status.value: status for status in CallStatus}
+_OUTCOMES: Final[Mapping[str | None, Outcome]] = {outcome.value: outcome for outcome in Outcome}
+
+
+class CallRow(Struct, frozen=True, gc=False):
+    """A call as a row, with the attributes of ``Call`` that tasks decide by.
+
+    Attributes:
+        row: The row.
+    """
+
+    row: Row
+
+    @classmethod
+    def read(cls, body: Any, include: Collection[str] = ()) -> Self:
+        """Return the call in the body of a response, which becomes the row.
+
+        Args:
+            body: The decoded body.
+            include: Heavy fields to keep.
+
+        Raises:
+            ValueError: There is no call in it, as for ``Call.read``.
+        """
+        try:
+            convert(body, _Plain)
+        except ValidationError:
+            # Imported here: most processes never meet a call that needs it.
+            from airflow_provider_retell.api.models import Call  # noqa: PLC0415
+
+            body = Call.read(body).json_dict()
+        return cls(into_row(body, include))
+
+    @classmethod
+    def of(cls, call: Call, include: Collection[str] = ()) -> Self:
+        """Return a call that was read as a model."""
+        return cls(row(call, include))
+
+    @property
+    def call_id(self) -> str:
+        """Its id."""
+        return self.row["call_id"]
+
+    @property
+    def call_status(self) -> CallStatus | str | None:
+        """Its status; one that this package does not know is a plain string."""
+        status = self.row.get("call_status")
+        return _STATUSES.get(status, status)
+
+    @property
+    def disconnection_reason(self) -> str | None:
+        """The reason why it ended."""
+        return self.row.get("disconnection_reason")
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The end of the call in one plain word; None while it is not over."""
+        return _OUTCOMES.get(self.row["outcome"])
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if it is over."""
+        return self.row["outcome"] is not None
+
+    @property
+    def connected(self) -> bool:
+        """True if a person or a machine answered."""
+        return is_connected(self.row.get("call_status"), self.start_timestamp)
+
+    @property
+    def analyzed(self) -> bool:
+        """True if it has an analysis; an empty one does not count."""
+        return bool(self.row.get("call_analysis"))
+
+    @property
+    def to_number(self) -> str | None:
+        """The number that was called."""
+        return self.row.get("to_number")
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The user's own data."""
+        return self.row.get("metadata")
+
+    @property
+    def start_timestamp(self) -> int | None:
+        """When it was answered, in milliseconds since the epoch."""
+        return self.row.get("start_timestamp")
+
+    @property
+    def end_timestamp(self) -> int | None:
+        """When it ended, likewise."""
+        return self.row.get("end_timestamp")
+
+    @property
+    def duration_ms(self) -> int | None:
+        """The time for which it was connected, in milliseconds."""
+        return self.row.get("duration_ms")
+
+    @property
+    def call_cost(self) -> Cost | None:
+        """Its cost in US cents, by part."""
+        return self.row.get("call_cost")
+
+
+class _Analysis(Struct, gc=False):
+    in_voicemail: bool | None = None
+    call_successful: bool | None = None
+
+
+class _Cost(Struct, gc=False):
+    combined_cost: float | None = None
+    total_duration_seconds: float | None = None
+    total_duration_unit_price: float | None = None
+
+
+class _Plain(Struct, gc=False):
+    """A call of which a model would convert no value: the fields that a model would convert to their types."""
+
+    call_id: Annotated[str, Meta(min_length=1)]
+    call_status: str | None = None
+    agent_version: int | None = None
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+    transfer_end_timestamp: int | None = None
+    duration_ms: int | None = None
+    opt_in_signed_url: bool | None = None
+    opt_out_sensitive_data_storage: bool | None = None
+    call_analysis: _Analysis | None = None
+    call_cost: _Cost | None = None
+
+
+def row_form(include: Collection[str] = ()) -> Form[CallRow]:
+    """Return the form in which calls are read as rows.
+
+    Args:
+        include: Heavy fields to keep.
+    """
+    read = partial(CallRow.read, include=include)
+
+    def one(request: Request[Call]) -> Request[CallRow]:
+        return replace(cast("Request[Any]", request), read=read)
+
+    def page(request: Request[Page[Call]]) -> Request[Page[CallRow]]:
+        return replace(cast("Request[Any]", request), read=page_of(read))
+
+    return Form(one=one, page=page)
