@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.api.sweeps import SINGLE_READS
 from airflow_provider_retell.campaign import plan as plan_module
 from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.checks import Checks, NotEligible
@@ -645,6 +646,24 @@ def test_an_answer_is_awaited_before_the_list_is_believed() -> None:
     campaign.state.placed(order, call, campaign.now)
     assert not campaign.slot().live
     campaign.wait(59)
+
+
+def test_calls_that_are_not_listed_are_read_in_turn_although_reading_them_fails() -> None:
+    """Twenty of them in a round: those that fail do not keep the others from being read."""
+    campaign = Campaign([person(row) for row in range(45)], lines=45)
+    ids = {campaign.place()[1].call_id for _ in range(45)}
+    campaign.seconds += 330
+    read: list[str] = []
+    for _ in range(3):
+        action = campaign.next()
+        assert isinstance(action, Look)
+        campaign.state.looked(action.call_ids, [], campaign.now)
+        action = campaign.next()
+        assert isinstance(action, Get)
+        read += action.call_ids
+        campaign.seconds += 10
+    assert len(read) == 3 * SINGLE_READS
+    assert set(read) == ids
 
 
 @pytest.mark.parametrize("analysis_timeout", [0, 600])

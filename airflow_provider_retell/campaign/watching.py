@@ -13,6 +13,23 @@ not listed, and older than 330 s    not known to Retell
 ringing for more than 15 minutes    still ringing
 live for more than 3 hours          still live: Retell ends a call after two hours at the latest
 ==================================  ===============================================================================
+
+``api.sweeps`` does the same for waits, by other rules, which is why there are two:
+
+=====================  =================================================  =========================================
+                       a sweep of a wait                                  a round of a campaign
+=====================  =================================================  =========================================
+a call not listed      is read at once: of a few calls each counts, and   is not read while it may ring: Retell may
+                       nothing says how old one is                        list none of its live calls, and reading
+                                                                          20 a round would cost more than placing
+a call that is listed  is not read by itself                              is, if it should have ended long ago
+which are read first   those read longest ago                             the same
+a 404 in time          may be "not there yet"                             cannot be: the call is over 330 s old
+requests               one after the other, as the caller's flow          side by side in threads; this module
+                                                                          only decides
+=====================  =================================================  =========================================
+
+They share how a list is read (``list_many`` and ``Sweeps``) and how many calls are read one by one.
 """
 
 from __future__ import annotations
@@ -23,6 +40,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.api.sweeps import SINGLE_READS
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Moment
 
@@ -37,7 +55,7 @@ See https://docs.retellai.com/api-references/create-agent (``max_call_duration_m
 
 _RINGING: Final = "registered"
 
-READS_PER_ROUND: Final = 20
+READS_PER_ROUND: Final = SINGLE_READS
 """The most missing calls to read one by one in a round."""
 
 
@@ -142,6 +160,8 @@ class Watch:
         overdue = [call_id for call_id in self._overdue if call_id in self._calls]
         ids = tuple(dict.fromkeys((*self._missing, *overdue)))[:READS_PER_ROUND]
         self._missing, self._overdue = {}, []
+        for call_id in ids:  # to the end: the others are next, even if these cannot be read
+            self._calls[call_id] = self._calls.pop(call_id)
         return ids
 
     def next_round_in(self, steady: float) -> float:
