@@ -17,16 +17,13 @@ from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess, conversations
 
 PEOPLE: Final = 10_000
-SHORT_CALL: Final = 5.0
-"""Seconds of a call of the campaign: 10,000 of two minutes would take a day."""
-
 MOST_CPU, MOST_REQUESTS = 0.01, 1.1
 
 
 def figures() -> Iterator[Figure]:
     """Run both ways, one after the other."""
     talks: Any = conversations(CALLS, ring_seconds=0, talk_seconds=(TALK_SECONDS, TALK_SECONDS))
-    short = conversations(1, ring_seconds=0, talk_seconds=(SHORT_CALL, SHORT_CALL))
+    short = conversations(1, ring_seconds=0, talk_seconds=(stack.SHORT_CALL, stack.SHORT_CALL))
     talks |= dict.fromkeys(numbers(PEOPLE), next(iter(short.values())))
     options = {"numbers": talks, "dial_delay": 0, "list_registered": True, "concurrency_limit": LINES + CALLS}
     with people_file(PEOPLE) as (people, path), RetellProcess(**options) as process:

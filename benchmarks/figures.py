@@ -17,6 +17,7 @@ class Figure:
         goal: The goal; empty if the line is only there to compare with.
         met: Whether the goal is reached; None if there is none.
         beside: The same figure for the lower bound, or for the alternative.
+        floor: The same figure for Airflow alone, in a column of its own; None if the part has no such column.
     """
 
     what: str
@@ -24,12 +25,14 @@ class Figure:
     goal: str = ""
     met: bool | None = None
     beside: str = ""
+    floor: str | None = None
 
     @property
     def line(self) -> str:
         """The figure as a row of a Markdown table."""
         verdict = {True: "yes", False: "**no**", None: ""}[self.met]
-        return f"| {self.what} | {self.measured} | {self.goal} | {verdict} | {self.beside} |"
+        line = f"| {self.what} | {self.measured} | {self.goal} | {verdict} | {self.beside} |"
+        return line if self.floor is None else f"{line} {self.floor} |"
 
 
 def quantile(values: Sequence[float], share: float) -> float:

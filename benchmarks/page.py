@@ -19,14 +19,18 @@ PARTS: Final = ("imports", "throughput", "history", "waiting", "stack")
 HEAD: Final = (
     "| figure | measured | goal | reached | beside it, in the same run |\n| --- | --- | --- | --- | --- |"
 )
+HEAD_WITH_FLOOR: Final = HEAD.replace("|\n", "| Airflow alone |\n") + " --- |"
 
 
 def write(part: str) -> None:
     """Measure one part, and put its figures into its place on the page."""
-    lines = [HEAD]
+    lines: list[str] = []
+    head = HEAD
     for figure in importlib.import_module(f"benchmarks.{part}").figures():
         print(figure.line, flush=True)
         lines.append(figure.line)
+        head = HEAD if figure.floor is None else HEAD_WITH_FLOOR
+    lines.insert(0, head)
     begin, end = marks(part)
     text = "\n".join([begin, "", *lines, "", machine(), "", end])
     page, places = re.subn(
