@@ -130,7 +130,8 @@ class DeferringOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Continue after the trigger has fired: read the calls again, whatever its event says about them."""
-        return self._continue(context, WakeEvent.read(event))
+        self._woken_by = WakeEvent.read(event)
+        return self._resume(context, self._woken_by)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Read the calls once more if Airflow itself ended the wait, instead of failing right away."""
@@ -138,11 +139,8 @@ class DeferringOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         if traceback := (next_kwargs or {}).get("traceback"):
             self.log.error("The trigger failed:\n%s", "\n".join(traceback))
-        return self._continue(context, WakeEvent.from_airflow(next_kwargs, now=CLOCK.now()))
-
-    def _continue(self, context: Context, event: WakeEvent) -> Any:
-        self._woken_by = event
-        return self._resume(context, event)
+        self._woken_by = WakeEvent.from_airflow(next_kwargs, now=CLOCK.now())
+        return self._resume(context, self._woken_by)
 
     def _check_could_wait(self) -> None:
         """Raise if the last wait failed: another one would fail as well, again and again.
