@@ -6,7 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from math import inf
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from conftest import FROM, Store
@@ -19,8 +21,10 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
+from airflow_provider_retell.calls.gate import Gate, Hours
 from airflow_provider_retell.calls.intent import TAG, Intent, Record
 from airflow_provider_retell.calls.next_step import next_step
+from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.redialing import end_of, next_call_at
 from airflow_provider_retell.calls.steps import (
@@ -155,6 +159,19 @@ LONG_AGO = NOW - KEY_LIFETIME
         (wanted(intent=CLEARED), KNOWN, (call("ongoing", to_number=OTHER),), StopFirst),
         (wanted(intent=CLEARED), KNOWN, Missing.UNKNOWN, AFTER_CLEAR),
         (wanted(intent=CLEARED, retell_dials=False), KNOWN, (call("registered"),), AFTER_CLEAR),
+        # another connection
+        (wanted(conn_id="a"), record(conn_id="a"), None, SendAgain(record(conn_id="a"))),
+        (wanted(conn_id="b"), record(), None, SendAgain(record())),
+        (wanted(conn_id="b"), record(conn_id="a"), None, Refuse),
+        (wanted(conn_id="b", retell_dials=False), record(conn_id="a"), None, Refuse),
+        (wanted(conn_id="b"), replace(KNOWN, conn_id="a"), None, Refuse),
+        (wanted(conn_id="b"), record(conn_id="a", refused=True), None, NEW),
+        (
+            wanted(conn_id="b", intent=replace(CLEARED, tries_before=1)),
+            replace(KNOWN, conn_id="a"),
+            None,
+            Read((KNOWN.call_id or "",)),
+        ),
         # response lost
         (wanted(), record(), None, SendAgain(record())),
         (wanted(), record(sent_at=LONG_AGO), None, LookForTag(INTENT.tag)),
@@ -259,6 +276,14 @@ class Phone:
         return Call.model_validate({**fields, "metadata": {TAG: self.tag}, **ASKED})
 
 
+def open_gate(clock: Clock) -> Gate:
+    """Return a gate that lets every request through."""
+    pause = PauseSwitch(conn_id="retell_default", look_up=lambda: False)
+    hours = Hours(hours=None, number=None, time_zone=None)
+    kill = SimpleNamespace(check=lambda: None)
+    return Gate(kill=kill, ends_at=inf, pause=pause, limit_timeout=0, hours=hours, clock=clock)
+
+
 @dataclass
 class Retell:
     """A Retell that loses responses, kills workers, and shows ringing calls to get-call only."""
@@ -268,6 +293,7 @@ class Retell:
     shape: tuple[float, float, str]
     calls: list[Phone] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    settings: ClassVar[Any] = SimpleNamespace(conn_id="retell_default")
 
     def live(self) -> list[Phone]:
         return [phone for phone in self.calls if self.clock.now() < phone.over_at()]
@@ -400,6 +426,7 @@ def test_no_order_of_faults_rings_twice(
             fail_on=fail_on,
             line=LineWait(limit=20, clock=clock),
             run_began=NOW,
+            gate=open_gate(clock),
             clock=clock,
         )
         try:
@@ -475,6 +502,7 @@ def follow_plan(retell: Retell, store: Store | None, *, try_number: int, dies: l
             redial=RULES,
             calls=() if placement is None else placement.calls,
             run_began=NOW,
+            gate=open_gate(retell.clock),
             clock=retell.clock,
         )
         call_id = placement.place(after=after).call_id

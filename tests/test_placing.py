@@ -340,6 +340,36 @@ def test_the_users_own_key_is_never_overwritten(endpoint: str, time: ManualClock
     assert simulator.requests[-1].json["metadata"] == {TAG: "mine"}
 
 
+def test_a_namespace_that_is_set_between_two_tries_changes_no_call(
+    time: ManualClock, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The response was lost under the old names, which are on record: under them the call is asked for again."""
+    attempts = Attempts(CREATE, time, Store())
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, times=None))
+    with pytest.raises(RetellServerError):
+        attempts.retry()
+    simulator.recover()
+    monkeypatch.setenv("AIRFLOW__RETELL__NAMESPACE", "prod")
+    assert [attempts.retry()["call_id"]] == list(simulator.calls)
+    attempts.clear()
+    second = attempts.retry()["call_id"]
+    assert list(simulator.calls)[1:] == [second]
+
+
+def test_a_retry_through_another_connection_places_no_second_call(
+    endpoint: str, time: ManualClock, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The idempotency key means nothing to another account: people decide whether a call is placed there."""
+    attempts = Attempts(endpoint, time, Store())
+    attempts.retry()
+    other = Simulator(clock=time)
+    with other.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", other.connection(url))
+        with pytest.raises(RetellCallFinalError, match="through the connection 'retell_default'"):
+            attempts.retry(retell_conn_id="other")
+    assert not other.calls
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_the_tag_of_another_call_is_not_taken_over(
     endpoint: str, time: ManualClock, simulator: Simulator, *, durable: bool

@@ -124,6 +124,12 @@ class Intent:
         """Return whether a record was written before the last clear."""
         return record.try_number <= self.tries_before
 
+    def as_recorded(self, record: Record | None) -> Self:
+        """Return the intent under the names on record: the option ``namespace`` may have changed since."""
+        if record is None or self.named or record.prefix.count(".") != self.prefix.count("."):
+            return self  # a record of a call_key has no parts, and one of before has no prefix
+        return replace(self, prefix=record.prefix)
+
     @property
     def tag(self) -> str:
         """The value of the metadata tag. Its parts have fixed widths, so that calls can be listed by each prefix.
@@ -188,6 +194,7 @@ class Record:
         sent_again_at: When it was sent last, if more than once.
         prefix: The beginning of the tags; a ``call_key`` has another one.
         earlier: The ids of the calls of this generation that were placed before, oldest first.
+        conn_id: The connection that it was sent through; another one may be another account.
     """
 
     generation: int
@@ -200,6 +207,7 @@ class Record:
     sent_again_at: float | None = None
     prefix: str = ""
     earlier: tuple[str, ...] = ()
+    conn_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the store keeps it."""

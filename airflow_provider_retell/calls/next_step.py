@@ -17,6 +17,7 @@ none, cleared                cannot be listed                               Refu
 none, cleared                not listed, but it may ring: 330 s             LookForTag again
 none, cleared                not listed, and none can ring                  PlaceNew
 refused                      was certainly not placed                       PlaceNew, under the same number
+of another connection        may be another account's; not after a clear    Refuse
 call known                   not read                                       Read
 call known                   to another number, or by another agent         Refuse
 call known                   lives                                          Adopt
@@ -95,13 +96,10 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
         now: Seconds since the epoch.
     """
     first = PlaceNew(wanted.intent.generation, 0)
-    if record is not None and record.prefix not in {"", wanted.intent.prefix}:
+    if record is not None and (refusal := _elsewhere(wanted, record)):
         if not wanted.intent.is_before_clear(record):
-            return Refuse(
-                f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "
-                f"the same at each try. {CLEAR}"
-            )
-        record = None
+            return refusal
+        record = None if record.prefix not in {"", wanted.intent.prefix} else record
     if wanted.intent.named and (step := _named(wanted, record, seen, first, now)):
         return step
     if isinstance(seen, tuple) and seen:
@@ -116,6 +114,22 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
             return Read((*record.earlier, record.call_id) if wanted.redial else (record.call_id,))
         return first if cleared else _unknown(record.call_id)
     return _lost(wanted, record, seen, first, now)
+
+
+def _elsewhere(wanted: Wanted, record: Record) -> Refuse | None:
+    """Return a refusal if the call on record is not to be found under this try's names, or in its account."""
+    if record.prefix not in {"", wanted.intent.prefix}:
+        return Refuse(
+            f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "
+            f"the same at each try. {CLEAR}"
+        )
+    if record.refused or record.conn_id in {"", wanted.conn_id}:
+        return None
+    return Refuse(
+        f"Not called again: try {record.try_number} asked for this call through the connection "
+        f"{record.conn_id!r}, and this try uses {wanted.conn_id!r}, which does not know that call if it is "
+        f"another account. Let the task use {record.conn_id!r} again. {CLEAR}"
+    )
 
 
 def _named(wanted: Wanted, record: Record | None, seen: Seen, first: PlaceNew, now: float) -> Step | None:

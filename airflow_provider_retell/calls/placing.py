@@ -136,7 +136,9 @@ class Placement(RecordedSender):
     # -- carry out the decisions of next_step ------------------------------------------------------------------
 
     def _continue(self) -> Call:
-        wanted, record = self._wanted(), self._record()
+        record = self._record()
+        self.intent = self.intent.as_recorded(record)
+        wanted = self._wanted()
         seen: Seen = None
         while True:
             match step := next_step(wanted, record, seen, now=self.clock.now()):
@@ -179,6 +181,7 @@ class Placement(RecordedSender):
             began=self.clock.now(),
             run_began=self.run_began,
             durable=self.durable,
+            conn_id=self.client.settings.conn_id,
         )
 
     def _as_record(self, step: PlaceNew, call: Call) -> Record:
@@ -190,6 +193,7 @@ class Placement(RecordedSender):
             call_id=call.call_id,
             prefix=self.intent.prefix,
             earlier=self.calls,
+            conn_id=self.client.settings.conn_id,
         )
 
     def _before(self, this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ class RecordedSender:
             body=self._with_tag(intent),
             prefix=self.intent.prefix,
             earlier=self.calls,
+            conn_id=self.client.settings.conn_id,
         )
         call = self._send_recorded(sent, again=False)
         return call, was_there_before(call, first_sent_at=sent.sent_at)

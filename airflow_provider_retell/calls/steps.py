@@ -48,6 +48,7 @@ class Wanted:
             is older.
         redial: The rules by which one try may place several calls, one after the other.
         durable: Whether calls are tagged, so that they can be looked for.
+        conn_id: The connection that it uses.
     """
 
     intent: Intent
@@ -59,6 +60,7 @@ class Wanted:
     run_began: float | None = None
     redial: tuple[Redial, ...] = ()
     durable: bool = True
+    conn_id: str = ""
 
     def key_is_alive(self, now: float) -> bool:
         """Return whether each key that the task may have used is still trusted."""
