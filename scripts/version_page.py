@@ -16,6 +16,7 @@ Outcomes = Mapping[str, Outcome]
 FEATURES: Final = {
     "calls are registered, waited for and handed on": "test_calls_are_registered_waited_for",
     "the example DAGs run with `dag.test()`": "test_(a_single_call|a_list_of|a_call_ends|the_outcome_chooses)",
+    "a failed task rings a phone": "test_a_failed_task_rings_a_phone",
     "the connection form has labelled fields": "test_the_connection_form_has",
     "the link is there while the task waits": "test_the_link_to_the_call",
     "a retry continues with the call of an earlier try": "test_a_retry_goes_on",

@@ -35,6 +35,7 @@ DAGS = """
 from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_retell.notifications import RetellPhoneCallNotifier
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.sensors import RetellCallSensor
 
@@ -67,8 +68,16 @@ with DAG("talk", schedule=None):
         poll_interval=1,
         deferrable=True,
     )
+
+with DAG("fails", schedule=None):
+    RetellCreatePhoneCallOperator(
+        task_id="call",
+        to_number="no number",
+        from_number="+14155550199",
+        on_failure_callback=RetellPhoneCallNotifier("+14155550199", "ALERTED", "{{ ti.task_id }} failed."),
+    )
 """
-NUMBERS = {"ANSWERED": "user_hangup", "BUSY": "dial_busy", "FOR_EVER": "talks_forever"}
+NUMBERS = {"ANSWERED": "user_hangup", "BUSY": "dial_busy", "FOR_EVER": "talks_forever", "ALERTED": "agent_hangup"}
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +152,20 @@ def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: S
     version("apache-airflow").startswith("3.0.") and not find_spec("flask_appbuilder"),
     reason="Airflow 3.0 shows no package's own fields without apache-airflow-providers-fab",
 )
+def test_a_failed_task_rings_a_phone(airflow: AirflowStack, simulator: Simulator) -> None:
+    """The notifier as the task's callback calls once, with the message about this task."""
+    run_id = airflow.trigger("fails")
+    assert airflow.wait_for_run("fails", run_id, timeout=120) == "failed"
+    number = SCENARIOS["agent_hangup"].number
+
+    def messages() -> list[str]:
+        requests = [call.request for call in simulator.placed if call.request.get("to_number") == number]
+        return [request["retell_llm_dynamic_variables"]["message"] for request in requests]
+
+    airflow.wait_until(lambda: bool(messages()), "The phone did not ring")
+    assert messages() == ["call failed."]
+
+
 def test_the_connection_form_has_our_fields(airflow: AirflowStack) -> None:
     """Airflow draws the form with the labels of the settings, by either of its two ways to get them."""
     if AIRFLOW_2:
