@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign.history import READ_EVERY, History, PastCall, merge, read_attempt
+from airflow_provider_retell.campaign.history import READ_EVERY, History
+from airflow_provider_retell.campaign.past_calls import PastCall, merge, read_attempt
 from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError

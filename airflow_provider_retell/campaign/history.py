@@ -8,43 +8,27 @@ other results of campaigns and exports     ignored
 anything else                              ignored, with one warning
 ``attempts-*`` that cannot be read         an error, because the calls in it would not count
 =========================================  ===================================================================
-
-=========================================  ===================================================================
-a row                                      counts
-=========================================  ===================================================================
-without ``call_id``, or of a dry run       never: nobody was called
-of a call that found no line               never: no phone rang
-of a call that is in another file too      once
-of a person who asked never again          for ever
-of any other call                          for as long as the rule looks back
-=========================================  ===================================================================
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 
 from airflow_provider_retell._masking import mask_numbers, shown
-from airflow_provider_retell.campaign.columns import absent, as_variable
 from airflow_provider_retell.campaign.parts import PARTS
+from airflow_provider_retell.campaign.past_calls import FIELDS, PastCall, merge, read_attempt
 from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.files.claim import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.files.reading import SUFFIXES, read_rows
 from airflow_provider_retell.files.storage import Storage
-from airflow_provider_retell.outcomes import Outcome, outcome_of
 from airflow_provider_retell.policy import Attempt
-from airflow_provider_retell.policy.attempts import NEVER_AGAIN
-from airflow_provider_retell.policy.numbers import e164
-from airflow_provider_retell.rows import DRY_RUN
 
 log = logging.getLogger(__name__)
 
@@ -53,47 +37,7 @@ READ_EVERY: Final = 600.0
 
 _FILES_AT_ONCE: Final = 8
 _LISTINGS: Final = 5
-_TIMES: Final = ("placed_at", "start_timestamp", "seen_over_at", "end_timestamp")
-"""When a call was placed, by the first of these that a row has."""
-_FIELDS: Final = ("call_id", "to_number", "person_id", "outcome", "call_status", "disconnection_reason", *_TIMES)
 _OURS: Final = ("people-", "calls-", MANIFEST)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastCall:
-    """A call of the history, kept small because there may be 100,000 of them.
-
-    Attributes:
-        call_id: Retell's id, or that of the system it comes from.
-        to_number: In E.164 form, None if it is not known.
-        person_id: None if it is not known.
-        placed_at: In seconds since the epoch.
-        ended_at: In seconds since the epoch, None if it is not known.
-        outcome: None if it was not over.
-        reason: ``disconnection_reason``.
-    """
-
-    call_id: str
-    to_number: str | None
-    person_id: str | None
-    placed_at: float
-    ended_at: float | None
-    outcome: str | None
-    reason: str | None
-
-    @property
-    def asked_never_again(self) -> bool:
-        """True if the person asked not to be called again."""
-        return self.outcome in NEVER_AGAIN or self.reason in NEVER_AGAIN
-
-    def attempt(self) -> Attempt:
-        """Return the call as an attempt for ``policy.attempts``."""
-        return Attempt(
-            placed_at=datetime.fromtimestamp(self.placed_at, UTC),
-            ended_at=None if self.ended_at is None else datetime.fromtimestamp(self.ended_at, UTC),
-            outcome=self.outcome,
-            disconnection_reason=self.reason,
-        )
 
 
 class History:
@@ -169,7 +113,7 @@ class History:
         calls: dict[str, PastCall] = {}
         for _, some in self._files.values():
             for call in some:
-                if call.asked_never_again or _over_at(call) >= since:
+                if call.asked_never_again or call.last_at >= since:
                     known = calls.get(call.call_id)
                     calls[call.call_id] = call if known is None else merge(known, call)
         self._by_number, self._by_id = {}, {}
@@ -203,12 +147,12 @@ class History:
         calls = []
         try:
             with _storage_errors(self._name), self._storage.reading(f"{self._storage.root}/{name}") as file:
-                for number, row in read_rows(file, name, columns=_FIELDS):
+                for number, row in read_rows(file, name, columns=FIELDS):
                     try:
                         call = read_attempt(row, region=self._region)
                     except ValueError as error:
                         raise ValueError(f"row {number}: {error}") from None
-                    if call is not None and (call.asked_never_again or _over_at(call) >= since):
+                    if call is not None and (call.asked_never_again or call.last_at >= since):
                         calls.append(call)
         except ValueError as error:
             raise RetellInputError(
@@ -229,71 +173,3 @@ def _storage_errors(name: str) -> Iterator[None]:
         raise RetellError(
             f"{name} cannot be read ({type(error).__name__}: {mask_numbers(str(error))})."
         ) from error
-
-
-def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCall | None:
-    """Return the call in a row of an ``attempts-*`` file, None if it does not count.
-
-    Args:
-        row: Its times are ISO 8601 (UTC if they have no offset) or datetimes; Retell's own are milliseconds.
-        region: The country of numbers in a national form.
-
-    Raises:
-        ValueError: It does not say who was called, when, or with which outcome.
-    """
-    call_id, outcome, reason = (_word(row.get(name)) for name in ("call_id", "outcome", "disconnection_reason"))
-    if outcome is None:
-        outcome = outcome_of(_word(row.get("call_status")), reason)
-    if call_id is None or outcome in {DRY_RUN, Outcome.CAPACITY}:
-        return None
-    if outcome is not None and outcome not in set(Outcome):
-        raise ValueError(f"outcome takes {', '.join(Outcome)}, not {shown(outcome)}")
-    if not {"to_number", "person_id"} & row.keys():
-        raise ValueError("it has neither to_number nor person_id")
-    number, person_id = row.get("to_number"), _word(row.get("person_id"))
-    times = {name: _seconds(name, row.get(name)) for name in _TIMES}
-    placed_at = next((times[name] for name in _TIMES if times[name] is not None), None)
-    if placed_at is None:
-        raise ValueError(f"it has no time: none of {', '.join(_TIMES)}")
-    return PastCall(
-        call_id=call_id,
-        to_number=None if absent(number) else e164(number, region),
-        person_id=person_id,
-        placed_at=placed_at,
-        ended_at=times["end_timestamp"] if times["end_timestamp"] is not None else times["seen_over_at"],
-        outcome=None if outcome is None else sys.intern(str(outcome)),
-        reason=None if reason is None else sys.intern(reason),
-    )
-
-
-def merge(one: PastCall, other: PastCall) -> PastCall:
-    """Return one call from two rows about it: the row that saw it over counts, with the earlier of the times."""
-    first, second = sorted((one, other), key=lambda call: (not call.asked_never_again, call.outcome is None))
-    return replace(
-        first,
-        to_number=first.to_number or second.to_number,
-        person_id=first.person_id or second.person_id,
-        placed_at=min(first.placed_at, second.placed_at),
-    )
-
-
-def _over_at(call: PastCall) -> float:
-    return call.placed_at if call.ended_at is None else call.ended_at
-
-
-def _word(value: Any) -> str | None:
-    return None if absent(value) else as_variable(value).strip()
-
-
-def _seconds(name: str, value: Any) -> float | None:
-    if absent(value):
-        return None
-    if isinstance(value, int | float) and name.endswith("_timestamp"):
-        return value / 1000
-    try:
-        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
-    except ValueError:
-        moment = None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00+00:00")  # noqa: TRY004
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
