@@ -324,6 +324,22 @@ def test_a_dry_run_is_no_beginning_and_spends_nothing(
     assert len(simulator.placed) == 4
 
 
+def test_a_dry_run_knows_calls_in_progress_and_waits_for_none(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """They are in the files after a kill; nothing is read, so how they go on stays unknown."""
+    for each in people():
+        simulator.play(each["to_number"], "talks_forever")
+    killed = operator(path=str(tmp_path), lines=2)
+    ti = KilledTaskInstance(max_tries=1)
+    ti.killed = killed.on_kill
+    with pytest.raises(RetellCallError, match="killed"):
+        killed.execute(ti.context())
+    found = operator(path=str(tmp_path), dry_run=True).execute(TaskInstance().context())
+    assert found["outcomes"] == {"unknown": 2, "dry_run": 2}
+    assert found["duration_seconds"] < 600
+
+
 # -- times over several tries ------------------------------------------------------------------------------------
 
 

@@ -234,7 +234,7 @@ ONE_A_WEEK = AttemptLimit(1, per=timedelta(days=7))
 UNTIL = NOON + 4 * 3600
 
 
-def history(hours_ago: float, outcome: str = "no_answer") -> Callable[[Person], Mapping[str, Attempt]]:
+def history(hours_ago: float, outcome: str | None = "no_answer") -> Callable[[Person], Mapping[str, Attempt]]:
     placed_at = datetime.fromtimestamp(NOON, UTC) - timedelta(hours=hours_ago)
     return lambda _person: {"call_9": Attempt(placed_at=placed_at, ended_at=placed_at, outcome=outcome)}
 
@@ -319,6 +319,14 @@ def test_attempts_of_this_run_count_once_though_the_history_has_them_too() -> No
     assert checks.verdict(person(), (made,), NOON) == Dial()
     other = over(NOON - 3600, Outcome.NO_ANSWER, placed_at=NOON - 3600)
     assert checks.verdict(person(), (other,), NOON) == Later(NOON + 22 * 3600)
+
+
+def test_a_call_that_found_no_line_counts_nowhere_though_the_history_has_its_placing() -> None:
+    """The history may have the row without an ending, and this run knows better."""
+    made = over(NOON - 7200, Outcome.CAPACITY, call_id="call_9", placed_at=NOON - 7200)
+    checks = Checks(limit=ONE_A_DAY, history=history(2, None))
+    assert isinstance(checks.verdict(person(), (), NOON), Later)
+    assert checks.verdict(person(), (made,), NOON) == Dial()
 
 
 def test_who_asked_never_to_be_called_again_in_this_run_is_not() -> None:

@@ -307,7 +307,7 @@ def test_a_budget_counts_the_calls_of_other_campaigns(campaign: Run, simulator: 
     assert len(simulator.calls) == 8
 
 
-def test_a_campaign_beside_this_one_is_seen_within_ten_minutes(
+def test_a_campaign_beside_this_one_is_seen_while_this_one_waits(
     campaign: Run, simulator: Simulator, time: ManualClock, tmp_path: Path
 ) -> None:
     """Its part is written while this one waits to call again: who was called there is not called here again."""
@@ -330,6 +330,42 @@ def test_a_campaign_beside_this_one_is_seen_within_ten_minutes(
     )
     assert result["refused"] == {"attempt_limit": 1}
     assert dialed(simulator) == [*NUMBERS, NUMBERS[1]]
+
+
+def test_calls_in_progress_of_another_campaign_count(
+    campaign: Run, simulator: Simulator, time: ManualClock, tmp_path: Path
+) -> None:
+    """A campaign that begins while the phones ring for another one calls only those who are left."""
+    budget = {"attempts": AttemptLimit(1, per=timedelta(days=7)), "history": str(tmp_path)}
+    beside: list[Any] = []
+
+    def begin_beside() -> None:
+        assert len(simulator.placed) == 3
+        beside.append(campaign("other", path=str(tmp_path / "other"), **budget))
+
+    people = [{"to_number": number} for number in NUMBERS[:3]]
+    clock = At(time, begin_beside, after=8)
+    assert campaign(people=people, path=str(tmp_path / "this"), clock=clock, **budget)["attempts"] == 3
+    assert [(each["attempts"], each["refused"]) for each in beside] == [(1, {"attempt_limit": 3})]
+    assert dialed(simulator) == NUMBERS
+
+
+def test_a_wish_in_another_campaign_is_known_here_after_a_minute(
+    campaign: Run, simulator: Simulator, time: ManualClock, tmp_path: Path
+) -> None:
+    """Both run at the same time; who says in one of them never to be called again is not called by the other."""
+    simulator.play(NUMBERS[0], "user_requested_dnc")
+    later = datetime.fromtimestamp(time() + 200, UTC).isoformat()
+    people = [{"to_number": NUMBERS[0], "not_before": later}, {"to_number": NUMBERS[1]}]
+
+    def run_other() -> None:
+        asked = [{"to_number": NUMBERS[0]}]
+        campaign("other", people=asked, path=str(tmp_path / "other"), history=str(tmp_path))
+
+    arguments = {"people": people, "path": str(tmp_path / "this"), "history": str(tmp_path)}
+    result = campaign(clock=At(time, run_other, after=10), **arguments)
+    assert result["refused"] == {"do_not_call": 1}
+    assert dialed(simulator) == [NUMBERS[1], NUMBERS[0]]
 
 
 def test_a_damaged_history_places_nothing(campaign: Run, simulator: Simulator, tmp_path: Path) -> None:

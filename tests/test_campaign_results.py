@@ -198,6 +198,49 @@ def test_a_later_try_knows_the_attempts_of_parts_and_of_finished_files(tmp_path:
     assert known == [attempt(1), refused, attempt(2)]
 
 
+def placed(number: int, **more: Any) -> dict[str, Any]:
+    """Return the row of a call in progress."""
+    row = {"call_id": f"call_{number}", "call_status": "ongoing", "outcome": None, "person_id": str(number)}
+    return {**row, "to_number": "+14155550100", "attempt": 1, "placed_at": "2026-01-01T00:00:00+00:00", **more}
+
+
+def test_a_call_in_progress_is_known_until_its_row_is_complete(tmp_path: Path) -> None:
+    """Its row is written over and over, and leaves the file a part later than the complete row is in a part."""
+    made = results(tmp_path)
+    made.note(placed(1))
+    made.write_placed()
+    made.note(placed(1, outcome="answered"))
+    made.note(placed(2))
+    made.write_placed()
+    (file,) = (tmp_path / name for name in names(tmp_path) if "placed" in name)
+    assert lines(file) == [placed(1, outcome="answered"), placed(2)]
+    assert list(results(tmp_path, "2-b").known()) == lines(file)
+    made.add([attempt(1)])
+    made.write_part()
+    made.write_placed()
+    assert [row["call_id"] for row in lines(file)] == ["call_1", "call_2"]
+    made.add([attempt(3)])
+    made.write_part()
+    made.write_placed()
+    assert lines(file) == [placed(2)]
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_call_in_progress_has_one_row_at_the_end(tmp_path: Path, file_format: str) -> None:
+    """The complete row wins, whichever process wrote it; a call without one keeps the row it has."""
+    first, second = results(tmp_path, "2-a", file_format=file_format), results(tmp_path, file_format=file_format)
+    second.add([attempt(1)])
+    second.write_part()
+    first.note(placed(1))
+    first.note(placed(2))
+    first.write_placed()
+    second.finish(lambda: PEOPLE)
+    rows = {row["call_id"]: row["outcome"] for row in read(tmp_path, "attempts")}
+    assert rows == {"call_1": attempt(1)["outcome"], "call_2": None}
+    assert len(read(tmp_path, "attempts")) == 2
+    assert not [name for name in names(tmp_path) if "placed" in name]
+
+
 def test_a_clear_in_another_format_keeps_what_there_was(tmp_path: Path) -> None:
     """The files of the other format go, and their rows are in the new ones."""
     first = results(tmp_path, file_format="parquet")

@@ -78,12 +78,21 @@ class MemoryFiles:
     def __init__(self) -> None:
         self.parts: list[list[dict[str, Any]]] = []
         self.buffer: list[dict[str, Any]] = []
+        self.noted: dict[str, dict[str, Any]] = {}
+        self.placed: list[dict[str, Any]] = []
         self.operations = 0
         self.dies_at: int | None = None
         self.after = False
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self.buffer += [json.loads(json.dumps(row)) for row in rows]
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        self.noted[row["call_id"]] = json.loads(json.dumps(row))
+
+    def write_placed(self) -> None:
+        self.placed += self.noted.values()
+        self.noted.clear()
 
     def write_part(self) -> int:
         rows, self.buffer = self.buffer, []
@@ -125,6 +134,7 @@ class Campaign:
         options = {**self.options, **more}
         self.tries += 1
         self.files.buffer = []
+        self.files.noted = {}
         roster = Roster(self.people, self.identity)
         checks = Checks(**{"began_at": self.time(), **options.get("checks", {})})
         analysis_timeout = options.get("analysis_timeout", 0)
@@ -147,7 +157,7 @@ class Campaign:
                 analysis_timeout=analysis_timeout,
                 files=self.files,
             )
-            load(self.files.rows, recorder, self.plan, moments)
+            load([*self.files.placed, *self.files.rows], recorder, self.plan, moments)
             return CampaignRun(
                 client=client,
                 plan=self.plan,
@@ -266,6 +276,50 @@ def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
     assert made.run() == End(failure=None)
     assert not made.simulator.placed
     assert made.result["outcomes"] == {"answered": 4}
+
+
+def test_calls_in_progress_at_a_kill_count_although_the_account_has_forgotten_them(campaign: Make) -> None:
+    """Their rows without an ending are in the files; nobody is called again, however late the next try is."""
+    made = campaign(count=3)
+    with pytest.raises(RetellCallError, match="killed"):
+        made.run(terms=Terms(killed=lambda: made.plan.state.watch.live == 3))
+    assert [row["outcome"] for row in made.files.placed] == [None] * 3
+    made.time.advance(26 * 3600)
+    for call_id in made.simulator.calls:
+        made.simulator.delete(call_id)
+    assert made.run() == End(failure=None)
+    assert not made.simulator.placed
+    assert made.result["outcomes"] == {"unknown": 3}
+    assert [row["outcome"] for row in made.files.known()] == ["unknown"] * 3
+
+
+def test_calls_that_go_on_after_a_kill_have_one_row_in_the_end(campaign: Make) -> None:
+    """The next try finds them in the files and in the list, and counts each of them once."""
+    made = campaign(count=3, analysis_timeout=600)
+    with pytest.raises(RetellCallError, match="killed"):
+        made.run(terms=Terms(killed=lambda: made.plan.state.watch.live == 3))
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+    assert [(row["outcome"], "call_analysis" in row) for row in made.files.known()] == [("answered", True)] * 3
+
+
+def test_a_call_whose_analysis_is_awaited_counts_as_it_ended(time: ManualClock) -> None:
+    """A kill between the end and the analysis loses no ending; the next try adds the complete row."""
+    simulator = Simulator(clock=time, analysis_delay=60.0)
+    with simulator.serve() as url:
+        made = Campaign(url, simulator, time, 1, analysis_timeout=600)
+
+        def ended() -> bool:
+            return any(call.outcome is not None for call in made.plan.state.watch.calls())
+
+        with pytest.raises(RetellCallError, match="killed"):
+            made.run(terms=Terms(killed=ended))
+        assert not made.files.rows
+        assert made.files.placed[-1]["outcome"] == "answered"
+        assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+    (row,) = made.files.known()
+    assert row["call_analysis"]
 
 
 def test_a_person_who_left_the_list_is_known_by_a_row_without_a_number(campaign: Make) -> None:

@@ -126,6 +126,23 @@ def test_a_call_in_two_files_is_one(tmp_path: Path) -> None:
     assert (known["call_1"].outcome, known["call_1"].placed_at) == ("no_answer", NOON - timedelta(hours=1))
 
 
+@pytest.mark.parametrize("outcome", ["capacity", "no_answer"])
+def test_a_call_counts_from_its_placing_until_it_turns_out_to_have_found_no_line(
+    tmp_path: Path, outcome: str
+) -> None:
+    """The row without an ending may be older than the one that says that no phone rang."""
+    results = Results(str(tmp_path / "run1"), holds="a campaign", token="1-a", file_format="jsonl")
+    results.open(began_at=None)
+    results.note(attempt(outcome=None, call_status="ongoing", seen_over_at=None))
+    results.write_placed()
+    known = history(tmp_path)
+    assert set(known.of(ADA)) == {"call_1"}
+    results.add([attempt(outcome=outcome)])
+    results.write_part()
+    known.refresh(NOW + READ_EVERY)
+    assert set(known.of(ADA)) == (set() if outcome == "capacity" else {"call_1"})
+
+
 CALLS = st.builds(
     PastCall,
     call_id=st.just("call_1"),

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of
+from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, dialed
 from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.errors import RetellTimeZoneError
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours
@@ -121,7 +121,7 @@ class Checks:
 
         Args:
             person: Whom to call.
-            calls: The person's dialed calls so far.
+            calls: The person's calls in this run so far.
             now: Seconds since the epoch.
         """
         time = self.time_verdict(person, now)
@@ -129,15 +129,15 @@ class Checks:
             return time
         if self.listed(person.to_number):
             return Refuse(Refusal.DO_NOT_CALL, "on the do_not_call list")
-        earlier = self.history(person)
-        known = [*attempts_of(calls), *self._others(earlier, calls)]
+        attempts = dialed(calls)
+        known = [*attempts_of(attempts), *self._others(self.history(person), calls)]
         if any(attempt.asked_never_again for attempt in known):
             return Refuse(Refusal.DO_NOT_CALL, "asked in a call never to be called again")
-        return self._budget(person, known, now) or self._eligible(person, calls)
+        return self._budget(person, known, now) or self._eligible(person, attempts)
 
     @staticmethod
     def _others(history: Mapping[str, Attempt], calls: Sequence[KnownCall]) -> list[Attempt]:
-        own = {call.call_id for call in calls}
+        own = {call.call_id for call in calls}  # here, and not there, those that found no line are known
         return [attempt for call_id, attempt in history.items() if call_id not in own]
 
     def time_verdict(self, person: Person, now: float) -> Verdict:

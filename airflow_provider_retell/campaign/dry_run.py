@@ -67,6 +67,8 @@ def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
             calls[call_id] = _answered(calls[call_id], ends[call_id])
         return calls[call_id]
 
+    for call in [each for each in state.watch.calls() if each.live]:  # nothing is read, so it stays unknown
+        state.got(call.call_id, None, at)
     while True:
         match plan.next_action(at):
             case Place() as order if plan.may_send(order, at):

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from operator import attrgetter
 from typing import Final
 
 from airflow_provider_retell._masking import mask_numbers, shown
@@ -32,7 +33,7 @@ from airflow_provider_retell.policy import Attempt
 
 log = logging.getLogger(__name__)
 
-READ_EVERY: Final = 600.0
+READ_EVERY: Final = 60.0
 """Seconds between two readings of the folder."""
 
 _FILES_AT_ONCE: Final = 8
@@ -76,7 +77,7 @@ class History:
         return {call.call_id: call.attempt() for call in calls}
 
     def refresh(self, now: float) -> None:
-        """Read the files that are new or have changed, if ten minutes have passed since the last time.
+        """Read the files that are new or have changed, if a minute has passed since the last time.
 
         Args:
             now: Seconds since the epoch.
@@ -117,7 +118,7 @@ class History:
                     known = calls.get(call.call_id)
                     calls[call.call_id] = call if known is None else merge(known, call)
         self._by_number, self._by_id = {}, {}
-        for call in calls.values():
+        for call in filter(attrgetter("rang"), calls.values()):
             if call.to_number is not None:
                 self._by_number.setdefault(call.to_number, []).append(call)
             if call.person_id is not None and call.person_id != call.to_number:

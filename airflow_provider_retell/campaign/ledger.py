@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -177,6 +177,11 @@ def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:
 
 def _earliest(*times: float | None) -> float | None:
     return min((time for time in times if time is not None), default=None)
+
+
+def dialed(calls: Iterable[KnownCall]) -> tuple[KnownCall, ...]:
+    """Return the calls that count as attempts, by their number."""
+    return tuple(sorted((call for call in calls if call.dialed), key=lambda call: call.attempt))
 
 
 def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:

@@ -1,7 +1,8 @@
 """The parts of a campaign's results: complete files with the rows of each process, until the results are written.
 
-They are in ``_retell_parts``, in a folder named by a digest of the campaign, so that two campaigns never mistake
-each other's calls for their own. Each process uses its own file names, so two at once do not overwrite each other.
+Each process has one file more, with a row for each call that is in no part yet. They are in ``_retell_parts``, in
+a folder named by a digest of the campaign, so that two campaigns never mistake each other's calls for their own.
+Each process uses its own file names, so two at once do not overwrite each other.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PARTS: Final = "_retell_parts"
 _DIGITS: Final = re.compile(r"(\d+)")
 _UNFINISHED: Final = "unfinished-"
 _KEPT: Final = "attempts-kept-"
+_PLACED: Final = "attempts-placed-"
 
 
 class Parts:
@@ -53,10 +55,18 @@ class Parts:
 
     def names(self) -> list[str]:
         """Return the names of all parts, relative to the folder of the results, by the number of the try."""
+        return self._names(lambda name: name.startswith("attempts-") and not name.startswith(_PLACED))
+
+    def placed(self) -> list[str]:
+        """Return the names of the files of calls that are in no part yet, relative to the same folder."""
+        return self._names(lambda name: name.startswith(_PLACED))
+
+    def _names(self, wanted: Callable[[str], bool]) -> list[str]:
         with self._errors_about("read"):
-            found = self._storage.names(self._folder)
-        parts = sorted((name for name in found if name.startswith("attempts-")), key=_order)
-        return [posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in parts]
+            found = filter(wanted, self._storage.names(self._folder))
+        return [
+            posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in sorted(found, key=_order)
+        ]
 
     def versions(self, names: Collection[str]) -> dict[str, str]:
         """Return the versions of parts and files of the results, without those that are gone."""
@@ -97,6 +107,10 @@ class Parts:
             f"attempts-{self._token}-{self._written:05}.jsonl",
         )
         self._written += 1
+
+    def write_placed(self, content: bytes) -> None:
+        """Write the calls of this process that are in no part yet, in place of those written before."""
+        self._appear(lambda: self._storage.write(self._unfinished, content), f"{_PLACED}{self._token}.jsonl")
 
     def keep(self, names: Iterable[str]) -> None:
         """Copy files of the results to the parts, because they are about to be replaced.

@@ -5,7 +5,7 @@ a row                                      counts
 =========================================  ===================================================================
 without ``call_id``, or of a dry run       never: nobody was called
 of a call that found no line               never: no phone rang
-of a call that is in another file too      once
+of a call that is in another file too      once, by the row that saw it over
 of a person who asked never again          for ever
 of any other call                          for as long as the rule looks back
 =========================================  ===================================================================
@@ -61,6 +61,11 @@ class PastCall:
         return self.outcome in NEVER_AGAIN or self.reason in NEVER_AGAIN
 
     @property
+    def rang(self) -> bool:
+        """True unless it found no line."""
+        return self.outcome != Outcome.CAPACITY
+
+    @property
     def last_at(self) -> float:
         """The last time that is known of it, in seconds since the epoch."""
         return self.placed_at if self.ended_at is None else self.ended_at
@@ -76,7 +81,7 @@ class PastCall:
 
 
 def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCall | None:
-    """Return the call in a row of an ``attempts-*`` file, None if it does not count.
+    """Return the call in a row of an ``attempts-*`` file, None if there is none.
 
     Args:
         row: Its times are ISO 8601 (UTC if they have no offset) or datetimes; Retell's own are milliseconds.
@@ -88,7 +93,7 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
     call_id, outcome, reason = (_word(row.get(name)) for name in ("call_id", "outcome", "disconnection_reason"))
     if outcome is None:
         outcome = outcome_of(_word(row.get("call_status")), reason)
-    if call_id is None or outcome in {DRY_RUN, Outcome.CAPACITY}:
+    if call_id is None or outcome == DRY_RUN:
         return None
     if outcome is not None and outcome not in set(Outcome):
         raise ValueError(f"outcome takes {', '.join(Outcome)}, not {shown(outcome)}")
@@ -118,6 +123,7 @@ def merge(one: PastCall, other: PastCall) -> PastCall:
         to_number=first.to_number or second.to_number,
         person_id=first.person_id or second.person_id,
         placed_at=min(first.placed_at, second.placed_at),
+        ended_at=second.ended_at if first.ended_at is None else first.ended_at,
     )
 
 

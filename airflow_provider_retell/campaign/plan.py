@@ -127,7 +127,7 @@ class Plan:
             if not state.listing.fresh(now.steady):
                 return ReadList()
             state.queue.discard(slot)
-            verdict = state.checks.verdict(slot.person, slot.dialed, now.wall)
+            verdict = state.checks.verdict(slot.person, slot.calls, now.wall)
             if isinstance(verdict, Dial):
                 self._eligible_answered += 1
                 state.pace.take(now.steady)

@@ -1,4 +1,14 @@
-"""Turn calls that are over into rows, once each, and add them to the campaign's files."""
+"""Turn calls into rows: each is noted as soon as it is known, and added to the files once, when it is over.
+
+==========================  =======================  ===============================================
+a row                       ``outcome``              ``seen_over_at``
+==========================  =======================  ===============================================
+of a call in progress       None                     None
+of a call that is over and  as it ended              None: a later process adds the complete row
+lacks its other fields
+of a call that is over      as it ended              when that was first seen
+==========================  =======================  ===============================================
+"""
 
 from __future__ import annotations
 
@@ -28,6 +38,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BY_RETELL: Final = frozenset({Refusal.BAD_NUMBER.value, Refusal.BAD_REQUEST.value})
+_NOTED: Final = (
+    "call_id",
+    "call_status",
+    "disconnection_reason",
+    "outcome",
+    "start_timestamp",
+    "end_timestamp",
+)
 _READS_AT_ONCE: Final = 8
 _ROWS_IN_A_PART: Final = 1000
 
@@ -38,12 +56,18 @@ class Files(Protocol):
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows of attempts and refusals."""
 
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Note a call that has no row yet, or in place of what was noted about it."""
+
+    def write_placed(self) -> None:
+        """Write the calls that are noted, and have no row yet."""
+
     def write_part(self) -> int:
         """Write the rows added so far as one complete file."""
 
 
 class Recorder:
-    """Record the calls that are over.
+    """Record the calls, for other campaigns and for later processes.
 
     Args:
         roster: The people.
@@ -76,6 +100,7 @@ class Recorder:
         self._reading = 0
         self._unwritten = 0
         self._recorded: set[str] = set()
+        self._noted: dict[str, tuple[str | None, str | None]] = {}
 
     @property
     def complete(self) -> bool:
@@ -86,29 +111,40 @@ class Recorder:
 
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
         """Yield the calls in the rows of earlier tries, and note what need not be written or counted again."""
-        for known in known_calls(self._noted(rows), self._identity, now=now):
-            if not known.unreadable:  # a call that was given up may turn out to be over
-                self._recorded.add(known.call_id)
-            yield known
+        return known_calls(self._read_before(rows), self._identity, now=now)
 
-    def _noted(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    def _read_before(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         for each in rows:
             if each.get("refused") in _BY_RETELL and each.get("refused_at"):
                 self._roster.rejected_before(str(each["to_number"]), self._identity)
+            if each.get("seen_over_at") and each.get("call_status"):  # who was given up may turn out to be over
+                self._recorded.add(str(each["call_id"]))
             yield each
 
     # -- what is new -----------------------------------------------------------------------------------------
 
     def saw(self, call: CallRow, known: KnownCall, now: float) -> None:
         """Take in a call as it was read."""
-        if self._files is None or not known.ours or known.live or call.call_id in self._recorded:
+        if self._files is None or not known.ours or call.call_id in self._recorded:
+            return
+        self._note(call, known, now)
+        if known.live:
             return
         if not known.complete and now < (known.ended_at or now) + self._analysis_timeout:
             self._awaited[call.call_id] = (call, known)
             return
         self._record(call, known)
 
+    def _note(self, call: CallRow, known: KnownCall, now: float) -> None:
+        state = (known.status, known.outcome)
+        if self._files is None or self._noted.get(call.call_id) == state:
+            return
+        self._noted[call.call_id] = state
+        noted = self._row({name: call.row.get(name) for name in _NOTED}, known)
+        self._files.note({**noted, "placed_at": noted["placed_at"] or _text(now), "seen_over_at": None})
+
     def _record(self, call: CallRow, known: KnownCall) -> None:
+        self._noted.pop(call.call_id, None)
         self._recorded.add(call.call_id)
         self._awaited.pop(call.call_id, None)
         if self._reads_each:
@@ -181,6 +217,9 @@ class Recorder:
             self._write(_all_that_is_known(known), known)
 
     def _write(self, fields: Mapping[str, Any], known: KnownCall) -> None:
+        self._add(self._row(fields, known))
+
+    def _row(self, fields: Mapping[str, Any], known: KnownCall) -> dict[str, Any]:
         slot = self._roster.owner(known)
         calls = slot.calls if slot is not None else self._roster.unowned.values()
         merged = merge(next((each for each in calls if each.call_id == known.call_id), None), known)
@@ -195,7 +234,7 @@ class Recorder:
                 }
             }
         times = {"placed_at": _text(merged.placed_at), "seen_over_at": _text(merged.seen_over_at)}
-        self._add({**fields, "person_id": None, **person, "attempt": merged.attempt, **times})
+        return {**fields, "person_id": None, **person, "attempt": merged.attempt, **times}
 
     def _add(self, fields: Mapping[str, Any]) -> None:
         if self._files is None:
@@ -217,7 +256,8 @@ def known_calls(
         call = CallRow.read({name: value for name, value in each.items() if value is not None})
         placed_at, over_at = _seconds(each.get("placed_at")), _seconds(each.get("seen_over_at"))
         known = read_call(call, tagged, now=now, placed_at=placed_at, seen_over_at=over_at)
-        yield known.vanished(over_at or now) if known.live else known
+        given_up = known.live and each.get("outcome") is not None
+        yield known.vanished(over_at or now) if given_up else known
 
 
 def _tagged(fields: Mapping[str, Any], identity: CampaignIdentity) -> TaggedAttempt | None:

@@ -1,8 +1,11 @@
 """The results of a campaign as files: who was called, and each attempt.
 
-While the campaign runs, rows are written part by part (``parts``). At its end all files are written: those already
-published are first copied to the parts, and parts are removed last, so that at any moment every row is in a
-complete file. If a process is interrupted, the next one repeats its work with the same result.
+While the campaign runs, rows are written part by part (``parts``). A call has a row without an ending as soon as
+it is placed, in a file that is written again and again, so that other campaigns and later tries know of it. It
+leaves this file a part later than its row is in one, so that a reader who lists the files, and then reads them,
+finds it in one or the other. At the end all files are written: those already published are first copied to the
+parts, and parts are removed last, so that at any moment every row is in a complete file. If a process is
+interrupted, the next one repeats its work with the same result.
 
 Two processes of one campaign may work at the same time, such as a frozen one and its successor:
 
@@ -26,7 +29,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, Final
 
 from airflow_provider_retell._clock import CLOCK, Clock
@@ -95,6 +98,10 @@ class Results:
         self._max_bytes = max_bytes
         self._clock = clock
         self._buffer: list[bytes] = []
+        self._placed: dict[str, bytes] = {}
+        self._placed_is_written = True
+        self._added: list[str] = []
+        self._in_last_part: list[str] = []
 
     def open(self, *, began_at: float | None = None) -> float | None:
         """Make the folder this campaign's, before its first call; return when its first try began.
@@ -118,12 +125,17 @@ class Results:
         """
         error: RetellError | None = None
         for _ in range(_TIMES):
+            try:
+                placed = list(self._rows(self._parts.placed()))  # first: a call leaves it for a part
+            except RetellError as caught:
+                error = caught
+                continue
             parts = self._parts.names()  # before what is published: a part goes only once its rows are there
             names = [*self._published(), *parts]
             before = self._parts.versions(names)
             try:
-                for name in names:
-                    yield from self._parts.rows(name)
+                yield from placed
+                yield from self._rows(names)
                 error = None
             except RetellError as caught:
                 error = caught
@@ -140,7 +152,20 @@ class Results:
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows of attempts and refusals to the next part."""
-        self._buffer += [json_text(row).encode() for row in rows]
+        for row in rows:
+            self._buffer.append(json_text(row).encode())
+            self._added.append(str(row.get("call_id")))
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Note a call that has no row yet, or in place of what was noted about it."""
+        self._placed[str(row["call_id"])] = json_text(row).encode()
+        self._placed_is_written = False
+
+    def write_placed(self) -> None:
+        """Write the calls that are noted, and were in no part before the last one, if they have changed."""
+        if not self._placed_is_written:
+            self._parts.write_placed(b"".join(b"%b\n" % row for row in self._placed.values()))
+            self._placed_is_written = True
 
     def write_part(self) -> int:
         """Write the added rows as one complete file, and return their number.
@@ -155,6 +180,9 @@ class Results:
             self._destination.published()
             self._parts.write(b"\n".join([*self._buffer, b""]))
             self._buffer.clear()
+            for call_id in self._in_last_part:
+                self._placed_is_written &= self._placed.pop(call_id, None) is None
+            self._in_last_part, self._added = self._added, []
         return rows
 
     def finish(self, people: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
@@ -189,11 +217,13 @@ class Results:
         destination.claim()
         try:
             self._parts.keep(self._published())
+            placed = self._parts.placed()
+            rows = list(self._rows(placed))
             parts = self._parts.names()
             names = self._write_people(people)
-            names += self._write("attempts", attempts_format(self._file_format), self._attempts(parts))
+            names += self._write("attempts", attempts_format(self._file_format), self._attempts(rows, parts))
             destination.publish(names)
-            self._parts.remove(parts)
+            self._parts.remove([*placed, *parts])
         except RetellExportError:
             destination.check()
             raise
@@ -213,17 +243,17 @@ class Results:
         rows_again = (row for chunk in chunks for row in json.loads(zlib.decompress(chunk)))
         return self._write("people", people_format(self._file_format, own), rows_again)
 
-    def _attempts(self, names: list[str]) -> Iterator[dict[str, Any]]:
+    def _attempts(self, placed: list[dict[str, Any]], names: list[str]) -> Iterator[dict[str, Any]]:
         """Yield the newest row of each attempt, and each refusal once."""
         # Hashes in place of the ids: a dict of 100,000 ids takes 17 MB.
-        hashes = array("q", (hash(_identity(row)) for row in self._rows(names)))
+        hashes = array("q", (hash(_identity(row)) for row in chain(placed, self._rows(names))))
         repeated = {one for one, following in pairwise(sorted(hashes)) if one == following}
         newest = {found: number for number, found in enumerate(hashes) if found in repeated}
-        for number, row in enumerate(self._rows(names)):
+        for number, row in enumerate(chain(placed, self._rows(names))):
             if newest.get(hashes[number], number) == number:
                 yield row
 
-    def _rows(self, names: list[str]) -> Iterator[dict[str, Any]]:
+    def _rows(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
         for name in names:
             yield from self._parts.rows(name)
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.ledger import KnownCall, merge
+from airflow_provider_retell.campaign.ledger import KnownCall, dialed, merge
 from airflow_provider_retell.campaign.people import Person, Refusal
 
 
@@ -79,7 +79,7 @@ class Slot:
     @property
     def dialed(self) -> tuple[KnownCall, ...]:
         """The calls that count as attempts, by their number."""
-        return tuple(sorted((call for call in self.calls if call.dialed), key=lambda call: call.attempt))
+        return dialed(self.calls)
 
     @property
     def live(self) -> bool:

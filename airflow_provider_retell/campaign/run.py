@@ -27,7 +27,7 @@ from airflow_provider_retell.campaign.recorder import Files, Recorder
 from airflow_provider_retell.campaign.requests import CallRequests
 from airflow_provider_retell.campaign.sender import Answer, NotNow, Sender
 from airflow_provider_retell.campaign.terms import End, Leave, Terms
-from airflow_provider_retell.campaign.upkeep import Upkeep
+from airflow_provider_retell.campaign.upkeep import REFRESH_INTERVAL, Upkeep
 from airflow_provider_retell.errors import (
     Concerns,
     RetellCallError,
@@ -251,6 +251,8 @@ class CampaignRun:
             return None
         if self.terms.may_leave and (left := self._leave(wait)):
             return left
+        if wait.seconds >= REFRESH_INTERVAL:
+            self._upkeep.write_placed()
         self._sleep(max(wait.seconds, _SHORTEST_WAIT))
         return None
 

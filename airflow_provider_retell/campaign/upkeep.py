@@ -20,7 +20,10 @@ log = logging.getLogger(__name__)
 REPORT_INTERVAL: Final = 30.0
 PART_INTERVAL: Final = 60.0
 REFRESH_INTERVAL: Final = 5.0
-"""Seconds between two refreshes. Each refreshed object decides by itself how old it may become."""
+"""Seconds between two refreshes, in which other campaigns get to know of calls that are placed here.
+
+Each refreshed object decides by itself how old it may become.
+"""
 
 PAUSE_INTERVAL: Final = 15.0
 PAUSE_MAX_AGE: Final = 30.0
@@ -65,6 +68,7 @@ class Upkeep:
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
+            self.write_placed()
         if now.steady - self._written_at >= PART_INTERVAL:
             self._written_at = now.steady
             self.save()
@@ -106,7 +110,16 @@ class Upkeep:
         progress.count()
         self._terms.report(progress)
 
+    def write_placed(self) -> None:
+        """Let other campaigns know of the calls that were placed, if there are new ones."""
+        try:
+            if self._files is not None:
+                self._files.write_placed()
+        except RetellError as error:  # ``save`` raises it if it lasts
+            log.warning("Other campaigns do not know of the latest calls: %s", error)
+
     def save(self) -> None:
-        """Write the recorded rows as a part."""
+        """Write the recorded rows as a part, and the calls that are in none yet."""
         if self._files is not None:
             self._files.write_part()
+            self._files.write_placed()
