@@ -40,6 +40,16 @@ os.environ.update(
 )
 for name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AWS_", "RETELL_"))]:
     del os.environ[name]
+# A test that names no S3 of its own must reach no real one, with no credentials that lie on this machine.
+os.environ.update(
+    {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+)
 
 from airflow.providers.common.compat.sdk import BaseOperator, TaskDeferred  # noqa: E402 (Airflow's home is set)
 
