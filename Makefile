@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest test-matrix test-distributed test-events test-ui test-fab images chromium reliability bench bench-export soak lint docs build constraints clean
+.PHONY: help demo test test-newest test-lowest test-matrix test-distributed test-events test-ui test-fab images chromium reliability bench bench-export soak lint style types docs build constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,10 @@ FAB := .venv-fab
 
 # A worker for each core, which takes over what another has not begun.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
+
+# While one suite waits for an Airflow to start, the other has the core. Each prints in one piece, and the failure of
+# one leaves the others running. The make of macOS cannot hold back what is printed.
+SIDE_BY_SIDE := --jobs=3 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 # The first that is new enough; PYTHON=... on the command line chooses another.
 PYTHON = $(shell for python in python3.11 python3 python3.12 python3.13; do \
@@ -42,13 +46,17 @@ help: ## Show this list
 demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key); DAG=campaign
 	@$(BIN)/python scripts/demo.py $(DAG)
 
-test: lint ## Check style and types, then run all tests, and once more on the oldest Airflow and dependencies
+test: style ## Check style and types, and run all tests on the newest and on the oldest Airflow, side by side
+	@echo "Types and both suites are on their way; each is shown when it is over."
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) types test-newest test-lowest
+
+test-newest: $(INSTALLED) ## Run all tests on the newest Airflow and dependencies
 	$(BIN)/pytest $(PARALLEL)
-	@$(MAKE) --no-print-directory test-lowest
 
 test-lowest: $(LOWEST)/installed ## Run the tests that need no Airflow stack on the oldest Airflow and dependencies
 	@# The oldest versions warn of much that is none of this package's doing.
-	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default $(PARALLEL)
+	AIRFLOW_HOME="$(CURDIR)/.airflow/lowest" $(LOWEST)/bin/python -m pytest -W default \
+		-o cache_dir=.airflow/lowest/pytest_cache $(PARALLEL)
 
 test-matrix: $(INSTALLED) ## Run the tests on every Airflow, Python and dependencies, and write docs/versions.md (an hour)
 	$(BIN)/python scripts/version_matrix.py
@@ -87,9 +95,13 @@ soak: $(INSTALLED) ## Wait for a thousand calls among random faults for ten minu
 bench-export: $(INSTALLED) ## Measure the export of 100,000 calls, and write benchmarks/export.md (some minutes)
 	AIRFLOW_HOME="$(CURDIR)/.airflow/bench" $(BIN)/python benchmarks/export.py --write
 
-lint: $(INSTALLED) ## Check style and types
+lint: style types ## Check style and types
+
+style: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(INSTALLED)
 	$(BIN)/mypy
 
 docs: $(INSTALLED) ## Build the documentation as a site into docs/_site/, warnings as errors
