@@ -22,6 +22,9 @@ FIRST_LOOK_UPS: Final = (1.0, 5.0, 25.0)
 LOOK_UP_EVERY: Final = 300.0
 """Seconds after which the connection is looked up again, to pick up a change."""
 
+LONGEST_LOOK_UP: Final = 30.0
+"""Seconds after which a look-up counts as failed, because all waits and their deadlines depend on it."""
+
 IMPORTED_ON_THE_LOOP: Final = (
     "airflow.providers.common.compat.connection",
     "asgiref.sync",
@@ -37,6 +40,7 @@ class RefreshingClient:
         look_up: Looks up the connection; one look-up at a time.
         make: Makes a client.
         clock: The time.
+        longest_look_up: Seconds after which a look-up counts as failed.
     """
 
     def __init__(
@@ -44,10 +48,13 @@ class RefreshingClient:
         look_up: Callable[[], Awaitable[ConnectionSettings]],
         make: Callable[[ConnectionSettings], AsyncRetellClient],
         clock: Clock,
+        *,
+        longest_look_up: float = LONGEST_LOOK_UP,
     ) -> None:
         self._look_up = look_up
         self._make = make
         self._clock = clock
+        self._longest_look_up = longest_look_up
         self._clients: list[AsyncRetellClient] = []
         self._looked_up = float("-inf")
         self._one_at_a_time = asyncio.Lock()
@@ -102,7 +109,11 @@ class RefreshingClient:
         # Shielded: before Airflow 3.2, the response to a cancelled look-up is taken for that to the next one.
         asked = asyncio.ensure_future(self._look_up())
         asked.add_done_callback(lambda it: it.cancelled() or it.exception())
-        return await asyncio.shield(asked)
+        try:
+            async with asyncio.timeout(self._longest_look_up):
+                return await asyncio.shield(asked)
+        except TimeoutError:
+            raise TimeoutError(f"The look-up took longer than {self._longest_look_up:.0f} s") from None
 
 
 def _import() -> None:
