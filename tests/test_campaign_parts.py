@@ -18,7 +18,7 @@ from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merg
 from airflow_provider_retell.campaign.pacing import MARGIN, Pace, SteadyTime, free_lines
 from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.queue import Queue
-from airflow_provider_retell.campaign.roster import Slot, Turn
+from airflow_provider_retell.campaign.roster import Lane, Slot, Turn
 from airflow_provider_retell.campaign.watching import READS_PER_ROUND, Watch
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours, Redial
@@ -414,33 +414,47 @@ def test_lines_of_others_and_reserved_ones_are_left_alone() -> None:
 def test_the_queue_gives_who_is_due_in_turn(data: st.DataObject) -> None:
     """The queue returns people in the same order as a list that is sorted each time."""
     slots = [Slot(person(row)) for row in range(6)]
-    queue, entries = Queue(), dict[int, tuple[Turn, float]]()
-    now = 0.0
-    for _ in range(data.draw(st.integers(1, 30))):
+    queue, entries = Queue(), dict[int, tuple[Lane, Turn, float]]()
+    now, others = 0.0, 0
+
+    def expected() -> list[int]:
+        """Return the first one of each lane; the regular one is the last after five of its requests."""
+        due_now = [(*entry, row) for row, entry in entries.items() if entry[2] <= now]
+        heads = []
+        for lane in Lane:
+            regular = lane is Lane.REGULAR
+            waiting = [
+                ((turn, 0 if turn is Turn.FIRST else due, row) if regular else (due, row))
+                for each, turn, due, row in due_now
+                if each is lane
+            ]
+            heads += [(regular is (others >= 5), lane, min(waiting)[-1])] if waiting else []
+        return [int(row) for _, _, row in sorted(heads)]
+
+    for _ in range(data.draw(st.integers(1, 40))):
         slot = data.draw(st.sampled_from(slots))
-        match data.draw(st.sampled_from(["add", "discard", "pass", "pop"])):
+        match data.draw(st.sampled_from(["add", "add", "discard", "pass", "pop", "pop"])):
             case "add":
                 turn, due = data.draw(st.sampled_from(Turn)), data.draw(st.sampled_from([0.0, 1.0, 2.0, 5.0, 9.0]))
+                slot.turned_away = data.draw(st.sampled_from([0, 0, 1, 2, 7]))
                 queue.add(slot, turn, due)
-                entries[slot.person.row] = (turn, due)
+                entries[slot.person.row] = (slot.lane, turn, due)
             case "discard":
                 queue.discard(slot)
                 entries.pop(slot.person.row, None)
             case "pass":
                 now += 2
-            case "pop" if (head := queue.head(now)) is not None:
+            case "pop" if (head := next(queue.heads(now), None)) is not None:
+                others = others + 1 if head.lane is Lane.REGULAR else 0
+                queue.sent(head.lane)
                 queue.discard(head)
                 del entries[head.person.row]
-        due_now = [
-            (turn, 0 if turn is Turn.FIRST else due, row) for row, (turn, due) in entries.items() if due <= now
-        ]
-        head = queue.head(now)
-        assert (None if head is None else head.person.row) == (min(due_now)[2] if due_now else None)
-        later = [due for _, due in entries.values() if due > now]
+        assert [head.person.row for head in queue.heads(now)] == expected()
+        later = [due for _, _, due in entries.values() if due > now]
         assert queue.next_due() == min(later, default=None)
         assert len(queue) == len(entries)
         assert [queue.count(turn) for turn in Turn] == [
-            sum(t is turn for t, _ in entries.values()) for turn in Turn
+            sum(t is turn for _, t, _ in entries.values()) for turn in Turn
         ]
     assert sorted(slot.person.row for slot in queue.drain()) == sorted(entries)
     assert len(queue) == 0

@@ -28,6 +28,8 @@ from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.trouble import NOT_REACHED
+from airflow_provider_retell.campaign.unanswered import GIVEN_UP
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -143,7 +145,7 @@ class Process:
             case Wait():
                 return action
             case Finish():
-                assert action.failure is None
+                assert action.failure in (None, NOT_REACHED)
                 self.finished = True
             case Place():
                 self.unsent.append(action)
@@ -186,7 +188,7 @@ class Process:
         if lost:
             self.state.lost(order, self.now)
         elif ring is None:
-            self.state.not_sent(order, self.now, slow_down=True)
+            self.state.turned_away(order, self.now)
         else:
             self.state.placed(
                 order,
@@ -371,7 +373,8 @@ class CampaignPromises(RuleBasedStateMachine):
                 )
                 assert all(ring.over(self.retell.now) for ring in rings), "a call is live"
             if slot.fate is Fate.NOT_CALLED:
-                assert self.retell.now >= self.until - AFTER, "left too early"
+                unanswered = slot.detail == GIVEN_UP or process.state.trouble.found
+                assert unanswered or self.retell.now >= self.until - AFTER, "left too early"
                 continue
             last = slot.dialed[-1]
             assert last.outcome == Outcome.ANSWERED or len(slot.dialed) == 1 + TIMES, "a redial was left out"

@@ -109,6 +109,14 @@ def without_files() -> Leave | None:
     return leaves(redialing(), has_files=False) or leaves(made, has_files=False)
 
 
+def turned_away() -> Leave | None:
+    made = Campaign()
+    for pause in 5, 10:
+        made.state.turned_away(made.order(), made.now)
+        made.seconds += pause
+    return leaves(made, wait=Wait(seconds=30, next_call_in=300))
+
+
 def forgotten() -> Leave | None:
     made = talking()
     return leaves(made, has_files=False, known_until=made.now.wall + HOUR)
@@ -126,6 +134,7 @@ SITUATIONS: dict[str, Callable[[], Leave | None]] = {
     "it is not known when": of_unknown_age,
     "a person is to be called": seen_over_by_this_process_alone,
     "the same without files": without_files,
+    "a person waits behind": turned_away,
     "there are no files": forgotten,
     "none of these": none_of_these,
 }

@@ -25,6 +25,7 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.trouble import Rejection, is_of_account
+from airflow_provider_retell.campaign.unanswered import GIVEN_UP
 from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
@@ -168,12 +169,56 @@ def answer_lost_for_good() -> None:
         campaign.seconds += 1
         assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE if found else Fate.NOT_CALLED)
 
+    thrice = Campaign()
+    for seconds in 5, 10, 20:
+        thrice.state.lost(thrice.order(), thrice.now)
+        thrice.wait(seconds)
+    assert thrice.slot().await_list
+    thrice.wait(309)
+    assert thrice.slot().await_list
+    thrice.wait(1)
+    assert isinstance(thrice.next(), Wait)
+    assert not thrice.slot().await_list
+    thrice.wait(20)
+    assert thrice.order().attempt == 1
+
+
+def never_answered() -> None:
+    campaign = Campaign([person(row) for row in range(30)], lines=30)
+    campaign.place()
+    while campaign.fate(1) is None:
+        match campaign.next():
+            case Place() as order if order.person.row == 1:
+                campaign.state.lost(order, campaign.now)
+            case Place() as order:
+                call = campaign.call(order, placed_at=campaign.now.wall)
+                campaign.state.placed(order, call, campaign.now)
+                campaign.listed.append(call)
+            case Wait(seconds=seconds):
+                campaign.seconds += seconds
+            case Look(call_ids):
+                campaign.state.looked(call_ids, campaign.listed, campaign.now)
+    assert (campaign.fate(1), campaign.slot(1).detail) == (Fate.NOT_CALLED, GIVEN_UP)
+
+
+def limited_again() -> None:
+    campaign = Campaign([person(0), person(1)])
+    for pause in 5, 10:
+        order = campaign.order()
+        assert order.person.row == 0
+        campaign.state.turned_away(order, campaign.now)
+        campaign.seconds += pause
+    assert campaign.order().person.row == 1
+    assert isinstance(campaign.next(), Wait)
+    campaign.seconds += 20
+    assert campaign.order().person.row == 0
+
 
 def limited() -> None:
     for asked, pause in (None, 5), (60, 60):
         campaign = Campaign()
         order = campaign.order()
-        campaign.state.not_sent(order, campaign.now, slow_down=True, asked=asked)
+        campaign.state.turned_away(order, campaign.now, asked=asked)
         campaign.wait(pause)
         assert campaign.order().attempt == order.attempt == 1
 
@@ -341,14 +386,19 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         "is called again with the same key: Retell places it once",
         answer_lost,
     ),
-    "the same, but no call may be placed any more": (
+    "the same thrice, or no call may be placed any more": (
         "waits for a list read 330 s after the last request: if the call is in it, it was placed, else it was not",
         answer_lost_for_good,
+    ),
+    "the same again and again, while others are called": (
+        "not called (see ``unanswered`` for when it is Retell)",
+        never_answered,
     ),
     "meets a 429, or an unreachable Retell": (
         "is called again later, as the same attempt; the pace slows",
         limited,
     ),
+    "the same again": ("behind all others (see ``queue``)", limited_again),
     "is refused by Retell, for a field of its own": (
         "refused (see ``trouble`` for when it is the account)",
         rejected,
@@ -625,7 +675,7 @@ def test_a_resend_that_meets_a_429_or_a_refusal_is_still_unsure() -> None:
     campaign = Campaign()
     campaign.state.lost(campaign.order(), campaign.now)
     campaign.wait(5)
-    campaign.state.not_sent(campaign.order(), campaign.now, slow_down=True)
+    campaign.state.turned_away(campaign.order(), campaign.now)
     campaign.wait(10)
     order = campaign.order()
     campaign.state.rejected(order, Rejection(status=400, message="no", field="to_number"), campaign.now)

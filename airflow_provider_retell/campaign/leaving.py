@@ -14,6 +14,7 @@ it is not known when a live call was placed                            stays: it
 a person is to be called again, and a call of that person has no       stays: the new process would count from when
 times but when this process saw it over (another map index placed it)  it sees the call over itself
 the same without files, whatever the times, or somebody was refused    stays
+a person waits behind the others, turned away more than once           stays: how often is known here alone
 there are no files, and Retell may forget the calls before the end     stays
 none of these                                                          leaves
 =====================================================================  ==========================================
@@ -24,7 +25,7 @@ from __future__ import annotations
 import math
 
 from airflow_provider_retell.campaign.actions import Wait
-from airflow_provider_retell.campaign.roster import Turn
+from airflow_provider_retell.campaign.roster import Lane, Turn
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.terms import LONGEST_LEAVE, WORTH_LEAVING, Leave, Terms
 
@@ -69,6 +70,8 @@ def leave(
 def _known_here(state: CampaignState, *, has_files: bool) -> bool:
     """Return whether this process knows something without which a new one would wait again."""
     if any(call.live and call.placed_at is None for call in state.watch.calls()):
+        return True
+    if any(slot.lane is Lane.BEHIND and slot.turn is not None for slot in state.roster.callable):
         return True
     redials = state.queue.count(Turn.AGAIN)
     if not has_files:

@@ -204,6 +204,12 @@ def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:
     ]
 
 
+def without_a_line(calls: Sequence[KnownCall]) -> int:
+    """Return how many of a person's last calls found no line."""
+    newest_first = sorted(calls, key=lambda call: -call.attempt)
+    return sum(1 for _ in itertools.takewhile(lambda call: not call.dialed, newest_first))
+
+
 def redial_at(calls: Sequence[KnownCall], rules: Sequence[Redial]) -> float | None:
     """Return when the rules allow a person to be called again, None if never.
 

@@ -21,6 +21,21 @@ MARGIN: Final = 0.02
 """Seconds by which evenly spaced requests may arrive closer together."""
 
 
+LONGEST_BACKOFF: Final = 300.0
+"""Seconds after which a person who was turned away is called again at the latest."""
+
+
+def backoff(times: int) -> float:
+    """Return the seconds for which a person waits who was turned away several times in a row.
+
+    The first time it is none, because the pace pauses for all.
+
+    >>> [backoff(times) for times in (1, 2, 3, 7)]
+    [0.0, 20.0, 40.0, 300.0]
+    """
+    return 0.0 if times <= 1 else min(10.0 * 2 ** min(times - 1, 10), LONGEST_BACKOFF)
+
+
 class Moment(NamedTuple):
     """An instant, on both times.
 

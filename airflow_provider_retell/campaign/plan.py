@@ -9,9 +9,11 @@ a person                                              what happens
 was never called                                      is called, in the order given, if the checks allow it
 is called, and the answer comes                       is watched until the call is over
 the same, but the answer is lost                      is called again with the same key: Retell places it once
-the same, but no call may be placed any more          waits for a list read 330 s after the last request: if the
+the same thrice, or no call may be placed any more    waits for a list read 330 s after the last request: if the
                                                       call is in it, it was placed, else it was not
+the same again and again, while others are called     not called (see ``unanswered`` for when it is Retell)
 meets a 429, or an unreachable Retell                 is called again later, as the same attempt; the pace slows
+the same again                                        behind all others (see ``queue``)
 is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
 has a call that is not listed, younger than 330 s     it rings
 has a call that is not listed, and is older           it is read by itself; unknown there, it is over, for good
@@ -121,20 +123,26 @@ class Plan:
         if self._stopped:
             return None
         for _ in range(CHECKS_PER_ACTION):
-            slot = state.queue.head(now.wall)
-            if slot is None or not self._has_room(slot) or state.pace.wait(now.steady) > 0:
+            slot = self._head(now)
+            if slot is None or state.pace.wait(now.steady) > 0:
                 return None
             if not state.listing.fresh(now.steady):
                 return ReadList()
+            lane = slot.lane
             state.queue.discard(slot)
             verdict = state.checks.verdict(slot.person, slot.calls, now.wall)
             if isinstance(verdict, Dial):
                 self._eligible_answered += 1
                 state.pace.take(now.steady)
+                state.queue.sent(lane)
                 state.send(slot)
                 return Place(person=slot.person, attempt=slot.attempt, decided=now)
             self._pass_over(slot, verdict, now)
         return None
+
+    def _head(self, now: Moment) -> Slot | None:
+        """Return the next person who is due, and has a line."""
+        return next(filter(self._has_room, self.state.queue.heads(now.wall)), None)
 
     def _has_room(self, slot: Slot) -> bool:
         if slot.turn is Turn.RESEND:
@@ -199,9 +207,8 @@ class Plan:
 
     def _wait(self, now: Moment) -> Wait:
         state = self.state
-        slot, due = state.queue.head(now.wall), state.queue.next_due()
+        can_place, due = self._head(now) is not None and not self._stopped, state.queue.next_due()
         until_due = math.inf if due is None else due - now.wall
-        can_place = slot is not None and not self._stopped and self._has_room(slot)
         seconds = min(
             PAUSED_WAIT if self.paused else IDLE_WAIT,
             until_due,
@@ -210,6 +217,6 @@ class Plan:
             state.watch.next_round_in(now.steady) if state.watch else math.inf,
             state.checks.ends_at - now.wall if state.queue else math.inf,
         )
-        due_now = state.outstanding or (slot is not None and not self._beyond_limit(slot))
+        due_now = state.outstanding or not all(map(self._beyond_limit, state.queue.heads(now.wall)))
         next_call_in = 0.0 if due_now else until_due
         return Wait(seconds=seconds, next_call_in=None if math.isinf(next_call_in) else next_call_in)

@@ -1,9 +1,19 @@
 """Decide who is called next. Pure.
 
-The people who are due are taken in this order: first those whose response was lost (they already hold a line),
-then those who are called again, the longest due first, then first calls in the order given. A redial goes before a
-first call because it has an appointed time: a person who asked to be called back in ten minutes must not wait for
-others.
+The people who are due are taken in this order:
+
+=============================================================  ====================================================
+who                                                            in which order
+=============================================================  ====================================================
+is called again                                                the longest due first
+is called for the first time                                   as given
+was called, and the response is lost                           the longest due first; needs no line, having one
+was turned away more than once (a 429, a call without a line)  the longest due first
+=============================================================  ====================================================
+
+A redial goes before a first call because it has an appointed time: a person who asked to be called back in ten
+minutes must not wait for others. The last two come first after five requests of the others, so that neither waits
+for ever: what keeps one person from being called may keep only that person, and may last.
 """
 
 from __future__ import annotations
@@ -11,17 +21,22 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
+from typing import Final
 
-from airflow_provider_retell.campaign.roster import Slot, Turn
+from airflow_provider_retell.campaign.roster import Lane, Slot, Turn
+
+OTHERS_BETWEEN: Final = 5
+"""Requests for others before one for a person whose request was lost, or was turned away more than once."""
 
 
 class Queue:
     """A queue by due time, in which entries are replaced in O(log n)."""
 
     def __init__(self) -> None:
-        self._ready: list[tuple[int, float, int, int, Slot]] = []
+        self._ready: dict[Lane, list[tuple[int, float, int, int, Slot]]] = {lane: [] for lane in Lane}
         self._later: list[tuple[float, int, int, Slot]] = []
         self._count = dict.fromkeys(Turn, 0)
+        self._others = 0
 
     def __len__(self) -> int:
         return sum(self._count.values())
@@ -44,15 +59,25 @@ class Queue:
             self._count[slot.turn] -= 1
             slot.turn = None
 
-    def head(self, now: float) -> Slot | None:
-        """Return the next person who is due, None if nobody is."""
+    def heads(self, now: float) -> Iterator[Slot]:
+        """Yield those who may be next and are due, the first one first: one of each lane."""
         while (due := self.next_due()) is not None and due <= now:
             _, row, ticket, slot = heapq.heappop(self._later)
-            turn = Turn.FIRST if slot.turn is None else slot.turn
-            heapq.heappush(self._ready, (turn, 0 if turn is Turn.FIRST else due, row, ticket, slot))
-        while self._ready and self._ready[0][4].ticket != self._ready[0][3]:
-            heapq.heappop(self._ready)
-        return self._ready[0][4] if self._ready else None
+            regular = slot.lane is Lane.REGULAR
+            rank = slot.turn if regular and slot.turn is not None else Turn.AGAIN
+            place = (rank, 0.0 if rank is Turn.FIRST else due, row, ticket, slot)
+            heapq.heappush(self._ready[slot.lane], place)
+        regular_first = self._others < OTHERS_BETWEEN
+        for lane in sorted(Lane, key=lambda lane: (lane is Lane.REGULAR) is not regular_first):
+            ready = self._ready[lane]
+            while ready and ready[0][4].ticket != ready[0][3]:
+                heapq.heappop(ready)
+            if ready:
+                yield ready[0][4]
+
+    def sent(self, lane: Lane) -> None:
+        """Note a request for a person of a lane."""
+        self._others = self._others + 1 if lane is Lane.REGULAR else 0
 
     def next_due(self) -> float | None:
         """Return when the next person who is not yet due will be."""
@@ -62,8 +87,9 @@ class Queue:
 
     def drain(self) -> Iterator[Slot]:
         """Take everybody out of the queue."""
-        entries = [(entry[4], entry[3]) for entry in self._ready] + [(entry[3], entry[2]) for entry in self._later]
-        self._ready, self._later = [], []
+        ready = [entry for lane in self._ready.values() for entry in lane]
+        entries = [(entry[4], entry[3]) for entry in ready] + [(entry[3], entry[2]) for entry in self._later]
+        self._ready, self._later = {lane: [] for lane in Lane}, []
         for slot, ticket in entries:
             if slot.ticket == ticket:
                 self.discard(slot)

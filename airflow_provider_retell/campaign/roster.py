@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Final
 
 from airflow_provider_retell.campaign.actions import Refused
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.ledger import KnownCall, dialed, merge
+from airflow_provider_retell.campaign.pacing import backoff
 from airflow_provider_retell.campaign.people import Person, Refusal
 
 
@@ -22,11 +24,28 @@ class Fate(IntEnum):
 
 
 class Turn(IntEnum):
-    """The reason why a person is in the queue, in the order in which people are taken."""
+    """The reason why a person is in the queue."""
 
-    RESEND = 0
-    AGAIN = 1
-    FIRST = 2
+    AGAIN = 0
+    FIRST = 1
+    RESEND = 2
+
+
+class Lane(IntEnum):
+    """The part of the queue in which a person waits."""
+
+    REGULAR = 0
+    RESEND = 1
+    """The response to the last request was lost."""
+    BEHIND = 2
+    """The last requests were turned away, or their calls found no line."""
+
+
+LOSSES: Final = 3
+"""Lost responses in a row from which the list decides, so that the line of that person is free again."""
+
+TURNED_AWAY: Final = 2
+"""Requests turned away in a row from which a person waits behind the others."""
 
 
 class Slot:
@@ -40,6 +59,10 @@ class Slot:
         sent_at: When the attempt was first sent, if its response was lost, in steady time; else None.
         asked_at: When it was last sent.
         await_list: Whether it must not be sent again, so that only the list can show its result.
+        losses: How many responses of the attempt were lost in a row.
+        turned_away: How many requests in a row were turned away, or placed a call that found no line.
+        again_at: When the next one may be sent because of that, in seconds since the epoch.
+        given_up: Whether no more requests are sent, because Retell answers none.
         fate: None while something is left to do.
         refusal: The reason, if the fate is ``REFUSED``.
         detail: The reason in words.
@@ -48,18 +71,22 @@ class Slot:
     """
 
     __slots__ = (
+        "again_at",
         "asked_at",
         "attempt",
         "await_list",
         "calls",
         "detail",
         "fate",
+        "given_up",
+        "losses",
         "person",
         "refusal",
         "sending",
         "sent_at",
         "ticket",
         "turn",
+        "turned_away",
     )
 
     def __init__(self, person: Person) -> None:
@@ -70,11 +97,26 @@ class Slot:
         self.sent_at: float | None = None
         self.asked_at = 0.0
         self.await_list = False
+        self.losses = 0
+        self.turned_away = 0
+        self.again_at = 0.0
+        self.given_up = False
         self.fate: Fate | None = None
         self.refusal: Refusal | None = None
         self.detail = ""
         self.turn: Turn | None = None
         self.ticket = 0
+
+    def turn_away(self, times: int, now: float) -> None:
+        """Note how often the person was turned away in a row: from the second time on, the others go first."""
+        self.turned_away, self.again_at = times, now + backoff(times)
+
+    @property
+    def lane(self) -> Lane:
+        """The part of the queue in which the person waits."""
+        if self.turn is Turn.RESEND:
+            return Lane.RESEND
+        return Lane.REGULAR if self.turned_away < TURNED_AWAY else Lane.BEHIND
 
     @property
     def dialed(self) -> tuple[KnownCall, ...]:
@@ -132,10 +174,10 @@ class Roster:
 
     # -- fates ---------------------------------------------------------------------------------------------
 
-    def close(self, slot: Slot, fate: Fate) -> None:
+    def close(self, slot: Slot, fate: Fate, detail: str = "") -> None:
         """Give a person a fate; this replaces an earlier one."""
         self.open -= slot.fate is None
-        slot.fate, slot.refusal, slot.detail = fate, None, ""
+        slot.fate, slot.refusal, slot.detail = fate, None, detail
 
     def reopen(self, slot: Slot) -> None:
         """Take the fate back, because the person has something left to do."""

@@ -27,12 +27,13 @@ from airflow_provider_retell.campaign.recorder import Files, Recorder
 from airflow_provider_retell.campaign.requests import CallRequests
 from airflow_provider_retell.campaign.sender import Answer, NotNow, Sender
 from airflow_provider_retell.campaign.terms import End, Leave, Terms
+from airflow_provider_retell.campaign.trouble import NOT_REACHED
+from airflow_provider_retell.campaign.unanswered import UNREACHABLE_FOR
 from airflow_provider_retell.campaign.upkeep import REFRESH_INTERVAL, Upkeep
 from airflow_provider_retell.errors import (
     Concerns,
     RetellCallError,
     RetellCallTimeoutError,
-    RetellConnectionError,
     RetellError,
 )
 
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
 
 log = logging.getLogger(__name__)
-
-UNREACHABLE_FOR: Final = 600.0
-"""Seconds for which Retell may be in trouble before the task fails; a retry or a clear goes on with the rest."""
 
 _LONGEST_SLEEP: Final = 1.0
 """Seconds after which a waiting task checks whether it was killed: it has five to clean up."""
@@ -80,7 +78,7 @@ class CampaignRun:
     _looking: bool = field(default=False, init=False)
     _stopped: set[str] = field(default_factory=set, init=False)
     _placed_by: float | None = field(default=None, init=False)
-    _trouble: dict[bool, tuple[float, float]] = field(default_factory=dict, init=False)
+    _unread_since: float | None = field(default=None, init=False)
     _finishing_since: float | None = field(default=None, init=False)
 
     def run(self) -> Leave | End:
@@ -132,12 +130,11 @@ class CampaignRun:
             case NotNow():
                 pass
             case RetellError():
-                lost = answer.may_have_arrived or isinstance(answer, RetellConnectionError)
-                self._note(answer if lost else None, placing=True)
+                if self.plan.state.trouble.found == NOT_REACHED:
+                    self._upkeep.stop(answer)
             case _:
                 self._upkeep.placed += 1
                 self.last_placed_at = max(self.last_placed_at, order.decided.wall)
-                self._note(None, placing=True)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -200,16 +197,15 @@ class CampaignRun:
             raise error
         self._note(error)
 
-    def _note(self, error: RetellError | None, *, placing: bool = False) -> None:
-        """Note whether a request got through; raise if none, or none that places a call, has for too long."""
-        now = self.moments.now().steady
-        if error is None:  # a read says nothing about whether calls can be placed
-            self._trouble = {kind: times for kind, times in self._trouble.items() if kind and not placing}
+    def _note(self, error: RetellError | None) -> None:
+        """Note whether a request that reads got through; raise if none has for too long."""
+        if error is None:
+            self._unread_since = None
             return
         log.warning("A request failed, and is tried again: %s", error)
-        since, last = self._trouble.get(placing, (now, now))
-        self._trouble[placing] = now if placing and now - last > UNREACHABLE_FOR else since, now  # none sent since
-        if now - self._trouble[placing][0] >= UNREACHABLE_FOR:
+        now = self.moments.now().steady
+        self._unread_since = now if self._unread_since is None else self._unread_since
+        if now - self._unread_since >= UNREACHABLE_FOR:
             raise error
 
     # -- outside the plan ----------------------------------------------------------------------------------

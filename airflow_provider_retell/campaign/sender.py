@@ -6,12 +6,12 @@ the request                                          is reported as
 must not be sent any more                            ``not_sent``
 cannot be made of the person's fields                ``refused``
 is answered with a call                              ``placed``
-certainly did not arrive                             ``not_sent``, and the pace slows
-is turned away with 429                              ``not_sent``, and the pace slows
+certainly did not arrive                             ``unreached``
+is turned away with 429                              ``turned_away``
 may have arrived, and the answer is lost             ``lost``
 is refused with 400, and Retell keeps the contact    ``refused`` as ``do_not_call``
 as ``do_not_call``
-is refused with 400, and the contact cannot be read  ``not_sent``, and the pace slows
+is refused with 400, and the contact cannot be read  ``unreached``
 for now
 is refused otherwise                                 ``rejected``
 ===================================================  ==========================================================
@@ -154,7 +154,7 @@ class Sender:
                 state.refused(order, reason, mask_numbers(str(answer)), now)
             case RetellRateLimitError():
                 metrics.count("retell.rate_limited")
-                state.not_sent(order, now, slow_down=True, asked=answer.retry_after)
+                state.turned_away(order, now, asked=answer.retry_after)
             case RetellError() if answer.may_have_arrived:
                 log.warning("A call may have been placed, and the answer is lost; it is looked for: %s", answer)
                 state.lost(order, now)
@@ -163,8 +163,7 @@ class Sender:
                 state.rejected(order, rejection(answer, order.person, self._requests.defaults), now)
             case RetellError():
                 log.warning("No call could be placed: %s", answer)
-                state.listing.distrust()
-                state.not_sent(order, now, slow_down=True)
+                state.unreached(order, now)
             case call:
                 metrics.count("retell.calls.placed.create")
                 identity = self._requests.identity

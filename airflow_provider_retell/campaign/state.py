@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.ledger import KnownCall, merge, redial_at
+from airflow_provider_retell.campaign.ledger import KnownCall, merge, redial_at, without_a_line
 from airflow_provider_retell.campaign.listing import Listing
 from airflow_provider_retell.campaign.pacing import Moment, Pace
 from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.queue import Queue
-from airflow_provider_retell.campaign.roster import Fate, Roster, Slot, Turn
-from airflow_provider_retell.campaign.trouble import NOT_LISTED, Rejection, Trouble
+from airflow_provider_retell.campaign.roster import LOSSES, TURNED_AWAY, Fate, Roster, Slot, Turn
+from airflow_provider_retell.campaign.trouble import NOT_LISTED, NOT_REACHED, Rejection, Trouble
+from airflow_provider_retell.campaign.unanswered import GIVEN_UP, Unanswered, Verdict
 from airflow_provider_retell.campaign.watching import Watch
 from airflow_provider_retell.policy import Redial
 
@@ -39,6 +40,7 @@ class CampaignState:
         outstanding: The people whose request is in progress or has lost its response, by row.
         listing: The age of the list.
         trouble: The signs of trouble with the account.
+        unanswered: The requests that were not answered.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class CampaignState:
         self.outstanding: dict[int, Slot] = {}
         self.listing = Listing(poll_interval=poll_interval, continued=continued)
         self.trouble = Trouble()
+        self.unanswered = Unanswered()
         self._endless: set[str] = set()
         for slot in roster.callable:
             self.enqueue(slot, Turn.FIRST, slot.person.not_before or 0.0)
@@ -105,6 +108,8 @@ class CampaignState:
         for slot in list(self.outstanding.values()):
             if slot.sent_at is not None and not slot.sending and self.listing.shows(slot.asked_at):
                 slot.sent_at = None  # it would be listed: it was not placed
+                if slot.losses >= LOSSES:
+                    slot.turn_away(max(slot.turned_away + 1, TURNED_AWAY), now.wall)
                 self._resume(slot, now)
 
     def load(self, calls: Iterable[KnownCall], now: Moment) -> bool:
@@ -117,7 +122,8 @@ class CampaignState:
     def placed(self, order: Place, call: KnownCall, now: Moment) -> None:
         """Take in the call that a request has placed."""
         slot = self.outstanding[order.person.row]
-        slot.sending, slot.sent_at = False, None
+        slot.sending, slot.sent_at, slot.turned_away = False, None, 0
+        self.unanswered.placed(order.person.row)
         self.trouble.placed()
         self.roster.convict()
         self._take(call, now, is_answer=True)
@@ -128,27 +134,51 @@ class CampaignState:
         slot = self.outstanding[order.person.row]
         slot.sending, slot.asked_at = False, now.steady
         slot.sent_at = order.decided.steady if slot.sent_at is None else slot.sent_at
-        self.pace.slow_down(now.steady)
-        self.listing.distrust()
-        self._resume(slot, now)
+        self._not_answered(slot, now)
 
-    def not_sent(self, order: Place, now: Moment, *, slow_down: bool = False, asked: float | None = None) -> None:
-        """Note a request that placed no call.
-
-        Args:
-            order: The order.
-            now: The time.
-            slow_down: True after a 429 or if Retell was unreachable; False if ``may_send`` said no.
-            asked: Seconds that Retell asks to wait.
-        """
-        if slow_down:
-            self.pace.slow_down(now.steady, asked)
+    def not_sent(self, order: Place, now: Moment) -> None:
+        """Note an order whose request was not sent, because ``may_send`` said no."""
         slot = self.outstanding[order.person.row]
         slot.sending = False
         self._resume(slot, now)
 
+    def turned_away(self, order: Place, now: Moment, *, asked: float | None = None) -> None:
+        """Note a request that met a 429.
+
+        Args:
+            order: The order.
+            now: The time.
+            asked: Seconds that Retell asks to wait.
+        """
+        slot = self.outstanding[order.person.row]
+        slot.sending = False
+        self.unanswered.answered()
+        self.pace.slow_down(now.steady, asked)
+        slot.turn_away(slot.turned_away + 1, now.wall)
+        self._resume(slot, now)
+
+    def unreached(self, order: Place, now: Moment) -> None:
+        """Note a request that certainly placed no call, for which Retell, or the contact, was not reached."""
+        slot = self.outstanding[order.person.row]
+        slot.sending = False
+        slot.turn_away(slot.turned_away + 1, now.wall)
+        self._not_answered(slot, now)
+
+    def _not_answered(self, slot: Slot, now: Moment) -> None:
+        self.pace.slow_down(now.steady)
+        self.listing.distrust()
+        others = self.roster.called - bool(slot.calls)
+        verdict = self.unanswered.unanswered(slot.person.row, now.steady, others_called=others > 0)
+        slot.given_up = slot.given_up or verdict is Verdict.GIVE_UP
+        slot.losses += slot.sent_at is not None
+        slot.await_list = slot.await_list or slot.losses >= LOSSES or (slot.given_up and slot.losses > 0)
+        if verdict is Verdict.STOP:
+            self.trouble.stop(NOT_REACHED)
+        self._resume(slot, now)
+
     def rejected(self, order: Place, rejection: Rejection, now: Moment) -> None:
         """Note that Retell refuses the request as it is."""
+        self.unanswered.answered()
         again = order.person.row in self.roster.rejected and not rejection.of_account
         if not again and not self.trouble.rejected(rejection):
             self.roster.convict()
@@ -235,22 +265,31 @@ class CampaignState:
                 self.enqueue(slot, Turn.RESEND, now.wall)
             return
         self.outstanding.pop(slot.person.row, None)
-        slot.sent_at, slot.await_list = None, False
+        slot.sent_at, slot.await_list, slot.losses = None, False, 0
+        slot.given_up = slot.given_up and not found
         self.queue.discard(slot)
         if slot.live:
             self.roster.reopen(slot)
+        elif slot.given_up:
+            self.roster.close(slot, Fate.NOT_CALLED, GIVEN_UP)
         elif not slot.calls:
-            self.enqueue(slot, Turn.FIRST, slot.person.not_before or 0.0)
+            self.enqueue(slot, Turn.FIRST, max(slot.person.not_before or 0.0, slot.again_at))
         else:
-            last = max(slot.calls, key=lambda call: call.attempt)
-            slot.attempt = last.attempt + 1
-            due = redial_at(slot.dialed, self.redial) if last.dialed else now.wall
-            if due is None:
-                self.roster.close(slot, Fate.DONE)
-            elif due >= self.checks.end(slot.person):
-                self.roster.close(slot, Fate.NOT_CALLED)
-            else:
-                self.enqueue(slot, Turn.AGAIN, due)
+            self._go_on(slot, now)
+
+    def _go_on(self, slot: Slot, now: Moment) -> None:
+        """Queue or close a person whose calls are over."""
+        last = max(slot.calls, key=lambda call: call.attempt)
+        slot.attempt = last.attempt + 1
+        if not last.dialed:
+            slot.turn_away(without_a_line(slot.calls), now.wall)
+        due = redial_at(slot.dialed, self.redial) if last.dialed else now.wall
+        if due is None:
+            self.roster.close(slot, Fate.DONE)
+        elif due >= self.checks.end(slot.person):
+            self.roster.close(slot, Fate.NOT_CALLED)
+        else:
+            self.enqueue(slot, Turn.AGAIN, max(due, slot.again_at))
 
     def enqueue(self, slot: Slot, turn: Turn, due: float) -> None:
         """Put a person in the queue, and take back an earlier fate."""

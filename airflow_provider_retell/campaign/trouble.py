@@ -39,6 +39,9 @@ NOT_LISTED: Final = (
 )
 
 
+NOT_REACHED: Final = "For ten minutes Retell has answered no request to place a call."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """A response in which Retell refused to place a call.

@@ -64,7 +64,7 @@ class Upkeep:
                 [self._kill_switch, self._pause], now.steady
             )
         except RetellError as error:
-            self._stop(error)
+            self.stop(error)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -82,9 +82,9 @@ class Upkeep:
             if self._terms.lines is not None:
                 self._plan.lines = self._terms.lines(state.busy)
         except RetellError as error:
-            self._stop(error)
+            self.stop(error)
 
-    def _stop(self, error: RetellError) -> None:
+    def stop(self, error: RetellError) -> None:
         """Place no more calls, and let the task end with an error once the live calls are over."""
         self.error = self.error or error
         self._plan.state.trouble.stop(str(error))

@@ -1,0 +1,78 @@
+"""Decide how often to repeat requests that place calls and are not answered. Pure.
+
+===================================================================  ==============================================
+requests that are not answered (a time-out, a 5xx, no connection)    what follows
+===================================================================  ==============================================
+five for one person, each after a call to another was placed         that person is given up
+for ten minutes all requests, for one person alone, in a campaign    that person is given up
+that has called others
+for ten minutes all requests otherwise                               the campaign stops, and a retry goes on
+fewer, or for a shorter time                                         they are repeated, behind those for others
+===================================================================  ==============================================
+
+A person who is *given up* is not called in this try: the request may fail for something that only that person has,
+and others must not wait for it. A refusal or a 429 is an answer.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+UNREACHABLE_FOR: Final = 600.0
+"""Seconds for which Retell may be in trouble before a campaign stops."""
+
+STRIKES: Final = 5
+"""Unanswered requests for one person, with calls to others in between, after which that person is given up."""
+
+GIVEN_UP: Final = "Retell did not answer the requests to call this person, while it placed calls to others"
+
+
+class Verdict(Enum):
+    """The consequence of a request that was not answered."""
+
+    REPEAT = "repeat"
+    GIVE_UP = "give up"
+    STOP = "stop"
+
+
+class Unanswered:
+    """The requests that were not answered. All times are steady ones."""
+
+    def __init__(self) -> None:
+        self._placed = 0
+        self._strikes: dict[int, tuple[int, int]] = {}
+        self._rows: set[int] = set()
+        self._since = self._last = 0.0
+
+    def answered(self) -> None:
+        """Note a request that was answered, in whatever way."""
+        self._rows.clear()
+
+    def placed(self, row: int) -> None:
+        """Note a call that was placed, by the person's row."""
+        self.answered()
+        self._placed += 1
+        self._strikes.pop(row, None)
+
+    def unanswered(self, row: int, now: float, *, others_called: bool) -> Verdict:
+        """Note a request that was not answered, and return what follows, by the table above.
+
+        Args:
+            row: The person's row.
+            now: The time.
+            others_called: Whether anybody else was called in this campaign.
+        """
+        if not self._rows or now - self._last > UNREACHABLE_FOR:  # none was sent since
+            self._rows.clear()
+            self._since = now
+        self._rows.add(row)
+        self._last = now
+        strikes, placed = self._strikes.get(row, (0, -1))
+        strikes += placed != self._placed
+        self._strikes[row] = strikes, self._placed
+        if strikes >= STRIKES:
+            return Verdict.GIVE_UP
+        if now - self._since < UNREACHABLE_FOR:
+            return Verdict.REPEAT
+        return Verdict.GIVE_UP if others_called and self._rows == {row} else Verdict.STOP
