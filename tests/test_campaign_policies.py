@@ -222,6 +222,39 @@ def test_who_asked_in_a_call_is_not_called_by_the_next_campaign(
     assert dialed(simulator)[before:] == NUMBERS[1:]
 
 
+@pytest.mark.parametrize("kept_as", ["jsonl", "parquet", "csv", "rows"])
+def test_who_asked_in_a_call_is_refused_if_the_results_are_the_next_list(
+    campaign: Run, simulator: Simulator, tmp_path: Path, kept_as: str
+) -> None:
+    """The row itself says so, without any history, whatever the list was made of in between."""
+    simulator.play(NUMBERS[0], "user_requested_dnc")
+    path = None if kept_as == "rows" else str(tmp_path)
+    first = campaign(path=path, file_format="parquet" if kept_as == "parquet" else "jsonl")
+    people = first["rows"] if kept_as == "rows" else first["paths"][0]
+    if kept_as == "csv":
+        rows = [json.loads(line) for line in Path(people).read_text().splitlines()]
+        cells = (",".join("" if cell is None else str(cell) for cell in row.values()) for row in rows)
+        people = tmp_path / "next.csv"
+        people.write_text("\n".join([",".join(rows[0]), *cells]))
+    before = len(simulator.placed)
+    again = campaign("next", people=people)
+    assert again["refused"] == {"do_not_call": 1}
+    assert dialed(simulator)[before:] == NUMBERS[1:]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("who", [{"to_number": NUMBERS[0]}, {"to_number": NUMBERS[3], "person_id": "ada"}])
+def test_one_row_that_says_so_refuses_the_person_in_all_rows(
+    campaign: Run, simulator: Simulator, order: int, who: dict[str, str]
+) -> None:
+    """The person is in the list once more, before or after, by number or by id."""
+    results = dict.fromkeys(("attempts", "call_id", "detail", "not_called", "refused"))
+    said = {"to_number": NUMBERS[0], "person_id": "ada", "outcome": "do_not_call", **results}
+    result = campaign(people=[{"to_number": NUMBERS[1]}, *[said, who, said, who][::order]])
+    assert result["refused"] == {"do_not_call": 4}
+    assert dialed(simulator) == [NUMBERS[1]]
+
+
 def test_who_asked_in_this_run_is_not_called_again(campaign: Run, simulator: Simulator) -> None:
     """Whatever the rules of redial and a clear say."""
     simulator.play(NUMBERS[0], "user_requested_dnc")

@@ -7,7 +7,8 @@ named as a field of a person                         that field; objects are JSO
 named nearly so, such as ``phone`` or ``to_numer``   refused, with the name that was probably meant
 ``idempotency_key``                                  refused: each attempt has a key of its own
 there twice                                          refused
-of the results in a ``people-*`` file                left out, if all of them are there
+of the results in a ``people-*`` file                left out, if all of them are there; who asked never to be
+                                                     called again is refused
 of any other name                                    a dynamic variable, as in Retell's own batch files
 ===================================================  ===========================================================
 
@@ -147,9 +148,9 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
 
 
 def row(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of a file without empty cells and without the columns of an earlier campaign's results."""
+    """Return a row of a file without empty cells; the results of an earlier campaign stay for ``read_person``."""
     results = result_columns(given)
-    return {name: value for name, value in given.items() if name not in results and not absent(value)}
+    return {name: value for name, value in given.items() if name in results or not absent(value)}
 
 
 def result_columns(names: Collection[str]) -> frozenset[str]:

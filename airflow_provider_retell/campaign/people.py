@@ -111,6 +111,10 @@ def read_person(
         _check_names(row, fields)
     fields |= {name: _text(fields[name]) for name in ("person_id", "time_zone") if name in fields}
     problems: list[tuple[Refusal, str]] = []
+    if results and Refusal.DO_NOT_CALL in {given["outcome"], given["refused"]}:
+        problems.append(
+            (Refusal.DO_NOT_CALL, "refused, or asked never to be called again, in an earlier campaign")
+        )
     raw, time_zone = fields.get("to_number"), fields.get("time_zone")
     number = _attempt(problems, Refusal.BAD_NUMBER, lambda: _number(raw, region)) or _text(raw or "")
     times = _attempt(problems, Refusal.BAD_REQUEST, lambda: _times(fields, time_zone)) or (None, None)

@@ -7,10 +7,12 @@ from enum import IntEnum
 from typing import Final
 
 from airflow_provider_retell.campaign.actions import Refused
-from airflow_provider_retell.campaign.identity import CampaignIdentity
+from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
 from airflow_provider_retell.campaign.ledger import KnownCall, dialed, merge
 from airflow_provider_retell.campaign.pacing import backoff
 from airflow_provider_retell.campaign.people import Person, Refusal
+
+_ANOTHER_ROW: Final = "another row of this person says so"
 
 
 class Fate(IntEnum):
@@ -155,6 +157,7 @@ class Roster:
         self._by_id: dict[int, Slot] = {}
         self._refused: list[Refused] = []
         self._suspects: list[tuple[Slot, Refused]] = []
+        self._never: set[int] = set()
         for person in people:
             self._add(person, identity)
 
@@ -162,15 +165,28 @@ class Roster:
         slot = Slot(person)
         self.slots.append(slot)
         self.open += 1
+        key = identity.person(to_number=person.to_number, person_id=person.person_id)
         if person.refused is not None:
             self.refuse(slot, person.refused, person.detail, at=None)
+            if person.refused is Refusal.DO_NOT_CALL:
+                self._refuse_all(key)
             return
-        key = identity.person(to_number=person.to_number, person_id=person.person_id)
+        if not self._never.isdisjoint((key.number, key.id)):
+            self.refuse(slot, Refusal.DO_NOT_CALL, _ANOTHER_ROW, at=None)
+            return
         if key.number in self._by_number or key.id in self._by_id:
             self.refuse(slot, Refusal.DUPLICATE, "an earlier row has this number or this id", at=None)
             return
         self._by_number[key.number] = self._by_id[key.id] = slot
         self.callable.append(slot)
+
+    def _refuse_all(self, key: PersonKey) -> None:
+        """Refuse a person in all rows, because one of them says so."""
+        self._never |= {key.number, key.id}
+        for slot in (self._by_number.get(key.number), self._by_id.get(key.id)):
+            if slot is not None and slot.fate is None:
+                self.callable.remove(slot)
+                self.refuse(slot, Refusal.DO_NOT_CALL, _ANOTHER_ROW, at=None)
 
     # -- fates ---------------------------------------------------------------------------------------------
 
