@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zoneinfo
+from datetime import UTC, datetime, timedelta
 from textwrap import dedent
 
 import pytest
@@ -24,7 +25,8 @@ from phonenumbers.phonenumberutil import (
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
-from airflow_provider_retell.policy.zones import zones_of
+from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.policy.zones import OVERLAYS, zones_of
 
 CENTRAL, EASTERN = "America/Chicago", "America/New_York"
 
@@ -58,16 +60,36 @@ NORTH_AMERICA = sorted({prefix[1:4] for prefix in TIMEZONE_DATA if prefix[0] == 
 
 
 def test_every_zone_that_an_exchange_has_is_a_zone_of_its_area() -> None:
-    """For each area code of North America, all that the data lists below it is counted."""
+    """For each area code of North America but the overlays, all that the data lists below it is counted."""
     listed = {
         f"+1{area}5550100": {
             zone for prefix, each in TIMEZONE_DATA.items() if prefix[:4] == f"1{area}" for zone in each
         }
         for area in NORTH_AMERICA
+        if area not in OVERLAYS
     }
     valid = {number: tuple(sorted(zones)) for number, zones in listed.items() if is_valid_number(parse(number))}
     assert len(valid) > 350
     assert {number: zones_of(number) for number in valid} == valid
+
+
+@pytest.mark.parametrize(("overlay", "older"), OVERLAYS.items(), ids=str)
+def test_an_overlay_has_the_zones_of_the_area_below_it(overlay: str, older: str) -> None:
+    """Pensacola has +1 850 and +1 448 numbers; a code that the installed data does not know yet has no zone."""
+    number = f"+1{overlay}5550100"
+    if is_valid_number(parse(number)):
+        assert zones_of(number) == zones_of(f"+1{older}5550100")
+    else:
+        with pytest.raises(RetellTimeZoneError):
+            zones_of(number)
+
+
+def test_a_number_of_an_overlay_is_called_when_all_of_its_area_may_be() -> None:
+    """At nine in New York it is eight in Pensacola."""
+    hours = CallingHours("09:00", "20:00")
+    nine = datetime(2026, 7, 6, 13, tzinfo=UTC)
+    assert not hours.is_open("+14485550100", nine)
+    assert hours.next_opening("+14485550100", nine) == nine + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

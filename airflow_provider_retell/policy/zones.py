@@ -2,9 +2,10 @@
 
 The data of ``phonenumbers`` lists exchanges, but not all of them: a missing one falls back to a single zone of its
 area code. +1 850 555 gets the zone of New York, although western Florida has Chicago's time. So here a number gets
-all zones of its area code, and a number without an area code all zones of its country. A mobile number counts as
-one without, unless mobile phones of its country have the area codes of landlines: in Indonesia the data gives all
-of them the zone of Jakarta. Toll-free and similar numbers belong to no place and get none.
+all zones of its area code, and a number without an area code all zones of its country. For a code that was laid
+over the area of an older one, the data lists no exchanges: it gets the zones of the older one. A mobile number
+counts as one without, unless mobile phones of its country have the area codes of landlines: in Indonesia the data
+gives all of them the zone of Jakarta. Toll-free and similar numbers belong to no place and get none.
 """
 
 from __future__ import annotations
@@ -23,6 +24,27 @@ _NO_PLACES: Final = frozenset({"EST", "MST", "HST", "Factory", "localtime", "pos
 """Three abbreviations without summer time, and three names whose meaning depends on the machine."""
 NORTH_AMERICA: Final = "1"
 """The country code of the United States, Canada and most of the Caribbean, whose areas have three digits."""
+OVERLAYS: Final = {
+    "257": "250",  # British Columbia without Vancouver
+    "236": "250",
+    "672": "250",
+    "778": "250",
+    "364": "270",  # western Kentucky
+    "367": "418",  # eastern Quebec
+    "581": "418",
+    "448": "850",  # western Florida
+    "458": "541",  # Oregon without Portland
+    "474": "306",  # Saskatchewan
+    "639": "306",
+    "729": "423",  # eastern Tennessee
+    "879": "709",  # Newfoundland and Labrador
+    "930": "812",  # southern Indiana
+    "986": "208",  # Idaho
+}
+"""Area codes of North America with the older one whose area they share, if the data gives the two other zones.
+
+See https://www.nanpa.com and https://cnac.ca
+"""
 MOBILES_WITH_AREAS: Final = frozenset({"52", "55"})
 """The country codes of Mexico and Brazil, where mobile numbers begin with the area codes of landlines."""
 
@@ -113,7 +135,8 @@ def _listed_zones(number: PhoneNumber) -> frozenset[str]:
         return _zones_of_area(country)
     length = 3 if country == NORTH_AMERICA else phonenumbers.length_of_geographical_area_code(number)
     if length:
-        return _zones_of_area(country + national[:length])
+        area = national[:length]
+        return _zones_of_area(country + (OVERLAYS.get(area, area) if country == NORTH_AMERICA else area))
     return frozenset(time_zones_for_number(number)) - {UNKNOWN_TIMEZONE}
 
 
