@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 # Airflow reads its home when it is imported first.
 HOME = Path(tempfile.mkdtemp(prefix="airflow-provider-retell-"))
@@ -65,6 +66,10 @@ from airflow_provider_retell.operators import (  # noqa: E402
 )
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator  # noqa: E402
 from airflow_provider_retell.testing import Clock, SteppingClock, clock_replaced_by  # noqa: E402
+
+# How long an example takes says how busy the machine is, and nothing about the rule.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 REGISTER, CREATE = "register-phone-call", "create-phone-call"
 FROM = "+14155550199"
