@@ -36,8 +36,8 @@ class Contents:
             recording: The name of the file with its recording, None without one.
         """
         left_out = TRANSCRIPT_FIELDS.difference(self.include)
-        fields = scrub(call) if self.scrubbed else dict(call)
-        fields = {name: value for name, value in fields.items() if name not in left_out}
+        sent = scrub(call) if self.scrubbed else call
+        fields = {name: value for name, value in sent.items() if name not in left_out}
         fields["outcome"] = _outcome(call)
         if recording is not None:
             fields["recording_path"] = recording

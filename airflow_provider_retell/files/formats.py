@@ -18,7 +18,7 @@ from airflow_provider_retell.files.columns import (
     VERSION_KEY,
     Column,
     Kind,
-    json_text,
+    json_bytes,
     line,
 )
 
@@ -59,7 +59,7 @@ class JsonLines:
 
     def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the rows as lines."""
-        return "".join(f"{json_text(row)}\n" for row in rows).encode()
+        return b"".join(json_bytes(row) + b"\n" for row in rows)
 
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
         """Write the lines, compressed if wanted. The same rows give the same bytes."""
