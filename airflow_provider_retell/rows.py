@@ -234,8 +234,8 @@ def into_row(fields: dict[str, Any], include: Collection[str] = ()) -> Row:
         for name in fields.keys() & _LEFT_OUT.difference(include):
             if name in HEAVY_FIELDS:
                 del fields[name]
-            else:
-                _drop_values(fields[name])
+            elif isinstance(latency := fields[name], dict):
+                _drop_values(latency)
     outcome = outcome_of(fields.get("call_status"), fields.get("disconnection_reason"))
     fields["outcome"] = None if outcome is None else outcome.value
     return cast("Row", fields)
@@ -259,9 +259,9 @@ def is_dry(given: Any) -> bool:
     return isinstance(given, Sequence) and not isinstance(given, str) and bool(given) and all(map(is_dry, given))
 
 
-def _drop_values(latency: Any) -> None:
+def _drop_values(latency: dict[str, Any]) -> None:
     """Drop the list of values per turn, in today's form (by part) and in the older one (at the top)."""
-    if isinstance(latency, dict):  # as JSON has it; to ask for a `Mapping` takes ten times as long
-        latency.pop("values", None)
-        for part in latency.values():
+    latency.pop("values", None)
+    for part in latency.values():
+        if isinstance(part, dict):  # as JSON has it; to ask for a `Mapping` takes ten times as long
             _drop_values(part)

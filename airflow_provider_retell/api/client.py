@@ -38,8 +38,8 @@ from airflow_provider_retell.errors import RetellConnectionError, RetellError, R
 
 T = TypeVar("T")
 
-_LONG_RESPONSE: Final = 64_000
-"""Bytes from which on a response is read in a thread of its own."""
+_LONG_RESPONSE: Final = 512_000
+"""Bytes from which on a response is read in a thread of its own. A page of live calls is shorter: a ms to read."""
 
 _STORAGE: Final = "the storage to which Retell's link leads"
 
