@@ -7,20 +7,25 @@ machine count too.
 from __future__ import annotations
 
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, cast
 
 import httpx
 
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.call_rows import row_form
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.pages import as_sent
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.pages import Page, as_sent
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.states import states_of
+from airflow_provider_retell.rows import Row
 from benchmarks import retell
 from benchmarks.figures import Figure
 from benchmarks.retell import RetellProcess
@@ -30,12 +35,13 @@ SECONDS: Final = 8.0
 TOGETHER: Final = 10
 """Requests that are under way at once on an event loop."""
 GOAL: Final = 0.95
-GOALS: Final = {"as a poll reads them": 1.3, "as an export reads them": 1.1, "as models": 0.9}
+GOALS: Final = {"as a poll reads them": 1.3, "as an export reads them": 1.1, "as rows": 0.9}
 """The goals of the requests whose names end so, because less is read of their responses, or more."""
 
 
 def figures() -> Iterator[Figure]:
     """Measure in turns, against one simulator in a process of its own."""
+    gc.freeze()  # the modules are not what is measured
     over = retell.conversations(1000, ring_seconds=0, talk_seconds=(0, 0))
     live = retell.conversations(1000, ring_seconds=3600, talk_seconds=(0, 0), skip=1000)
     with RetellProcess(numbers=over | live, dial_delay=0, list_registered=True) as process:
@@ -59,12 +65,18 @@ def figures() -> Iterator[Figure]:
             requests |= {
                 f"list-calls, {calls}, as a poll reads them": [states_of(listing)],
                 f"list-calls, {calls}, as an export reads them": [as_sent(listing)],
-                f"list-calls, {calls}, as models": [listing],
+                f"list-calls, {calls}, as rows": [_rows_of(listing)],
             }
         for what, these in requests.items():
             goal = next((goal for end, goal in GOALS.items() if what.endswith(end)), GOAL)
             yield _figure(f"{what}; one after the other", goal, _one_by_one(settings, these))
             yield _figure(f"{what}; {TOGETHER} at once", goal, asyncio.run(_together(settings, these)))
+
+
+def _rows_of(listing: Request[Page[Call]]) -> Request[list[Row]]:
+    """Return the same request, read as a task reads calls that are over."""
+    page = row_form().page(listing)
+    return replace(cast("Request[Any]", page), read=lambda body: [call.row for call in page.read(body).calls])
 
 
 def _figure(what: str, goal: float, pairs: Sequence[tuple[float, float]]) -> Figure:
@@ -89,6 +101,7 @@ def _one_by_one(settings: ConnectionSettings, requests: Sequence[Request[Any]]) 
 
 
 def _time(send: Callable[[Request[Any]], object], request: Request[Any]) -> float:
+    gc.collect()  # before, so that neither client pays for the objects of the other
     began = time.process_time()
     send(request)
     return time.process_time() - began
@@ -97,8 +110,12 @@ def _time(send: Callable[[Request[Any]], object], request: Request[Any]) -> floa
 async def _together(settings: ConnectionSettings, requests: Sequence[Request[Any]]) -> list[tuple[float, float]]:
     """Return the CPU seconds for each of some requests that are under way at once: ours, bare."""
     async with AsyncRetellClient(settings) as ours, _bare(settings) as bare:
+
+        async def send(request: Request[Any]) -> None:
+            await ours.send(request)  # and drop the result at once, as the bare client does
+
         return [
-            (await _time_together(ours.send, request), await _time_together(bare, request))
+            (await _time_together(send, request), await _time_together(bare, request))
             for request in _for_some_time(requests)
         ]
 
@@ -115,6 +132,7 @@ async def _bare(settings: ConnectionSettings) -> AsyncIterator[Callable[[Request
 
 
 async def _time_together(send: Callable[[Request[Any]], Awaitable[object]], request: Request[Any]) -> float:
+    gc.collect()
     began = time.process_time()
     await asyncio.gather(*(send(request) for _ in range(TOGETHER)))
     return (time.process_time() - began) / TOGETHER
