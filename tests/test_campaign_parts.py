@@ -116,6 +116,7 @@ LATER = over(NOON + 90, cost_cents=7, talk_seconds=30)
         (VANISHED, OVER, over(NOON + 60, placed_at=NOON)),
         (VANISHED, LIVE, LIVE),
         (LIVE, VANISHED, VANISHED),
+        (OVER, VANISHED, over(NOON + 60, placed_at=NOON)),
     ],
 )
 def test_two_sources_about_one_call_become_one(

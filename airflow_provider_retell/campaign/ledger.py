@@ -11,7 +11,8 @@ live            over         over, first seen over now
 over            over         over, with the newer data (analysis, cost), first seen over as before
 over            live         over: the response is outdated, no call comes back to life
 not readable    anything     what was seen
-anything        not known    over without an ending, so that no rule replaces it
+live            not known    over without an ending, so that no rule replaces it
+over            not known    over as before: a call that is over does not come to be unknown
 ==============  ===========  ====================================================================
 
 The times are the earliest ones known. An attempt without times counts as happening when it was first seen over,
@@ -162,7 +163,7 @@ def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:
     placed_at = _earliest(known.placed_at, seen.placed_at)
     if known.live or known.unreadable:
         return replace(seen, placed_at=placed_at)
-    if seen.live:
+    if seen.live or seen.unreadable:
         return replace(known, placed_at=placed_at)
     return replace(
         seen,
