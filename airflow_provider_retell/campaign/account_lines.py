@@ -20,7 +20,9 @@ _MAX_AGE: Final = 60.0
 
 
 class AccountLines:
-    """The account's limit, minus the reserved lines and those that others use.
+    """The account's limit, minus the reserved lines, those kept for inbound calls, and those that others use.
+
+    See https://docs.retellai.com/deploy/concurrency
 
     Args:
         client: Asks the account.
@@ -59,11 +61,14 @@ class AccountLines:
 
     def _read(self, answer: dict[str, Any], own: int) -> int:
         limit, in_use = answer.get("concurrency_limit"), answer.get("current_concurrency")
+        inbound = answer.get("reserved_inbound_concurrency")
         if not isinstance(limit, int) or not isinstance(in_use, int):
             raise RetellResponseError("get-concurrency does not say how many lines there are.", status_code=200)
-        if limit <= self._reserved:
+        inbound = inbound if isinstance(inbound, int) else 0
+        if limit <= self._reserved + inbound:
+            kept = f", {inbound} of them for inbound calls (reserved_inbound_concurrency)" if inbound else ""
             raise RetellInputError(
-                f"No call can be placed: the account's limit is {limit} live calls (concurrency_limit), and "
+                f"No call can be placed: the account's limit is {limit} live calls (concurrency_limit){kept}, and "
                 f"reserved_lines={self._reserved} leaves none of them. Reserve fewer."
             )
-        return free_lines(limit=limit, reserved=self._reserved, in_use=in_use, own=own)
+        return free_lines(limit=limit, reserved=self._reserved + inbound, in_use=in_use, own=own)
