@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Final
 
+from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.calls import campaign_pause
 from airflow_provider_retell.campaign.pacing import Moment
 from airflow_provider_retell.campaign.plan import Plan
@@ -13,7 +14,7 @@ from airflow_provider_retell.campaign.recorder import Files
 from airflow_provider_retell.campaign.summary import Progress
 from airflow_provider_retell.campaign.switches import Switch, read_switches
 from airflow_provider_retell.campaign.terms import Terms
-from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.errors import RetellCallError, RetellError
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Upkeep:
         self._plan = plan
         self._terms = terms
         self._files = files
-        self._reported_at = self._written_at = began.steady
+        self._reported_at = self._written_at = self._began = self._now = began.steady
         self._refreshed_at = -math.inf
         self._kill_switch = Switch(look_up=self._read_kill_switch, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
         self._pause = Switch(
@@ -59,6 +60,7 @@ class Upkeep:
 
     def tick(self, now: Moment) -> None:
         """Do the work that is due by now."""
+        self._now = now.steady
         try:
             self._plan.paused, self._plan.pause_known_until = read_switches(
                 [self._kill_switch, self._pause], now.steady
@@ -89,8 +91,14 @@ class Upkeep:
         self.error = self.error or error
         self._plan.state.trouble.stop(str(error))
 
-    def _read_kill_switch(self) -> bool:
-        paused = self._terms.paused()
+    def _read_kill_switch(self) -> bool | None:
+        try:
+            paused = self._terms.paused()
+        except RetellError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever Airflow raises, it is not known)
+            self._not_known(error)
+            return None
         if paused and not self._kill_switch.on:
             log.warning(
                 "The connection is paused (paused: true in its extra): no call is placed until that is taken out, "
@@ -101,6 +109,20 @@ class Upkeep:
             log.info("The connection is no longer paused: calls are placed again.")
         return paused
 
+    def _not_known(self, error: Exception) -> None:
+        """Bear for ten minutes that Airflow does not say whether the connection is paused."""
+        trouble = mask_numbers(f"{type(error).__name__}: {error}")
+        if self._now - max(self._kill_switch.read_at, self._began) >= campaign_pause.UNKNOWN_FOR:
+            raise RetellCallError(
+                "For ten minutes Airflow has not said whether the connection is paused "
+                f"({trouble}). Look at Airflow's API server and its database. A retry, or a clear, goes on."
+            ) from error
+        log.warning(
+            "Airflow does not say whether the connection is paused, which is asked again: %s. Soon no call is "
+            "placed until it is known; live calls go on.",
+            trouble,
+        )
+
     def report(self, now: Moment) -> None:
         """Report the progress: in the log, as metrics, and to the task."""
         seconds = now.steady - self._reported_at
@@ -108,7 +130,10 @@ class Upkeep:
         self.placed, self._reported_at = 0, now.steady
         log.info("%s", progress)
         progress.count()
-        self._terms.report(progress)
+        try:
+            self._terms.report(progress)
+        except Exception as error:  # noqa: BLE001 (the calls matter more than the figures)
+            log.warning("Airflow did not take the progress: %s", mask_numbers(f"{type(error).__name__}: {error}"))
 
     def write_placed(self) -> None:
         """Let other campaigns know of the calls that were placed, if there are new ones."""
