@@ -24,7 +24,7 @@ from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import Rejection, is_of_account
+from airflow_provider_retell.campaign.trouble import REFUSALS, Rejection, is_of_account
 from airflow_provider_retell.campaign.unanswered import GIVEN_UP
 from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
@@ -783,6 +783,17 @@ def test_refusals_that_differ_by_the_number_they_quote_are_equal() -> None:
     assert campaign.state.roster.take_refusals() == []
 
 
+def test_twenty_refusals_in_a_row_stop_the_campaign_whatever_their_words() -> None:
+    """Words that quote a name, or the id of a request, are never equal."""
+    campaign = Campaign([person(row) for row in range(REFUSALS + 5)])
+    for row in range(REFUSALS):
+        order = campaign.order()
+        assert order.person.row == row
+        words = f"request {'abcdefghijklmnopqrstuvw'[row]}: to_number"
+        campaign.state.rejected(order, Rejection(status=400, message=words, field="to_number"), campaign.now)
+    assert f"{REFUSALS} people in a row" in str(failure(campaign))
+
+
 YES, NO = True, False
 
 
@@ -807,6 +818,8 @@ def test_whose_a_refusal_is(
     """The rows of the table in the docstring."""
     rejection = Rejection(status=400, message="no", field=field, shared=shared)
     assert is_of_account(rejection, equal=equal, last=last, placed=placed) == of_account
+    if field is not None:
+        assert is_of_account(rejection, equal=1, in_a_row=REFUSALS, last=False, placed=True)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from typing import Any, Final, assert_never
 
 from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.columns import DRY_RUN_COLUMN
-from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.ledger import KnownCall
 from airflow_provider_retell.campaign.pacing import Moment
 from airflow_provider_retell.campaign.plan import Plan
+from airflow_provider_retell.campaign.requests import CallRequests, unsendable
 from airflow_provider_retell.campaign.summary import people_rows, summarize
+from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import DRY_RUN
 
@@ -49,15 +51,15 @@ class DryRun:
     failure: str | None
 
 
-def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
+def rehearse(plan: Plan, requests: CallRequests, *, now: float) -> DryRun:
     """Carry out the actions of a plan without a request, until it has finished.
 
     Args:
         plan: The plan, with the calls in the campaign's own files; afterwards each person has a fate.
-        identity: The campaign's identity.
+        requests: Makes the requests, so that those that cannot be made are found; nothing is sent.
         now: When it begins, in seconds since the epoch.
     """
-    state, at = plan.state, Moment(now, 0.0)
+    state, at, identity = plan.state, Moment(now, 0.0), requests.identity
     calls: dict[str, KnownCall] = {}
     ends: dict[str, float] = {}
     placed_at: dict[int, float] = {}
@@ -71,6 +73,8 @@ def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
         state.got(call.call_id, None, at)
     while True:
         match plan.next_action(at):
+            case Place() as order if (refused := _unsendable(requests, order)) is not None:
+                state.rejected(order, refused, at)
             case Place() as order if plan.may_send(order, at):
                 call_id = f"{DRY_RUN}_{len(calls)}"
                 key = identity.person(to_number=order.person.to_number, person_id=order.person.person_id)
@@ -94,6 +98,15 @@ def rehearse(plan: Plan, identity: CampaignIdentity, *, now: float) -> DryRun:
                 return DryRun(placed_at=placed_at, ends_at=max(ends.values(), default=now), failure=failure)
             case never:
                 assert_never(never)
+
+
+def _unsendable(requests: CallRequests, order: Place) -> Rejection | None:
+    """Return why no request can be made for an order, None if one can be."""
+    try:
+        requests.of(order.person, order.attempt)
+    except RetellInputError as error:
+        return unsendable(error)
+    return None
 
 
 def _answered(call: KnownCall, at: float) -> KnownCall:

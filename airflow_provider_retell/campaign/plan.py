@@ -191,7 +191,9 @@ class Plan:
         slots = self.state.roster.slots
         if self.state.trouble.found:
             return self.state.trouble.found
-        if slots and all(slot.refusal is Refusal.BAD_NUMBER for slot in slots):
+        if slots and all(slot.refusal in {Refusal.BAD_NUMBER, Refusal.BAD_REQUEST} for slot in slots):
+            if any(slot.refusal is Refusal.BAD_REQUEST for slot in slots):
+                return f"No call was placed: no request could be made or was accepted ({slots[-1].detail})."
             return "No call was placed: none of the people has a number that can be called (bad_number)."
         if self._eligible_failed and not self._eligible_answered:
             return "No call was placed: eligible failed for each person that it was asked about."

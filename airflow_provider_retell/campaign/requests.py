@@ -14,7 +14,7 @@ It contains no time and nothing about the process, because the same key must mea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._masking import mask_numbers
@@ -23,13 +23,14 @@ from airflow_provider_retell.calls.intent import TAG, is_tag
 from airflow_provider_retell.campaign.columns import OBJECTS, REQUEST_FIELDS
 from airflow_provider_retell.campaign.identity import CampaignIdentity
 from airflow_provider_retell.campaign.people import Person, request_fields
-from airflow_provider_retell.campaign.trouble import Rejection
+from airflow_provider_retell.campaign.trouble import CALLERS, Rejection
 from airflow_provider_retell.errors import RetellInputError, RetellStatusError
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
 
 _BY_KEYS: Final = OBJECTS - {"agent_override"}
+_PERHAPS_OF_THE_ROW: Final = frozenset({400, 404, 422})
 _ANYBODY: Final = "+14155550100"
 
 
@@ -53,6 +54,17 @@ class CallRequests:
         """
         create_phone_call({**dict.fromkeys(needs, _ANYBODY), **self.defaults, "to_number": _ANYBODY})
         self._refuse_tag(self.defaults)
+
+    def check_callers(self, people: Iterable[Person]) -> None:
+        """Raise ``RetellInputError`` if nothing says from which number to call any of the people."""
+        if "from_number" in self.defaults:
+            return
+        own = ("from_number" in request_fields(person) for person in people)
+        if next(own, True) or any(own):
+            return
+        raise RetellInputError(
+            "from_number is missing: neither the task nor any of the people has one. Nothing was sent."
+        )
 
     def of(self, person: Person, attempt: int) -> Request[Call]:
         """Return the request for an attempt.
@@ -80,10 +92,17 @@ class CallRequests:
             )
 
 
+def unsendable(error: RetellInputError) -> Rejection:
+    """Return the rejection of a person for whom no request can be made."""
+    message = mask_numbers(str(error))
+    return Rejection(status=None, message=message, field="to_number" if "to_number" in message else "person")
+
+
 def rejection(error: RetellStatusError, person: Person, defaults: Mapping[str, Any]) -> Rejection:
     """Return the rejection that an error status means.
 
-    Its field is set if Retell's message names a field of the person's row.
+    Its field is set if Retell's message names a field of the person's row; or, if the message names none at all
+    and something was not found, or is wrong, to what the row says of who calls.
 
     Args:
         error: The error.
@@ -92,9 +111,10 @@ def rejection(error: RetellStatusError, person: Person, defaults: Mapping[str, A
     """
     own = request_fields(person)
     named = [name for name in REQUEST_FIELDS if re.search(rf"\b{name}\b", error.message)]
+    whose = named if named or error.status_code not in _PERHAPS_OF_THE_ROW else CALLERS
     return Rejection(
         status=error.status_code,
         message=mask_numbers(error.message),
-        field=next((name for name in named if name in own), None),
+        field=next((name for name in whose if name in own), None),
         shared=any(name in defaults and name not in own for name in named),
     )

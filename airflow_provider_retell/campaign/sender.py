@@ -4,7 +4,7 @@
 the request                                          is reported as
 ===================================================  ==========================================================
 must not be sent any more                            ``not_sent``
-cannot be made of the person's fields                ``refused``
+cannot be made of the person's fields                ``rejected``
 is answered with a call                              ``placed``
 certainly did not arrive                             ``unreached``
 is turned away with 429                              ``turned_away``
@@ -29,7 +29,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.contacts import get_contact_by_phone
 from airflow_provider_retell.calls.intent import tag_of
 from airflow_provider_retell.campaign.actions import Place
@@ -38,7 +37,7 @@ from airflow_provider_retell.campaign.identity import TaggedAttempt
 from airflow_provider_retell.campaign.ledger import read_call
 from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.requests import CallRequests, rejection
+from airflow_provider_retell.campaign.requests import CallRequests, rejection, unsendable
 from airflow_provider_retell.errors import (
     Concerns,
     RetellConnectionError,
@@ -57,8 +56,6 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.recorder import Recorder
 
 log = logging.getLogger(__name__)
-
-_NUMBER_FIELD = "to_number"
 
 
 class NotNow(Exception):  # noqa: N818 (a decision, no error)
@@ -150,8 +147,7 @@ class Sender:
             case DoNotCallContact():
                 state.refused(order, Refusal.DO_NOT_CALL, "Retell keeps this contact as do_not_call", now)
             case RetellInputError():
-                reason = Refusal.BAD_NUMBER if _NUMBER_FIELD in str(answer) else Refusal.BAD_REQUEST
-                state.refused(order, reason, mask_numbers(str(answer)), now)
+                state.rejected(order, unsendable(answer), now)
             case RetellRateLimitError():
                 metrics.count("retell.rate_limited")
                 state.turned_away(order, now, asked=answer.retry_after)

@@ -177,8 +177,9 @@ class CampaignState:
         self._resume(slot, now)
 
     def rejected(self, order: Place, rejection: Rejection, now: Moment) -> None:
-        """Note that Retell refuses the request as it is."""
-        self.unanswered.answered()
+        """Note that Retell refuses the request as it is, or that none can be made."""
+        if rejection.status is not None:
+            self.unanswered.answered()
         again = order.person.row in self.roster.rejected and not rejection.of_account
         if not again and not self.trouble.rejected(rejection):
             self.roster.convict()

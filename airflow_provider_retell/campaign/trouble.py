@@ -3,7 +3,10 @@
 ===============================================================  ================================================
 Retell                                                           the campaign
 ===============================================================  ================================================
-answers a create with 401, 402, 403 or 404                       stops
+answers a create with 401, 402 or 403                            stops
+answers one with 404, or 400 or 422 without a field, and the     as if it named that field
+person's row has a number to call from, or an agent, of its own
+answers one with 404 otherwise                                   stops
 refuses one (400, 422), naming no field of the person            stops
 refuses one, naming such a field                                 decides by ``is_of_account``
 refuses a person again, as in an earlier try                     refuses the person, and counts nothing
@@ -19,14 +22,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from airflow_provider_retell.campaign.listing import LISTED_WITHIN
 from airflow_provider_retell.outcomes import Outcome
 
 EQUAL_REFUSALS: Final = 5
+REFUSALS: Final = 20
+"""Refusals in a row, of people who may have been called, after which a campaign stops, whatever their words."""
 FAILED_CALLS: Final = 10
-_ACCOUNT_STATUSES: Final = frozenset({401, 402, 403, 404})
+CALLERS: Final = ("from_number", "override_agent_id", "override_agent_version", "agent_override")
+"""The fields of who calls: Retell answers 404 to those that it does not know."""
+_ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
 _DIGITS: Final = re.compile(r"\d+")
 _ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING})
 
@@ -44,16 +52,16 @@ NOT_REACHED: Final = "For ten minutes Retell has answered no request to place a 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A response in which Retell refused to place a call.
+    """The reason why a call cannot be placed: Retell refused it, or its request cannot be made.
 
     Attributes:
-        status: The HTTP status.
-        message: Retell's own words, without phone numbers.
+        status: The HTTP status; None if the request cannot be made, so that it was not sent.
+        message: Retell's own words, or those of the check, without phone numbers.
         field: The field that they name, if it is in the person's row; None otherwise.
         shared: Whether they also name a field that the task has for all people, this person included.
     """
 
-    status: int
+    status: int | None
     message: str
     field: str | None = None
     shared: bool = False
@@ -61,19 +69,21 @@ class Rejection:
     @property
     def of_account(self) -> bool:
         """True if the account is the reason, and not the person."""
+        if self.status == HTTPStatus.NOT_FOUND:
+            return self.field not in CALLERS
         return self.status in _ACCOUNT_STATUSES or self.field is None
 
 
-def is_of_account(rejection: Rejection, *, equal: int, last: bool, placed: bool) -> bool:
+def is_of_account(rejection: Rejection, *, equal: int, in_a_row: int = 1, last: bool, placed: bool) -> bool:
     """Return whether the account, or the task, is the reason for a refusal, and not the person.
 
     =================  ===========================  =================================  =====
     the message names  and of the person            in a row, with equal words         it is
     =================  ===========================  =================================  =====
     anything           no field                     any number                         yes
-    only such a field  a field                      five                               yes
+    only such a field  a field                      five; or twenty, whatever words    yes
     only such a field  a field                      fewer                              no
-    also a shared one  a field                      five                               yes
+    also a shared one  a field                      five; or twenty, whatever words    yes
     also a shared one  a field                      two, at the end of the campaign    yes
     also a shared one  a field                      one, at the end, no call placed    yes
     also a shared one  a field                      fewer otherwise                    no
@@ -85,10 +95,11 @@ def is_of_account(rejection: Rejection, *, equal: int, last: bool, placed: bool)
     Args:
         rejection: The last refusal.
         equal: How many in a row, this one included, have had its words, numbers apart.
+        in_a_row: How many in a row there have been, whatever their words.
         last: Whether no further person is to be called.
         placed: Whether the campaign has placed a call.
     """
-    if rejection.of_account or equal >= EQUAL_REFUSALS:
+    if rejection.of_account or equal >= EQUAL_REFUSALS or in_a_row >= REFUSALS:
         return True
     return rejection.shared and last and (equal > 1 or not placed)
 
@@ -103,17 +114,18 @@ class Trouble:
     def __init__(self) -> None:
         self.found: str | None = None
         self._refusal: Rejection | None = None
-        self._refusals = 0
+        self._refusals = self._in_a_row = 0
         self._failures = 0
 
     def placed(self) -> None:
         """Note a call that was created."""
-        self._refusal, self._refusals = None, 0
+        self._refusal, self._refusals, self._in_a_row = None, 0, 0
 
     def rejected(self, rejection: Rejection) -> bool:
         """Note a refusal; return whether it is like the refusals right before it."""
         alike = self._refusal is not None and _words(rejection) == _words(self._refusal)
         self._refusals = self._refusals + 1 if alike else 1
+        self._in_a_row += 1
         self._refusal = rejection
         return self._judge(last=False, placed=True) or alike
 
@@ -127,13 +139,17 @@ class Trouble:
 
     def _judge(self, *, last: bool, placed: bool) -> bool:
         refusal, equal = self._refusal, self._refusals
-        if refusal is None or not is_of_account(refusal, equal=equal, last=last, placed=placed):
+        in_a_row = self._in_a_row
+        if refusal is None or not is_of_account(refusal, equal=equal, in_a_row=in_a_row, last=last, placed=placed):
             return False
         if refusal.of_account:
             self.stop(f"Retell refuses to place calls ({refusal.status}: {refusal.message}).")
+        elif in_a_row >= REFUSALS > equal:
+            self.stop(f"{in_a_row} people in a row cannot be called; the last one: {refusal.message}.")
         else:
             people = f"{equal} people in a row" if equal > 1 else "the only person"
-            self.stop(f"Retell refused {people} for one reason: {refusal.message}.")
+            refused = f"Retell refused {people}" if refusal.status else f"Nothing can be sent for {people}"
+            self.stop(f"{refused} for one reason: {refusal.message}.")
         return True
 
     def ended(self, outcome: Outcome | None) -> None:

@@ -168,7 +168,7 @@ class CampaignTerms:
             known = known_calls(self._files.known(), requests.identity, now=now)
             plan.state.load(known, Moment(now, 0.0))
         refresh(now)
-        done = rehearse(plan, requests.identity, now=now)
+        done = rehearse(plan, requests, now=now)
         return self._with_rows(dry_result(plan, done, now=now), partial(dry_rows, plan, done)), done.failure
 
     def finish(self, run: CampaignRun) -> dict[str, Any]:
@@ -210,6 +210,7 @@ class CampaignTerms:
         requests = CallRequests(CampaignIdentity.of(**names, namespace=self.namespace), self.defaults)
         requests.check(needs=("from_number",))
         roster = Roster(self._people(), requests.identity)
+        requests.check_callers(slot.person for slot in roster.callable)
         due = due_at(context, now)
         first_began = self._open(names, len(roster.slots), continued=continued, began=began, due=due)
         if (until := until_at(task.until, due)) <= now:
