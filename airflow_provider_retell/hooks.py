@@ -52,9 +52,8 @@ class RetellHook(BaseHook):
         super().__init__()
         self.retell_conn_id = retell_conn_id
         self._client: RetellClient | None = None
+        self._remarks: set[str] = set()
         self.pause = PauseSwitch(conn_id=retell_conn_id, look_up=self.is_paused)
-
-    # -- calls -------------------------------------------------------------------------------------------
 
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.
@@ -185,8 +184,6 @@ class RetellHook(BaseHook):
         """
         return self.get_conn().send(endpoints.rerun_call_analysis(call_id))
 
-    # -- contacts, and the account -------------------------------------------------------------------------
-
     def list_contacts(
         self,
         *,
@@ -227,7 +224,7 @@ class RetellHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Try the key on read-only endpoints; return whether it works, and a message for people."""
         try:
-            settings = self._read(self.get_connection(self.retell_conn_id))
+            settings = ConnectionSettings.of(self.get_connection(self.retell_conn_id), conn_id=self.retell_conn_id)
         except SettingsError as error:
             # Without the connection's id: a form that is tested unsaved has a random one.
             return False, f"{str(error)[0].upper()}{str(error)[1:]}."
@@ -236,27 +233,25 @@ class RetellHook(BaseHook):
     def get_conn(self) -> RetellClient:
         """Return the blocking client; ``close`` closes it, and so does dropping the hook."""
         if self._client is None:
-            from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415 (DAG files import this module)
+            from airflow_provider_retell.api.rotating_key_client import RotatingKeyClient  # noqa: PLC0415 (DAG files)
 
-            self._client = RetellClient(self._settings(self.get_connection(self.retell_conn_id)))
+            look_up = type(self)(self.retell_conn_id).get_settings  # another hook's: it would keep this one alive
+            self._client = RotatingKeyClient(self.get_settings(), look_up=look_up)
             weakref.finalize(self, self._client.close)
         return self._client
 
+    def get_settings(self) -> ConnectionSettings:
+        """Look the connection up."""
+        return self._settings(self.get_connection(self.retell_conn_id))
+
     async def aget_conn(self) -> AsyncRetellClient:
         """Return a new asynchronous client, which the caller closes (``async with``)."""
-        settings = await self.aget_settings()
-
-        def make() -> AsyncRetellClient:
-            from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as above)
-
-            return AsyncRetellClient(settings)
-
         # In a thread: a client reads certificates from disk, which would hold up the event loop for some 20 ms.
-        return await asyncio.to_thread(make)
+        return await asyncio.to_thread(async_client, await self.aget_settings())
 
     def is_paused(self) -> bool:
         """Look the connection up, and return whether its kill switch is on."""
-        return self._read(self.get_connection(self.retell_conn_id)).paused
+        return self.get_settings().paused
 
     async def aget_settings(self) -> ConnectionSettings:
         """Look the connection up without blocking the event loop."""
@@ -264,17 +259,14 @@ class RetellHook(BaseHook):
 
     def _settings(self, connection: Connection) -> ConnectionSettings:
         try:
-            settings = self._read(connection)
+            settings = ConnectionSettings.of(connection, conn_id=self.retell_conn_id)
         except SettingsError as error:
             raise RetellInputError(f"Connection {self.retell_conn_id!r}: {error}. Nothing was sent.") from None
-        for remark in settings.remarks:
+        for remark in (each for each in settings.remarks if each not in self._remarks):  # each is logged once
             log.warning("Connection %r: %s", self.retell_conn_id, remark)
+        self._remarks.update(settings.remarks)
         self.pause.note(paused=settings.paused)
         return settings
-
-    def _read(self, connection: Connection) -> ConnectionSettings:
-        fields = {name: getattr(connection, name) for name in ("password", "host", "schema", "port", "extra")}
-        return ConnectionSettings.read(conn_id=self.retell_conn_id, **fields)
 
     def close(self) -> None:
         """Close the client, if there is one."""
@@ -297,3 +289,10 @@ class RetellHook(BaseHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the additional fields of the connection form (for Airflow 2.11 to 3.1)."""
         return form_widgets()
+
+
+def async_client(settings: ConnectionSettings) -> AsyncRetellClient:
+    """Return a new asynchronous client."""
+    from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (as in RetellHook.get_conn)
+
+    return AsyncRetellClient(settings)

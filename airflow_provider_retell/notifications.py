@@ -25,7 +25,7 @@ from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.calls.occasion import CallRound, Occasion, ring_once
 from airflow_provider_retell.calls.pause import PauseSwitch
 from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
-from airflow_provider_retell.hooks import RetellHook
+from airflow_provider_retell.hooks import RetellHook, async_client
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.policy.attempts import CONVERSATIONS
@@ -163,7 +163,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
             hook = RetellHook(self.retell_conn_id)
             settings = _quick(await hook.aget_settings())
             # In a thread: a client reads certificates from disk.
-            async with await asyncio.to_thread(_async_client, settings) as client:
+            async with await asyncio.to_thread(async_client, settings) as client:
                 for number, request in calls.each():
                     repeat = tenacity.AsyncRetrying(sleep=CLOCK.asleep, **_attempts())
                     try:
@@ -272,12 +272,6 @@ def _quick(settings: ConnectionSettings) -> ConnectionSettings:
 
 def _paused(conn_id: str) -> RetellCallError:
     return RetellCallError(f"The connection {conn_id!r} is paused, by paused: true in its extra.")
-
-
-def _async_client(settings: ConnectionSettings) -> AsyncRetellClient:
-    from airflow_provider_retell.api.client import AsyncRetellClient  # noqa: PLC0415 (see the hook)
-
-    return AsyncRetellClient(settings)
 
 
 def _place(client: RetellClient, request: Request[Call]) -> Call:

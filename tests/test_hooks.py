@@ -6,11 +6,14 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from itertools import islice
+from threading import Barrier
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.secrets import BaseSecretsBackend
@@ -20,10 +23,13 @@ from conftest import SteppingClock
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
+from airflow_provider_retell.api.rotating_key_client import RotatingKeyClient
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.calls.intent import TAG, numbered, person_prefix
 from airflow_provider_retell.calls.pause import MAX_AGE
 from airflow_provider_retell.errors import (
+    RetellAuthenticationError,
     RetellCallError,
     RetellError,
     RetellInputError,
@@ -334,6 +340,99 @@ def test_the_reading_that_gives_the_key_also_says_whether_calls_may_be_placed(
     )
     clock.sleep(MAX_AGE)
     assert hook.pause.is_on()
+
+
+def keyed(url: str, key: str) -> str:
+    """Return a connection to a server with a key."""
+    return json.dumps({"conn_type": "retell", "host": url, "password": key, "extra": {"max_retry_delay": 0}})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_rotated_key_is_taken_from_the_connection(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A task that waits on its worker goes on, as the triggerer does; later requests carry the new key at once."""
+    with simulator.serve() as url, RetellHook() as hook:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed(url, "key_old"))
+        client = hook.get_conn()
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed(url, simulator.api_key))
+        if status == 403:
+            simulator.fail(Fault(endpoint="get-concurrency", answer=403))
+        assert hook.get_concurrency()["current_concurrency"] == 0
+        assert hook.get_concurrency()["current_concurrency"] == 0
+    assert len(simulator.requests) == 3
+    assert client.settings.api_key == simulator.api_key
+
+
+@pytest.mark.parametrize(
+    ("by_then", "requests"),
+    [
+        pytest.param(lambda url: keyed(url, "key_old"), 1, id="unchanged"),
+        pytest.param(lambda _: keyed("http://127.0.0.1:9", "key_simulator"), 1, id="another server"),
+        pytest.param(lambda url: keyed(url, ""), 1, id="without a key"),
+        pytest.param(lambda url: keyed(url, "key_new"), 2, id="refused too"),
+    ],
+)
+def test_a_refused_key_is_an_error_unless_the_connection_has_another(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, by_then: Callable[[str], str], requests: int
+) -> None:
+    """The calls of a task are at one server; the error is that of the key, whatever it says by then."""
+    with simulator.serve() as url, RetellHook() as hook:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed(url, "key_old"))
+        hook.get_conn()
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", by_then(url))
+        with pytest.raises(RetellAuthenticationError):
+            hook.get_concurrency()
+    assert len(simulator.requests) == requests
+
+
+class Rotated(httpx.BaseTransport):
+    """A Retell with a new key; requests with the old one are refused once all threads have sent one."""
+
+    def __init__(self, threads: int) -> None:
+        self._all_sent = Barrier(threads)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.headers["Authorization"] == "Bearer key_new":
+            return httpx.Response(200, json={"current_concurrency": 0, "concurrency_limit": 1})
+        self._all_sent.wait(timeout=30)
+        return httpx.Response(401, json={"message": "refused"})
+
+
+def test_many_threads_look_a_rotated_key_up_once() -> None:
+    """An export reads the details of many calls at a time, and all of its requests are refused at once."""
+    asked = []
+
+    def look_up() -> ConnectionSettings:
+        asked.append("connection")
+        return ConnectionSettings(api_key="key_new")
+
+    old = ConnectionSettings(api_key="key_old")
+    with RotatingKeyClient(old, look_up=look_up, transport=Rotated(4)) as client, ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda _: client.send(endpoints.get_concurrency())["current_concurrency"], range(4)))
+    assert (read, asked) == ([0] * 4, ["connection"])
+
+
+@pytest.mark.parametrize("look", ["is_on", "check"])
+def test_a_connection_made_invalid_is_an_error_of_this_package(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, clock: SteppingClock, look: str
+) -> None:
+    """The kill switch looks the connection up again: the error names the connection, and callers catch it."""
+    with RetellHook() as hook:
+        hook.get_conn()
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed("http://127.0.0.1:9", ""))
+        clock.sleep(MAX_AGE)
+        with pytest.raises(RetellInputError, match=r"'retell_default'.*API key.*empty"):
+            getattr(hook.pause, look)()
+
+
+def test_a_remark_on_a_connection_is_logged_once(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is looked up again every half minute while calls are placed."""
+    connect(paused="true")
+    with RetellHook() as hook:
+        hook.get_conn()
+        assert [hook.is_paused(), hook.is_paused()] == [True, True]
+    assert caplog.text.count("is paused (Extra)") == 1
 
 
 def test_a_hook_keeps_one_client(vault: type[Vault]) -> None:

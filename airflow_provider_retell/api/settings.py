@@ -172,6 +172,12 @@ class ConnectionSettings:
         return self.is_plain_http and not _is_loopback(urlsplit(self.base_url).hostname or "")
 
     @classmethod
+    def of(cls, connection: Any, *, conn_id: str) -> ConnectionSettings:
+        """Return the settings of an Airflow connection; errors as of ``read``."""
+        fields = {name: getattr(connection, name) for name in ("password", "host", "schema", "port", "extra")}
+        return cls.read(conn_id=conn_id, **fields)
+
+    @classmethod
     def read(
         cls,
         *,

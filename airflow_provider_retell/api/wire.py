@@ -88,6 +88,11 @@ def _options(settings: ConnectionSettings) -> dict[str, Any]:
     }
 
 
+def use_key(client: httpx.Client, api_key: str) -> None:
+    """Let a client send another API key from now on."""
+    client.headers["Authorization"] = f"Bearer {api_key}"
+
+
 def certificates(settings: ConnectionSettings) -> ssl.SSLContext:
     """Return what https:// connections are checked with, those to a simulator's links included."""
     return _tls_context(not settings.is_plain_http, *map(os.environ.get, _CERTIFICATES))

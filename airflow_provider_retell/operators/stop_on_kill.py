@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_retell.api.flows import stop
-from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.errors import RetellCallError, RetellError
 from airflow_provider_retell.provider.ownership import KillThread, owns_task
@@ -49,7 +48,7 @@ class StopOnKill:
         self._wanted = wanted
         self._leave_registered = leave_registered
 
-        self._live: tuple[str, ConnectionSettings] | None = None
+        self._live: tuple[str, RetellClient] | None = None
         self._context = context
         self._thread = KillThread(self._stop)
 
@@ -59,7 +58,7 @@ class StopOnKill:
 
         After the block the call goes on, and after an error too, because a retry adopts it.
         """
-        self._live = (call_id, client.settings)
+        self._live = (call_id, client)
         if self._wanted and TASKS_ASK_A_SUPERVISOR:
             self._thread = KillThread(self._stop)
             self._thread.start()
@@ -120,14 +119,15 @@ class StopOnKill:
 
         if (live := self._live) is None:
             return
-        call_id, settings = live
+        call_id, client = live
         if owns_task(self._context["ti"], self._context.get("task_state_store")) is False:
             log.info("The task is killed, and another try runs it by now: %s goes on.", call_id)
             return
         try:
             # A client of its own: the task's may be in the middle of a request.
-            with RetellClient(replace(settings, timeout=_ONE_RESPONSE, max_attempts=1)) as client:
-                result = client.run(stop(call_id, leave_registered=self._leave_registered))
+            settings = replace(client.settings, timeout=_ONE_RESPONSE, max_attempts=1)
+            with RetellClient(settings) as quick:
+                result = quick.run(stop(call_id, leave_registered=self._leave_registered))
                 log.info("The task is killed: %s.", result.message)
         except RetellError as error:
             log.warning("The task is killed, and %s may go on: %s", call_id, error)

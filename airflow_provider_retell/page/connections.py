@@ -16,7 +16,6 @@ from airflow_provider_retell.api.settings import CONN_TYPE, ConnectionSettings, 
 from airflow_provider_retell.page import teams
 
 _ENVIRONMENT: Final = "AIRFLOW_CONN_"
-_FIELDS: Final = ("password", "host", "schema", "port", "extra")
 
 
 def read_settings(conn_id: str, team: str | None = None) -> ConnectionSettings:
@@ -31,13 +30,14 @@ def read_settings(conn_id: str, team: str | None = None) -> ConnectionSettings:
     """
     try:
         connection = Connection.get_connection_from_secrets(conn_id, **teams.argument(team))
-        fields = {name: getattr(connection, name) for name in _FIELDS}
+        return ConnectionSettings.of(connection, conn_id=conn_id)
+    except SettingsError:
+        raise
     except AirflowNotFoundException:
         raise SettingsError(f"there is no connection {conn_id!r}") from None
     except Exception as error:  # noqa: BLE001 (a changed Fernet key, a broken backend: each has its own errors)
         # The type alone, because the text may hold a part of the connection.
         raise SettingsError(f"Airflow cannot read it ({type(error).__name__})") from None
-    return ConnectionSettings.read(conn_id=conn_id, **fields)
 
 
 def list_connections() -> list[tuple[str, str | None]]:
