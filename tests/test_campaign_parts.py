@@ -177,6 +177,16 @@ def test_a_call_that_never_connected_has_the_times_of_a_file_or_of_now() -> None
     assert (written.happened_at, written.ended_at) == (NOON - 90, NOON - 60)
 
 
+@pytest.mark.parametrize("odd", [-1, 0, 10**17, 1e300, float("inf")])
+def test_an_odd_time_of_retell_counts_as_not_known(odd: float) -> None:
+    """A call that began in 1970 would be given up at once, and one that ends in a million years never be over."""
+    fields = {"call_id": "call_1", "call_status": "ongoing", "start_timestamp": odd, "end_timestamp": odd}
+    live = read_call(CallRow.read(fields), TAGGED, now=NOON)
+    assert (live.placed_at, live.ended_at) == (None, None)
+    ended = read_call(CallRow.read({**fields, "call_status": "ended"}), TAGGED, now=NOON)
+    assert (ended.placed_at, ended.ended_at) == (None, NOON)
+
+
 @pytest.mark.parametrize("status", ["registered", "ongoing", None, "paused"])
 def test_a_call_in_any_other_status_is_live(status: str | None) -> None:
     """A status that is not known is not over."""

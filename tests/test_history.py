@@ -200,7 +200,7 @@ def test_the_results_of_a_campaign_are_history_at_each_moment(tmp_path: Path, fi
 )
 def test_little_is_needed_of_a_row(row: dict[str, Any], placed_at: datetime) -> None:
     """An id of the call, a number or a person, and a time; times without an offset are UTC."""
-    call = read_attempt({"call_id": 17, **row})
+    call = read_attempt({"call_id": 17, **row}, now=NOW)
     assert call is not None
     assert (call.call_id, call.placed_at) == ("17", placed_at.timestamp())
 
@@ -232,6 +232,19 @@ def test_a_table_of_another_system_is_read(tmp_path: Path) -> None:
             {"call_id": "1", "to_number": "+14155550100", "placed_at": 1751803200},
             "placed_at must be a time in ISO",
         ),
+        *(
+            ({"call_id": "1", "person_id": "ada", **times}, f"{next(iter(times))} is {message}")
+            for times, message in (
+                ({"start_timestamp": int(NOW * 1e9)}, "1783339200000000000, when no call was placed"),
+                ({"start_timestamp": int(NOW)}, "1783339200, when no call was placed: before 2000"),
+                ({"end_timestamp": NOW, "placed_at": "2026-07-06"}, "1783339200.0, when no call"),
+                ({"start_timestamp": float("inf")}, "inf, when no call was placed"),
+                ({"start_timestamp": -1}, "-1, when no call was placed"),
+                ({"placed_at": "9999-12-31T23:59:59Z"}, "9999-12-31T23:59:59Z, when no call was placed"),
+                ({"placed_at": "0001-01-01T00:00:00+14:00"}, "0001-01-01T00:00:00+14:00, when no call"),
+                ({"seen_over_at": "2026-07-08T00:00:00Z", "placed_at": "2026-07-06"}, "2026-07-08T00:00:00Z, "),
+            )
+        ),
         (
             {"call_id": "1", "to_number": "0415 555 0100", "placed_at": "2026-07-06"},
             "'\u20260100' is no phone number",
@@ -248,6 +261,30 @@ def test_a_row_that_cannot_be_read_is_an_error(tmp_path: Path, row: dict[str, An
     assert "run1/attempts-00000.jsonl cannot be read: row 2" in text
     assert "5550100" not in text
     assert "555 0100" not in text
+
+
+@pytest.mark.parametrize("odd", [-1, 0, 10**18, 1e300])
+def test_an_odd_time_of_retell_beside_one_of_ours_stops_nothing(tmp_path: Path, odd: float) -> None:
+    """The row was written by this package, and has the time at which the call was seen over."""
+    put(tmp_path, attempt(start_timestamp=odd, end_timestamp=odd))
+    [known] = history(tmp_path).of(ADA).values()
+    assert (known.placed_at, known.ended_at) == (NOON - timedelta(hours=1), NOON - timedelta(minutes=59))
+
+
+@given(
+    st.sampled_from(["placed_at", "start_timestamp", "seen_over_at", "end_timestamp"]),
+    st.integers() | st.just(10**400) | st.floats() | st.datetimes() | st.datetimes().map(str) | st.text(),
+)
+def test_any_time_is_one_that_a_call_can_have_or_an_error(name: str, value: Any) -> None:
+    """Whatever another system wrote, no later step meets a time that it cannot compute with."""
+    try:
+        call = read_attempt({"call_id": "1", "person_id": "ada", name: value}, now=NOW)
+    except ValueError:
+        return
+    assert call is not None
+    at = call.attempt()
+    assert datetime(2000, 1, 1, tzinfo=UTC) <= at.placed_at <= NOON + timedelta(days=1)
+    AttemptLimit(1, per=WEEK, gap=WEEK).next_allowed([at], NOON)
 
 
 @pytest.mark.parametrize(

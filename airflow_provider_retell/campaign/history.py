@@ -105,7 +105,9 @@ class History:
         changed = [name for name, version in versions.items() if self._files.get(name, ("",))[0] != version]
         since = now - self._memory
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-            found = dict(zip(changed, threads.map(lambda name: self._calls(name, since), changed), strict=True))
+            found = dict(
+                zip(changed, threads.map(lambda name: self._calls(name, since, now), changed), strict=True)
+            )
         kept = {name: self._files[name] for name in versions if name not in found}
         self._files = kept | {name: (versions[name], calls) for name, calls in found.items()}
         self._index(since)
@@ -143,14 +145,14 @@ class History:
             self._warned.add(what)
             log.warning(message, self._name, *values)
 
-    def _calls(self, name: str, since: float) -> list[PastCall]:
+    def _calls(self, name: str, since: float, now: float) -> list[PastCall]:
         """Return the calls in a file that count; runs in a thread."""
         calls = []
         try:
             with _storage_errors(self._name), self._storage.reading(f"{self._storage.root}/{name}") as file:
                 for number, row in read_rows(file, name, columns=FIELDS):
                     try:
-                        call = read_attempt(row, region=self._region)
+                        call = read_attempt(row, now=now, region=self._region)
                     except ValueError as error:
                         raise ValueError(f"row {number}: {error}") from None
                     if call is not None and (call.asked_never_again or call.last_at >= since):

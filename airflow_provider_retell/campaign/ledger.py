@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.identity import TaggedAttempt
 
 
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
+
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
 """The row of a call about which no more can be known."""
 
@@ -137,9 +139,9 @@ def read_call(
         status=None if call.call_status is None else sys.intern(str(call.call_status)),
         reason=None if call.disconnection_reason is None else sys.intern(str(call.disconnection_reason)),
         outcome=call.outcome,
-        placed_at=_seconds(call.start_timestamp) if placed_at is None else placed_at,
+        placed_at=_moment(call.start_timestamp) if placed_at is None else placed_at,
         seen_over_at=seen_over_at,
-        ended_at=_seconds(call.end_timestamp),
+        ended_at=_moment(call.end_timestamp),
         complete=call.is_terminal and (call.analyzed or not call.connected),
         talk_seconds=_seconds(call.duration_ms) or 0,
         cost_cents=cents(call.call_cost) or 0,
@@ -154,6 +156,12 @@ def _number(value: object) -> float | None:
 def _seconds(milliseconds: object) -> float | None:
     number = _number(milliseconds)
     return None if number is None else number / 1000
+
+
+def _moment(milliseconds: object) -> float | None:
+    """Return a time in seconds since the epoch; None if it is none that a call can have."""
+    seconds = _seconds(milliseconds)
+    return seconds if seconds is not None and _FIRST <= seconds < _LAST else None
 
 
 def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:

@@ -9,6 +9,17 @@ of a call that is in another file too      once, by the row that saw it over
 of a person who asked never again          for ever
 of any other call                          for as long as the rule looks back
 =========================================  ===================================================================
+
+=========================================  ===================================================================
+a time of a row                            is
+=========================================  ===================================================================
+text in ISO 8601, or a datetime            read, in UTC if it has no offset
+a number in a column of Retell's           read as milliseconds since 1970
+before 2000, or more than a day from now   an error: seconds or nanoseconds, or no time of a call
+the same in ``end_timestamp``, beside      left out: Retell's own time may be odd
+``seen_over_at``
+anything else                              an error
+=========================================  ===================================================================
 """
 
 from __future__ import annotations
@@ -31,6 +42,10 @@ _TIMES: Final = ("placed_at", "start_timestamp", "seen_over_at", "end_timestamp"
 """When a call was placed, by the first of these that a row has."""
 FIELDS: Final = ("call_id", "to_number", "person_id", "outcome", "call_status", "disconnection_reason", *_TIMES)
 """The columns that are read."""
+
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+LONGEST_AHEAD: Final = 24 * 3600.0
+"""The times that a call can have: from the one, in seconds since the epoch, to so many seconds from now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +95,12 @@ class PastCall:
         )
 
 
-def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCall | None:
+def read_attempt(row: Mapping[str, Any], *, now: float, region: str | None = None) -> PastCall | None:
     """Return the call in a row of an ``attempts-*`` file, None if there is none.
 
     Args:
         row: Its times are ISO 8601 (UTC if they have no offset) or datetimes; Retell's own are milliseconds.
+        now: Seconds since the epoch.
         region: The country of numbers in a national form.
 
     Raises:
@@ -100,16 +116,15 @@ def read_attempt(row: Mapping[str, Any], *, region: str | None = None) -> PastCa
     if not {"to_number", "person_id"} & row.keys():
         raise ValueError("it has neither to_number nor person_id")
     number, person_id = row.get("to_number"), _word(row.get("person_id"))
-    times = {name: _seconds(name, row.get(name)) for name in _TIMES}
-    placed_at = next((times[name] for name in _TIMES if times[name] is not None), None)
-    if placed_at is None:
+    placed_by = next((name for name in _TIMES if not absent(row.get(name))), None)
+    if placed_by is None:
         raise ValueError(f"it has no time: none of {', '.join(_TIMES)}")
     return PastCall(
         call_id=call_id,
         to_number=None if absent(number) else e164(number, region),
         person_id=person_id,
-        placed_at=placed_at,
-        ended_at=times["end_timestamp"] if times["end_timestamp"] is not None else times["seen_over_at"],
+        placed_at=_seconds(placed_by, row[placed_by], now),
+        ended_at=_ended_at(row, now),
         outcome=None if outcome is None else sys.intern(str(outcome)),
         reason=None if reason is None else sys.intern(reason),
     )
@@ -131,15 +146,29 @@ def _word(value: Any) -> str | None:
     return None if absent(value) else as_variable(value).strip()
 
 
-def _seconds(name: str, value: Any) -> float | None:
-    if absent(value):
-        return None
-    if isinstance(value, int | float) and name.endswith("_timestamp"):
-        return value / 1000
+def _ended_at(row: Mapping[str, Any], now: float) -> float | None:
+    end, seen = row.get("end_timestamp"), row.get("seen_over_at")
+    seen_over_at = None if absent(seen) else _seconds("seen_over_at", seen, now)
+    if absent(end):
+        return seen_over_at
     try:
-        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        return _seconds("end_timestamp", end, now)
     except ValueError:
-        moment = None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00+00:00")  # noqa: TRY004
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        if seen_over_at is None:
+            raise
+        return seen_over_at
+
+
+def _seconds(name: str, value: Any, now: float) -> float:
+    at, unit, per_second = value, " (it is read in milliseconds since 1970)", 1000
+    if not (isinstance(value, int | float) and name.endswith("_timestamp")):
+        try:
+            moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+        except ValueError:
+            moment = None
+        if not isinstance(moment, datetime):
+            raise ValueError(f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00+00:00")
+        at, unit, per_second = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), "", 1
+    if not EARLIEST * per_second <= at <= (now + LONGEST_AHEAD) * per_second:
+        raise ValueError(f"{name} is {value}, when no call was placed: before 2000, or in the future{unit}")
+    return float(at / per_second)
