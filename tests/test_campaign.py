@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from conftest import FROM, SteppingClock, Store, TaskInstance, fire, run_task
 
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.operators.campaign_arguments import Beginning, first_began
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.simulator import Fault, Simulator
 
@@ -219,6 +221,59 @@ def test_many_people_need_a_path(simulator: Simulator, clock: SteppingClock) -> 
     clock.sleep(25 * 3600)
     with pytest.raises(RetellInputError, match="24 hours"):
         operator().execute(TaskInstance(try_number=2).context(task_state_store=store))
+
+
+NOW, DUE = 1_000_000.0, 900_000.0
+
+
+def run_due(at: float) -> SimpleNamespace:
+    """Return a run that was due at a time, and is run now."""
+    return SimpleNamespace(run_after=datetime.fromtimestamp(at, UTC), start_date=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("try_number", "memo", "stored", "expected"),
+    [
+        (1, {}, None, Beginning(NOW, NOW)),
+        (2, {}, None, Beginning(NOW, DUE)),
+        (1, {}, {}, Beginning(NOW, NOW)),
+        (2, {}, {}, Beginning(NOW, DUE)),
+        (2, {}, {"began": 3.0}, Beginning(3.0, 3.0)),
+        (2, {}, {"began": 3.0, "at_earliest": 2.0}, Beginning(3.0, 2.0)),
+        (1, Beginning(5.0, 4.0).memo(), None, Beginning(5.0, 4.0)),
+        (2, Beginning(5.0, 4.0).memo(), {}, Beginning(5.0, 4.0)),
+        (2, Beginning(5.0, 4.0).memo(), {"began": 3.0}, Beginning(3.0, 3.0)),
+    ],
+)
+def test_the_beginning_of_a_campaign_is_known_or_not_before_its_run_was_due(
+    try_number: int, memo: dict[str, float], stored: dict[str, float] | None, expected: Beginning
+) -> None:
+    """The table of the function; the store then says the same to each later try."""
+    context = TaskInstance(try_number=try_number).context(dag_run=run_due(DUE))
+    store = Store({} if not stored else {"retell_campaign": stored})
+    if stored is not None:
+        context["task_state_store"] = store
+    assert first_began(context, memo, now=NOW) == expected
+    if stored is not None:
+        context["ti"] = TaskInstance(try_number=9)
+        assert first_began(context, {}, now=NOW + 10**6) == expected
+
+
+def test_a_run_that_was_due_long_ago_is_as_young_as_its_first_try(
+    simulator: Simulator, clock: SteppingClock
+) -> None:
+    """A run of last week, a path is not given: after a deferral the task knows when it began."""
+    for each in people():
+        simulator.play(each["to_number"], "talks_forever")
+    began: list[float] = []
+
+    def make() -> RetellCampaignOperator:
+        began.append(clock.now())
+        return operator(deferrable=True, lines=4, timeout=1800)
+
+    result = run_task(make, clock=clock, dag_run=run_due(clock.now() - 2 * 86400))
+    assert len(began) > 1
+    assert result["outcomes"] == {"stopped": 4}
 
 
 def test_an_empty_list_succeeds(clock: SteppingClock) -> None:

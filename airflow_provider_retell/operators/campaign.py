@@ -265,7 +265,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                     self._kill.stop_if_wanted()
                     raise
         if isinstance(done, Leave):
-            memo = {"began": began, "campaign_began": campaign_began, "placed_at": done.placed_at}
+            memo = {"began": began, **campaign_began.memo(), "placed_at": done.placed_at}
             self._defer_to(trigger_for(self, done, memo))
         return self._result(context, terms.finish(run), done)
 

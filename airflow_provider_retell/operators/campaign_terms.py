@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.results import Results
     from airflow_provider_retell.campaign.run import CampaignRun
     from airflow_provider_retell.campaign.terms import Leave
+    from airflow_provider_retell.operators.campaign_arguments import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class CampaignTerms:
         killed: Callable[[], bool],
         paused: Callable[[], bool],
         task_ends_at: float,
-        campaign_began: float,
+        campaign_began: Beginning,
     ) -> CampaignRun:
         """Return the campaign to run; no call has been placed so far."""
         from airflow_provider_retell.calls.campaign_pause import pause_of  # noqa: PLC0415
@@ -127,7 +128,7 @@ class CampaignTerms:
         refresh(now)
         terms = Terms(
             may_leave=may_leave,
-            known_until=campaign_began + KNOWN_FOR,
+            known_until=campaign_began.at_earliest + KNOWN_FOR,
             ends_at=task_ends_at,
             killed=killed,
             paused=paused,
@@ -188,7 +189,7 @@ class CampaignTerms:
     # -- steps ---------------------------------------------------------------------------------------------
 
     def _plan(
-        self, context: Mapping[str, Any], *, began: float | None, continued: bool, unlisted: bool
+        self, context: Mapping[str, Any], *, began: Beginning | None, continued: bool, unlisted: bool
     ) -> tuple[Plan, CallRequests, Callable[[float], None]]:
         """Return the plan, what makes its requests, and what reads its lists again.
 
@@ -212,7 +213,7 @@ class CampaignTerms:
         roster = Roster(self._people(), requests.identity)
         requests.check_callers(slot.person for slot in roster.callable)
         due = due_at(context, now)
-        first_began = self._open(names, len(roster.slots), continued=continued, began=began, due=due)
+        first_began = self._open(names, len(roster.slots), continued=continued, began=began)
         if (until := until_at(task.until, due)) <= now:
             log.warning("until is past: no call is placed.")
         checks, refresh = self._checks(now if first_began is None else first_began, until)
@@ -248,7 +249,7 @@ class CampaignTerms:
             yield read_person(row, fields, region=region, from_file=url is not None)
 
     def _open(
-        self, names: Mapping[str, Any], people: int, *, continued: bool, began: float | None, due: float
+        self, names: Mapping[str, Any], people: int, *, continued: bool, began: Beginning | None
     ) -> float | None:
         """Open the files, if there is a path; return when the first try began, as far as that is known."""
         from airflow_provider_retell.campaign.results import Results  # noqa: PLC0415
@@ -259,16 +260,16 @@ class CampaignTerms:
                 raise RetellInputError(
                     f"path must be given for more than {WITHOUT_PATH} people, and here are {people}."
                 )
-            if continued and began is not None and self.clock.now() - min(began, due) > KNOWN_FOR:
+            if continued and began is not None and self.clock.now() - began.at_earliest > KNOWN_FOR:
                 raise RetellInputError(
                     "This campaign began over 24 hours ago and has no path: who was called is not known for sure "
                     "any more, so nobody is called. Give it a path, and let a new run call those who are left."
                 )
-            return began
+            return None if began is None else began.at
         where = "" if names["map_index"] < 0 else f", map index {names['map_index']}"
         holds = f"the campaign {names['task_id']} of the DAG {names['dag_id']}, run {names['run_id']}{where}"
         self._files = Results(str(task.path), holds=holds, token=self.token, file_format=task.file_format)
-        return self._files.open(began_at=began)
+        return self._files.open(began_at=None if began is None else began.at)
 
     def _checks(self, began: float, until: float) -> tuple[Checks, Callable[[float], None]]:
         from airflow_provider_retell.campaign.checks import Checks  # noqa: PLC0415
