@@ -125,8 +125,8 @@ def read_person(
     refused, detail = problems[0] if problems else (None, "")
     return Person(
         row=row,
-        to_number=number,
-        person_id=fields.get("person_id") or number,
+        to_number=_encodable(number),
+        person_id=_encodable(fields.get("person_id") or number),
         time_zone=time_zone,
         not_before=times[0],
         not_after=times[1],
@@ -185,6 +185,11 @@ def _json(fields: Mapping[str, Any]) -> bytes:
 
 def _text(value: object) -> str:
     return as_variable(value).strip()
+
+
+def _encodable(text: str) -> str:
+    """Return a text that every file can hold: half of a surrogate pair, as of a cut-off emoji, is escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _number(value: object, region: str | None) -> str:
