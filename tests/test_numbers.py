@@ -36,6 +36,27 @@ def test_separators_and_the_double_zero_change_nothing(written: str) -> None:
     assert e164(written) == "+14155550100"
 
 
+@pytest.mark.parametrize(
+    ("written", "number"), [("+33 0612345678", "+33612345678"), ("0044 020 7946 0018", "+442079460018")]
+)
+def test_a_zero_after_the_country_code_is_dropped_or_refused(
+    written: str, number: str, *, installed: bool
+) -> None:
+    """One person must not be two numbers, of which only one is on the do-not-call list."""
+    if installed:
+        assert e164(written) == number
+        return
+    with pytest.raises(RetellInputError, match="is no phone number"):
+        e164(written)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("number", ["+390669812345", "+33601234567", "+212601234567", "+905012345678"])
+def test_a_zero_that_belongs_to_the_number_stays(number: str) -> None:
+    """In Italy it comes first; elsewhere it may come second."""
+    assert e164(number) == number
+
+
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     "written",

@@ -25,6 +25,11 @@ _EXTENSION: Final = re.compile(r"(?:x|ext\.?|extension|;ext=|#)\s*[0-9]+", re.IG
 _INVISIBLE: Final = "\ufeff\u200b\u200e\u200f\u202a\u202c \t\r\n"
 _TRUNK_PREFIX: Final = "(0)"
 """The zero of "+44 (0)20", which is dialled from abroad in some countries only."""
+_TRUNK_ZERO: Final = re.compile(
+    r"\+(?!390)(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[0578]|9[679])[0-9])0"
+)
+"""A country code and a zero after it, which belongs to the number in few countries, above all in Italy."""
 
 
 def e164(number: object, region: str | None = None) -> str:
@@ -35,6 +40,7 @@ def e164(number: object, region: str | None = None) -> str:
     ``0014155550100``            ``+14155550100``
     ``(415) 555-0100``           ``+14155550100`` if ``region`` is ``"US"``, else refused
     ``+44 (0)20 7946 0018``      ``+442079460018`` if ``phonenumbers`` is installed, else refused
+    ``+33 0612345678``           ``+33612345678`` if ``phonenumbers`` is installed, else refused
     ``+1 415 555 010``           refused if ``phonenumbers`` is installed: a digit is missing
     ``+1 415 555 0100 ext. 5``   refused: an extension cannot be dialled
     ``+1 415 555 0100 / 01``     refused: two numbers
@@ -69,7 +75,7 @@ def e164(number: object, region: str | None = None) -> str:
                 "region needs phonenumbers, which is not installed. Install airflow-provider-retell[campaign], or "
                 "write each number with + and the code of its country."
             ) from error
-        found = "" if _TRUNK_PREFIX in text else international
+        found = "" if _TRUNK_PREFIX in text or _TRUNK_ZERO.match(international) else international
     if not _E164.fullmatch(found):
         raise _refused(
             number,
