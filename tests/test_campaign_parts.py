@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_retell.api.call_rows import CallRow
+from airflow_provider_retell.calls.intent import tag_of
 from airflow_provider_retell.campaign.checks import Checks, Dial, Later, Left, NotEligible, Refuse, Verdict
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey, TaggedAttempt
 from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merge, read_call, redial_at
@@ -82,6 +83,13 @@ def test_another_task_knows_nothing_of_a_tag(other: dict[str, str]) -> None:
     assert theirs.read(ours.tag(ada, 1)) is None
     assert theirs.person(to_number="+14155550100", person_id="ada") != ada
     assert theirs.key(ada, 1) != ours.key(ada, 1)
+
+
+@pytest.mark.parametrize("metadata", [None, [], ["x"], "x", 7, {}])
+def test_metadata_that_is_no_object_holds_no_tag(metadata: object) -> None:
+    """An answer may be odd; the campaign goes on."""
+    call = CallRow.read({"call_id": "call_1", "metadata": metadata})
+    assert identity().read(tag_of(call)) is None
 
 
 @pytest.mark.parametrize("tag", [None, 7, "", "x", {"a": 1}])

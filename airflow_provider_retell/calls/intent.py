@@ -146,7 +146,8 @@ class Intent:
 
 def tag_of(call: Call | CallRow) -> str:
     """Return the tag of a call, empty if it has none."""
-    return str((call.metadata or {}).get(TAG, ""))
+    metadata: object = call.metadata
+    return str(metadata.get(TAG, "")) if isinstance(metadata, Mapping) else ""
 
 
 def counts(call: Call, record: Record | None = None) -> tuple[int, int]:

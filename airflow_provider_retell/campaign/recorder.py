@@ -227,12 +227,9 @@ class Recorder:
         if slot is not None:
             person = {"person_id": slot.person.person_id, "to_number": slot.person.to_number}
         else:  # the number may not be known any more, and the tag identifies the person without it
-            person = {
-                "metadata": {
-                    **(fields.get("metadata") or {}),
-                    TAG: self._identity.tag(known.person, known.attempt),
-                }
-            }
+            given = fields.get("metadata")
+            tag = {TAG: self._identity.tag(known.person, known.attempt)}
+            person = {"metadata": {**given, **tag} if isinstance(given, Mapping) else tag}
         times = {"placed_at": _text(merged.placed_at), "seen_over_at": _text(merged.seen_over_at)}
         return {**fields, "person_id": None, **person, "attempt": merged.attempt, **times}
 
