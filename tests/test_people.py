@@ -255,6 +255,24 @@ def test_an_empty_cell_is_absent(absent: Any) -> None:
     assert request_fields(person) == {"to_number": NUMBER}
 
 
+def test_an_id_that_no_file_can_hold_is_refused_and_escaped() -> None:
+    """Half of a surrogate pair, as of an emoji that was cut off, must not stop the results from being written."""
+    person = read_person(0, {"to_number": NUMBER, "person_id": "x\ud83d"})
+    assert (person.refused, person.person_id) == (Refusal.BAD_REQUEST, "x\\ud83d")
+    assert read_person(0, {"to_number": "12\ud83d"}).to_number == "12\\ud83d"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(NUMBER, "to_number", NUMBER), ("to_number", "to_number", NUMBER), (f"to_number {NUMBER}", NUMBER)],
+)
+def test_a_number_in_place_of_a_column_is_not_shown(names: tuple[str, ...]) -> None:
+    """A file without a header has people in its first line."""
+    with pytest.raises(RetellInputError) as raised:
+        check_columns(names)
+    assert NUMBER not in str(raised.value)
+
+
 def test_results_of_an_earlier_campaign_are_no_variables() -> None:
     """A people-* file can be the people of the next campaign, and a column of one of these names a variable."""
     results = dict.fromkeys(RESULT_COLUMNS, "x")

@@ -99,7 +99,7 @@ def _no_number(names: Sequence[str]) -> RetellInputError:
 def _check(names: tuple[str, ...]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise RetellInputError(f"The file has the column {name!r} {times} times. Keep only one of them.")
+            raise RetellInputError(f"The file has the column {shown(name)} {times} times. Keep only one of them.")
         if not name.strip():
             raise RetellInputError("The file has a column without a name. Name it, or leave it out.")
         if name == "idempotency_key":
@@ -107,7 +107,7 @@ def _check(names: tuple[str, ...]) -> None:
         meant = nearly(name)
         if meant is not None:
             raise RetellInputError(
-                f"The file has a column {name!r}, which is nearly {meant}. Rename it to {meant}; or, if "
+                f"The file has a column {shown(name)}, which is nearly {meant}. Rename it to {meant}; or, if "
                 "it is a dynamic variable, to something else."
             )
 
