@@ -316,6 +316,36 @@ def failing_s3(s3_endpoint: str) -> tuple[Any, Any]:
     return failing(pytest.importorskip("s3fs").S3FileSystem, failures)(**s3_options(s3_endpoint)), failures
 
 
+@pytest.fixture
+def open_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that opens a folder on a kind of storage, which fails when a test wants it to."""
+    from failing_storage import Failures, attach, failing  # noqa: PLC0415 (comes with s3fs)
+    from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415
+    from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415
+
+    # Airflow caches filesystems by connection id, so one stands for all folders of a test.
+    conn_id, failures = tmp_path.name, Failures()
+
+    def open_folder(make: Callable[..., Any], kind: str, name: str) -> Any:
+        match kind:
+            case "disk":
+                protocol, outside, path = "file", LocalFileSystem(), f"{tmp_path}/{name}"
+                inside, fails = failing(LocalFileSystem, failures)(), failures
+            case "memory":
+                protocol, outside, path = "memory", MemoryFileSystem(), f"/{tmp_path.name}/{name}"
+                inside, fails = failing(MemoryFileSystem, failures)(), failures
+            case _:
+                protocol, outside, path = "s3", request.getfixturevalue("s3"), f"bucket/{tmp_path.name}/{name}"
+                inside, fails = request.getfixturevalue("failing_s3")
+                fails.arm(None)
+                inside.invalidate_cache()
+                outside.mkdirs("bucket", exist_ok=True)
+        attach(protocol, conn_id=conn_id, fs=inside)
+        return make(f"{protocol}://{conn_id}@{path}", path, outside, fails)
+
+    return open_folder
+
+
 def s3_options(endpoint: str) -> dict[str, Any]:
     return {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "skip_instance_cache": True}
 

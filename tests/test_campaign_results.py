@@ -571,21 +571,6 @@ class Store(Folder):
         return {row["call_id"] for row in rows}
 
 
-def open_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path, case: int) -> Store:
-    """Return an empty folder on a kind of storage."""
-    failures = Failures()
-    conn_id = f"{tmp_path.name}-{case}"  # Airflow caches filesystems by connection id
-    if kind == "disk":
-        attach("file", conn_id=conn_id, fs=failing(LocalFileSystem, failures)())
-        return Store(f"file://{conn_id}@{tmp_path}/{case}", f"{tmp_path}/{case}", LocalFileSystem(), failures)
-    outside, (inside, failures) = map(request.getfixturevalue, ("s3", "failing_s3"))
-    failures.arm(None)
-    inside.invalidate_cache()
-    attach("s3", conn_id=conn_id, fs=inside)
-    outside.mkdirs("bucket", exist_ok=True)
-    return Store(f"s3://{conn_id}@bucket/{conn_id}", f"bucket/{conn_id}", outside, failures)
-
-
 def first_try(store: Store, wrote: list[str]) -> None:
     """Write parts, and remember what was certainly written."""
     made = results(store.url)
@@ -622,12 +607,12 @@ def operations(store: Store) -> int:
     ids=["error before", "error after", "kill", "kill on S3"],
 )
 def test_nothing_is_lost_whichever_operation_fails(
-    request: pytest.FixtureRequest, tmp_path: Path, kind: str, kill: bool, after: bool, step: int
+    open_folder: Callable[..., Store], kind: str, kill: bool, after: bool, step: int
 ) -> None:
     """At each moment each row that was written is in a complete file, and the next try goes on from there."""
-    needed = operations(open_store(kind, request, tmp_path, 0))
+    needed = operations(open_folder(Store, kind, "0"))
     for at in range(1, needed + 1, step):
-        store, wrote = open_store(kind, request, tmp_path, at), list[str]()
+        store, wrote = open_folder(Store, kind, f"{at}"), list[str]()
         store.failures.arm(at, kill=kill, after=after)
         try:
             for each in TRIES:
@@ -652,9 +637,9 @@ def test_nothing_is_lost_whichever_operation_fails(
         assert content["notes.txt"] == content[f"{PARTS}/mine.txt"] == b"mine", at
 
 
-def test_a_part_that_could_not_be_written_is_written_later(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_part_that_could_not_be_written_is_written_later(open_folder: Callable[..., Store]) -> None:
     """After an error the rows are still there."""
-    store = open_store("disk", request, tmp_path, 0)
+    store = open_folder(Store, "disk", "0")
     made = results(store.url)
     made.add([attempt(1)])
     store.failures.arm(3)

@@ -17,9 +17,8 @@ from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.manifest import MANIFEST, Manifest
 
 pytest.importorskip("s3fs")
-from failing_storage import Failures, Folder, KilledError, attach, failing
+from failing_storage import Failures, Folder, KilledError
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 
 HOLDS = "the calls of a day"
 
@@ -43,28 +42,11 @@ class Store(Folder):
 
 
 @pytest.fixture
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Store]:
+def open_store(open_folder: Callable[..., Store]) -> Callable[..., Store]:
     """Return a function that opens a folder on a kind of storage."""
-    failures = Failures()
-    conn_id = tmp_path.name  # Airflow caches filesystems by connection id
 
     def open_store(kind: str, folder: str = "calls") -> Store:
-        if kind == "disk":
-            attach("file", conn_id=conn_id, fs=failing(LocalFileSystem, failures)())
-            return Store(
-                f"file://{conn_id}@{tmp_path}/{folder}", f"{tmp_path}/{folder}", LocalFileSystem(), failures
-            )
-        if kind == "memory":
-            attach("memory", conn_id=conn_id, fs=failing(MemoryFileSystem, failures)())
-            path = f"{tmp_path.name}/{folder}"
-            return Store(f"memory://{conn_id}@{path}", f"/{path}", MemoryFileSystem(), failures)
-        outside, (inside, failures_of_s3) = map(request.getfixturevalue, ("s3", "failing_s3"))
-        failures_of_s3.arm(None)
-        inside.invalidate_cache()
-        attach("s3", conn_id=conn_id, fs=inside)
-        outside.mkdirs("bucket", exist_ok=True)
-        path = f"bucket/{tmp_path.name}/{folder}"
-        return Store(f"s3://{conn_id}@{path}", path, outside, failures_of_s3)
+        return open_folder(Store, kind, folder)
 
     return open_store
 
