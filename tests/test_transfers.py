@@ -87,6 +87,16 @@ def fail_at_the_fourth_page(simulator: Simulator) -> None:
     simulator.fail(Fault(endpoint="list-calls", answer=500, skip=3, times=None))
 
 
+def broken_off(export: Callable[..., dict[str, Any]], simulator: Simulator) -> Store:
+    """Let a first try fail at its fourth page, and Retell recover; return Airflow's state store."""
+    store = Store()
+    fail_at_the_fourth_page(simulator)
+    with pytest.raises(RetellServerError):
+        export(TaskInstance(try_number=1, max_tries=1), store)
+    simulator.recover()
+    return store
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     """Return all files below a folder, except the manifest."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
@@ -308,11 +318,7 @@ def test_a_retry_continues_after_the_last_page(
     """With Airflow's state store, pages that an earlier try has finished are not read again."""
     simulator.seed(SEEDED)
     whole = export(path=f"{tmp_path}/whole")
-    pages, store = len(simulator.requests), Store()
-    fail_at_the_fourth_page(simulator)
-    with pytest.raises(RetellServerError):
-        export(TaskInstance(try_number=1, max_tries=1), store)
-    simulator.recover()
+    pages, store = len(simulator.requests), broken_off(export, simulator)
     summary = export(TaskInstance(try_number=2, max_tries=1), store)
     # The page that was being read when the run failed may be one more.
     assert sum(request.fault is None for request in simulator.requests) - pages <= pages + 1
@@ -326,11 +332,7 @@ def test_a_clear_reads_everything_again(
 ) -> None:
     """A clear reads everything again, because calls may have changed since."""
     simulator.seed(SEEDED)
-    store = Store()
-    fail_at_the_fourth_page(simulator)
-    with pytest.raises(RetellServerError):
-        export(TaskInstance(try_number=1, max_tries=1), store)
-    simulator.recover()
+    store = broken_off(export, simulator)
     simulator.delete(held(simulator)[0]["call_id"])
     export(TaskInstance(try_number=2, max_tries=2), store)
     assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
@@ -341,11 +343,7 @@ def test_a_retry_starts_over_if_its_pages_are_gone(
 ) -> None:
     """If another run has removed what the first try put aside, everything is read again."""
     simulator.seed(SEEDED)
-    store = Store()
-    fail_at_the_fourth_page(simulator)
-    with pytest.raises(RetellServerError):
-        export(TaskInstance(try_number=1, max_tries=1), store)
-    simulator.recover()
+    store = broken_off(export, simulator)
     export()
     export(TaskInstance(try_number=2, max_tries=1), store)
     assert without_outcome(lines(tmp_path / "calls")) == held(simulator)
