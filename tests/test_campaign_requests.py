@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -117,19 +118,23 @@ def test_a_refusal_is_about_the_person_if_it_names_what_the_person_gave(
 # -- the account's lines -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reserved", [0, 3])
-def test_reserved_lines_are_left_alone(
-    clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, reserved: int
-) -> None:
-    """The account has five lines: with three of them reserved, two calls are live at most."""
+@pytest.fixture
+def five_lines(clock: SteppingClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A Retell whose account has five lines, at the connection ``retell_default``."""
     simulator = Simulator(clock=clock.time, concurrency_limit=5)
     with simulator.serve() as url:
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
-        for each in people(12):
-            simulator.play(each["to_number"], "agent_hangup")
-        task = operator(people=people(12), lines=None, reserved_lines=reserved)
-        assert task.execute(TaskInstance().context())["outcomes"] == {"answered": 12}
-    spans = [(call.created_at, call.ended_at) for call in simulator.placed]
+        yield simulator
+
+
+@pytest.mark.parametrize("reserved", [0, 3])
+def test_reserved_lines_are_left_alone(five_lines: Simulator, reserved: int) -> None:
+    """The account has five lines: with three of them reserved, two calls are live at most."""
+    for each in people(12):
+        five_lines.play(each["to_number"], "agent_hangup")
+    task = operator(people=people(12), lines=None, reserved_lines=reserved)
+    assert task.execute(TaskInstance().context())["outcomes"] == {"answered": 12}
+    spans = [(call.created_at, call.ended_at) for call in five_lines.placed]
     assert len(spans) == 12
     assert max(sum(b <= begin < e for b, e in spans) for begin, _ in spans) == 5 - reserved
 
@@ -147,16 +152,13 @@ def test_an_account_that_does_not_name_its_lines_is_an_error_before_the_first_ca
 
 @pytest.mark.parametrize("reserved", [5, 6])
 def test_reserving_every_line_of_the_account_is_an_error_before_the_first_call(
-    clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, reserved: int
+    five_lines: Simulator, reserved: int
 ) -> None:
     """No line would ever become free, so the task would wait for ever."""
-    simulator = Simulator(clock=clock.time, concurrency_limit=5)
-    with simulator.serve() as url:
-        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
-        task = operator(lines=None, reserved_lines=reserved, timeout=600)
-        with pytest.raises(RetellInputError, match=f"limit is 5 .*reserved_lines={reserved} leaves none"):
-            task.execute(TaskInstance().context())
-    assert not simulator.placed
+    task = operator(lines=None, reserved_lines=reserved, timeout=600)
+    with pytest.raises(RetellInputError, match=f"limit is 5 .*reserved_lines={reserved} leaves none"):
+        task.execute(TaskInstance().context())
+    assert not five_lines.placed
 
 
 # -- times and limits --------------------------------------------------------------------------------------------
