@@ -15,16 +15,6 @@ from airflow_provider_retell.simulator.callers import Callers
 PERSON = SCENARIOS["user_hangup"].number
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def simulator(clock: ManualClock) -> Simulator:
-    return Simulator(clock=clock)
-
-
 def _listed(simulator: Simulator, **criteria: Any) -> list[str]:
     headers = {"authorization": f"Bearer {simulator.api_key}"}
     with httpx.Client(transport=simulator, base_url="http://retell", headers=headers) as client:
@@ -32,27 +22,27 @@ def _listed(simulator: Simulator, **criteria: Any) -> list[str]:
         return [call["call_id"] for call in answer.json()["items"]]
 
 
-def test_inbound_call_is_answered_at_once(simulator: Simulator, clock: ManualClock) -> None:
+def test_inbound_call_is_answered_at_once(simulator: Simulator, time: ManualClock) -> None:
     """The call is ongoing from the first moment, inbound, and plays what calls to the person's number play."""
     call_id = simulator.ring_in(PERSON, metadata={"k": "v"})
     call = simulator.call(call_id)
     assert (call["call_status"], call["direction"]) == ("ongoing", "inbound")
     assert (call["from_number"], call["to_number"]) == (PERSON, "+12025550199")
     assert (call["agent_id"], call["metadata"]) == ("agent_reception", {"k": "v"})
-    assert call["start_timestamp"] == round(clock() * 1000)
-    clock.advance(20)
+    assert call["start_timestamp"] == round(time() * 1000)
+    time.advance(20)
     assert simulator.call(call_id)["disconnection_reason"] == "user_hangup"
     assert not simulator.placed
     assert _listed(simulator, direction={"type": "enum", "op": "in", "value": ["inbound"]}) == [call_id]
 
 
-def test_inbound_call_can_be_scripted(simulator: Simulator, clock: ManualClock) -> None:
+def test_inbound_call_can_be_scripted(simulator: Simulator, time: ManualClock) -> None:
     """The call plays the script of the person's number, or a scenario of its own, with its own length."""
     simulator.play(PERSON, "inactivity")
     by_script = simulator.ring_in(PERSON, to_number="+14155550100", agent_id="agent_2")
     own = simulator.ring_in(PERSON, scenario=replace(SCENARIOS["call_transfer"], talk_seconds=7))
     named = simulator.ring_in(PERSON, scenario="user_requested_callback")
-    clock.advance(100)
+    time.advance(100)
     calls = [simulator.call(call_id) for call_id in (by_script, own, named)]
     assert [call["disconnection_reason"] for call in calls] == [
         *("inactivity", "call_transfer", "user_requested_callback"),
@@ -75,24 +65,24 @@ def test_inbound_call_needs_numbers_that_calls_have(
     assert not simulator.calls
 
 
-def test_callers_ring_in_at_intervals(simulator: Simulator, clock: ManualClock) -> None:
+def test_callers_ring_in_at_intervals(simulator: Simulator, time: ManualClock) -> None:
     """One call comes in for each interval that has passed; the callers are the same each time."""
     callers = Callers(simulator, seconds=10)
     callers.ring()
     assert not simulator.calls
-    clock.advance(10)
+    time.advance(10)
     callers.ring()
     callers.ring()
     assert len(simulator.calls) == 1
-    clock.advance(35)
+    time.advance(35)
     callers.ring()
     assert len(simulator.calls) == 4
-    again = Simulator(clock=clock)
+    again = Simulator(clock=time)
     more = Callers(again, seconds=10)
-    clock.advance(40)
+    time.advance(40)
     more.ring()
     assert [call.person for call in again.calls.values()] == [call.person for call in simulator.calls.values()]
-    clock.advance(100)
+    time.advance(100)
     assert {simulator.call(call_id)["call_status"] for call_id in simulator.calls} == {"ended"}
 
 

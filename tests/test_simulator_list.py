@@ -17,16 +17,6 @@ TRANSCRIPTS = {
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def simulator(clock: ManualClock) -> Simulator:
-    return Simulator(clock=clock)
-
-
-@pytest.fixture
 def client(simulator: Simulator) -> httpx.Client:
     return _client(simulator)
 
@@ -39,6 +29,16 @@ def _client(simulator: Simulator) -> httpx.Client:
 def _register(client: httpx.Client, to_number: str = ANSWERED, **more: Any) -> str:
     body = {"agent_id": "agent_1", "to_number": to_number, **more}
     return client.post("/v2/register-phone-call", json=body).json()["call_id"]
+
+
+def _registered(client: httpx.Client, time: ManualClock, count: int) -> list[str]:
+    """Register calls a second apart, let them end, and return their ids."""
+    ids = []
+    for _ in range(count):
+        ids.append(_register(client))
+        time.advance(1)
+    time.advance(100)
+    return ids
 
 
 def _list(client: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -75,13 +75,9 @@ def _present(op: str) -> dict[str, Any]:
     return {"type": "present", "op": op}
 
 
-def test_pages_show_each_call_once(client: httpx.Client, clock: ManualClock) -> None:
+def test_pages_show_each_call_once(client: httpx.Client, time: ManualClock) -> None:
     """Following `pagination_key` shows each call once, the latest start first; the last page has no key."""
-    ids = []
-    for _ in range(7):
-        ids.append(_register(client))
-        clock.advance(1)
-    clock.advance(100)
+    ids = _registered(client, time, 7)
     pages = [_list(client, limit=3, include_total=True)]
     while pages[-1]["has_more"]:
         pages.append(_list(client, limit=3, include_total=True, pagination_key=pages[-1]["pagination_key"]))
@@ -91,27 +87,19 @@ def test_pages_show_each_call_once(client: httpx.Client, clock: ManualClock) -> 
     assert "pagination_key" not in pages[-1]
 
 
-def test_pages_do_not_shift_when_calls_are_added(client: httpx.Client, clock: ManualClock) -> None:
+def test_pages_do_not_shift_when_calls_are_added(client: httpx.Client, time: ManualClock) -> None:
     """A call that starts between two pages neither repeats nor hides another."""
-    ids = []
-    for _ in range(4):
-        ids.append(_register(client))
-        clock.advance(1)
-    clock.advance(100)
+    ids = _registered(client, time, 4)
     first = _list(client, limit=2)
     _register(client)
-    clock.advance(100)
+    time.advance(100)
     second = _list(client, limit=2, pagination_key=first["pagination_key"])
     assert [call["call_id"] for call in first["items"] + second["items"]] == ids[::-1]
 
 
-def test_order_and_skip(client: httpx.Client, clock: ManualClock) -> None:
+def test_order_and_skip(client: httpx.Client, time: ManualClock) -> None:
     """In ascending order the pages begin with the earliest start; `skip` leaves out the first calls."""
-    ids = []
-    for _ in range(7):
-        ids.append(_register(client))
-        clock.advance(1)
-    clock.advance(100)
+    ids = _registered(client, time, 7)
     first = _list(client, limit=3, sort_order="ascending")
     rest = _list(client, sort_order="ascending", pagination_key=first["pagination_key"])
     assert [call["call_id"] for call in first["items"] + rest["items"]] == ids
@@ -119,10 +107,10 @@ def test_order_and_skip(client: httpx.Client, clock: ManualClock) -> None:
     assert "total" not in rest
 
 
-def test_fifty_by_default(client: httpx.Client, clock: ManualClock) -> None:
+def test_fifty_by_default(client: httpx.Client, time: ManualClock) -> None:
     """The default limit is 50, even if a filter names more ids."""
     ids = [_register(client) for _ in range(51)]
-    clock.advance(100)
+    time.advance(100)
     assert len(_found(client, call_id=_enum(*ids))) == 50
     assert len(_list(client, filter_criteria={"call_id": _enum(*ids)}, limit=51)["items"]) == 51
 
@@ -132,10 +120,10 @@ def test_body_is_optional(client: httpx.Client) -> None:
     assert client.post("/v3/list-calls").json() == {"items": [], "has_more": False}
 
 
-def test_items_are_calls_without_transcripts(client: httpx.Client, clock: ManualClock) -> None:
+def test_items_are_calls_without_transcripts(client: httpx.Client, time: ManualClock) -> None:
     """An item is what get-call returns, without the transcripts."""
     call_id = _register(client)
-    clock.advance(100)
+    time.advance(100)
     (item,) = _list(client)["items"]
     call = client.get(f"/v2/get-call/{call_id}").json()
     assert item == {field: call[field] for field in call if field not in TRANSCRIPTS}
@@ -143,13 +131,13 @@ def test_items_are_calls_without_transcripts(client: httpx.Client, clock: Manual
 
 
 @pytest.mark.parametrize("list_registered", [False, True])
-def test_registered_calls_are_listed_only_on_request(list_registered: bool, clock: ManualClock) -> None:
+def test_registered_calls_are_listed_only_on_request(list_registered: bool, time: ManualClock) -> None:
     """Retell does not say whether it lists registered calls, so an option decides."""
-    client = _client(Simulator(clock=clock, list_registered=list_registered))
+    client = _client(Simulator(clock=time, list_registered=list_registered))
     call_id = _register(client)
     named = _enum(call_id, "call_unknown", call_id)
     assert _found(client, call_id=named) == ([call_id] if list_registered else [])
-    clock.advance(5)
+    time.advance(5)
     assert _found(client, call_id=named) == [call_id]
 
 
@@ -184,7 +172,7 @@ def test_registered_calls_are_not_listed_by_default(client: httpx.Client) -> Non
     ],
 )
 def test_metadata_filter(
-    wanted: dict[str, Any], found: list[str], client: httpx.Client, clock: ManualClock
+    wanted: dict[str, Any], found: list[str], client: httpx.Client, time: ManualClock
 ) -> None:
     """A metadata filter looks at one top-level key, and only at values of its own type."""
     names = {
@@ -193,24 +181,24 @@ def test_metadata_filter(
         _register(client, metadata={"k": 3}): "number",
         _register(client, metadata={"k": True}): "flag",
     }
-    clock.advance(100)
+    time.advance(100)
     assert sorted(names[call_id] for call_id in _found(client, metadata=[{"key": "k", **wanted}])) == found
 
 
-def test_filters_are_connected_by_and(client: httpx.Client, clock: ManualClock) -> None:
+def test_filters_are_connected_by_and(client: httpx.Client, time: ManualClock) -> None:
     """A call is listed if all filters match, including those of its metadata."""
     one = _register(client, metadata={"a": "1", "b": "1"})
     _register(client, metadata={"a": "1"})
-    clock.advance(100)
+    time.advance(100)
     both = [{"key": "a", **_string("eq", "1")}, {"key": "b", **_string("eq", "1")}]
     assert _found(client, metadata=both) == [one]
     assert _found(client, metadata=both, call_status=_enum("error")) == []
 
 
-def test_every_filter_finds_its_call(client: httpx.Client, clock: ManualClock) -> None:
+def test_every_filter_finds_its_call(client: httpx.Client, time: ManualClock) -> None:
     """Each filter picks the calls it describes."""
     busy = _register(client, SCENARIOS["dial_busy"].number, agent_id="agent_2", direction="outbound")
-    clock.advance(100)
+    time.advance(100)
     voicemail = _register(
         client,
         SCENARIOS["voicemail_reached"].number,
@@ -219,11 +207,11 @@ def test_every_filter_finds_its_call(client: httpx.Client, clock: ManualClock) -
         direction="inbound",
         retell_llm_dynamic_variables={"who": "Ada"},
     )
-    clock.advance(100)
+    time.advance(100)
     answered = _register(client, agent_version="prod")
-    clock.advance(100)
+    time.advance(100)
     talking = _register(client)
-    clock.advance(6)
+    time.advance(6)
     call = client.get(f"/v2/get-call/{answered}").json()
     start, end = call["start_timestamp"], call["end_timestamp"]
     everyone = [talking, answered, voicemail, busy]
@@ -258,13 +246,13 @@ def test_every_filter_finds_its_call(client: httpx.Client, clock: ManualClock) -
         assert _found(client, **criteria) == found, criteria
 
 
-def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_run: Any) -> None:
+def test_naming_ids_does_not_go_through_all_calls(time: ManualClock, functions_run: Any) -> None:
     """A poll that names its ids costs the same however many other calls there are."""
 
     def cost(calls: int) -> int:
-        simulator = Simulator(clock=clock)
+        simulator = Simulator(clock=time)
         ids = [simulator.register({"agent_id": "agent_1", "to_number": ANSWERED}) for _ in range(calls)]
-        clock.advance(100)
+        time.advance(100)
         client = _client(simulator)
         return functions_run(lambda: _found(client, call_id=_enum(*ids[:5])))
 
@@ -272,9 +260,9 @@ def test_naming_ids_does_not_go_through_all_calls(clock: ManualClock, functions_
 
 
 @pytest.mark.parametrize("list_registered", [False, True])
-def test_list_can_lag_behind(list_registered: bool, clock: ManualClock) -> None:
+def test_list_can_lag_behind(list_registered: bool, time: ManualClock) -> None:
     """With a lag, the list shows calls as they were, and no later ones; get-call shows them as they are."""
-    simulator = Simulator(clock=clock, list_lag=5, list_registered=list_registered)
+    simulator = Simulator(clock=time, list_lag=5, list_registered=list_registered)
     client = _client(simulator)
     call_id = simulator.ring_in(ANSWERED)
     named = {"call_id": _enum(call_id)}
@@ -283,21 +271,21 @@ def test_list_can_lag_behind(list_registered: bool, clock: ManualClock) -> None:
         return [call["call_status"] for call in _list(client, filter_criteria=named)["items"]]
 
     assert (simulator.call(call_id)["call_status"], statuses(), _found(client)) == ("ongoing", [], [])
-    clock.advance(5)
+    time.advance(5)
     assert (statuses(), _found(client)) == (["ongoing"], [call_id])
     client.post(f"/v2/stop-call/{call_id}")
-    clock.advance(4.9)
+    time.advance(4.9)
     assert (simulator.call(call_id)["call_status"], statuses()) == ("ended", ["ongoing"])
-    clock.advance(0.1)
+    time.advance(0.1)
     assert statuses() == ["ended"]
 
 
-def test_looking_for_few_of_many_calls_costs_little(clock: ManualClock, functions_run: Any) -> None:
+def test_looking_for_few_of_many_calls_costs_little(time: ManualClock, functions_run: Any) -> None:
     """A filter of the metadata is applied before the call object is made, which costs ten times as much."""
-    simulator = Simulator(clock=clock)
+    simulator = Simulator(clock=time)
     for number in range(1000):
         simulator.register({"agent_id": "agent_1", "metadata": {"airflow_call": f"run1person{number:04}"}})
-    clock.advance(100)
+    time.advance(100)
     client = _client(simulator)
 
     def cost(prefix: str, found: int) -> int:
