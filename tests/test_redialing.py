@@ -23,6 +23,8 @@ pytestmark = pytest.mark.usefixtures("connect")
 TO = "+14155550155"
 TWO_HOURS = timedelta(hours=2)
 TWICE = [Redial("no_answer", "busy", after=TWO_HOURS, times=2)]
+CALLED_AGAIN: dict[str, Any] = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60}
+DEFERRED = {**CALLED_AGAIN, "deferrable": True}
 NO_ANSWER, BUSY, ANSWERED = "dial_no_answer", "dial_busy", "user_hangup"
 NOON = datetime(2026, 7, 6, 16, tzinfo=UTC)
 
@@ -48,7 +50,7 @@ def run(request: pytest.FixtureRequest, clock: SteppingClock, store: Store | Non
     """Run a try of a task that calls TO again, and return its row."""
 
     def run(ti: TaskInstance | None = None, on: SteppingClock | None = None, **arguments: Any) -> Any:
-        given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, **arguments}
+        given = {**CALLED_AGAIN, **arguments}
         given.setdefault("deferrable", request.param)
         context = {} if store is None else {"task_state_store": store}
         return run_task(lambda: place(CREATE, **given), ti, on or clock, **context)
@@ -242,13 +244,12 @@ def test_a_worker_that_dies_as_it_writes_changes_nothing(
 
     simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
     fragile = Fragile()
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60}
     try:
-        run_task(lambda: place(CREATE, **given), clock=clock, task_state_store=fragile)
+        run_task(lambda: place(CREATE, **CALLED_AGAIN), clock=clock, task_state_store=fragile)
     except Crash:
         time.advance(300)
         ti = TaskInstance(try_number=2)
-        row = run_task(lambda: place(CREATE, **given), ti, clock, task_state_store=fragile)
+        row = run_task(lambda: place(CREATE, **CALLED_AGAIN), ti, clock, task_state_store=fragile)
         assert (row["outcome"], row["attempts"]) == ("answered", 3)
     assert len(placed(simulator)) == len(simulator.calls) == 3
 
@@ -257,8 +258,7 @@ def test_neither_a_store_nor_a_list_is_needed_after_a_deferral(clock: SteppingCl
     """The trigger hands back which calls there were."""
     simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)
     simulator.fail(Fault(endpoint="list-calls", answer=403, times=None))
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
-    row = run_task(lambda: place(CREATE, **given), clock=clock)
+    row = run_task(lambda: place(CREATE, **DEFERRED), clock=clock)
     assert (row["outcome"], row["attempts"]) == ("answered", 3)
 
 
@@ -267,13 +267,12 @@ def test_a_wait_that_no_triggerer_ended_goes_on(
 ) -> None:
     """Airflow's own event brings nothing: the last call is read, and the next one is placed, later if need be."""
     simulator.play(TO, NO_ANSWER, ANSWERED)
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti = TaskInstance()
-    first = place(CREATE, **{**given, "deferrable": False, "execution_timeout": timedelta(hours=1)})
+    first = place(CREATE, **{**DEFERRED, "deferrable": False, "execution_timeout": timedelta(hours=1)})
     with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
         first.execute(ti.context())
     time.advance(3 * 3600)
-    resumed = place(CREATE, **given)
+    resumed = place(CREATE, **DEFERRED)
     with pytest.raises(TaskDeferred):
         resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert len(simulator.calls) == 1
@@ -285,12 +284,11 @@ def test_a_wait_that_airflow_ends_places_no_call_beyond_the_plan(
 ) -> None:
     """Airflow's own event brings no memory, whichever deferral it ends: the calls are counted again."""
     simulator.play(TO, NO_ANSWER)
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti = TaskInstance()
     context = ti.context() if store is None else ti.context(task_state_store=store)
     method, kwargs, deferrals = "", {}, 0
     while True:
-        task = place(CREATE, **given)
+        task = place(CREATE, **DEFERRED)
         try:
             row = task.resume_execution(method, kwargs, context) if method else task.execute(context)
         except TaskDeferred as deferral:
@@ -313,33 +311,31 @@ def test_a_wait_for_the_next_call_that_cannot_begin_fails_the_try(
 ) -> None:
     """A trigger that cannot be run ends each further wait at once: a retry goes on with the plan."""
     simulator.play(TO, NO_ANSWER, ANSWERED)
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60}
     ti = TaskInstance()
     context = {} if store is None else {"task_state_store": store}
     with pytest.raises(TaskDeferred) as deferral:
-        place(CREATE, deferrable=True, **given).execute(ti.context(**context))
+        place(CREATE, deferrable=True, **CALLED_AGAIN).execute(ti.context(**context))
     event = fire(deferral.value.trigger, clock)
     with pytest.raises(TaskDeferred) as deferral:
-        place(CREATE, deferrable=True, **given).execute_complete(ti.context(**context), event)
+        place(CREATE, deferrable=True, **CALLED_AGAIN).execute_complete(ti.context(**context), event)
     time.advance(60)
     with pytest.raises(RetellCallError, match=r"could not wait \(Trigger failure\)") as raised:
-        place(CREATE, deferrable=True, **given).resume_execution(
+        place(CREATE, deferrable=True, **CALLED_AGAIN).resume_execution(
             "__fail__", {"error": "Trigger failure"}, ti.context(**context)
         )
     assert not isinstance(raised.value, AirflowFailException)
-    row = run_task(lambda: place(CREATE, **given), TaskInstance(try_number=2), clock, **context)
+    row = run_task(lambda: place(CREATE, **CALLED_AGAIN), TaskInstance(try_number=2), clock, **context)
     assert (row["outcome"], row["attempts"]) == ("answered", 2)
 
 
 def test_a_wait_that_airflow_ends_is_over_if_the_plan_is(clock: SteppingClock, simulator: Simulator) -> None:
     """Nothing is left to wait for, so a trigger that could not be run changes nothing."""
     simulator.play(TO, ANSWERED)
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti = TaskInstance()
     with pytest.raises(TaskDeferred) as deferral:
-        place(CREATE, **given).execute(ti.context())
+        place(CREATE, **DEFERRED).execute(ti.context())
     fire(deferral.value.trigger, clock)
-    row = place(CREATE, **given).resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
+    row = place(CREATE, **DEFERRED).resume_execution("__fail__", {"error": "Trigger failure"}, ti.context())
     assert (row["outcome"], row["attempts"]) == ("answered", 1)
 
 
@@ -348,13 +344,12 @@ def test_a_wait_that_airflow_ends_does_not_begin_execution_timeout_again(
 ) -> None:
     """Airflow keeps the beginning of a try through its deferrals, so the limit counts from there."""
     simulator.play(TO, NO_ANSWER, ANSWERED)
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti: Any = TaskInstance()
     ti.start_date = datetime.fromtimestamp(time(), UTC)
     with pytest.raises(TaskDeferred):
-        place(CREATE, **given).execute(ti.context())
+        place(CREATE, **DEFERRED).execute(ti.context())
     time.advance(3600)
-    task = place(CREATE, execution_timeout=timedelta(hours=2), **given)
+    task = place(CREATE, execution_timeout=timedelta(hours=2), **DEFERRED)
     with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
 
@@ -365,13 +360,12 @@ def test_an_account_that_lists_no_calls_ends_a_plan_that_airflow_has_interrupted
     """Without a record and a list it is unknown how many calls there were: another one may be one too many."""
     simulator.play(TO, NO_ANSWER)
     simulator.fail(Fault(endpoint="list-calls", answer=403, times=None))
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "deferrable": True}
     ti = TaskInstance()
     with pytest.raises(TaskDeferred):
-        place(CREATE, **given).execute(ti.context())
+        place(CREATE, **DEFERRED).execute(ti.context())
     time.advance(3600)
     with pytest.raises(RetellCallError, match="unknown how many calls there were"):
-        place(CREATE, **given).resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
+        place(CREATE, **DEFERRED).resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert len(simulator.calls) == 1
 
 
@@ -381,7 +375,7 @@ def test_a_call_whose_metadata_is_gone_still_counts(
     """The record knows its number and the calls before it: tries that end early place no call beyond the plan."""
     simulator.play(TO, NO_ANSWER)
     store, row = Store(), None
-    given = {"to_number": TO, "wait_for": "ended", "redial": TWICE, "poll_interval": 60, "retries": 9}
+    given = {**CALLED_AGAIN, "retries": 9}
     for try_number in range(1, 10):
         ti = TaskInstance(try_number=try_number, max_tries=9)
         task = place(CREATE, execution_timeout=timedelta(hours=3), **given)
