@@ -291,6 +291,12 @@ def functions_run() -> Callable[[Callable[[], Any]], int]:
     return count
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the pictures that a walk through a browser takes."""
+    return tmp_path_factory.mktemp("images")
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Return the URL of a local S3: one for all, because Airflow keeps a filesystem for each connection id."""

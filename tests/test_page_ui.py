@@ -17,12 +17,6 @@ LIMIT = 250_000  # bytes of a picture in the documentation
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the pictures go."""
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
 def seen(images: Path) -> Seen:
     """Return what is seen on the way, once for all tests."""
     return walk(images)

@@ -19,12 +19,6 @@ LIMIT = 200_000  # bytes of a picture in the documentation
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the pictures."""
-    return tmp_path_factory.mktemp("images")
-
-
-@pytest.fixture(scope="module")
 def seen(images: Path) -> Seen:
     """Return what a new user sees, once for all tests."""
     return walk(images)
