@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from benchmarks.campaign_process import placed, resumed
+from benchmarks.campaign_process import Work, placed, resumed
 from benchmarks.figures import Figure
 
 PEOPLE: Final = 10_000
@@ -26,18 +26,17 @@ def figures() -> Iterator[Figure]:
         beside=f"{ten_thousand.seconds:.1f} s by the clock, the simulator's work included",
     )
     many = resumed(MANY)
-    yield Figure(
-        what=f"peak memory with {MANY:,} people from a file, each with a call that is over",
-        measured=f"{many.peak_mb:.0f} MB",
-        goal=f"under {MOST_MB} MB",
-        met=many.peak_mb < MOST_MB,
-        beside=f"before it began: {many.before_mb:.0f} MB",
-    )
+    yield _peak("each with a call that is over", many)
     first = placed(MANY, lines=LINES, calls_per_second=CALLS_PER_SECOND)
-    yield Figure(
-        what=f"peak memory with {MANY:,} people from a file, all called by this try, on {LINES:,} lines",
-        measured=f"{first.peak_mb:.0f} MB",
+    yield _peak(f"all called by this try, on {LINES:,} lines", first, f"; {first.seconds:.0f} s by the clock")
+
+
+def _peak(people: str, work: Work, beside: str = "") -> Figure:
+    """Return the peak memory of a try with many people, who are described."""
+    return Figure(
+        what=f"peak memory with {MANY:,} people from a file, {people}",
+        measured=f"{work.peak_mb:.0f} MB",
         goal=f"under {MOST_MB} MB",
-        met=first.peak_mb < MOST_MB,
-        beside=f"before it began: {first.before_mb:.0f} MB; {first.seconds:.0f} s by the clock",
+        met=work.peak_mb < MOST_MB,
+        beside=f"before it began: {work.before_mb:.0f} MB{beside}",
     )
