@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
+ONGOING: Final = "ongoing"
+"""The status of a call that is connected."""
 
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
 """The row of a call about which no more can be known."""

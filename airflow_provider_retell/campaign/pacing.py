@@ -85,11 +85,16 @@ class Pace:
         self._taken: deque[float] = deque(maxlen=size)
         self._blocked_until = 0.0
         self._pause = FIRST_PAUSE
+        self._spacing = 0.0
+        self._probing = False
+        self._line_at: float | None = None
 
     def wait(self, steady: float) -> float:
         """Return the seconds until the next call may be placed, 0 if one may be now."""
         full = len(self._taken) == self._taken.maxlen
         free_at = self._taken[0] + self._window if full else steady
+        if self._probing and self._taken:
+            free_at = max(free_at, self._taken[-1] + self._spacing)
         return max(free_at - steady, self._blocked_until - steady, 0.0)
 
     def take(self, steady: float) -> None:
@@ -109,7 +114,7 @@ class Pace:
         return True
 
     def slow_down(self, steady: float, asked: float | None = None) -> None:
-        """Pause after a 429, an unreachable Retell, or a call that found no line.
+        """Pause after a 429, or an unreachable Retell.
 
         Concurrent requests fail together, so another failure during a pause does not lengthen it, unless Retell
         asks for more.
@@ -119,15 +124,39 @@ class Pace:
             asked: Seconds that Retell asks for.
         """
         if steady >= self._blocked_until:
-            self._blocked_until = steady + self._pause
+            self._blocked_until, self._spacing = steady + self._pause, self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         if asked is not None:
             self._blocked_until = max(self._blocked_until, steady + asked)
 
+    def no_line(self, steady: float) -> None:
+        """Pause after a call that found no line, then let one call through in each pause until one gets a line.
+
+        That shows only when the call is read, so that all calls of a round would be placed for nothing.
+        """
+        self.slow_down(steady)
+        self._probing = True
+
     def recover(self, steady: float) -> None:
-        """Forget the pauses: a call got a line."""
+        """Forget the pauses: a call got a line, and is over."""
+        self.got_line(steady)
         if steady >= self._blocked_until:
-            self._pause = FIRST_PAUSE
+            self._pause, self._probing = FIRST_PAUSE, False
+
+    def got_line(self, steady: float) -> None:
+        """Note a call that has a line."""
+        self._line_at = steady
+
+    def no_line_for(self, steady: float, *, waiting: bool) -> float:
+        """Return for how many seconds people have waited and no call has got a line.
+
+        Args:
+            steady: The time.
+            waiting: Whether somebody may be called now, but for a line.
+        """
+        if not waiting or self._line_at is None:
+            self._line_at = steady
+        return steady - self._line_at
 
     def blocked(self, steady: float) -> float:
         """Return the seconds left of a pause."""

@@ -44,16 +44,20 @@ from typing import Final, assert_never
 from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
 from airflow_provider_retell.campaign.checks import Dial, Later, Left, Refuse
 from airflow_provider_retell.campaign.listing import LONGEST_GAP
-from airflow_provider_retell.campaign.pacing import Moment
+from airflow_provider_retell.campaign.pacing import LONGEST_BACKOFF, Moment
 from airflow_provider_retell.campaign.people import Refusal
 from airflow_provider_retell.campaign.roster import Fate, Slot, Turn
 from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.trouble import NO_LINE
 
 CHECKS_PER_ACTION: Final = 500
 """The most people to pass over in one go, so that live calls are still looked after in time."""
 
 IDLE_WAIT: Final = 30.0
 """The longest wait in seconds."""
+
+NO_LINE_FOR: Final = 6 * 3600.0
+"""Seconds after which a campaign stops in which people wait, and no call gets a line."""
 
 PAUSED_WAIT: Final = 4.0
 """The same while no call may be placed: the campaign goes on soon after its pause."""
@@ -86,6 +90,8 @@ class Plan:
         """Return the next action."""
         state = self.state
         state.listing.notice(now.steady)
+        if state.pace.no_line_for(now.steady, waiting=self._waits_for_a_line(now)) >= NO_LINE_FOR:
+            state.trouble.stop(NO_LINE)
         self._leave_the_rest(now)
         if state.roster.callable and self._list_due_in(now) == 0:
             return ReadList()
@@ -99,6 +105,13 @@ class Plan:
             state.judge()
             return Finish(self._failure())
         return self._wait(now)
+
+    def _waits_for_a_line(self, now: Moment) -> bool:
+        """Return whether somebody may be called now or soon, or has a call that may get a line."""
+        queue = self.state.queue
+        may_be = any(not self._beyond_limit(slot) for slot in queue.heads(now.wall))
+        soon = (queue.next_due() or math.inf) <= now.wall + LONGEST_BACKOFF
+        return not self._stopped and bool(may_be or soon or self.state.busy)
 
     def may_send(self, order: Place, now: Moment) -> bool:
         """Return whether a call may still be placed; ask right before the request, with its connection open.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.ledger import KnownCall, merge, redial_at, without_a_line
+from airflow_provider_retell.campaign.ledger import ONGOING, KnownCall, merge, redial_at, without_a_line
 from airflow_provider_retell.campaign.listing import Listing
 from airflow_provider_retell.campaign.pacing import Moment, Pace
 from airflow_provider_retell.campaign.people import Refusal
@@ -252,7 +252,9 @@ class CampaignState:
         if not call.live and (is_answer if known is None else known.live):
             self.listing.call_over(now.steady)
             self.trouble.ended(call.outcome)
-            (self.pace.recover if call.dialed else self.pace.slow_down)(now.steady)
+            (self.pace.recover if call.dialed else self.pace.no_line)(now.steady)
+        elif call.status == ONGOING:
+            self.pace.got_line(now.steady)
         if slot is not None and call != known:
             self._resume(slot, now)
 

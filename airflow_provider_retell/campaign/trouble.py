@@ -12,6 +12,7 @@ refuses one, naming such a field                                 decides by ``is
 refuses a person again, as in an earlier try                     refuses the person, and counts nothing
 ends ten calls in a row as technical, blocked or billing         stops
 does not list the first call to end within two minutes           stops
+gives no line to any call for six hours in which people wait     stops
 ===============================================================  ================================================
 
 *Stops* means that it places no more calls, waits for the live ones, and fails. Nobody is marked as refused because
@@ -46,6 +47,10 @@ NOT_LISTED: Final = (
     "rest."
 )
 
+NO_LINE: Final = (
+    "For six hours no call has got a line: Retell turned all of them away, or others used all lines of the "
+    "account. Look at its concurrency in Retell's dashboard, and at what else calls with it."
+)
 
 NOT_REACHED: Final = "For ten minutes Retell has answered no request to place a call."
 
