@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -84,6 +85,41 @@ def test_a_link_that_is_none_is_not_followed(simulator: Simulator, client: Retel
     with pytest.raises(RetellInputError, match=r"not an https:// link"), client.download(LINK, link):
         pass
     assert not simulator.requests
+
+
+class OddLink(httpx.BaseTransport):
+    """A Retell that gives a link to each recording which is none."""
+
+    def __init__(self, link: Any) -> None:
+        self.link = link
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"call_id": "call_1", "recording_url": self.link})
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"url": "https://storage.invalid/a.wav"},
+        7,
+        True,
+        "http://storage.invalid/a.wav",
+        "/a.wav",
+        "https://",
+        "https://[a",
+    ],
+)
+def test_a_call_with_a_link_that_is_none_has_no_recording(
+    link: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One odd link does not stop an export; the warning names the call, and does not quote the link."""
+    destination = Destination(str(tmp_path), token="run", holds="calls")
+    destination.claim()
+    with RetellClient(ConnectionSettings(api_key="key_1"), transport=OddLink(link)) as client:
+        call = {"call_id": "call_1", "recording_url": link}
+        assert save_recording(client, call, destination, link=Contents(recordings=True).link) is None
+    assert "The recording of call_1 is left out" in caplog.text
+    assert "a.wav" not in caplog.text
 
 
 def test_an_expired_link_is_asked_for_again(simulator: Simulator, tmp_path: Path) -> None:

@@ -411,6 +411,37 @@ def test_calls_still_going_on_at_the_edge_are_waited_for(
     ]
 
 
+class OddStatus(Simulator):
+    """A Retell whose list shows all calls with a status that is no text."""
+
+    def respond(self, request: Request, wait: Any) -> Response | None:
+        reply = super().respond(request, wait)
+        if reply is None or request.path != "/v3/list-calls":
+            return reply
+        body = json.loads(reply.body)
+        for item in body["items"]:
+            item["call_status"] = {"value": "ended", "who": item.get("to_number")}
+        return replace(reply, body=json.dumps(body).encode())
+
+
+def test_a_call_with_an_odd_status_does_not_stop_an_export(
+    time: ManualClock, clock: SteppingClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """It is written as it is and not waited for; the warning quotes nothing of it."""
+    odd = OddStatus(clock=time)
+    odd.seed(5)
+    with odd.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", odd.connection(url))
+        now = datetime.fromtimestamp(int(clock.now()), UTC)
+        given = {"start": now - timedelta(days=3), "end": now, "late_arrivals": timedelta(days=2)}
+        path = f"file://{tmp_path}/calls"
+        make = lambda: RetellCallsToObjectStorageOperator(task_id="export", path=path, **given)  # noqa: E731
+        summary = run_task(make, None, clock)
+    assert summary["calls"] == len(lines(tmp_path / "calls")) > 0
+    assert "is not waited for: it is a call whose call_status is missing or of another type" in caplog.text
+    assert "+1" not in caplog.text
+
+
 def test_late_arrivals_are_waited_for_only_so_long(
     export: Callable[..., dict[str, Any]], simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:

@@ -146,7 +146,7 @@ class RetellClient:
             request: The name that messages use, since a link is a secret.
             link: ``https://``, or ``http://`` at the server of the API itself (a simulator).
         """
-        if not link.startswith(("https://", f"{self.settings.base_url}/")):
+        if not self.settings.may_follow(link):
             raise RetellInputError(
                 f"{request}: the link that Retell gives is not an https:// link. It is not followed."
             )

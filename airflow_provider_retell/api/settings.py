@@ -171,6 +171,14 @@ class ConnectionSettings:
         """True if the server must identify itself as a simulator before it gets the key unencrypted."""
         return self.is_plain_http and not _is_loopback(urlsplit(self.base_url).hostname or "")
 
+    def may_follow(self, link: object) -> bool:
+        """Return whether a link that Retell gives may be followed: to https://, or to the server of the API."""
+        try:
+            starts = isinstance(link, str) and link.startswith(("https://", f"{self.base_url}/"))
+            return starts and bool(urlsplit(str(link)).hostname)
+        except ValueError:
+            return False
+
     @classmethod
     def of(cls, connection: Any, *, conn_id: str) -> ConnectionSettings:
         """Return the settings of an Airflow connection; errors as of ``read``."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 
+from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.pages import Fields, Page
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.export.listing import Selection, pages
+
+log = logging.getLogger(__name__)
 
 ANALYSIS_TIMEOUT = 600.0
 """Seconds after the end of a call in which its analysis may come."""
@@ -30,6 +34,8 @@ def find_late_arrivals(
     live at 00:10 is returned. At 00:40 it is over and analyzed, so it is not. At 02:00 nothing is returned and no
     request is sent, even if calls are still live.
 
+    A call that cannot be read, because a value is of another type, is left out with a warning.
+
     Args:
         send: Sends a request.
         selection: The calls of the export.
@@ -48,6 +54,12 @@ def find_late_arrivals(
     found = []
     with closing(pages(send, first, rate=rate)) as stream:
         for page in stream:
-            calls = [*map(CallRow.read, page.calls)]
-            found += [call.call_id for call in calls if not goal.reached(call, now=now, seen_over=now)]
+            for fields in page.calls:
+                try:
+                    call = CallRow.read(fields)
+                except ValueError as error:  # it is written as it is
+                    log.warning("%s is not waited for: it is %s.", shown(fields["call_id"]), error)
+                    continue
+                if not goal.reached(call, now=now, seen_over=now):
+                    found.append(call.call_id)
     return found

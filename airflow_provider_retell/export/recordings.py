@@ -39,7 +39,8 @@ def save_recording(
 ) -> str | None:
     """Stream a call's recording to a file; return the file's name below the destination, None without a recording.
 
-    A link may have expired since the call was listed: the call is then read again for a new one.
+    A link may have expired since the call was listed: the call is then read again for a new one. A link that may
+    not be followed counts as one that leads to nothing.
 
     Args:
         client: Reads calls and links.
@@ -59,15 +60,18 @@ def save_recording(
         return None
     name = _save(client, request, link(reread), destination, call_id)
     if name is None:
-        log.warning("The recording of %s is gone, although Retell gives a link to it.", call_id)
+        log.warning(
+            "The recording of %s is left out: Retell gives a link to it, but it is gone, or the link is not https://.",
+            call_id,
+        )
     return name
 
 
 def _save(
     client: RetellClient, request: Request[None], link: Any, destination: Destination, call_id: str
 ) -> str | None:
-    """Stream the target of a link into a file, and return its name, None if the target is gone."""
-    if not link:
+    """Stream the target of a link into a file, and return its name, None if the link leads to nothing."""
+    if not client.settings.may_follow(link):
         return None
     name = posixpath.join(RECORDINGS, quote(call_id, safe="") + _suffix(link))
 
