@@ -254,6 +254,48 @@ def test_a_worker_that_dies_as_it_writes_changes_nothing(
     assert len(placed(simulator)) == len(simulator.calls) == 3
 
 
+class Deleting(SteppingClock):
+    """A clock in whose first sleep after the second call the first call is deleted."""
+
+    def __init__(self, simulator: Simulator, *, dies: bool = False) -> None:
+        super().__init__(simulator.clock)
+        self.simulator, self.dies = simulator, dies
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if len(self.simulator.placed) == 2 and self.simulator.placed[0].call_id in self.simulator.calls:
+            self.simulator.delete(self.simulator.placed[0].call_id)
+            if self.dies:
+                raise Crash
+
+
+@pytest.mark.parametrize(("ending", "outcome"), [(ANSWERED, "answered"), (NO_ANSWER, "no_answer")])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_deleted_earlier_call_ends_the_plan_and_loses_no_row(
+    run: Callable[..., Any], simulator: Simulator, store: Store | None, ending: str, outcome: str, dies: bool
+) -> None:
+    """It counts as a call whose ending is unknown, after which no rule asks for another one."""
+    simulator.play(TO, NO_ANSWER, ending)
+    try:
+        row = run(on=Deleting(simulator, dies=dies), deferrable=False)
+    except Crash:
+        row = run(TaskInstance(try_number=2))
+    if store is not None or not dies:  # without a store and after a death, no trace of that call is left
+        assert (row["outcome"], row["attempts"]) == (outcome, 2)
+        assert len(placed(simulator)) == 2
+    else:
+        assert row["outcome"] == outcome
+
+
+def test_a_retry_after_a_deleted_earlier_call_adds_one_call(run: Callable[..., Any], simulator: Simulator) -> None:
+    """The plan is over, so ``fail_on`` decides, as it does after a plan that is used up."""
+    simulator.play(TO, NO_ANSWER, NO_ANSWER, ANSWERED)
+    with pytest.raises(RetellCallError, match="no_answer"):
+        run(on=Deleting(simulator), deferrable=False, fail_on=["no_answer"])
+    assert run(TaskInstance(try_number=2), fail_on=["no_answer"])["outcome"] == "answered"
+    assert len(placed(simulator)) == 3
+
+
 def test_neither_a_store_nor_a_list_is_needed_after_a_deferral(clock: SteppingClock, simulator: Simulator) -> None:
     """The trigger hands back which calls there were."""
     simulator.play(TO, NO_ANSWER, BUSY, ANSWERED)

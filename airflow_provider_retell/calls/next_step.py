@@ -26,6 +26,7 @@ call known                   over, the person asked for no more calls       Adop
 call known                   over, stopped, and ``fail_on`` names it not    Refuse: people decide
 call known                   over otherwise                                 Adopt
 call known                   unknown to Retell                              Refuse
+call known                   its earlier ones are unknown to Retell         as if no ``redial`` followed
 call known, cleared          lives                                          StopFirst, then PlaceNew
 call known, cleared          over, or unknown to Retell                     PlaceNew
 answer lost, created         within the key's hour                          SendAgain, with the same key
@@ -212,7 +213,9 @@ def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: fl
         )
     if not newest.is_terminal or newest.outcome == Outcome.DO_NOT_CALL:
         return Adopt(newest)
-    plan = [call for call in ordered if counts(call, own)[0] == counts(newest, own)[0]]
+    shown = {call.call_id for call in calls}
+    deleted = [None for call_id in (own.earlier if own is not None else ()) if call_id not in shown]
+    plan = [*deleted, *(call for call in ordered if counts(call, own)[0] == counts(newest, own)[0])]
     if next_call_at(wanted.redial, plan, over_at=now) is not None or (intent.named and wanted.first_try):
         return Adopt(newest)
     if matches(newest, wanted.fail_on):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
@@ -40,6 +40,7 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.policy import Redial
 
@@ -223,10 +224,11 @@ class Placement(RecordedSender):
 
     def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
         listed = seen if isinstance(seen, tuple) else ()
-        record = self._record()
+        record, (*before, newest) = self._record(), call_ids
+        earlier = [call for call in read_earlier(self.client, before) if call is not None]
         while True:
             try:
-                return (*listed, *(self.client.send(endpoints.get_call(call_id)) for call_id in call_ids))
+                return (*listed, *earlier, self.client.send(endpoints.get_call(newest)))
             except RetellNotFoundError as error:
                 # A retry may come so soon that Retell does not show the call yet.
                 if record is None or self.clock.now() >= record.last_sent_at + NOT_THERE_YET:
@@ -277,3 +279,14 @@ class Placement(RecordedSender):
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )
+
+
+def read_earlier(client: RetellClient, call_ids: Iterable[str]) -> list[Call | None]:
+    """Return earlier calls of a task, None for each that Retell no longer knows: it may have been deleted."""
+    calls: list[Call | None] = []
+    for call_id in call_ids:
+        try:
+            calls.append(client.send(endpoints.get_call(call_id)))
+        except RetellNotFoundError:
+            calls.append(None)
+    return calls

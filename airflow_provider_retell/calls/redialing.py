@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from airflow_provider_retell.policy import Redial
 
 
-def next_call_at(rules: Sequence[Redial], calls: Sequence[Call | CallRow], *, over_at: float) -> float | None:
+def next_call_at(
+    rules: Sequence[Redial], calls: Sequence[Call | CallRow | None], *, over_at: float
+) -> float | None:
     """Return when the rules ask for another call, in seconds since the epoch; None if they do not.
+
+    After a call that Retell no longer knows, no other call follows: without its ending, the rules cannot count.
 
     Args:
         rules: ``redial`` of the task.
-        calls: The calls placed under these rules so far, oldest first.
+        calls: The calls placed under these rules so far, oldest first; None for one that Retell no longer knows.
         over_at: When the last one was over, in seconds since the epoch.
     """
-    if not rules:
+    known = [call for call in calls if call is not None]
+    if not rules or len(known) < len(calls):
         return None
     from airflow_provider_retell.policy import Attempt, next_redial  # noqa: PLC0415 (few tasks need policies)
 
@@ -36,7 +41,7 @@ def next_call_at(rules: Sequence[Redial], calls: Sequence[Call | CallRow], *, ov
             call_status=call.call_status,
             disconnection_reason=call.disconnection_reason,
         )
-        for call in calls
+        for call in known
     ]
     moment = next_redial(rules, attempts)
     return None if moment is None else moment.timestamp()

@@ -154,10 +154,12 @@ class CallingTask(LinkedTask, DeferringOperator):
 
     def _redials(self, call: CallRow, wait: TaskWait) -> bool:
         """Return whether the rules ask for another call, when it is due."""
+        from airflow_provider_retell.calls.placing import read_earlier  # noqa: PLC0415 (see above)
         from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
 
-        calls = [self._hook.get_call(call_id) for call_id in self._try.calls if call_id != call.call_id] + [call]
-        self._attempts = sum(not found_no_line(each) for each in calls)
+        earlier = [each for each in self._try.calls if each != call.call_id]
+        calls = [*read_earlier(self._hook.get_conn(), earlier), call]
+        self._attempts = sum(each is None or not found_no_line(each) for each in calls)
         now = CLOCK.now()
         over_at = end_of(call, placed_at=self._try.placed_at, now=now)
         due = next_call_at(self.redial, calls, over_at=over_at)
