@@ -42,7 +42,8 @@ OPTIONS: Final[Mapping[str, NumericSetting | TextOption]] = {
     ),
     "namespace": TextOption(
         help="Keeps the calls of two Airflows apart that use one Retell account and have DAGs of the same names: "
-        "give each another name here. It is part of every idempotency key and of the metadata airflow_call.",
+        "give each another name here. It is part of every idempotency key and of the metadata airflow_call, so "
+        "set it on every component alike, and before Airflow 3.3 only while no task runs or is between two tries.",
     ),
 }
 """The options by name."""
