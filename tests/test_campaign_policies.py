@@ -227,6 +227,8 @@ def test_who_asked_in_a_call_is_refused_if_the_results_are_the_next_list(
     campaign: Run, simulator: Simulator, tmp_path: Path, kept_as: str
 ) -> None:
     """The row itself says so, without any history, whatever the list was made of in between."""
+    if kept_as == "parquet":
+        pytest.importorskip("pyarrow")
     simulator.play(NUMBERS[0], "user_requested_dnc")
     path = None if kept_as == "rows" else str(tmp_path)
     first = campaign(path=path, file_format="parquet" if kept_as == "parquet" else "jsonl")
