@@ -14,11 +14,11 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from airflow_provider_retell.files.columns import COLUMNS, Column, Kind, json_text, line, row_of
+from airflow_provider_retell.files.columns import COLUMNS, Column, Kind, json_text, row_of, table
 from airflow_provider_retell.files.formats import FileFormat, Format, JsonLines, Parquet, open_format
 
 _COMPRESSION: Final = "snappy"
@@ -55,6 +55,7 @@ _RESULTS: Final = (
 """The columns of ``people-*`` besides the person's own."""
 
 _RESULT_NAMES: Final = frozenset(column.name for column in _RESULTS)
+_OUR_NAMES: Final = frozenset(column.name for column in _OURS)
 _TIMES: Final = frozenset(column.name for column in _OURS if column.kind is Kind.TIMESTAMP)
 
 
@@ -67,7 +68,7 @@ def attempts_format(file_format: FileFormat) -> Format:
     if file_format == "jsonl":
         return JsonLines()
     open_format(file_format, _COMPRESSION)
-    return Parquet(_COMPRESSION, columns=ATTEMPT_COLUMNS, values=_attempt_values)
+    return Parquet(_COMPRESSION, columns=ATTEMPT_COLUMNS, table=_attempt_table)
 
 
 def people_format(file_format: FileFormat, own: Iterable[str]) -> Format:
@@ -81,11 +82,13 @@ def people_format(file_format: FileFormat, own: Iterable[str]) -> Format:
         return JsonLines()
     texts = [_column(name, Kind.TEXT) for name in dict.fromkeys(own) if name not in _RESULT_NAMES]
 
-    def values(row: Mapping[str, Any]) -> dict[str, Any]:
-        found = {each.name: _text(row.get(each.name)) for each in texts}
-        return found | {each.name: row.get(each.name) for each in _RESULTS}
+    def people_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+        for each in texts:
+            yield each.name, [_text(row.get(each.name)) for row in rows]
+        for each in _RESULTS:
+            yield each.name, [row.get(each.name) for row in rows]
 
-    return Parquet(_COMPRESSION, columns=(*texts, *_RESULTS), values=values)
+    return Parquet(_COMPRESSION, columns=(*texts, *_RESULTS), table=people_table)
 
 
 def attempt_of(values: Mapping[str, Any], *, parquet: bool) -> dict[str, Any]:
@@ -96,10 +99,11 @@ def attempt_of(values: Mapping[str, Any], *, parquet: bool) -> dict[str, Any]:
     return row_of(values) | {name: _iso(value) if name in _TIMES else value for name, value in ours.items()}
 
 
-def _attempt_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    ours = {each.name: row.get(each.name) for each in _OURS}
-    call = line({name: value for name, value in row.items() if name not in ours})
-    return call | {name: _moment(value) if name in _TIMES else value for name, value in ours.items()}
+def _attempt_table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    yield from table([{name: value for name, value in row.items() if name not in _OUR_NAMES} for row in rows])
+    for name in _OUR_NAMES:
+        values = [row.get(name) for row in rows]
+        yield name, [_moment(value) for value in values] if name in _TIMES else values
 
 
 def _text(value: Any) -> str | None:

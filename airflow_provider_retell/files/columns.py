@@ -7,12 +7,13 @@ Retell adds: values that fit no column go into ``other_fields``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from types import NoneType
+from typing import Any, Final
 
 from msgspec.json import Encoder
 
@@ -26,6 +27,8 @@ OTHER_FIELDS: Final = "other_fields"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INTEGER: Final = 2**63 - 1
+_MAX_FRACTION: Final = 2**52
+"""Floats from here on have no fraction."""
 _YEAR_10000: Final = 253_402_300_800_000
 """In milliseconds. Many readers of the files cannot show a later time."""
 
@@ -97,36 +100,39 @@ COLUMNS: Final[tuple[Column, ...]] = (
 )
 """Every column, in its order."""
 
-_EMPTY: Final[Mapping[str, Any]] = dict.fromkeys(column.name for column in COLUMNS)
 
+def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the name of each column with its values, one for each row, in no certain order.
 
-def line(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of all columns for a row; values that fit no column are in ``other_fields``, as JSON.
+    A value fits its column only if it has the column's type; those that fit no column are in ``other_fields``, as
+    JSON. Timestamps are milliseconds since the epoch. Columns without a value may be missing.
 
-    A value fits its column only if it has the column's type. Timestamps are milliseconds since the epoch.
-
-    >>> values = line({"call_id": "call_1", "agent_version": "two", "call_cost": {"combined_cost": 4.5}})
+    >>> values = dict(table([{"call_id": "call_1", "agent_version": "two", "call_cost": {"combined_cost": 4.5}}]))
     >>> values["cost_cents"], values["agent_version"], values["other_fields"]
-    (5, None, '{"agent_version":"two"}')
+    ([5], [None], ['{"agent_version":"two"}'])
+
+    Args:
+        rows: The rows, as JSON has them.
     """
-    values = dict(_EMPTY)
-    rest = _fill(values, _PLAIN, row)
-    rest.pop("call_analysis", None)
-    analysis = row.get("call_analysis")
-    if isinstance(analysis, Mapping):
-        if left := _fill(values, _IN_ANALYSIS, analysis):
-            rest["call_analysis"] = left
-    elif analysis is not None:
-        rest["call_analysis"] = analysis
-    cost = row.get("call_cost")
-    values["cost_cents"] = whole_cents(cost.get("combined_cost")) if isinstance(cost, Mapping) else None
+    rest = yield from _fill(_PLAIN, rows)
+    analyses = [row.get("call_analysis") for row in rows]
+    left = yield from _fill(_IN_ANALYSIS, [each if isinstance(each, dict) else {} for each in analyses])
+    for number, analysis in enumerate(analyses):
+        if analysis is not None and not isinstance(analysis, dict):
+            left[number] = analysis
+    for number, analysis in left.items():
+        rest.setdefault(number, {})["call_analysis"] = analysis
+    costs = [row.get("call_cost") for row in rows]
+    yield (
+        "cost_cents",
+        [whole_cents(cost.get("combined_cost")) if isinstance(cost, dict) else None for cost in costs],
+    )
     if rest:
-        values[OTHER_FIELDS] = json_text(rest)
-    return values
+        yield OTHER_FIELDS, json_texts([rest.get(number) for number in range(len(rows))])
 
 
 def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row from which ``line`` made these values, as pyarrow reads them; columns may be missing.
+    """Return the row from which ``table`` made these values, as pyarrow reads them; columns may be missing.
 
     >>> row_of({"call_id": "call_1", "call_summary": "Ada will come.", "other_fields": '{"agent_version":"two"}'})
     {'agent_version': 'two', 'call_id': 'call_1', 'call_analysis': {'call_summary': 'Ada will come.'}}
@@ -148,28 +154,62 @@ def row_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-_Fits: TypeAlias = Mapping[str, Callable[[Any], Any]]
-"""By the name of a field, what returns the value for its column, or None if it does not fit."""
-
-
-def _fill(values: dict[str, Any], columns: _Fits, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the values that fit into their columns, and return the others."""
-    rest = {}
-    for name, value in fields.items():
-        if value is None:
+def _fill(
+    kinds: Mapping[str, Kind], rows: Sequence[Mapping[str, Any]]
+) -> Generator[tuple[str, list[Any]], None, dict[int, Any]]:
+    """Yield the columns with the values that fit, and return the other fields of each row that has any."""
+    left: dict[str, list[Any]] = {}
+    for name in set[str]().union(*rows) - {"call_analysis"}:
+        values = [row.get(name) for row in rows]
+        if name not in kinds:
+            left[name] = values
             continue
-        fit = columns.get(name)
-        if fit is None or (fitting := fit(value)) is None:
-            rest[name] = value
-        else:
-            values[name] = fitting
-    return rest
+        fitting = _fitting(kinds[name], values)
+        if fitting is not values and fitting.count(None) > values.count(None):
+            left[name] = [None if fits is not None else value for value, fits in zip(values, fitting, strict=True)]
+        yield name, fitting
+    if not left:
+        return {}
+    rest = {
+        number: {name: value for name, value in row.items() if name in left and left[name][number] is not None}
+        for number, row in enumerate(rows)
+    }
+    return {number: fields for number, fields in rest.items() if fields}
+
+
+def _fitting(kind: Kind, values: list[Any]) -> list[Any]:
+    """Return the values of a column, None in place of those that do not fit."""
+    if kind is Kind.JSON:
+        return json_texts(values)
+    fits = _FIT[kind]
+    return values if _all_fit(kind, values) else [None if value is None else fits(value) for value in values]
+
+
+def _all_fit(kind: Kind, values: list[Any]) -> bool:
+    """Return whether it is certain at a glance that all values fit as they are."""
+    types = set(map(type, values)) - {NoneType}
+    if not types:
+        return True
+    match kind:
+        case Kind.TEXT:
+            return types == {str} and _text("".join(filter(None, values))) is not None
+        case Kind.INTEGER | Kind.TIMESTAMP:
+            numbers = [value for value in values if value is not None]
+            fits = _FIT[kind]
+            return types == {int} and fits(min(numbers)) is not None and fits(max(numbers)) is not None
+        case Kind.BOOLEAN:
+            return types == {bool}
+        case _:
+            return False
 
 
 def whole_cents(cost: Any) -> int | None:
     """Return a cost rounded to whole cents, half up; None if it is not a number."""
     if isinstance(cost, bool) or not isinstance(cost, int | float):
         return None
+    if abs(cost) < _MAX_FRACTION:
+        whole = int(cost)
+        return whole + int((cost - whole) * 2)  # exact, in a fraction of the time of a decimal
     exact = Decimal(str(cost))
     return int(exact.quantize(Decimal(1), ROUND_HALF_UP)) if abs(exact) < _MAX_INTEGER else None
 
@@ -189,6 +229,20 @@ def json_bytes(value: Any) -> bytes:
 def json_text(value: Any) -> str:
     """Return a value as compact JSON that can be encoded in UTF-8."""
     return json_bytes(value).decode()
+
+
+def json_lines(values: Sequence[Any]) -> bytes:
+    """Return each value as compact JSON in UTF-8, with the end of a line after it."""
+    try:
+        return _ENCODER.encode_lines(values)
+    except (TypeError, ValueError):
+        return b"".join(json_bytes(value) + b"\n" for value in values)
+
+
+def json_texts(values: Sequence[Any]) -> list[str | None]:
+    """Return each value as compact JSON, None for None."""
+    texts = json_lines(values).decode().split("\n")  # in JSON, an end of a line is always escaped
+    return [None if value is None else text for value, text in zip(values, texts, strict=False)]
 
 
 def _text(value: Any) -> str | None:
@@ -223,9 +277,12 @@ _FIT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.INTEGER: _integer,
     Kind.BOOLEAN: _boolean,
     Kind.TIMESTAMP: _timestamp,
-    Kind.JSON: json_text,
 }
-_PLAIN: Final[_Fits] = {
-    column.name: _FIT[column.kind] for column in COLUMNS if len(column.path) == 1 and column.name != OTHER_FIELDS
+"""By kind, what returns the value for a column, or None if it does not fit. Everything fits a column of JSON."""
+
+_PLAIN: Final[Mapping[str, Kind]] = {
+    column.name: column.kind for column in COLUMNS if len(column.path) == 1 and column.name != OTHER_FIELDS
 }
-_IN_ANALYSIS: Final[_Fits] = {column.name: _FIT[column.kind] for column in COLUMNS if column.path[:1] == _ANALYSIS}
+_IN_ANALYSIS: Final[Mapping[str, Kind]] = {
+    column.name: column.kind for column in COLUMNS if column.path[:1] == _ANALYSIS
+}

@@ -18,8 +18,8 @@ from airflow_provider_retell.files.columns import (
     VERSION_KEY,
     Column,
     Kind,
-    json_bytes,
-    line,
+    json_lines,
+    table,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class JsonLines:
 
     def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the rows as lines."""
-        return b"".join(json_bytes(row) + b"\n" for row in rows)
+        return json_lines(rows)
 
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
         """Write the lines, compressed if wanted. The same rows give the same bytes."""
@@ -76,7 +76,7 @@ class Parquet:
     Args:
         compression: One of ``COMPRESSIONS``.
         columns: Its columns; those of calls if none are given.
-        values: Returns the values of all columns for a row.
+        table: Yields the columns of some rows; those without a value may be missing.
     """
 
     def __init__(
@@ -84,22 +84,24 @@ class Parquet:
         compression: str | None = None,
         *,
         columns: Sequence[Column] = COLUMNS,
-        values: Callable[[Mapping[str, Any]], Mapping[str, Any]] = line,
+        table: Callable[[Sequence[Mapping[str, Any]]], Iterable[tuple[str, Sequence[Any]]]] = table,
     ) -> None:
         self._compression = compression or "none"
         self._schema = arrow_schema(columns)
-        self._values = values
+        self._table = table
         self.suffix = ".parquet"
 
     def chunk(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         """Return the rows as an Arrow stream."""
         import pyarrow as pa  # noqa: PLC0415 (an extra, and too large to import when a DAG is parsed)
 
-        lines = [self._values(row) for row in rows]
-        arrays = [pa.array([values[field.name] for values in lines], field.type) for field in self._schema]
+        types = {field.name: field.type for field in self._schema}
+        arrays = {name: pa.nulls(len(rows), type_) for name, type_ in types.items()}
+        # One at a time, so that the values of all columns are not in memory together.
+        arrays |= {name: pa.array(values, types[name]) for name, values in self._table(rows)}
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self._schema) as stream:
-            stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+            stream.write_batch(pa.record_batch(list(arrays.values()), schema=self._schema))
         return bytes(sink.getvalue())
 
     def write(self, chunks: Iterable[bytes], file: IO[bytes]) -> None:
