@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from decimal import ROUND_HALF_UP, Decimal
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -79,6 +80,7 @@ ODD = [
     *(None, True, False, 0, 7, -1, 1.0, 2.5, -0.5, 1e300, float("inf"), "", "a", "é", "\ud83d", "\ude00", "a\nb"),
     *(MAX_INTEGER, -MAX_INTEGER, MAX_INTEGER + 1, -MAX_INTEGER - 1, 2**70, YEAR_10000_MS - 1, YEAR_10000_MS),
 ]
+KINDS = [(int,), (int, bool), (int, float), (bool, NoneType), (int, NoneType), (str,), (str, NoneType)]
 LEAVES = st.sampled_from(ODD)
 PARTS = st.sampled_from(["combined_cost", "call_summary", "call_successful", "custom_analysis_data", "new"])
 VALUES = LEAVES | st.lists(LEAVES, max_size=2) | st.dictionaries(PARTS, LEAVES, max_size=3)
@@ -88,7 +90,13 @@ NAMES = st.sampled_from(
         *("metadata", "other_fields", "cost_cents", "call_summary", "new", "newer"),
     ]
 )
-ROWS = st.lists(st.dictionaries(NAMES, VALUES, max_size=6), max_size=4)
+# Most pages have a column of one type, with few values that are odd.
+POOLS = st.sampled_from(
+    [VALUES, LEAVES, *(st.sampled_from([value for value in ODD if type(value) in kinds]) for kinds in KINDS)]
+)
+ROWS = st.tuples(st.lists(NAMES, min_size=1, max_size=5, unique=True), POOLS).flatmap(
+    lambda drawn: st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(drawn[0], drawn[1])), max_size=5)
+)
 
 
 @settings(max_examples=300)
