@@ -35,9 +35,9 @@ class Contents:
             call: The call as Retell sends it.
             recording: The name of the file with its recording, None without one.
         """
-        left_out = TRANSCRIPT_FIELDS.difference(self.include)
-        sent = scrub(call) if self.scrubbed else call
-        fields = {name: value for name, value in sent.items() if name not in left_out}
+        fields = dict(scrub(call) if self.scrubbed else call)
+        for name in TRANSCRIPT_FIELDS.difference(self.include).intersection(fields):
+            del fields[name]
         fields["outcome"] = _outcome(call)
         if recording is not None:
             fields["recording_path"] = recording
@@ -53,5 +53,5 @@ class Contents:
 
 def _outcome(call: Mapping[str, Any]) -> str | None:
     status, reason = call.get("call_status"), call.get("disconnection_reason")
-    known = outcome_of(*(word if isinstance(word, str) else None for word in (status, reason)))
+    known = outcome_of(status if isinstance(status, str) else None, reason if isinstance(reason, str) else None)
     return None if known is None else known.value
