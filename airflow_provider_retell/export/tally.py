@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Final, Self
+
+_NUMBERS: Final = (int, float)
 
 
 @dataclass
@@ -50,14 +52,16 @@ class Tally:
         if _is_number(row.get("duration_ms")):
             self.talk_ms += int(row["duration_ms"])
         cost = row.get("call_cost")
-        if isinstance(cost, Mapping) and _is_number(cost.get("combined_cost")):
+        if isinstance(cost, dict) and _is_number(cost.get("combined_cost")):
             self.cost_cents += Decimal(str(cost["combined_cost"]))
         start = row.get("start_timestamp")
         if start is None:
             self.undated += 1
         elif _is_number(start):
-            self.first = start if self.first is None else min(self.first, start)
-            self.last = start if self.last is None else max(self.last, start)
+            if self.first is None or start < self.first:
+                self.first = start
+            if self.last is None or start > self.last:
+                self.last = start
 
     def summary(self) -> dict[str, Any]:
         """Return the counts for the task's result: small, and without personal data."""
@@ -92,7 +96,7 @@ class Tally:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in _NUMBERS  # as JSON has them, without booleans
 
 
 def _iso(milliseconds: int | None) -> str | None:
