@@ -13,6 +13,7 @@ from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, Ret
 from airflow_provider_retell.provider.outlets import (
     NAMED_CALLS,
     announce_calls,
+    announce_campaign,
     announce_export,
     calls_uri,
     exports_uri,
@@ -48,6 +49,28 @@ def test_an_alias_gets_an_event_for_each_call_that_is_over() -> None:
         ("retell://retell_default/calls/answered", {"call_id": "call_0", "outcome": "answered"}),
         ("retell://retell_default/calls/answered", {"call_id": "call_1", "outcome": "answered"}),
         ("retell://retell_default/calls/busy", {"call_id": "call_2", "outcome": "busy"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "server"),
+    [
+        ("retell:eu", "retell:eu"),
+        ("team#retell", "team%23retell"),
+        ("team/retell", "team%2Fretell"),
+        ("a@b", "a%40b"),
+        ("a b?", "a%20b%3F"),
+    ],
+)
+def test_each_connection_id_has_a_uri(conn_id: str, server: str) -> None:
+    """An id that a URI cannot hold is quoted: the row of a call that was placed must not be lost to it."""
+    events = OutletEventAccessors()
+    context = {"outlet_events": events}
+    announce_calls(context, [ALIAS], rows(1), retell_conn_id=conn_id)
+    announce_export(context, [ALIAS], {}, retell_conn_id=conn_id)
+    announce_campaign(context, [ALIAS], {}, retell_conn_id=conn_id)
+    assert [uri for uri, _ in told(events)] == [
+        f"retell://{server}/{path}" for path in ("calls/answered", "exports", "campaigns")
     ]
 
 

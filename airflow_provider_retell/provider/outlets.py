@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 NAMED_CALLS: Final = 1000
 """The most calls that the event of an ``Asset`` names; it counts them all."""
+
+_KEPT: Final = "!$&'()*+,;=:"
+"""The characters of a connection id that a URI can hold as they are, beside letters, digits and ``-._~``."""
 
 
 def calls_uri(retell_conn_id: str, outcome: str) -> str:
@@ -22,12 +26,22 @@ def calls_uri(retell_conn_id: str, outcome: str) -> str:
     >>> calls_uri("retell_default", "answered")
     'retell://retell_default/calls/answered'
     """
-    return f"retell://{retell_conn_id}/calls/{outcome}"
+    return _uri(retell_conn_id, f"calls/{outcome}")
 
 
 def exports_uri(retell_conn_id: str) -> str:
     """Return the URI of the asset whose events are exports."""
-    return f"retell://{retell_conn_id}/exports"
+    return _uri(retell_conn_id, "exports")
+
+
+def campaigns_uri(retell_conn_id: str) -> str:
+    """Return the URI of the asset whose events are campaigns."""
+    return _uri(retell_conn_id, "campaigns")
+
+
+def _uri(retell_conn_id: str, path: str) -> str:
+    # Airflow allows ids such as "team#retell", "a/b" and "a@b", which would end the name of a server in a URI.
+    return f"retell://{quote(retell_conn_id, safe=_KEPT)}/{path}"
 
 
 def announce_calls(
@@ -82,7 +96,7 @@ def announce_campaign(
     extra = {name: value for name, value in result.items() if name != "rows"}
     for outlet, accessor in _accessors(context, outlets):
         if isinstance(outlet, AssetAlias):
-            accessor.add(Asset(uri=f"retell://{retell_conn_id}/campaigns"), extra=extra)
+            accessor.add(Asset(uri=campaigns_uri(retell_conn_id)), extra=extra)
         else:
             accessor.extra.update(extra)
 
