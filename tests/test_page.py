@@ -44,7 +44,7 @@ from airflow_provider_retell.calls.campaign_pause import pause_variable, read_pa
 from airflow_provider_retell.page import accounts as accounts_module
 from airflow_provider_retell.page import connections
 from airflow_provider_retell.page.actions import CONTINUED, HUNG_UP, PAUSED
-from airflow_provider_retell.page.guard import HEADERS
+from airflow_provider_retell.page.guard import HEADERS, why_refused
 from airflow_provider_retell.page.plugin import PREFIX, LazyApp, RetellPlugin
 from airflow_provider_retell.page.runs import CONNECTION
 
@@ -457,6 +457,28 @@ def test_another_site_changes_nothing(
         given = {"Content-Type": "application/json", **headers}
         answer = client.post(f"{PREFIX}/api/{path}", content=content, headers=given)
         assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({"sec-fetch-site": "same-origin"}, False),
+        ({"sec-fetch-site": "cross-site"}, True),
+        ({"sec-fetch-site": "same-site"}, True),
+        ({}, True),
+    ],
+)
+def test_a_proxy_that_rewrites_the_host_disables_no_button(headers: dict[str, str], refused: bool) -> None:
+    """No page can forge Sec-Fetch-Site; without it the message names the option that helps."""
+    given = {
+        "content-type": "application/json",
+        "origin": "https://airflow.example",
+        "host": "api:8080",
+        **headers,
+    }
+    reason = why_refused(given, base_url="http://api:8080")
+    assert (reason is not None) is refused
+    assert reason is None or "[api] base_url" in reason
 
 
 @pytest.mark.parametrize("body", ["[]", "no JSON", "{}", '{"dag_id": 7}', "x" * 20_000])

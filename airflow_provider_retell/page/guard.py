@@ -27,6 +27,12 @@ LONGEST_BODY: Final = 10_000
 """The longest body of a request in bytes."""
 
 
+OTHER_SITE: Final = (
+    "The request comes from another site. If it does not, a proxy hides the address of this page: set [api] "
+    "base_url in Airflow's configuration to the address that browsers use."
+)
+
+
 def why_refused(headers: Mapping[str, str], *, base_url: str) -> str | None:
     """Return why a request must not change anything, None if it may.
 
@@ -36,11 +42,14 @@ def why_refused(headers: Mapping[str, str], *, base_url: str) -> str | None:
     """
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return "The request must be JSON."
-    if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return "The request comes from another site."
+    site = headers.get("sec-fetch-site")
+    if site == "same-origin":
+        return None  # browsers say so themselves, and no page can; a proxy may hide the host from this server
+    if site is not None:
+        return OTHER_SITE
     origin = headers.get("origin")
     if origin is None:
         # A program with a token sends no Origin; a browser, which sends the cookie by itself, does.
         return None if "authorization" in headers and "cookie" not in headers else "The request has no Origin."
     own = {urlsplit(base_url).netloc, headers.get("host", "")} - {""}
-    return None if urlsplit(origin).netloc in own else "The request comes from another site."
+    return None if urlsplit(origin).netloc in own else OTHER_SITE
