@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread, current_thread, main_thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +27,7 @@ from airflow_provider_retell.calls.intent import TAG, task_prefix
 from airflow_provider_retell.calls.occasion import Occasion
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
 from airflow_provider_retell.notifications import OVERTIME, RetellPhoneCallNotifier
-from airflow_provider_retell.policy import CallingHours
+from airflow_provider_retell.policy import CallingHours, zones
 from airflow_provider_retell.simulator import Fault, Simulator
 from airflow_provider_retell.testing import clock_replaced_by
 
@@ -591,3 +593,30 @@ def test_a_deadline_s_trigger_rings_a_phone(notifier: Make, simulator: Simulator
 
     assert [event.rpartition(".")[2].lower() for event in asyncio.run(events())] == ["running", "success"]
     assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {"message": "dag is late"}
+
+
+class Imports:
+    """A finder that finds nothing, and notes in which threads the data of phone numbers is imported."""
+
+    def __init__(self) -> None:
+        self.threads: set[Thread] = set()
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name.startswith("phonenumbers"):
+            self.threads.add(current_thread())
+
+
+def test_a_loop_does_not_wait_for_the_data_of_phone_numbers(
+    notifier: Make, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To import it takes up to half a second, in which no trigger of the process would do anything."""
+    for name in [name for name in sys.modules if name.startswith("phonenumbers")]:
+        monkeypatch.delitem(sys.modules, name)
+    zones.zones_of.cache_clear()
+    imports = Imports()
+    monkeypatch.setattr(sys, "meta_path", [imports, *sys.meta_path])
+    always = CallingHours("00:00", "24:00")
+    on_a_loop(lambda: notifier("+12125550148", calling_hours=always).async_notify(missed()))
+    assert rung(simulator) == ["+12125550148"]
+    assert imports.threads
+    assert main_thread() not in imports.threads
