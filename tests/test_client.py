@@ -30,6 +30,7 @@ from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.responses import retry_after
 from airflow_provider_retell.api.settings import ConnectionSettings
+from airflow_provider_retell.api.wire import LONGEST_RESPONSE
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,
@@ -921,3 +922,29 @@ def test_threads_share_one_client_for_links(monkeypatch: pytest.MonkeyPatch) -> 
         ):
             assert [*pool.map(follow, [client] * 8)] == [None] * 8
         assert len(made) == 2 * number, "one for the API, one for the links"
+
+
+class Endless(httpx.BaseTransport):
+    """A gateway that never stops sending, and counts how much was read of it."""
+
+    read = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=self._content())
+
+    def _content(self) -> Iterator[bytes]:
+        while self.read < 3 * LONGEST_RESPONSE:
+            self.read += 10_000_000
+            yield bytes(10_000_000)
+
+
+def test_a_response_without_an_end_fills_no_memory() -> None:
+    """It is an unreadable response, before it takes the process with all its waits down."""
+    gateway = Endless()
+    settings = ConnectionSettings(api_key=KEY, max_attempts=1)
+    with (
+        RetellClient(settings, transport=gateway) as client,
+        pytest.raises(RetellResponseError, match="get-concurrency: the response is longer than 100 MB"),
+    ):
+        client.send(endpoints.get_concurrency())
+    assert gateway.read <= LONGEST_RESPONSE + 10_000_000

@@ -28,6 +28,9 @@ MAX_CONNECTIONS: Final = 20
 DOWNLOAD_SECONDS: Final = 3600.0
 """Seconds that a download may take: a call of two hours has a recording of some 250 MB."""
 
+LONGEST_RESPONSE: Final = 100_000_000
+"""Bytes of a response, unpacked, beyond which it is not read: a gateway may send one without an end."""
+
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict)
@@ -135,6 +138,10 @@ def _is_proxy(url: str) -> bool:
 # -- responses -------------------------------------------------------------------------------------------------
 
 
+class TooLongError(Exception):
+    """A response is longer than any of Retell's can be."""
+
+
 class Reading:
     """The body of a response, collected within a time limit.
 
@@ -147,10 +154,14 @@ class Reading:
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._chunks: list[bytes] = []
+        self._bytes = 0
 
     def add(self, chunk: bytes) -> None:
-        """Add a chunk; raise ``httpx.ReadTimeout`` if it comes too late."""
+        """Add a chunk; raise ``httpx.ReadTimeout`` if it is late, ``TooLongError`` if it is one too many."""
         self.check()
+        self._bytes += len(chunk)
+        if self._bytes > LONGEST_RESPONSE:
+            raise TooLongError
         self._chunks.append(chunk)
 
     def check(self) -> None:
@@ -188,6 +199,11 @@ def translated(
     """
     try:
         yield
+    except TooLongError:
+        raise RetellResponseError(
+            f"{request}: the response is longer than {LONGEST_RESPONSE // 10**6} MB, and is not read to its end.",
+            status_code=200,
+        ) from None
     except httpx.DecodingError as error:
         raise RetellResponseError(
             f"{request}: the response is not encoded as it says ({clean(error, request, settings)}).",
@@ -260,8 +276,6 @@ def before_headers(check: Callable[[], None]) -> Callable[[str, Mapping[str, Any
 
     return trace
 
-
-# -- logs ------------------------------------------------------------------------------------------------------
 
 _QUIET_HOSTS: set[bytes] = set()
 
