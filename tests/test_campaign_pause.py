@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 from another_server import Clock, Server, serving
-from conftest import AIRFLOW_2, FROM, Supervisor, TaskInstance
+from conftest import AIRFLOW_2, FROM, SteppingClock, Supervisor, TaskInstance
+from test_campaign_run import Make
+from test_campaign_run import campaign as made
+from test_plan import Campaign as PlannedCampaign
+from test_plan import person
 
 from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.calls.campaign_pause import (
@@ -22,9 +26,16 @@ from airflow_provider_retell.calls.campaign_pause import (
     pause_variable,
     read_pause,
 )
+from airflow_provider_retell.campaign.checks import NotEligible
+from airflow_provider_retell.campaign.eligibility import Eligibility
+from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.switches import Switch, read_switches
+from airflow_provider_retell.campaign.terms import End, Terms
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.simulator import ManualClock
+
+__all__ = ["made"]
 
 COMMS = None if AIRFLOW_2 else importlib.import_module("airflow.sdk.execution_time.comms")
 HAS_KEYS = hasattr(COMMS, "GetVariableKeys")
@@ -282,3 +293,45 @@ def test_a_campaign_whose_pause_stays_unknown_ends(
     with clock_replaced_by(server.clock):
         assert campaign(60).execute(TaskInstance(try_number=2).context())["attempts"] == 60
     assert len(server.placed_at()) == 60
+
+
+@pytest.mark.parametrize("seconds", [0.5, 6, 9])
+def test_a_slow_eligible_holds_up_nobody_for_ever(made: Make, seconds: float) -> None:
+    """The switches are read again after its answer, which may take longer than a reading of them counts."""
+    campaign = made(count=4)
+    asked: list[int] = []
+
+    def eligible(person: Person, _: object) -> None:
+        asked.append(person.row)
+        campaign.time.advance(seconds)
+
+    begun = campaign.time()
+    done = campaign.run(checks={"eligible": eligible}, terms=Terms(ends_at=begun + 3600))
+    assert done == End(failure=None)
+    assert asked == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_live_calls_are_looked_after_between_slow_answers_of_eligible(*, slow: bool) -> None:
+    """Five hundred answers of nine seconds each would be over an hour without a look at a kill, or at a call."""
+    asked: list[int] = []
+
+    def eligible(of: Person, _: object) -> NotEligible:
+        asked.append(of.row)
+        return NotEligible("no")
+
+    checks = {"eligible": eligible, "is_slow": lambda: slow}
+    campaign = PlannedCampaign([person(row) for row in range(9)], checks=checks)
+    campaign.next()
+    assert len(asked) == (1 if slow else 9)
+
+
+def test_an_answer_of_eligible_is_slow_from_a_second_on() -> None:
+    """The time is measured by the clock, around the function."""
+    time = ManualClock()
+    for seconds in 0.9, 1.0:
+        eligibility = Eligibility(
+            lambda _, seconds=seconds: time.advance(seconds) or True, clock=SteppingClock(time)
+        )
+        assert eligibility(person(), ()) is None
+        assert eligibility.is_slow() == (seconds >= 1)

@@ -95,6 +95,7 @@ class Checks:
         history: Returns the calls to a person, by id or by number, in earlier runs and other campaigns, as a
             mapping from their call ids. Calls of this run may be among them.
         eligible: Returns None for a person who is eligible, given the calls so far.
+        is_slow: Returns whether its last answer took long, so that live calls are looked after before the next.
     """
 
     began_at: float = 0.0
@@ -105,6 +106,7 @@ class Checks:
     limit: AttemptLimit | None = None
     history: Callable[[Person], Mapping[str, Attempt]] = lambda _person: {}
     eligible: Callable[[Person, Sequence[KnownCall]], NotEligible | None] = lambda _person, _calls: None
+    is_slow: Callable[[], bool] = lambda: False
 
     @property
     def stops_at(self) -> float:

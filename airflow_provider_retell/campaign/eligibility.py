@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell._masking import mask_numbers, shown
 from airflow_provider_retell.campaign.checks import NotEligible
 from airflow_provider_retell.campaign.ledger import KnownCall
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT: Final = 10.0
 """Seconds to wait for an answer."""
+
+SLOW: Final = 1.0
+"""Seconds from which an answer is slow, so that the campaign looks after its calls before it asks again."""
 
 Eligible: TypeAlias = Callable[[Mapping[str, Any]], bool | str]
 """Takes a person: the row as given, ``person_id``, ``to_number`` in E.164 form, ``attempts`` and ``last_outcome``.
@@ -53,11 +57,18 @@ class Eligibility:
     Args:
         eligible: The function.
         timeout: Seconds to wait for an answer.
+        clock: The time.
     """
 
-    def __init__(self, eligible: Eligible, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, eligible: Eligible, *, timeout: float = TIMEOUT, clock: Clock = CLOCK) -> None:
         self._eligible = eligible
         self._timeout = timeout
+        self._clock = clock
+        self._took = 0.0
+
+    def is_slow(self) -> bool:
+        """Return whether the last answer took long."""
+        return self._took >= SLOW
 
     def __call__(self, person: Person, calls: Sequence[KnownCall]) -> NotEligible | None:
         """Return None for a person who may be called."""
@@ -77,12 +88,15 @@ class Eligibility:
             except Exception as error:  # noqa: BLE001 (the user's own function: whatever it is, nobody is called)
                 answers.put(error)
 
+        asked_at = self._clock.monotonic()
         # A thread of its own each time: one that hangs must neither hold up the others nor keep the process alive.
         threading.Thread(target=ask, name="retell-eligible", daemon=True).start()
         try:
             answer = answers.get(timeout=self._timeout)
         except queue.Empty:
             return _failed(f"eligible took longer than {self._timeout:g} s")
+        finally:
+            self._took = self._clock.monotonic() - asked_at
         match answer:
             case True:
                 return None

@@ -151,6 +151,8 @@ class Plan:
                 state.send(slot)
                 return Place(person=slot.person, attempt=slot.attempt, decided=now)
             self._pass_over(slot, verdict, now)
+            if state.checks.is_slow():
+                return None
         return None
 
     def _head(self, now: Moment) -> Slot | None:

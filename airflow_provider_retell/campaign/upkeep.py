@@ -60,13 +60,7 @@ class Upkeep:
 
     def tick(self, now: Moment) -> None:
         """Do the work that is due by now."""
-        self._now = now.steady
-        try:
-            self._plan.paused, self._plan.pause_known_until = read_switches(
-                [self._kill_switch, self._pause], now.steady
-            )
-        except RetellError as error:
-            self.stop(error)
+        self.read_switches(now)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -76,6 +70,16 @@ class Upkeep:
             self.save()
         if now.steady - self._reported_at >= REPORT_INTERVAL:
             self.report(now)
+
+    def read_switches(self, now: Moment) -> None:
+        """Read the switches that are due."""
+        self._now = now.steady
+        try:
+            self._plan.paused, self._plan.pause_known_until = read_switches(
+                [self._kill_switch, self._pause], now.steady
+            )
+        except RetellError as error:
+            self.stop(error)
 
     def _refresh(self, now: Moment) -> None:
         state = self._plan.state

@@ -291,7 +291,7 @@ class CampaignTerms:
             checks.history = history.of
             refreshers.append(history.refresh)
         if (function := find(task.eligible)) is not None:
-            checks.eligible = Eligibility(function)
+            checks.eligible, checks.is_slow = (asked := Eligibility(function, clock=self.clock)), asked.is_slow
 
         def refresh(now: float) -> None:
             for each in refreshers:
