@@ -254,6 +254,18 @@ def test_three_crashes_in_a_row_lose_nobody(campaign: Make) -> None:
     made.assert_each_called_once()
 
 
+def test_a_list_that_lags_by_five_minutes_stops_no_campaign(time: ManualClock) -> None:
+    """A call may be listed so late, and the first one to end may be known as over long before."""
+    simulator = Simulator(clock=time, list_lag=300.0, ring_seconds=1.0)
+    with simulator.serve() as url:
+        again = Redial("no_answer", after=timedelta(minutes=10), times=1)
+        made = Campaign(url, simulator, time, count=1, redial=(again,))
+        simulator.play(made.people[0].to_number, "dial_no_answer")
+        simulator.fail(Fault(endpoint=PLACING, answer="drop", after=True))
+        assert made.run() == End(failure=None)
+    assert made.dials == {made.people[0].to_number: 2}
+
+
 def test_a_call_that_is_over_when_its_request_is_answered_has_a_row(time: ManualClock) -> None:
     """The first answer is lost; when the request is sent again, the call is over, and not listed yet."""
     simulator = Simulator(clock=time, list_lag=100.0, ring_seconds=1.0)

@@ -24,7 +24,7 @@ LIST_TRUSTED: Final = 1800.0
 LONGEST_GAP: Final = 60.0
 """Seconds between two actions after which the process may have been frozen."""
 
-LISTED_WITHIN: Final = 120.0
+LISTED_WITHIN: Final = LONGEST_RINGING
 """Seconds after its end within which the first call must be listed under its tag."""
 
 

@@ -11,7 +11,7 @@ refuses one (400, 422), naming no field of the person            stops
 refuses one, naming such a field                                 decides by ``is_of_account``
 refuses a person again, as in an earlier try                     refuses the person, and counts nothing
 ends ten calls in a row as technical, blocked or billing         stops
-does not list the first call to end within two minutes           stops
+does not list the first call to end within 330 s                 stops
 gives no line to any call for six hours in which people wait     stops
 ===============================================================  ================================================
 
@@ -40,7 +40,7 @@ _DIGITS: Final = re.compile(r"\d+")
 _ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING})
 
 NOT_LISTED: Final = (
-    f"The first call to end is not listed under its metadata tag, {LISTED_WITHIN / 60:.0f} minutes later. Without "
+    f"The first call to end is not listed under its metadata tag, {LISTED_WITHIN:.0f} s later. Without "
     "the list a retry could not know who was called, so no more calls are placed. Look at the data storage and "
     "retention settings of the agent in Retell's dashboard: metadata must be stored, and calls be kept for a day "
     "at least; the API key must be allowed to read the call history. Then clear the task: it goes on with the "
