@@ -269,6 +269,7 @@ def test_who_asked_in_this_run_is_not_called_again(campaign: Run, simulator: Sim
 
 def test_an_id_that_no_file_can_hold_keeps_no_results_back(campaign: Run, tmp_path: Path) -> None:
     """The person is refused, the others are called, and the tables are written."""
+    pytest.importorskip("pyarrow")
     people = [{"to_number": NUMBERS[0], "person_id": "x\ud83d"}, {"to_number": NUMBERS[1]}]
     result = campaign(people=people, path=str(tmp_path), file_format="parquet")
     assert (result["refused"], result["attempts"], len(result["paths"])) == ({"bad_request": 1}, 1, 2)
