@@ -106,6 +106,25 @@ def test_columns_are_those_of_each_row_by_itself(rows: list[dict[str, Any]]) -> 
     assert list(map(repr, lines(rows))) == [repr(by_rule(row)) for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("agent_version", [0, True, 7]),
+        ("agent_version", [7, MAX_INTEGER + 1]),
+        ("agent_version", [7, -MAX_INTEGER - 1]),
+        ("agent_version", [7, 2.0]),
+        ("start_timestamp", [7, -1]),
+        ("start_timestamp", [7, YEAR_10000_MS]),
+        ("opt_in_signed_url", [True, 1]),
+        ("agent_name", ["a", "\ud83d"]),
+    ],
+)
+def test_one_odd_value_of_a_column_is_found(name: str, values: list[Any]) -> None:
+    """A column that is taken at a glance has no value that would not fit by itself."""
+    rows = [{name: value} for value in values]
+    assert list(map(repr, lines(rows))) == [repr(by_rule(row)) for row in rows]
+
+
 @given(st.lists(VALUES, max_size=5))
 def test_lines_are_those_of_each_value_by_itself(values: list[Any]) -> None:
     """A value that must be escaped changes no other line."""
