@@ -37,6 +37,8 @@ SOURCES := UV_INDEX% %_INDEX %_INDEX_URL %_FIND_LINKS %_CERT %_CERTS %_TLS %_PRO
 	%_RETRIES %_CACHE_DIR %_OFFLINE %_CONFIG_FILE
 unexport $(filter-out $(SOURCES), $(filter PIP_% UV_%, $(.VARIABLES)))
 unexport $(filter AIRFLOW% _AIRFLOW% CONDA_% VIRTUAL_ENV%, $(.VARIABLES))
+# The certificates of the machine, as pip does: a company's proxy may bring its own.
+export UV_SYSTEM_CERTS ?= 1
 # Without bytecode every process would compile all of Airflow again.
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH PYTHONWARNINGS MYPYPATH
 

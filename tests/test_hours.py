@@ -264,7 +264,7 @@ def test_hours_that_open_after_execution_timeout_fail_at_once(
     run: Callable[..., Any], simulator: Simulator, clock: SteppingClock, deferrable: bool
 ) -> None:
     """A task that cannot live to see them open does not wait; a retry, which begins later, may."""
-    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout") as raised:
+    with pytest.raises(RetellCallTimeoutError, match="too late for execution_timeout") as raised:
         run(execution_timeout=timedelta(hours=2), deferrable=deferrable)
     assert not isinstance(raised.value, AirflowFailException)
     assert not clock.slept

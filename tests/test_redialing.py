@@ -311,7 +311,7 @@ def test_a_wait_that_no_triggerer_ended_goes_on(
     simulator.play(TO, NO_ANSWER, ANSWERED)
     ti = TaskInstance()
     first = place(CREATE, **{**DEFERRED, "deferrable": False, "execution_timeout": timedelta(hours=1)})
-    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
+    with pytest.raises(RetellCallTimeoutError, match="too late for execution_timeout"):
         first.execute(ti.context())
     time.advance(3 * 3600)
     resumed = place(CREATE, **DEFERRED)
@@ -392,7 +392,7 @@ def test_a_wait_that_airflow_ends_does_not_begin_execution_timeout_again(
         place(CREATE, **DEFERRED).execute(ti.context())
     time.advance(3600)
     task = place(CREATE, execution_timeout=timedelta(hours=2), **DEFERRED)
-    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout"):
+    with pytest.raises(RetellCallTimeoutError, match="too late for execution_timeout"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
 
 
@@ -437,7 +437,7 @@ def test_a_call_that_is_due_after_execution_timeout_fails_the_try(
 ) -> None:
     """At once; a retry, with a time of its own, goes on with the plan."""
     simulator.play(TO, NO_ANSWER, ANSWERED)
-    with pytest.raises(RetellCallTimeoutError, match="after execution_timeout") as raised:
+    with pytest.raises(RetellCallTimeoutError, match="too late for execution_timeout") as raised:
         run(execution_timeout=timedelta(hours=1))
     assert not isinstance(raised.value, AirflowFailException)
     time.advance(2 * 3600)

@@ -34,7 +34,9 @@ OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
 
 
 def utc(moment: float) -> str:
-    """Return a time in seconds since the epoch as messages show it."""
+    """Return a time in seconds since the epoch as messages show it; it is infinite if hours do not open."""
+    if math.isinf(moment):
+        return "no time in the year to come"
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
 
 

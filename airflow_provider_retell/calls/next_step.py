@@ -3,15 +3,17 @@
 A try records what it is about to send before the request, and the call's id right after it. A later try reads that
 record. Without one (Airflow before 3.3 has no task state store, and a clear may empty it), Retell's list of calls
 takes its place, and the same rules apply. *Cleared* means that a user cleared the task after the record was
-written.
+written. The first row that fits counts. Under the same key Retell returns the same call for an hour; calls that
+are only registered have no key, and do not ring by themselves.
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
 ===========================  =============================================  ====================================
 none, first try              -                                              PlaceNew
-none, not durable            has no tag                                     PlaceNew: a young call has its key
+none, not durable            has no tag                                     PlaceNew, with the same key
 none, later try              not looked for                                 LookForTag
-none, retried                not listed                                     PlaceNew: a young call has its key
+none, retried                not listed                                     PlaceNew, with the same key
+none, retried                cannot be listed, the key is still trusted     PlaceNew, with the same key
 none, retried                cannot be listed, the key may have expired     Refuse
 none, cleared                cannot be listed                               Refuse: it may be going on
 none, cleared                not listed, but it may ring: 330 s             LookForTag again
@@ -21,9 +23,9 @@ of another connection        may be another account's; not after a clear    Refu
 call known                   not read                                       Read
 call known                   to another number, or by another agent         Refuse
 call known                   lives                                          Adopt
-call known                   over as ``fail_on`` names it                   PlaceNew, under the next number
 call known                   over, the person asked for no more calls       Adopt
-call known                   over, stopped, and ``fail_on`` names it not    Refuse: people decide
+call known                   over as ``fail_on`` names it                   PlaceNew, under the next number
+call known                   over, stopped, and not named in ``fail_on``    Refuse: people decide
 call known                   over otherwise                                 Adopt
 call known                   unknown to Retell                              Refuse
 call known                   its earlier ones are unknown to Retell         as if no ``redial`` followed

@@ -210,7 +210,7 @@ class Plan:
             if any(slot.refusal is Refusal.BAD_REQUEST for slot in slots):
                 return f"No call was placed: no request could be made or was accepted ({slots[-1].detail})."
             return "No call was placed: none of the people has a number that can be called (bad_number)."
-        if self._eligible_failed and not self._eligible_answered:
+        if self._eligible_failed and not self._eligible_answered and not self.state.begun:
             return "No call was placed: eligible failed for each person that it was asked about."
         return None
 

@@ -216,7 +216,7 @@ class CampaignRun:
     def _check(self) -> None:
         """Raise if the task was killed, or has no time left."""
         if self.terms.killed():
-            raise RetellCallError("The task was killed. Its live calls go on; a clear goes on with the campaign.")
+            raise RetellCallError("The task was killed. Its live calls go on; a clear continues the campaign.")
         if self.clock.now() >= self.terms.ends_at:
             raise RetellCallTimeoutError(
                 "execution_timeout is almost over: nothing more is placed. A retry, or a clear, goes on."

@@ -106,8 +106,3 @@ def open_parquet(file: IO[bytes]) -> pq.ParquetFile:
         return pq.ParquetFile(file)
     except pa.ArrowException as error:
         raise ValueError(f"it is no Parquet file ({type(error).__name__})") from None
-
-
-def column_names(parquet: pq.ParquetFile) -> list[str]:
-    """Return the columns of a Parquet file, in their order."""
-    return [str(name) for name in parquet.schema_arrow.names]

@@ -193,7 +193,7 @@ class CallingTask(LinkedTask, DeferringOperator):
     def _wait_until(self, moment: float, why: str) -> None:
         """Wait in the triggerer if the task may defer, else here."""
         if moment >= self._ends_at():
-            raise RetellCallTimeoutError(f"{why} That is after execution_timeout.") from None
+            raise RetellCallTimeoutError(f"{why} That is too late for execution_timeout.") from None
         if self.deferrable:
             from airflow_provider_retell.triggers import RetellTimeTrigger  # noqa: PLC0415 (no task that is parsed defers)
 

@@ -150,7 +150,8 @@ class DeferringOperator(BaseOperator):
         """
         if self._woken_by is not None and self._woken_by.wake is Wake.FAILED:
             raise RetellCallError(
-                f"No call is placed, because the task could not wait ({self._woken_by.message}). A retry goes on."
+                f"No call is placed, because the task could not wait ({self._woken_by.message}). "
+                "A retry continues."
             )
 
     def _defer_to(self, trigger: WaitTrigger) -> NoReturn:

@@ -41,10 +41,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{_PACKAGE}.transfers",
             }
         ],
-        "asset-uris": [{"schemes": ["retell"], "handler": f"{_PACKAGE}.provider.asset_uris.sanitize_uri"}],
-        "dataset-uris": [
-            {"schemes": ["retell"], "handler": f"{_PACKAGE}.provider.asset_uris.sanitize_uri"}
-        ],  # Airflow 2
+        "asset-uris": [_ASSET_URIS],
+        "dataset-uris": [_ASSET_URIS],  # Airflow 2
         "extra-links": [f"{_PACKAGE}.provider.links.RetellCallLink"],
         "connection-types": [
             {
