@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import httpx
@@ -240,6 +241,36 @@ def test_a_crash_at_any_write_calls_nobody_twice(campaign: Make, at: int, *, aft
     with pytest.raises(Crash):
         made.run()
     made.files.dies_at = None
+    assert made.run() == End(failure=None)
+    made.assert_each_called_once()
+
+
+def test_a_thread_of_a_process_that_is_over_places_nothing(campaign: Make) -> None:
+    """A request that still waits for its connection when the campaign ends with an error does not go out."""
+    made = campaign(count=1)
+    waits, over, left = Event(), Event(), Event()
+
+    class Busy(Wire):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            if not request.url.path.endswith(PLACING):
+                return super().handle_request(request)
+            waits.set()
+            over.wait(60)
+            try:
+                return super().handle_request(request)
+            finally:
+                left.set()
+
+    def dies() -> bool:
+        if waits.is_set() and current_thread() is main_thread():
+            raise Crash
+        return False
+
+    with pytest.raises(Crash):
+        made.run(Busy(), terms=Terms(killed=dies))
+    over.set()
+    assert left.wait(60)
+    assert not made.simulator.placed
     assert made.run() == End(failure=None)
     made.assert_each_called_once()
 

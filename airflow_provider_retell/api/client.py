@@ -20,6 +20,7 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
+from airflow_provider_retell.api.in_flight import InFlight
 from airflow_provider_retell.api.responses import Response, read, status_error
 from airflow_provider_retell.api.retries import after_failure, retrying
 from airflow_provider_retell.api.settings import ConnectionSettings
@@ -40,7 +41,6 @@ T = TypeVar("T")
 
 _LONG_RESPONSE: Final = 512_000
 """Bytes from which on a response is read in a thread of its own. A page of live calls is shorter: a ms to read."""
-
 _STORAGE: Final = "the storage to which Retell's link leads"
 
 
@@ -63,7 +63,8 @@ class RetellClient:
         self.settings = settings
         self._sleep = sleep
         self._transport = transport
-        self._http = make_client(httpx.Client, settings, transport)
+        self._in_flight = InFlight()
+        self._http = self._in_flight.add(make_client(httpx.Client, settings, transport))
         self._links: httpx.Client | None = None
         self._lock = threading.Lock()
         self._may_send_key = not settings.needs_handshake
@@ -115,7 +116,7 @@ class RetellClient:
         made = sent(self._http, request, key=key)
         if check is not None:
             made.extensions["trace"] = before_headers(check)
-        with translated(request, self.settings):
+        with self._in_flight, translated(request, self.settings):
             response = self._http.send(made, stream=True)
             # From here on: waiting for a free connection is not waiting for Retell.
             reading = Reading(self.settings.complete_response)
@@ -150,7 +151,8 @@ class RetellClient:
             raise RetellInputError(
                 f"{request}: the link that Retell gives is not an https:// link. It is not followed."
             )
-        with translated(request, self.settings, server=_STORAGE), self._follower().stream("GET", link) as response:
+        stored = translated(request, self.settings, server=_STORAGE)
+        with self._in_flight, stored, self._follower().stream("GET", link) as response:
             reading = Reading(DOWNLOAD_SECONDS)
             if not response.is_success:
                 reading.add(response.read())
@@ -168,10 +170,10 @@ class RetellClient:
         """Return the client that follows links, the same in all threads."""
         with self._lock:
             if self._links is None:
-                hooks = {"request": [quiet]}  # also for hosts to which a link redirects
-                options: dict[str, Any] = {"headers": {}, "follow_redirects": True, "event_hooks": hooks}
-                options["verify"] = certificates(self.settings)
-                self._links = make_client(httpx.Client, self.settings, self._transport, **options)
+                options: Any = {"headers": {}, "follow_redirects": True, "verify": certificates(self.settings)}
+                options["event_hooks"] = {"request": [quiet]}  # also for hosts to which a link redirects
+                client = make_client(httpx.Client, self.settings, self._transport, **options)
+                self._links = self._in_flight.add(client)
             return self._links
 
     def run(self, flow: Flow[T]) -> T:
@@ -188,10 +190,8 @@ class RetellClient:
                 step = partial(flow.throw, error)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-        if self._links is not None:
-            self._links.close()
+        """Send no more requests, and close the connections; one in use is closed when its request ends."""
+        self._in_flight.close()
 
     def __enter__(self) -> Self:
         return self

@@ -95,6 +95,7 @@ class CampaignRun:
                 pass
             return done
         finally:
+            self._sender.close()
             self._background.close()
             self._upkeep.save()
 

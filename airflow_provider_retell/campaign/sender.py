@@ -102,13 +102,19 @@ class Sender:
         self._killed = killed
         self._recorder = recorder
         self.plan_lock = Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Place no more calls, not even those whose requests wait for a connection. Thread-safe."""
+        with self.plan_lock:
+            self._closed = True
 
     def send(self, order: Place) -> Answer:
         """Place a call if that is still allowed, and return the result. Thread-safe."""
 
         def check() -> None:
             with self.plan_lock:
-                if self._killed() or not self._plan.may_send(order, self._moments.now()):
+                if self._closed or self._killed() or not self._plan.may_send(order, self._moments.now()):
                     raise NotNow
 
         try:
