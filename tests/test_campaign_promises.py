@@ -28,7 +28,7 @@ from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster
 from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import NOT_REACHED
+from airflow_provider_retell.campaign.trouble import NO_LINE, NOT_REACHED
 from airflow_provider_retell.campaign.unanswered import GIVEN_UP
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
@@ -145,7 +145,7 @@ class Process:
             case Wait():
                 return action
             case Finish():
-                assert action.failure in (None, NOT_REACHED)
+                assert action.failure in (None, NOT_REACHED, NO_LINE)
                 self.finished = True
             case Place():
                 self.unsent.append(action)

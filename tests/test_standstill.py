@@ -9,7 +9,7 @@ from test_plan import Campaign, person
 from test_unanswered import BEGIN, Day
 
 from airflow_provider_retell.campaign.actions import Finish, Place, Wait
-from airflow_provider_retell.campaign.pacing import LONGEST_PAUSE, Pace
+from airflow_provider_retell.campaign.pacing import LONGEST_BACKOFF, LONGEST_PAUSE, Pace
 from airflow_provider_retell.campaign.plan import NO_LINE_FOR
 from airflow_provider_retell.campaign.roster import Fate
 from airflow_provider_retell.campaign.trouble import NO_LINE
@@ -45,6 +45,13 @@ def test_a_long_campaign_goes_on(troubled: dict[int, list[str]]) -> None:
     assert day.failure is None
     assert day.seconds > NO_LINE_FOR + HOUR
     assert {slot.fate for slot in day.state.roster.slots} == {Fate.DONE}
+
+
+def test_a_process_that_was_frozen_has_not_waited_for_a_line() -> None:
+    """A machine that was suspended for a night ends no campaign in the morning."""
+    pace = Pace(1)
+    pace.no_line_for(0, waiting=True)
+    assert pace.no_line_for(2 * NO_LINE_FOR, waiting=True) <= LONGEST_BACKOFF
 
 
 @pytest.mark.parametrize("waits_for", ["hours", "a pause", "a talk"])

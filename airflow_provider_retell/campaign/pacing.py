@@ -87,7 +87,8 @@ class Pace:
         self._pause = FIRST_PAUSE
         self._spacing = 0.0
         self._probing = False
-        self._line_at: float | None = None
+        self._without_line = 0.0
+        self._looked_at: float | None = None
 
     def wait(self, steady: float) -> float:
         """Return the seconds until the next call may be placed, 0 if one may be now."""
@@ -145,18 +146,21 @@ class Pace:
 
     def got_line(self, steady: float) -> None:
         """Note a call that has a line."""
-        self._line_at = steady
+        self._without_line, self._looked_at = 0.0, steady
 
     def no_line_for(self, steady: float, *, waiting: bool) -> float:
         """Return for how many seconds people have waited and no call has got a line.
+
+        Between two questions five minutes count at most: in a longer time the process was frozen.
 
         Args:
             steady: The time.
             waiting: Whether somebody may be called now, but for a line.
         """
-        if not waiting or self._line_at is None:
-            self._line_at = steady
-        return steady - self._line_at
+        passed = 0.0 if self._looked_at is None else min(steady - self._looked_at, LONGEST_BACKOFF)
+        self._without_line = self._without_line + passed if waiting else 0.0
+        self._looked_at = steady
+        return self._without_line
 
     def blocked(self, steady: float) -> float:
         """Return the seconds left of a pause."""
