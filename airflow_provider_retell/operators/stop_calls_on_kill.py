@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Final
 
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellError
-from airflow_provider_retell.provider.ownership import KillThread, owns_task
+from airflow_provider_retell.operators.last_seconds import LAST_SECONDS, last_client
+from airflow_provider_retell.provider.ownership import KillThread
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 
 log = logging.getLogger(__name__)
 
-_ONE_RESPONSE: Final = 2.0
-_LAST_SECONDS: Final = 4.0
-"""Seconds for each response and for all together, because Airflow gives a killed task five."""
 _AT_ONCE: Final = 20
 
 
@@ -52,7 +49,7 @@ class StopCallsOnKill:
 
     def __exit__(self, *_: object) -> None:
         if self.killed and self._wanted:
-            self._thread.wait(_LAST_SECONDS)
+            self._thread.wait(LAST_SECONDS)
         self._thread.dismiss()
 
     def order(self) -> None:
@@ -70,17 +67,12 @@ class StopCallsOnKill:
 
     def stop(self) -> None:
         """Stop the live calls, unless another process has the task by now."""
-        # Imported here: every process that parses a DAG imports this module, and few tasks are killed.
-        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
-
         if not (call_ids := self.live()):
             return
-        if owns_task(self._context["ti"], self._context.get("task_state_store")) is False:
+        if (client := last_client(self._context, self._settings)) is None:
             log.info("The task is killed, and another try runs it by now: its calls go on.")
             return
-        # A client of its own: the task's may be in the middle of a request.
-        settings = replace(self._settings, timeout=_ONE_RESPONSE, max_attempts=1)
-        with RetellClient(settings) as client, ThreadPoolExecutor(_AT_ONCE) as pool:
+        with client, ThreadPoolExecutor(_AT_ONCE) as pool:
             for said in pool.map(lambda call_id: _stopped(client, call_id), call_ids):
                 log.info("The task is over: %s.", said)
 

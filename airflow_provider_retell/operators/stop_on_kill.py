@@ -5,27 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.errors import RetellCallError, RetellError
-from airflow_provider_retell.provider.ownership import KillThread, owns_task
+from airflow_provider_retell.operators.last_seconds import LAST_SECONDS, last_client
+from airflow_provider_retell.provider.ownership import KillThread
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
 
 log = logging.getLogger(__name__)
-
-_ONE_RESPONSE: Final = 2.0
-"""Seconds for one response, because Airflow gives a killed task five for everything."""
-
-_LAST_SECONDS: Final = 4.0
-"""Maximum seconds for which a killed task waits until its call is stopped."""
 
 
 class StopOnKill:
@@ -110,24 +104,19 @@ class StopOnKill:
         if self.killed:
             call_ids = () if self._live is None else (self._live[0],)
             if call_ids and self._wanted:
-                self._thread.wait(_LAST_SECONDS)
+                self._thread.wait(LAST_SECONDS)
             raise RetellCallError("The task was killed.", call_ids=call_ids)
 
     def _stop(self) -> None:
-        # Imported here: every process that parses a DAG imports this module, and few tasks are killed.
-        from airflow_provider_retell.api.client import RetellClient  # noqa: PLC0415
-
         if (live := self._live) is None:
             return
         call_id, client = live
-        if owns_task(self._context["ti"], self._context.get("task_state_store")) is False:
+        if (last := last_client(self._context, client.settings)) is None:
             log.info("The task is killed, and another try runs it by now: %s goes on.", call_id)
             return
         try:
-            # A client of its own: the task's may be in the middle of a request.
-            settings = replace(client.settings, timeout=_ONE_RESPONSE, max_attempts=1)
-            with RetellClient(settings) as quick:
-                result = quick.run(stop(call_id, leave_registered=self._leave_registered))
+            with last:
+                result = last.run(stop(call_id, leave_registered=self._leave_registered))
                 log.info("The task is killed: %s.", result.message)
         except RetellError as error:
             log.warning("The task is killed, and %s may go on: %s", call_id, error)
