@@ -11,7 +11,10 @@ from typing import Final
 from benchmarks.figures import Figure
 
 ROUNDS: Final = 15
-OURS: Final = "import airflow_provider_retell.operators, airflow_provider_retell.sensors"
+OURS: Final = (  # by name, as a DAG file does: a package loads an operator when it is asked for
+    "from airflow_provider_retell.operators import RetellCreatePhoneCallOperator; "
+    "from airflow_provider_retell.sensors import RetellCallSensor"
+)
 # What a hook, an operator, a deferrable sensor and a trigger cannot be written without.
 AIRFLOWS: Final = (
     "from airflow.providers.common.compat.connection import get_async_connection; "
@@ -46,7 +49,7 @@ def figures() -> Iterator[Figure]:
     for before in (SDK, DAG_FILE):
         ours = median[before, OURS]
         yield Figure(
-            what=f"import of `operators` and `sensors` after `{before}`",
+            what=f"import of `RetellCreatePhoneCallOperator` and `RetellCallSensor` after `{before}`",
             measured=f"{ours:.0f} ms",
             goal="under 40 ms",
             met=ours < 40,  # noqa: PLR2004 (the goal)
