@@ -148,10 +148,6 @@ def test_a_retry_knows_what_was_written_down(airflow: AirflowStack, simulator: S
     assert "list-calls" not in {request.endpoint for request in simulator.requests[before:]}
 
 
-@weaker(
-    version("apache-airflow").startswith("3.0.") and not find_spec("flask_appbuilder"),
-    reason="Airflow 3.0 shows no package's own fields without apache-airflow-providers-fab",
-)
 def test_a_failed_task_rings_a_phone(airflow: AirflowStack, simulator: Simulator) -> None:
     """The notifier as the task's callback calls once, with the message about this task."""
     run_id = airflow.trigger("fails")
@@ -166,6 +162,10 @@ def test_a_failed_task_rings_a_phone(airflow: AirflowStack, simulator: Simulator
     assert messages() == ["call failed."]
 
 
+@weaker(
+    version("apache-airflow").startswith("3.0.") and not find_spec("flask_appbuilder"),
+    reason="Airflow 3.0 shows no package's own fields without apache-airflow-providers-fab",
+)
 def test_the_connection_form_has_our_fields(airflow: AirflowStack) -> None:
     """Airflow draws the form with the labels of the settings, by either of its two ways to get them."""
     if AIRFLOW_2:
