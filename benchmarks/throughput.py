@@ -24,7 +24,7 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page, as_sent
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.states import states_of
+from airflow_provider_retell.api.call_states import states_of
 from airflow_provider_retell.rows import Row
 from benchmarks import retell
 from benchmarks.figures import Figure
