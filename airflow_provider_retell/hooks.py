@@ -17,7 +17,7 @@ from airflow_provider_retell.api.pages import Fields, PageWalk
 from airflow_provider_retell.api.settings import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings, SettingsError
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.calls.intent import TAG, tag_of, untagged
-from airflow_provider_retell.calls.pause import PauseSwitch
+from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_retell.provider.key_check import try_key
@@ -53,7 +53,7 @@ class RetellHook(BaseHook):
         self.retell_conn_id = retell_conn_id
         self._client: RetellClient | None = None
         self._remarks: set[str] = set()
-        self.pause = PauseSwitch(conn_id=retell_conn_id, look_up=self.is_paused)
+        self.pause = ConnectionPause(conn_id=retell_conn_id, look_up=self.is_paused)
 
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.

@@ -23,7 +23,7 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSett
 from airflow_provider_retell.calls.gate import Hours
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.calls.occasion import CallRound, Occasion, ring_once
-from airflow_provider_retell.calls.pause import PauseSwitch
+from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
 from airflow_provider_retell.hooks import RetellHook, async_client
 from airflow_provider_retell.operators.policies import check_calling_hours
@@ -216,7 +216,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
             raise _paused(self.retell_conn_id)
         Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone).check(CLOCK.now())
 
-    def _ring(self, calls: CallRound, client: RetellClient, pause: PauseSwitch) -> None:
+    def _ring(self, calls: CallRound, client: RetellClient, pause: ConnectionPause) -> None:
         waits_until = CLOCK.monotonic() + self._patience(calls.occasion)
         for number, request in calls.each():
             repeat = tenacity.Retrying(sleep=CLOCK.sleep, **_attempts())

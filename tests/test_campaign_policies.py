@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.utils.types import DagRunType
 from conftest import FROM, SteppingClock, TaskInstance
-from test_pause import Lifting
+from test_connection_pause import Lifting
 
 from airflow_provider_retell.errors import RetellCallFinalError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator

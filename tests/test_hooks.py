@@ -27,7 +27,7 @@ from airflow_provider_retell.api.rotating_key_client import RotatingKeyClient
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.sweeps import read_calls
 from airflow_provider_retell.calls.intent import TAG, numbered, person_prefix
-from airflow_provider_retell.calls.pause import MAX_AGE
+from airflow_provider_retell.calls.connection_pause import MAX_AGE
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallError,

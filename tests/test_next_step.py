@@ -24,7 +24,7 @@ from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.gate import Gate, Hours
 from airflow_provider_retell.calls.intent import TAG, Intent, Record
 from airflow_provider_retell.calls.next_step import next_step
-from airflow_provider_retell.calls.pause import PauseSwitch
+from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.redialing import end_of, next_call_at
 from airflow_provider_retell.calls.steps import (
@@ -278,7 +278,7 @@ class Phone:
 
 def open_gate(clock: Clock) -> Gate:
     """Return a gate that lets every request through."""
-    pause = PauseSwitch(conn_id="retell_default", look_up=lambda: False)
+    pause = ConnectionPause(conn_id="retell_default", look_up=lambda: False)
     hours = Hours(hours=None, number=None, time_zone=None)
     kill = SimpleNamespace(check=lambda: None)
     return Gate(kill=kill, ends_at=inf, pause=pause, limit_timeout=0, hours=hours, clock=clock)

@@ -24,7 +24,7 @@ from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.calls.pause import PauseSwitch
+    from airflow_provider_retell.calls.connection_pause import ConnectionPause
     from airflow_provider_retell.policy import CallingHours
 
 OutsideHoursAction: TypeAlias = Literal["wait", "skip", "fail"]
@@ -148,7 +148,7 @@ class Gate:
 
     kill: Kill
     ends_at: float
-    pause: PauseSwitch
+    pause: ConnectionPause
     limit_timeout: float
     hours: Hours
     clock: Clock = CLOCK

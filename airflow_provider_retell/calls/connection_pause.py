@@ -17,7 +17,7 @@ MAX_AGE: Final = 30.0
 
 
 @dataclass(kw_only=True)
-class PauseSwitch:
+class ConnectionPause:
     """The kill switch of a connection, read again when the last reading is half a minute old.
 
     Each hook has one, and notes each reading of its connection: the first call is placed on the reading that gave

@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from conftest import CREATE, SteppingClock, Store, TaskInstance, place, run_task
 
-from airflow_provider_retell.calls.pause import MAX_AGE, PauseSwitch
+from airflow_provider_retell.calls.connection_pause import MAX_AGE, ConnectionPause
 from airflow_provider_retell.errors import RetellCallError
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
@@ -112,7 +112,7 @@ def test_a_live_call_goes_on(
 def test_what_is_known_of_the_switch_is_half_a_minute_old_at_most(time: ManualClock, clock: SteppingClock) -> None:
     """A hundred sends in a minute are three look-ups, and none is decided by what was true a minute ago."""
     looked_up: list[float] = []
-    switch = PauseSwitch(conn_id="x", look_up=lambda: bool(looked_up.append(time())), clock=clock)
+    switch = ConnectionPause(conn_id="x", look_up=lambda: bool(looked_up.append(time())), clock=clock)
     for _ in range(100):
         assert not switch.is_on()
         time.advance(0.7)
