@@ -24,7 +24,7 @@ from blockbuster import blockbuster_ctx
 from conftest import AIRFLOW_2, CREATE, DAGS, FROM, SteppingClock, TaskInstance
 
 from airflow_provider_retell.calls.intent import TAG, task_prefix
-from airflow_provider_retell.calls.occasion import Occasion
+from airflow_provider_retell.calls.notifying import Occasion
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
 from airflow_provider_retell.notifications import OVERTIME, RetellPhoneCallNotifier
 from airflow_provider_retell.policy import CallingHours, zones
