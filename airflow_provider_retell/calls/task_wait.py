@@ -17,7 +17,7 @@ from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.api.sweeps import Form, Sweeps
-from airflow_provider_retell.calls.report import count_calls, describe_calls, list_ids, report
+from airflow_provider_retell.calls.messages import count_calls, describe_calls, list_ids, report
 from airflow_provider_retell.calls.watch import Goal, Watch
 from airflow_provider_retell.errors import (
     RetellCallError,
