@@ -48,7 +48,7 @@ from airflow_provider_retell.operators import (
     RetellCreatePhoneCallOperator,
     RetellRegisterPhoneCallOperator,
 )
-from airflow_provider_retell.operators.base import PhoneCallOperator
+from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator
 from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, outcome_of
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR

@@ -31,7 +31,7 @@ from airflow_provider_retell.operators import (
     RetellCreatePhoneCallOperator,
     RetellRegisterPhoneCallOperator,
 )
-from airflow_provider_retell.operators.base import PhoneCallOperator
+from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import Analysis, CampaignResult, Cost, OutcomeWord, PersonRow, RefusalWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
