@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_retell._masking import Masker
-from airflow_provider_retell.files.privacy import scrub
+from airflow_provider_retell.files.scrubbing import scrub
 from airflow_provider_retell.outcomes import outcome_of
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 

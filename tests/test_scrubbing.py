@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from airflow_provider_retell.files.contents import Contents
-from airflow_provider_retell.files.privacy import UNSCRUBBED, scrub
+from airflow_provider_retell.files.scrubbing import UNSCRUBBED, scrub
 from airflow_provider_retell.rows import TRANSCRIPT_FIELDS
 
 TURNS = [
