@@ -16,7 +16,7 @@ from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeo
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies, first_began
-from airflow_provider_retell.operators.campaign_terms import CampaignTerms, trigger_for
+from airflow_provider_retell.operators.campaign_builder import CampaignBuilder, trigger_for
 from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
@@ -269,9 +269,9 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             self._defer_to(trigger_for(self, done, memo))
         return self._result(context, terms.finish(run), done)
 
-    def _terms(self, context: Context) -> CampaignTerms:
+    def _terms(self, context: Context) -> CampaignBuilder:
         defaults = {name: getattr(self, name) for name in _DEFAULTS}
-        return CampaignTerms(
+        return CampaignBuilder(
             operator=self,
             defaults=defaults,
             people=self._list("people"),

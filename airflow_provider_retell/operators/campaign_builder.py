@@ -57,7 +57,7 @@ def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
 
 
 @dataclass(kw_only=True)
-class CampaignTerms:
+class CampaignBuilder:
     """The campaign of one process, as its operator wants it.
 
     Attributes:
