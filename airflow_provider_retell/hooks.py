@@ -16,8 +16,8 @@ from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.pages import Fields, PageWalk
 from airflow_provider_retell.api.settings import CONN_TYPE, DEFAULT_CONN_ID, ConnectionSettings, SettingsError
 from airflow_provider_retell.api.sweeps import read_calls
-from airflow_provider_retell.calls.intent import TAG, tag_of, untagged
 from airflow_provider_retell.calls.connection_pause import ConnectionPause
+from airflow_provider_retell.calls.intent import TAG, tag_of, untagged
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.connection_form import FIELD_BEHAVIOUR, form_widgets
 from airflow_provider_retell.provider.key_check import try_key
@@ -250,7 +250,7 @@ class RetellHook(BaseHook):
         return await asyncio.to_thread(async_client, await self.aget_settings())
 
     def is_paused(self) -> bool:
-        """Look the connection up, and return whether its kill switch is on."""
+        """Look the connection up, and return whether it is paused."""
         return self.get_settings().paused
 
     async def aget_settings(self) -> ConnectionSettings:

@@ -20,10 +20,10 @@ from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.endpoints import Request, create_phone_call, get_call
 from airflow_provider_retell.api.identifiers import check_e164
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSettings
+from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.gate import Hours
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.calls.notifying import CallRound, Occasion, ring_once
-from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
 from airflow_provider_retell.hooks import RetellHook, async_client
 from airflow_provider_retell.operators.policies import check_calling_hours

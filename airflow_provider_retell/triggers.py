@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_retell._clock import CLOCK
-from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.api.call_states import CallState
+from airflow_provider_retell.api.patience import Patience
 from airflow_provider_retell.calls.stopping import astop_until_over
 from airflow_provider_retell.calls.watch import Goal, WaitFor, Watch
 from airflow_provider_retell.errors import RetellError

@@ -158,7 +158,7 @@ def test_progress_that_airflow_does_not_take_ends_no_campaign(
 
 
 @pytest.mark.parametrize("times", [3, None], ids=["for a minute", "for ever"])
-def test_a_kill_switch_that_airflow_does_not_say(campaign: Make, times: int | None) -> None:
+def test_a_pause_that_airflow_does_not_say(campaign: Make, times: int | None) -> None:
     """Nothing is placed while it is not known; after ten minutes the campaign ends, and a retry goes on."""
     made = campaign(count=8, lines=2)
     asked = 0
@@ -171,7 +171,7 @@ def test_a_kill_switch_that_airflow_does_not_say(campaign: Make, times: int | No
         return False
 
     begun = made.time()
-    done = made.run(terms=Terms(paused=paused, ends_at=begun + 7200))
+    done = made.run(terms=Terms(connection_paused=paused, ends_at=begun + 7200))
     assert isinstance(done, End)
     if times is None:
         assert "whether the connection is paused (RuntimeError: API_SERVER_ERROR" in str(done.error)

@@ -28,8 +28,8 @@ from airflow_provider_retell.calls.campaign_pause import (
 )
 from airflow_provider_retell.campaign.checks import NotEligible
 from airflow_provider_retell.campaign.eligibility import Eligibility
+from airflow_provider_retell.campaign.pauses import Pause, read_pauses
 from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.switches import Switch, read_switches
 from airflow_provider_retell.campaign.terms import End, Terms
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.operators import RetellCampaignOperator
@@ -128,18 +128,18 @@ def test_another_campaign_goes_on(server: Server, monkeypatch: pytest.MonkeyPatc
 def test_a_pause_is_read_every_four_seconds_and_known_for_five() -> None:
     """Threads that send read nothing: a call is placed only until what was read is too old."""
     read: list[bool] = []
-    kill = Switch(look_up=lambda: False, interval=15, max_age=30)
-    pause = Switch(look_up=lambda: bool(read.append(True)), interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
-    known = [read_switches([kill, pause], steady)[1] for steady in (0.0, 3.9, 4.0)]
+    connection = Pause(look_up=lambda: False, interval=15, max_age=30)
+    pause = Pause(look_up=lambda: bool(read.append(True)), interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    known = [read_pauses([connection, pause], steady)[1] for steady in (0.0, 3.9, 4.0)]
     assert known == [PAUSE_MAX_AGE, PAUSE_MAX_AGE, 4 + PAUSE_MAX_AGE]
     assert len(read) == 2
 
 
-@pytest.mark.parametrize(("killed", "held"), [(True, False), (False, True), (True, True), (False, False)])
-def test_either_switch_holds_a_campaign(*, killed: bool, held: bool) -> None:
-    """The kill switch of the connection goes on working beside the campaign's own pause."""
-    switches = [Switch(look_up=lambda on=on: on, interval=1, max_age=1) for on in (killed, held)]  # type: ignore[misc]
-    assert read_switches(switches, 0.0)[0] == (killed or held)
+@pytest.mark.parametrize(("connection", "campaign"), [(True, False), (False, True), (True, True), (False, False)])
+def test_either_pause_holds_a_campaign(*, connection: bool, campaign: bool) -> None:
+    """The pause of the connection goes on working beside the campaign's own."""
+    pauses = [Pause(look_up=lambda on=on: on, interval=1, max_age=1) for on in (connection, campaign)]  # type: ignore[misc]
+    assert read_pauses(pauses, 0.0)[0] == (connection or campaign)
 
 
 @pytest.mark.parametrize(
@@ -197,17 +197,17 @@ def test_without_an_answer_of_airflow_a_pause_stays(
 ) -> None:
     """An error is no "there is no such Variable": what was read last holds, and the trouble is logged once."""
     pause = CampaignPause(name=NAME)
-    switch = Switch(look_up=pause.look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    last_read = Pause(look_up=pause.look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
     supervisor.variables[NAME] = PAUSE
-    assert read_switches([switch], 0.0) == (True, PAUSE_MAX_AGE)
+    assert read_pauses([last_read], 0.0) == (True, PAUSE_MAX_AGE)
     supervisor.fails = fails
     for steady in (4.0, 8.0, 60.0):
-        assert read_switches([switch], steady) == (True, PAUSE_MAX_AGE)
+        assert read_pauses([last_read], steady) == (True, PAUSE_MAX_AGE)
     assert caplog.text.count("does not say whether the campaign is paused") == 1
     assert "is not paused any more" not in caplog.text
     supervisor.fails = None
     del supervisor.variables[NAME]
-    assert read_switches([switch], 61.0) == (False, 61 + PAUSE_MAX_AGE)
+    assert read_pauses([last_read], 61.0) == (False, 61 + PAUSE_MAX_AGE)
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="tasks of Airflow 2 have no supervisor")
@@ -216,10 +216,10 @@ def test_without_an_answer_of_airflow_no_call_is_placed_five_seconds_later(
     supervisor: Supervisor, fails: Any
 ) -> None:
     """A campaign that is not paused goes on for as long as its last reading counts, and not longer."""
-    switch = Switch(look_up=CampaignPause(name=NAME).look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
-    assert read_switches([switch], 0.0) == (False, PAUSE_MAX_AGE)
+    last_read = Pause(look_up=CampaignPause(name=NAME).look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    assert read_pauses([last_read], 0.0) == (False, PAUSE_MAX_AGE)
     supervisor.fails = fails
-    assert [read_switches([switch], steady) for steady in (4.0, 5.0, 5.1)] == [
+    assert [read_pauses([last_read], steady) for steady in (4.0, 5.0, 5.1)] == [
         (False, PAUSE_MAX_AGE),
         (False, PAUSE_MAX_AGE),
         (True, PAUSE_MAX_AGE),
@@ -297,7 +297,7 @@ def test_a_campaign_whose_pause_stays_unknown_ends(
 
 @pytest.mark.parametrize("seconds", [0.5, 6, 9])
 def test_a_slow_eligible_holds_up_nobody_for_ever(made: Make, seconds: float) -> None:
-    """The switches are read again after its answer, which may take longer than a reading of them counts."""
+    """The pauses are read again after its answer, which may take longer than a reading of them counts."""
     campaign = made(count=4)
     asked: list[int] = []
 

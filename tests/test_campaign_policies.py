@@ -1,4 +1,4 @@
-"""Test whom a campaign does not call, and when it waits: list, contacts, history, backfills, kill switch."""
+"""Test whom a campaign does not call, and when it waits: list, contacts, history, backfills, pause."""
 
 from __future__ import annotations
 
@@ -467,7 +467,7 @@ def test_a_late_campaign_says_how_late(
     assert "This run is 3 intervals of its schedule late" in caplog.text
 
 
-# -- the kill switch -------------------------------------------------------------------------------------------
+# -- the connection's pause -------------------------------------------------------------------------------------
 
 
 def test_a_paused_campaign_waits_until_it_is_lifted(

@@ -1,4 +1,4 @@
-"""Test the kill switch: while the connection is paused, no call is placed."""
+"""Test the pause of a connection: while the connection is paused, no call is placed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_pause_that_is_lifted_is_seen_within_half_a_minute(
 def test_a_pause_holds_requests_that_are_on_their_way(
     endpoint: str, connect: Callable[..., None], simulator: Simulator, time: ManualClock
 ) -> None:
-    """A task that waits for a line looks at the switch again before it asks again."""
+    """A task that waits for a line looks at the pause again before it asks again."""
     simulator.fail(Fault(endpoint=endpoint, answer=429, retry_after=60, times=1))
     with pytest.raises(RetellCallError, match="is paused"):
         run_task(lambda: place(endpoint), clock=Lifting(time, lambda: connect(paused=True), after=1))
@@ -103,17 +103,17 @@ def test_a_retry_of_a_paused_task_calls_once(
 def test_a_live_call_goes_on(
     endpoint: str, connect: Callable[..., None], simulator: Simulator, time: ManualClock
 ) -> None:
-    """The switch keeps calls from being placed: one that was placed is waited for."""
+    """The pause keeps calls from being placed: one that was placed is waited for."""
     clock = Lifting(time, lambda: connect(paused=True), after=1)
     row = run_task(lambda: place(endpoint, wait_for="ended", poll_interval=5), clock=clock)
     assert row["outcome"] == "answered"
 
 
-def test_what_is_known_of_the_switch_is_half_a_minute_old_at_most(time: ManualClock, clock: SteppingClock) -> None:
+def test_what_is_known_of_the_pause_is_half_a_minute_old_at_most(time: ManualClock, clock: SteppingClock) -> None:
     """A hundred sends in a minute are three look-ups, and none is decided by what was true a minute ago."""
     looked_up: list[float] = []
-    switch = ConnectionPause(conn_id="x", look_up=lambda: bool(looked_up.append(time())), clock=clock)
+    pause = ConnectionPause(conn_id="x", look_up=lambda: bool(looked_up.append(time())), clock=clock)
     for _ in range(100):
-        assert not switch.is_on()
+        assert not pause.is_on()
         time.advance(0.7)
     assert len(looked_up) == 3

@@ -26,8 +26,8 @@ from airflow_provider_retell.api.requests import CreatePhoneCallRequest, Registe
 from airflow_provider_retell.api.rotating_key_client import RotatingKeyClient
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.sweeps import read_calls
-from airflow_provider_retell.calls.intent import TAG, numbered, person_prefix
 from airflow_provider_retell.calls.connection_pause import MAX_AGE
+from airflow_provider_retell.calls.intent import TAG, numbered, person_prefix
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallError,
@@ -330,7 +330,7 @@ def test_a_hook_is_made_without_a_look_up(vault: type[Vault]) -> None:
 def test_the_reading_that_gives_the_key_also_says_whether_calls_may_be_placed(
     vault: type[Vault], clock: SteppingClock
 ) -> None:
-    """A call is placed after one look-up; half a minute later the kill switch is looked up again."""
+    """A call is placed after one look-up; half a minute later the pause is looked up again."""
     hook = RetellHook()
     hook.get_conn()
     assert not hook.pause.is_on()
@@ -417,7 +417,7 @@ def test_many_threads_look_a_rotated_key_up_once() -> None:
 def test_a_connection_made_invalid_is_an_error_of_this_package(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, clock: SteppingClock, look: str
 ) -> None:
-    """The kill switch looks the connection up again: the error names the connection, and callers catch it."""
+    """Looking for a pause looks the connection up again: the error names it, and callers catch it."""
     with RetellHook() as hook:
         hook.get_conn()
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed("http://127.0.0.1:9", ""))
@@ -578,7 +578,7 @@ def test_the_button_says_that_a_connection_is_paused(connect: Connect) -> None:
 def test_the_hook_places_no_call_while_the_connection_is_paused(
     connect: Connect, simulator: Simulator, clock: SteppingClock, method: str
 ) -> None:
-    """The kill switch holds for all that uses the connection; it is read again after half a minute."""
+    """The pause holds for all that uses the connection; it is read again after half a minute."""
     request = {"create_phone_call": CREATE, "register_phone_call": REGISTER}[method]
     connect(paused="true")
     with RetellHook() as hook:

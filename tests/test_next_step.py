@@ -21,10 +21,10 @@ from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
+from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.gate import Gate, Hours
 from airflow_provider_retell.calls.intent import TAG, Intent, Record
 from airflow_provider_retell.calls.next_step import next_step
-from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.redialing import end_of, next_call_at
 from airflow_provider_retell.calls.steps import (

@@ -270,7 +270,7 @@ class Meanwhile(SteppingClock):
 def test_a_pause_during_a_call_keeps_the_next_number_from_ringing(
     notifier: Make, simulator: Simulator, connect: Any, caplog: pytest.LogCaptureFixture, on_loop: bool
 ) -> None:
-    """The kill switch is read again before each number; the log says which were rung and which were not."""
+    """The pause is read again before each number; the log says which were rung and which were not."""
     caplog.set_level(logging.INFO)
     simulator.play(ADA, "talks_forever")
     simulator.fail(Fault(endpoint=CREATE, answer=503))
@@ -422,7 +422,7 @@ def test_trouble_is_one_line_in_the_log(
 def test_a_paused_connection_rings_nobody(
     notifier: Make, simulator: Simulator, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The kill switch is read for each call, and the log says what to do."""
+    """The pause is read for each call, and the log says what to do."""
     connect(paused=True)
     notifier()(failure())
     assert not simulator.requests

@@ -536,7 +536,7 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
 def test_a_task_that_is_killed_between_two_attempts_places_no_call(
     time: ManualClock, simulator: Simulator
 ) -> None:
-    """Before each attempt the task checks twice whether it was killed: before the kill switch, and after it."""
+    """Before each attempt the task checks twice whether it was killed: before it looks at the pause, and after."""
     alive = iter([True] * 5 + [False])
 
     def check() -> None:

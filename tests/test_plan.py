@@ -560,7 +560,7 @@ def test_an_order_is_void_after_a_pause_a_stop_or_the_end_of_the_hours() -> None
 
 
 def test_paused_places_nothing_and_goes_on_looking() -> None:
-    """The kill switch of the connection stops new calls only."""
+    """The pause of the connection stops new calls only."""
     campaign = Campaign([person(0), person(1)])
     _, call = campaign.place()
     campaign.plan.paused = True

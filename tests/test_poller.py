@@ -18,11 +18,11 @@ from blockbuster import blockbuster_ctx
 from conftest import SteppingClock
 
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.call_states import CallState
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.flows import stop
 from airflow_provider_retell.api.patience import NOT_THERE_YET
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.call_states import CallState
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellConnectionError,

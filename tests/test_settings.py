@@ -275,7 +275,7 @@ def test_a_flag_is_read_as_airflow_reads_its_own(given: Any, paused: bool) -> No
 @pytest.mark.parametrize("name", FLAGS)
 @pytest.mark.parametrize("given", ["yes", "on", "maybe", 2, -1, 1.0, [], {}, [True]])
 def test_what_is_no_flag_is_refused(name: str, given: Any) -> None:
-    """A kill switch that is misspelt is an error, and neither on nor off."""
+    """A pause that is misspelt is an error, and neither on nor off."""
     message = f"the field {name} of Extra ({SETTINGS[name].label}) must be true or false, not {given!r}"
     assert refusal(extra=json.dumps({name: given})) == message
 

@@ -113,9 +113,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         default=60,
         minimum=0,
     ),
-    "paused": FlagInExtra(
-        label="Paused", help="The kill switch: no call is placed by anything that uses this connection."
-    ),
+    "paused": FlagInExtra(label="Paused", help="Pause: no call is placed by anything that uses this connection."),
     "simulator": FlagInExtra(
         label="Simulator",
         help="A simulator is at the Base URL, which may then be http:// on another machine.",
@@ -142,7 +140,7 @@ class ConnectionSettings:
         timeout: Seconds to wait for one response.
         max_attempts: Maximum number of times a request is sent.
         max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
-        paused: Whether no call is to be placed: the kill switch.
+        paused: Whether no call may be placed.
         conn_id: The connection these came from, for messages.
         remarks: Sentences on settings that work but should be looked at or corrected.
     """

@@ -1,4 +1,4 @@
-"""The kill switch: ``paused: true`` in the extra of a connection, under which no call is placed."""
+"""The pause of a connection: ``paused: true`` in its extra, under which no call is placed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow_provider_retell.errors import RetellCallError
 log = logging.getLogger(__name__)
 
 MAX_AGE: Final = 30.0
-"""Seconds after which the switch is read again before a call is placed."""
+"""Seconds after which the pause is read again before a call is placed."""
 
 
 @dataclass(kw_only=True)
 class ConnectionPause:
-    """The kill switch of a connection, read again when the last reading is half a minute old.
+    """The pause of a connection, read again when the last reading is half a minute old.
 
     Each hook has one, and notes each reading of its connection: the first call is placed on the reading that gave
     the API key.

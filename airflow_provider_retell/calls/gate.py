@@ -140,8 +140,8 @@ class Gate:
     Attributes:
         kill: Says whether the task was killed.
         ends_at: When there is too little time left to place a call, in seconds since the epoch.
-        pause: The connection's kill switch.
-        limit_timeout: Maximum seconds to wait until the kill switch is off.
+        pause: The connection's pause.
+        limit_timeout: Maximum seconds to wait until it is off.
         hours: The person's calling hours.
         clock: The time.
     """

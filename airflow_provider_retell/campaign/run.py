@@ -107,9 +107,8 @@ class CampaignRun:
             action = self.plan.next_action(self.moments.now())
         match action:
             case Place() as order:
-                self._upkeep.read_switches(
-                    self.moments.now()
-                )  # ``eligible`` may have taken longer than one counts
+                # ``eligible`` may have taken longer than one reading counts.
+                self._upkeep.read_pauses(self.moments.now())
                 self._background.begin(partial(self._sender.send, order), partial(self._answered, order))
             case ReadList():
                 self._read_list()

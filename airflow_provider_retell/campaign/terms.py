@@ -27,9 +27,9 @@ class Terms:
         known_until: The time until which Retell certainly keeps the calls; a task without files is back by then.
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
-        paused: Reads whether nothing may be placed (the connection's kill switch).
-        held: Reads whether the campaign itself is paused; None if that is not known. Raises an error if it has not
-            been for too long.
+        connection_paused: Looks up whether the connection is paused, so that nothing may be placed.
+        campaign_paused: Looks up whether the campaign is; None if that is not known. Raises an error if it has not
+            been known for too long.
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
         lines: Returns how many calls may be live, given how many of this campaign are.
         report: Receives the progress every half minute.
@@ -39,8 +39,8 @@ class Terms:
     known_until: float = math.inf
     ends_at: float = math.inf
     killed: Callable[[], bool] = lambda: False
-    paused: Callable[[], bool] = lambda: False
-    held: Callable[[], bool | None] = lambda: False
+    connection_paused: Callable[[], bool] = lambda: False
+    campaign_paused: Callable[[], bool | None] = lambda: False
     refresh: Callable[[float], None] = lambda _now: None
     lines: Callable[[int], int] | None = None
     report: Callable[[Progress], None] = lambda _progress: None

@@ -9,10 +9,10 @@ from typing import Final
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.calls import campaign_pause
 from airflow_provider_retell.campaign.pacing import Moment
+from airflow_provider_retell.campaign.pauses import Pause, read_pauses
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.recorder import Files
 from airflow_provider_retell.campaign.summary import Progress
-from airflow_provider_retell.campaign.switches import Switch, read_switches
 from airflow_provider_retell.campaign.terms import Terms
 from airflow_provider_retell.errors import RetellCallError, RetellError
 
@@ -28,7 +28,7 @@ Each refreshed object decides by itself how old it may become.
 
 PAUSE_INTERVAL: Final = 15.0
 PAUSE_MAX_AGE: Final = 30.0
-"""Seconds between two readings of the kill switch, and for which one is good to place calls on."""
+"""Seconds between two readings of the connection's pause, and for which one is good to place calls on."""
 
 
 class Upkeep:
@@ -53,14 +53,18 @@ class Upkeep:
         self._files = files
         self._reported_at = self._written_at = self._began = self._now = began.steady
         self._refreshed_at = -math.inf
-        self._kill_switch = Switch(look_up=self._read_kill_switch, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
-        self._pause = Switch(
-            look_up=terms.held, interval=campaign_pause.PAUSE_INTERVAL, max_age=campaign_pause.PAUSE_MAX_AGE
+        self._connection_pause = Pause(
+            look_up=self._read_connection_pause, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE
+        )
+        self._campaign_pause = Pause(
+            look_up=terms.campaign_paused,
+            interval=campaign_pause.PAUSE_INTERVAL,
+            max_age=campaign_pause.PAUSE_MAX_AGE,
         )
 
     def tick(self, now: Moment) -> None:
         """Do the work that is due by now."""
-        self.read_switches(now)
+        self.read_pauses(now)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
             self._refresh(now)
@@ -71,12 +75,12 @@ class Upkeep:
         if now.steady - self._reported_at >= REPORT_INTERVAL:
             self.report(now)
 
-    def read_switches(self, now: Moment) -> None:
-        """Read the switches that are due."""
+    def read_pauses(self, now: Moment) -> None:
+        """Read the pauses that are due."""
         self._now = now.steady
         try:
-            self._plan.paused, self._plan.pause_known_until = read_switches(
-                [self._kill_switch, self._pause], now.steady
+            self._plan.paused, self._plan.pause_known_until = read_pauses(
+                [self._connection_pause, self._campaign_pause], now.steady
             )
         except RetellError as error:
             self.stop(error)
@@ -95,28 +99,28 @@ class Upkeep:
         self.error = self.error or error
         self._plan.state.trouble.stop(str(error))
 
-    def _read_kill_switch(self) -> bool | None:
+    def _read_connection_pause(self) -> bool | None:
         try:
-            paused = self._terms.paused()
+            paused = self._terms.connection_paused()
         except RetellError:
             raise
         except Exception as error:  # noqa: BLE001 (whatever Airflow raises, it is not known)
             self._not_known(error)
             return None
-        if paused and not self._kill_switch.on:
+        if paused and not self._connection_pause.on:
             log.warning(
                 "The connection is paused (paused: true in its extra): no call is placed until that is taken out, "
                 "or until the end of the campaign. Looking again every %.0f s; live calls go on.",
                 PAUSE_INTERVAL,
             )
-        elif self._kill_switch.on and not paused:
+        elif self._connection_pause.on and not paused:
             log.info("The connection is no longer paused: calls are placed again.")
         return paused
 
     def _not_known(self, error: Exception) -> None:
         """Bear for ten minutes that Airflow does not say whether the connection is paused."""
         trouble = mask_numbers(f"{type(error).__name__}: {error}")
-        if self._now - max(self._kill_switch.read_at, self._began) >= campaign_pause.UNKNOWN_FOR:
+        if self._now - max(self._connection_pause.read_at, self._began) >= campaign_pause.UNKNOWN_FOR:
             raise RetellCallError(
                 "For ten minutes Airflow has not said whether the connection is paused "
                 f"({trouble}). Look at Airflow's API server and its database. A retry, or a clear, goes on."

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 from airflow_provider_retell._clock import CLOCK, Clock
+from airflow_provider_retell.api.call_states import STATES, CallState
 from airflow_provider_retell.api.client import AsyncRetellClient
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.identifiers import check_call_id
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.call_states import STATES, CallState
 from airflow_provider_retell.api.sweeps import Reading, Sweeps
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.polling.finished_list import (
