@@ -19,12 +19,12 @@ import httpx
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.call_rows import row_form
+from airflow_provider_retell.api.call_states import states_of
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page, as_sent
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.call_states import states_of
 from airflow_provider_retell.rows import Row
 from benchmarks import retell
 from benchmarks.figures import Figure

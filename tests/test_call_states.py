@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_retell.api.call_states import CallState, state_of, states_of
 from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.responses import Response, read
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.api.call_states import CallState, state_of, states_of
 from airflow_provider_retell.errors import RetellResponseError
 from airflow_provider_retell.outcomes import CallStatus
 

@@ -14,7 +14,7 @@ from airflow.secrets import BaseSecretsBackend
 from conftest import SteppingClock
 
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
-from airflow_provider_retell.page.accounts import LINES_KEPT, MOST_BOOKS, Account, Accounts, Lines
+from airflow_provider_retell.page.accounts import LINES_KEPT, MOST_CACHES, Account, Accounts, Lines
 from airflow_provider_retell.page.threads import InTurn, within
 
 
@@ -96,16 +96,16 @@ def test_an_error_of_a_secrets_backend_is_a_problem_of_one_account(monkeypatch: 
 
 
 def test_only_the_books_that_are_kept_wait_to_be_read(clock: SteppingClock) -> None:
-    """However many runs are looked at while Retell hangs; a book that was dropped is no longer read."""
+    """However many runs are looked at while Retell hangs; a cache that was dropped is no longer read."""
     executor = Held()
 
     def missing() -> ConnectionSettings:
         raise SettingsError("there is none")
 
     account = Account(missing, executor, clock=clock)
-    for number in range(3 * MOST_BOOKS):
+    for number in range(3 * MOST_CACHES):
         account.calls_tagged(f"run {number}.").look(wait=0)
-    assert executor.run() == MOST_BOOKS
+    assert executor.run() == MOST_CACHES
 
 
 def test_all_looks_begin_at_once_and_share_one_wait(clock: SteppingClock) -> None:

@@ -16,7 +16,7 @@ from airflow_provider_retell.api.endpoints import get_concurrency, list_calls, l
 from airflow_provider_retell.api.settings import ConnectionSettings, SettingsError
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.errors import RetellError, RetellInputError
-from airflow_provider_retell.page.book import LONGEST_LOOK, Book
+from airflow_provider_retell.page.call_cache import LONGEST_LOOK, CallCache
 from airflow_provider_retell.page.threads import InTurn
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ SETTINGS_KEPT: Final = 60.0
 """Seconds before a connection is looked up again."""
 LINES_KEPT: Final = 10.0
 """Seconds after a reading of the lines in use before they are read again."""
-BOOK_KEPT: Final = 600.0
-"""Seconds after which an unused book is dropped."""
-MOST_BOOKS: Final = 64
-"""The most books kept for one account, and so the most of its readings that wait for a thread."""
+CACHE_KEPT: Final = 600.0
+"""Seconds after which an unused cache is dropped."""
+MOST_CACHES: Final = 64
+"""The most caches kept for one account, and so the most of its readings that wait for a thread."""
 
 _DAY: Final = 86_400
 _THREADS: Final = 8
@@ -49,7 +49,7 @@ class Lines:
     """The lines of an account; None if they are not known.
 
     Attributes:
-        paused: Whether the kill switch of the connection is on.
+        paused: Whether the connection is paused.
         in_use: Calls in progress now, including those of others.
         limit: The most calls that may be in progress.
         problem: The reason why these are not known.
@@ -83,33 +83,33 @@ class Account:
         self._settings_at = self._lines_at = 0.0
         self._lines = Lines()
         self._lines_reading: Future[None] | None = None
-        self._books: dict[tuple[str, str | int], tuple[Book, float]] = {}
+        self._caches: dict[tuple[str, str | int], tuple[CallCache, float]] = {}
 
-    def calls_tagged(self, beginning: str) -> Book:
+    def calls_tagged(self, beginning: str) -> CallCache:
         """Return the calls whose tags have this beginning."""
-        return self._book(("tag", beginning), list_tagged_calls(TAG, beginning, op="sw"))
+        return self._cache(("tag", beginning), list_tagged_calls(TAG, beginning, op="sw"))
 
-    def calls_of_today(self) -> Book:
+    def calls_of_today(self) -> CallCache:
         """Return the calls that ended today (UTC), without those for which Retell gives no time."""
         midnight = int(self._clock.now()) // _DAY * _DAY
         ended = {"end_timestamp": {"type": "number", "op": "ge", "value": midnight * 1000}}
-        return self._book(("ended since", midnight), list_calls(filter_criteria=ended))
+        return self._cache(("ended since", midnight), list_calls(filter_criteria=ended))
 
-    def _book(self, key: tuple[str, str | int], first: Request[Page[Call]]) -> Book:
+    def _cache(self, key: tuple[str, str | int], first: Request[Page[Call]]) -> CallCache:
         now = self._clock.monotonic()
         with self._lock:
-            kept = sorted(((at, k) for k, (_, at) in self._books.items() if k != key), reverse=True)
+            kept = sorted(((at, k) for k, (_, at) in self._caches.items() if k != key), reverse=True)
             for place, (at, other) in enumerate(kept, start=1):
-                if place >= MOST_BOOKS or now - at > BOOK_KEPT:
-                    dropped, _ = self._books.pop(other)
+                if place >= MOST_CACHES or now - at > CACHE_KEPT:
+                    dropped, _ = self._caches.pop(other)
                     dropped.drop()
-            book = (
-                self._books[key][0]
-                if key in self._books
-                else Book(first, self._send_once, self._executor, clock=self._clock)
+            cache = (
+                self._caches[key][0]
+                if key in self._caches
+                else CallCache(first, self._send_once, self._executor, clock=self._clock)
             )
-            self._books[key] = (book, now)
-            return book
+            self._caches[key] = (cache, now)
+            return cache
 
     def lines(self, *, longest: float = LONGEST_LOOK) -> Lines:
         """Return the lines of the account as known; first wait a moment for a reading that is due.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from airflow_provider_retell.calls.intent import run_prefix
 from airflow_provider_retell.page import actions, connections, runs, teams
 from airflow_provider_retell.page.accounts import Account, Accounts
-from airflow_provider_retell.page.book import LONGEST_LOOK, Book, Sight
+from airflow_provider_retell.page.call_cache import LONGEST_LOOK, CallCache, Snapshot
 from airflow_provider_retell.page.entries import Entry, task_digest
 from airflow_provider_retell.page.figures import Scope, newest_first, one_page, outcomes, over_time, totals
 from airflow_provider_retell.page.runs import Campaign
@@ -58,8 +58,8 @@ def calls_view(
     used, team = runs.connections_of(dag_id, run_id), teams.of_dag(dag_id)
     beginning = beginning_of(dag_id, run_id)
     looks = [partial(_look, store.of(conn_id, team).calls_tagged(beginning)) for conn_id in used]
-    sights = within(LONGEST_LOOK, looks)
-    known = newest_first(entry for sight in sights for entry in sight.entries)
+    snapshots = within(LONGEST_LOOK, looks)
+    known = newest_first(entry for snapshot in snapshots for entry in snapshot.entries)
     scope = Scope(task=None if task_id is None else task_digest(task_id), map_index=map_index)
     shown = scope.select(known)
     person = next((entry for entry in shown if entry.call_id == person_of), None)
@@ -75,7 +75,7 @@ def calls_view(
         if task_id in {None, each.task_id} and map_index in {None, each.map_index}
     ]
     return {
-        **_freshness(sights, shown),
+        **_freshness(snapshots, shown),
         "connections": used,
         "person": None if person is None else person.number,
         "totals": totals(shown),
@@ -87,16 +87,16 @@ def calls_view(
     }
 
 
-def _freshness(sights: Iterable[Sight], shown: Iterable[Entry]) -> dict[str, Any]:
+def _freshness(snapshots: Iterable[Snapshot], shown: Iterable[Entry]) -> dict[str, Any]:
     """Return the age of the data shown; of several accounts, that of the oldest."""
-    sights = list(sights)
-    complete = all(sight.complete for sight in sights)
-    problem = next((sight.problem for sight in sights if sight.problem), None)
+    snapshots = list(snapshots)
+    complete = all(snapshot.complete for snapshot in snapshots)
+    problem = next((snapshot.problem for snapshot in snapshots if snapshot.problem), None)
     live = any(entry.live for entry in shown)
     return {
-        "as_of": min((sight.as_of for sight in sights if sight.as_of), default=None),
+        "as_of": min((snapshot.as_of for snapshot in snapshots if snapshot.as_of), default=None),
         "complete": complete,
-        "cut": any(sight.cut for sight in sights),
+        "cut": any(snapshot.cut for snapshot in snapshots),
         "problem": problem,
         "ask_again_in": QUIET if problem else SOON if not complete else LATER if live else QUIET,
     }
@@ -150,19 +150,19 @@ def account_view(conn_id: str, team: str | None, account: Account, wait: float) 
         wait: Maximum seconds to wait for readings that are due.
     """
     today = account.calls_of_today()
-    lines, sight = within(wait, [partial(_lines, account), partial(_look, today)])
-    known = sight.complete or sight.entries
+    lines, snapshot = within(wait, [partial(_lines, account), partial(_look, today)])
+    known = snapshot.complete or snapshot.entries
     return {
         "conn_id": conn_id,
         "team": team,
         "paused": lines.paused,
         "lines_in_use": lines.in_use,
         "lines_limit": lines.limit,
-        "today": outcomes(sight.entries) if known else None,
-        "today_totals": totals(sight.entries) if known else None,
-        "complete": sight.complete,
-        "as_of": sight.as_of,
-        "problem": lines.problem or sight.problem,
+        "today": outcomes(snapshot.entries) if known else None,
+        "today_totals": totals(snapshot.entries) if known else None,
+        "complete": snapshot.complete,
+        "as_of": snapshot.as_of,
+        "problem": lines.problem or snapshot.problem,
     }
 
 
@@ -170,5 +170,5 @@ def _lines(account: Account, wait: float) -> Any:
     return account.lines(longest=wait)
 
 
-def _look(book: Book, wait: float) -> Any:
-    return book.look(wait=wait)
+def _look(cache: CallCache, wait: float) -> Any:
+    return cache.look(wait=wait)

@@ -39,7 +39,7 @@ function account(it) {
     { class: "card account" },
     h("header", {}, h("h2", {}, it.team ? `${it.conn_id} (${it.team})` : it.conn_id), known && h("span", {}, `${lines} of ${it.lines_limit} lines in use`)),
     known && h("meter", { min: 0, max: it.lines_limit, value: lines, "aria-label": "Lines in use" }),
-    it.paused && h("p", { class: "note warning" }, "The kill switch is on: no call is placed by anything that uses this connection."),
+    it.paused && h("p", { class: "note warning" }, "The connection is paused: no call is placed by anything that uses it."),
     it.problem && h("p", { class: "note warning" }, it.problem),
     it.today && h("p", {}, today.length ? "Connected calls that ended today (UTC):" : "No connected call has ended today (UTC)."),
     today.length > 0 &&

@@ -31,7 +31,7 @@ LONGEST_LOOK: Final = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class Snapshot:
     """The calls as known at one moment.
 
     Attributes:
@@ -49,7 +49,7 @@ class Sight:
     problem: str | None = None
 
 
-class Book:
+class CallCache:
     """The calls of one list, kept.
 
     Args:
@@ -76,27 +76,27 @@ class Book:
         self._queued: Future[None] | None = None
         self._readings = Readings()
         self._entries: dict[str, Entry] = {}
-        self._sight = Sight()
+        self._snapshot = Snapshot()
 
-    def look(self, *, wait: float = LONGEST_LOOK) -> Sight:
+    def look(self, *, wait: float = LONGEST_LOOK) -> Snapshot:
         """Return the calls as known; first wait a moment for a reading that is due.
 
         Args:
             wait: Maximum seconds.
         """
         with self._changed:
-            live = any(entry.live for entry in self._sight.entries)
+            live = any(entry.live for entry in self._snapshot.entries)
             reach = None if self._reading else self._readings.next(self._clock.monotonic(), live=live)
             if reach is not None:
                 self._reading = True
                 self._queued = self._executor.submit(self._read, reach)
             if self._reading:
-                before = self._sight
+                before = self._snapshot
                 self._changed.wait_for(lambda: not self._reading or self._grew(before), timeout=wait)
-            return self._sight
+            return self._snapshot
 
-    def _grew(self, before: Sight) -> bool:
-        return not before.complete and self._sight is not before
+    def _grew(self, before: Snapshot) -> bool:
+        return not before.complete and self._snapshot is not before
 
     def find(self, call_id: str) -> Entry | None:
         """Return a call by its id, None if it is not known."""
@@ -109,7 +109,7 @@ class Book:
             self._readings = self._readings.outdated()
 
     def drop(self) -> None:
-        """Take a reading that has not begun out of the queue, because the book is no longer kept."""
+        """Take a reading that has not begun out of the queue, because the cache is no longer kept."""
         if self._queued is not None:
             self._queued.cancel()
 
@@ -134,7 +134,7 @@ class Book:
             with self._changed:
                 self._readings, self._reading = readings, False
                 if problem is not None:
-                    self._show(self._sight.as_of, complete=self._sight.complete, problem=problem)
+                    self._show(self._snapshot.as_of, complete=self._snapshot.complete, problem=problem)
                 self._changed.notify_all()
 
     def _walk(self, reach: Reach, began: float, as_of: float) -> Readings:
@@ -149,9 +149,9 @@ class Book:
                 for entry in entries:
                     self._entries[entry.call_id] = merge(self._entries.get(entry.call_id), entry)
                 if reach is Reach.GLANCE:
-                    self._show(as_of, complete=self._sight.complete)
+                    self._show(as_of, complete=self._snapshot.complete)
                     return self._readings.glanced(began)
-                if not self._sight.complete and walk.request is not None:
+                if not self._snapshot.complete and walk.request is not None:
                     self._show(as_of, complete=False)
         with self._changed:
             # A call that Retell no longer lists was deleted there.
@@ -163,11 +163,11 @@ class Book:
         self, as_of: float | None, *, complete: bool, cut: bool | None = None, problem: str | None = None
     ) -> None:
         """Show viewers the calls known so far; only for the holder of the lock."""
-        self._sight = Sight(
+        self._snapshot = Snapshot(
             entries=tuple(newest_first(self._entries.values())),
             as_of=as_of,
             complete=complete,
-            cut=self._sight.cut if cut is None else cut,
+            cut=self._snapshot.cut if cut is None else cut,
             problem=problem,
         )
         self._changed.notify_all()

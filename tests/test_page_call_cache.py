@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
 from airflow_provider_retell.errors import RetellConnectionError, RetellError, RetellRateLimitError
 from airflow_provider_retell.page import reading
-from airflow_provider_retell.page.book import Book
+from airflow_provider_retell.page.call_cache import CallCache
 from airflow_provider_retell.page.figures import one_page, outcomes, over_time, totals
 from airflow_provider_retell.page.reading import Reach, Readings
 
@@ -64,9 +64,9 @@ def retell(clock: SteppingClock) -> Retell:
 
 
 @pytest.fixture
-def book(retell: Retell, clock: SteppingClock) -> Book:
-    """The page's book of these calls."""
-    return Book(FIRST, retell.send, AtOnce(), clock=clock)
+def cache(retell: Retell, clock: SteppingClock) -> CallCache:
+    """The page's cache of these calls."""
+    return CallCache(FIRST, retell.send, AtOnce(), clock=clock)
 
 
 @given(pages=st.integers(1, 50), pauses=st.lists(st.floats(0, 7), max_size=200), live=st.booleans())
@@ -112,87 +112,92 @@ def test_what_is_read_next(readings: Readings, now: float, next_reach: Reach | N
     assert readings.next(now, live=live) is next_reach
 
 
-def test_ten_who_look_cost_no_more_than_one(retell: Retell, book: Book, clock: SteppingClock) -> None:
-    """All viewers share one book, which is read every five seconds while a call is live."""
+def test_ten_who_look_cost_no_more_than_one(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
+    """All viewers share one cache, which is read every five seconds while a call is live."""
     for _ in range(60):
         for _ in range(10):
-            assert len(book.look().entries) == 3
+            assert len(cache.look().entries) == 3
         clock.sleep(1)
     assert len(retell.asked) == 12
 
 
-def test_nothing_is_asked_while_nobody_looks(retell: Retell, book: Book, clock: SteppingClock) -> None:
+def test_nothing_is_asked_while_nobody_looks(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
     """The page costs nothing once it is closed."""
-    book.look()
+    cache.look()
     clock.sleep(3600)
     assert len(retell.asked) == 1
 
 
-def test_a_call_is_over_within_one_reading(retell: Retell, book: Book, clock: SteppingClock) -> None:
+def test_a_call_is_over_within_one_reading(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
     """A change at Retell is seen five seconds later, and a call that is deleted there disappears."""
-    assert [entry.call_id for entry in book.look().entries if entry.live] == ["call_1"]
+    assert [entry.call_id for entry in cache.look().entries if entry.live] == ["call_1"]
     retell.calls["call_1"] = OVER
     del retell.calls["call_0"]
     clock.sleep(5)
-    assert [(entry.call_id, entry.live) for entry in book.look().entries] == [("call_1", False), ("call_2", False)]
+    assert [(entry.call_id, entry.live) for entry in cache.look().entries] == [
+        ("call_1", False),
+        ("call_2", False),
+    ]
 
 
 def test_a_long_list_is_read_to_its_end_and_glanced_at_in_between(
-    retell: Retell, book: Book, clock: SteppingClock
+    retell: Retell, cache: CallCache, clock: SteppingClock
 ) -> None:
     """Ten thousand calls are ten requests, once in a while; a new call is seen by a glance at the first page."""
     retell.calls = {f"call_{n}": LIVE if n == 0 else OVER for n in range(10_000)}
-    sight = book.look()
-    assert (len(sight.entries), sight.complete, len(retell.asked)) == (10_000, True, 10)
+    snapshot = cache.look()
+    assert (len(snapshot.entries), snapshot.complete, len(retell.asked)) == (10_000, True, 10)
     clock.sleep(5)
     retell.calls = {"call_new": LIVE, **retell.calls}
-    assert len(book.look().entries) == 10_001
+    assert len(cache.look().entries) == 10_001
     assert len(retell.asked) == 11
 
 
-def test_a_list_without_end_is_cut(book: Book, retell: Retell) -> None:
+def test_a_list_without_end_is_cut(cache: CallCache, retell: Retell) -> None:
     """More than fifty pages are not read, and the page can say so."""
     retell.size = 1
     retell.calls = {f"call_{n}": OVER for n in range(60)}
-    sight = book.look()
-    assert (len(sight.entries), sight.complete, sight.cut) == (50, True, True)
+    snapshot = cache.look()
+    assert (len(snapshot.entries), snapshot.complete, snapshot.cut) == (50, True, True)
 
 
-def test_a_failure_keeps_what_is_known_and_says_so(retell: Retell, book: Book, clock: SteppingClock) -> None:
+def test_a_failure_keeps_what_is_known_and_says_so(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
     """The calls stay on the page, with their time; after a pause it reads again."""
-    as_of = book.look().as_of
+    as_of = cache.look().as_of
     retell.error = RetellConnectionError("No answer.", reason="No answer.", may_have_arrived=False)
     clock.sleep(5)
-    sight = book.look()
-    assert (len(sight.entries), sight.as_of, sight.problem) == (3, as_of, "No answer.")
+    snapshot = cache.look()
+    assert (len(snapshot.entries), snapshot.as_of, snapshot.problem) == (3, as_of, "No answer.")
     retell.error = None
     clock.sleep(5)
-    assert book.look().problem == "No answer."
+    assert cache.look().problem == "No answer."
     clock.sleep(10)
-    assert book.look().problem is None
+    assert cache.look().problem is None
 
 
-def test_a_pause_that_retell_asks_for_is_kept(retell: Retell, book: Book, clock: SteppingClock) -> None:
+def test_a_pause_that_retell_asks_for_is_kept(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
     """A 429 with Retry-After is not answered by more requests."""
     retell.error = RetellRateLimitError("Slow.", status_code=429, message="Slow.", retry_after=120)
     for _ in range(119):
-        book.look()
+        cache.look()
         clock.sleep(1)
     assert len(retell.asked) == 1
     clock.sleep(1)
-    book.look()
+    cache.look()
     assert len(retell.asked) == 2
 
 
-def test_an_error_of_our_own_does_not_stop_the_page(retell: Retell, book: Book, clock: SteppingClock) -> None:
+def test_an_error_of_our_own_does_not_stop_the_page(
+    retell: Retell, cache: CallCache, clock: SteppingClock
+) -> None:
     """Whatever breaks, the next look reads again, and no detail leaves the server."""
     retell.error = ValueError("secret")  # type: ignore[assignment]
-    sight = book.look()
-    assert sight.problem is not None
-    assert "secret" not in sight.problem
+    snapshot = cache.look()
+    assert snapshot.problem is not None
+    assert "secret" not in snapshot.problem
     retell.error = None
     clock.sleep(15)
-    assert book.look().problem is None
+    assert cache.look().problem is None
 
 
 def test_pages_appear_as_they_come(retell: Retell, clock: SteppingClock) -> None:
@@ -207,21 +212,21 @@ def test_pages_appear_as_they_come(retell: Retell, clock: SteppingClock) -> None
         return retell.send(request)
 
     with ThreadPoolExecutor(1) as executor:
-        book = Book(FIRST, send, executor, clock=clock)
-        sight = book.look(wait=10)
-        assert (len(sight.entries), sight.complete) == (1000, False)
+        cache = CallCache(FIRST, send, executor, clock=clock)
+        snapshot = cache.look(wait=10)
+        assert (len(snapshot.entries), snapshot.complete) == (1000, False)
         assert reached.wait(10)
         go_on.set()
-        sight = book.look(wait=10)
-        assert (len(sight.entries), sight.complete) == (2000, True)
+        snapshot = cache.look(wait=10)
+        assert (len(snapshot.entries), snapshot.complete) == (2000, True)
 
 
-def test_ten_thousand_calls_are_little_work(retell: Retell, book: Book) -> None:
+def test_ten_thousand_calls_are_little_work(retell: Retell, cache: CallCache) -> None:
     """Reading them all, and all that the first screen shows of them, takes this process less than two seconds."""
     more = {"to_number": "+12065550100", "start_timestamp": 1_790_000_000_000, "duration_ms": 40_000}
     retell.calls = {f"call_{n}": {**OVER, **more, "agent_name": "Ada"} for n in range(10_000)}
     began = process_time()
-    entries = book.look().entries
+    entries = cache.look().entries
     shown = [totals(entries), outcomes(entries), over_time(entries)]
     page = one_page(entries, outcome=None, offset=0, limit=50, tasks={})
     assert process_time() - began < 2
