@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 import httpx
 
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.call_rows import row_form
+from airflow_provider_retell.api.call_rows import row_projection
 from airflow_provider_retell.api.call_states import states_of
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
@@ -75,7 +75,7 @@ def figures() -> Iterator[Figure]:
 
 def _rows_of(listing: Request[Page[Call]]) -> Request[list[Row]]:
     """Return the same request, read as a task reads calls that are over."""
-    page = row_form().page(listing)
+    page = row_projection().page(listing)
     return replace(cast("Request[Any]", page), read=lambda body: [call.row for call in page.read(body).calls])
 
 

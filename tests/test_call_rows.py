@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_retell.api.call_rows import CallRow, row_form
+from airflow_provider_retell.api.call_rows import CallRow, row_projection
 from airflow_provider_retell.api.endpoints import get_call, list_calls
 from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
 from airflow_provider_retell.api.responses import Response, read
@@ -77,7 +77,7 @@ def test_a_call_read_as_a_row_is_the_row_of_its_model(body: Any, include: tuple[
     content = json.dumps(body).encode()
     model, found = (
         result(get_call("call_1"), content),
-        result(row_form(include).one(get_call("call_1")), content),
+        result(row_projection(include).one(get_call("call_1")), content),
     )
     if not isinstance(model, Call):
         assert found == model
@@ -96,7 +96,7 @@ def test_a_page_of_rows_is_that_of_the_models(items: list[Any], include: tuple[s
     """One bad call hides no other, and the first of two with one id counts."""
     content = json.dumps({"items": items, "has_more": True, "pagination_key": "next"}).encode()
     models = result(list_calls(), content)
-    page = result(row_form(include).page(list_calls()), content)
+    page = result(row_projection(include).page(list_calls()), content)
     assert [call.row for call in page.calls] == [row(call, include) for call in models.calls]
     assert (page.cursor, page.has_more, page.unreadable) == (models.cursor, models.has_more, models.unreadable)
 

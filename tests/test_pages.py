@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.flows import read_list
 from airflow_provider_retell.api.pages import Page, PageWalk, as_sent
-from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellResponseError
 
 FIRST = endpoints.list_calls(direction="inbound", page_size=2)
@@ -183,31 +178,3 @@ def test_each_call_comes_once_however_pages_overlap(calls: list[str], cuts: list
         begin = max(begin, end)
     pages.append(calls[begin:])
     assert ids(book(*pages).walk(PageWalk(FIRST))) == calls
-
-
-# -- all of them at once --------------------------------------------------------------------------------
-
-
-def client(some: Book) -> RetellClient:
-    """Return a client that reads the book."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=some.pages[json.loads(request.content).get("pagination_key")])
-
-    return RetellClient(
-        ConnectionSettings(api_key="key_1"), transport=httpx.MockTransport(answer), sleep=lambda _: None
-    )
-
-
-def test_a_flow_reads_a_list_to_its_end() -> None:
-    """An incomplete list decides nothing."""
-    with client(book(["call_1"], ["call_1", "call_2"])) as retell:
-        assert ids(retell.run(read_list(FIRST))) == ["call_1", "call_2"]
-
-
-def test_a_flow_does_without_no_call() -> None:
-    """An item that cannot be read might be the one that is looked for."""
-    some = book(["call_1"])
-    some.pages[None]["items"].append({})
-    with client(some) as retell, pytest.raises(RetellResponseError, match="1 items of the list are unreadable"):
-        retell.run(read_list(FIRST))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, cast
 from msgspec import Meta, Struct, ValidationError, convert
 
 from airflow_provider_retell.api.pages import page_of
-from airflow_provider_retell.api.sweeps import Form
+from airflow_provider_retell.api.sweeps import Projection
 from airflow_provider_retell.outcomes import CallStatus, Outcome, is_connected
 from airflow_provider_retell.rows import Cost, Row, into_row, row
 
@@ -155,8 +155,8 @@ class _Plain(Struct, gc=False):
     call_cost: _Cost | None = None
 
 
-def row_form(include: Collection[str] = ()) -> Form[CallRow]:
-    """Return the form in which calls are read as rows.
+def row_projection(include: Collection[str] = ()) -> Projection[CallRow]:
+    """Return the projection with which calls are read as rows.
 
     Args:
         include: Heavy fields to keep.
@@ -169,4 +169,4 @@ def row_form(include: Collection[str] = ()) -> Form[CallRow]:
     def page(request: Request[Page[Call]]) -> Request[Page[CallRow]]:
         return replace(cast("Request[Any]", request), read=page_of(read))
 
-    return Form(one=one, page=page)
+    return Projection(one=one, page=page)

@@ -19,7 +19,7 @@ from airflow_provider_retell.api.decoding import decode_json
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page, page, page_of
-from airflow_provider_retell.api.sweeps import Form
+from airflow_provider_retell.api.sweeps import Projection
 from airflow_provider_retell.outcomes import CallStatus, is_connected
 
 
@@ -115,4 +115,4 @@ def states_of(request: Request[Page[Call]]) -> Request[Page[CallState]]:
     return replace(cast("Request[Any]", request), decode=bytes, read=_states)
 
 
-STATES: Final = Form[CallState](one=state_of, page=states_of)
+STATES: Final = Projection[CallState](one=state_of, page=states_of)

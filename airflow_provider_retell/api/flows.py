@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_retell.api.endpoints import Request, get_call, stop_call
-from airflow_provider_retell.api.pages import Page, PageWalk
-from airflow_provider_retell.errors import RetellInvalidRequestError, RetellNotFoundError, RetellResponseError
+from airflow_provider_retell.errors import RetellInvalidRequestError, RetellNotFoundError
 from airflow_provider_retell.outcomes import CallStatus
 
 if TYPE_CHECKING:
@@ -43,32 +42,17 @@ class AsyncFlowRunner(Protocol):
         """Send the requests of a flow, one after the other, and return its result."""
 
 
-def read_list(first: Request[Page[T]]) -> Flow[list[T]]:
-    """Read all pages of a list, and return its items.
-
-    Raises:
-        RetellResponseError: The list cannot be read to its end, or one of its items cannot be read.
-    """
-    walk = PageWalk(first)
-    items: list[T] = []
-    while walk.request is not None:
-        items += walk.take((yield walk.request))
-    if walk.unreadable:
-        raise RetellResponseError(f"{first}: {walk.unreadable} items of the list are unreadable.", status_code=200)
-    return items
-
-
 @dataclass(frozen=True, kw_only=True)
 class StopResult:
     """The result of an attempt to stop a call.
 
     Attributes:
         message: The result in words, beginning with the call's id.
-        live: Whether the call may go on, because Retell refused to stop it.
+        may_go_on: Whether the call may still be going on, because Retell refused to stop it.
     """
 
     message: str
-    live: bool = False
+    may_go_on: bool = False
 
 
 def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
@@ -82,7 +66,7 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
         call: Call = yield get_call(call_id)
     except RetellNotFoundError as error:
         # Retell may not show a call yet that rings already.
-        return StopResult(message=f"{call_id} could not be stopped ({error})", live=True)
+        return StopResult(message=f"{call_id} could not be stopped ({error})", may_go_on=True)
     if call.is_terminal:
         return StopResult(message=f"{call_id} was over already ({call.outcome})")
     if leave_registered and call.call_status == CallStatus.REGISTERED:
@@ -90,5 +74,5 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
     try:
         yield stop_call(call_id)
     except (RetellInvalidRequestError, RetellNotFoundError) as error:
-        return StopResult(message=f"{call_id} could not be stopped ({error})", live=True)
+        return StopResult(message=f"{call_id} could not be stopped ({error})", may_go_on=True)
     return StopResult(message=f"{call_id} was stopped")

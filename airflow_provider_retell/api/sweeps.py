@@ -60,25 +60,28 @@ C = TypeVar("C", bound=SeenCall)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form(Generic[C]):
-    """The amount of data that is read of calls.
+class Projection(Generic[C]):
+    """The fields that are read of calls, and the type that holds them: a model, a row, or a state.
 
     Attributes:
-        one: Returns a request for one call that reads this amount.
-        page: Returns a request for a page of calls that reads this amount of each.
+        one: Returns the same request for one call, read as this type.
+        page: Returns the same request for a page of calls, each read as this type.
     """
 
     one: Callable[[Request[Call]], Request[C]]
     page: Callable[[Request[Page[Call]]], Request[Page[C]]]
 
 
-WHOLE: Final[Form[Call]] = Form(one=lambda request: request, page=lambda request: request)
+MODELS: Final[Projection[Call]] = Projection(one=lambda request: request, page=lambda request: request)
 
 Reading: TypeAlias = Mapping[str, C | RetellError]
 """The calls read, by call id; in place of a call that could not be read, the error."""
 
 SINGLE_READS: Final = 20
 """Calls that one sweep reads one by one before it leaves the others to the next."""
+
+SHORTEST_LIST: Final = 20
+"""A list of so many ids that is refused is not halved any more: to read them one by one is cheaper."""
 
 
 class Sweeps(Generic[C]):
@@ -87,7 +90,7 @@ class Sweeps(Generic[C]):
     A sweep uses list-calls first, then get-call for the calls that the list does not show: Retell does not
     document whether it lists calls that are still ``registered``, so a call missing from the list is not lost.
     Most of those have not changed, so one sweep reads only some of them, and different ones each time; as long as
-    all that it read were over, it reads more. One call alone is read with get-call.
+    all that it read were over, it reads more. Only the last sweep reads all. One call alone is read with get-call.
 
     What a failed read does:
 
@@ -99,36 +102,47 @@ class Sweeps(Generic[C]):
     list: any other                    ends with it
     get: 401, 402, 403, 429            ends with it
     get: no response                   hands it to this call, and leaves the rest to the next sweep
-    get: 404, 422 in the first minute  leaves this call out: it is not there yet
+    get: 404, 422 in the first minute  leaves this call out: it is not there yet (but not the last sweep)
     get: any other                     hands it to this call, and goes on
     =================================  ==================================================================
 
     Args:
-        form: How much to read of the calls.
-        single_reads: Calls to read one by one before the sweep decides whether to read more.
+        projection: The fields to read of the calls.
         waited: Seconds since the first sweep, if another process made it (a rescheduled sensor).
     """
 
-    def __init__(self, form: Form[C], *, single_reads: int = SINGLE_READS, waited: float = 0) -> None:
-        self._form = form
-        self._single_reads = single_reads
+    def __init__(self, projection: Projection[C], *, waited: float = 0) -> None:
+        self._projection = projection
         self._waited = waited
         self._sweep = 0
-        self._now: float | None = None
+        self._now = 0.0
+        self._is_last = False
         self._last_read: dict[str, int] = {}
         self._first_missed: dict[str, float] = {}
         self._warned = False
         self._unanswered = False
 
-    def sweep(self, call_ids: Sequence[str], *, now: float | None = None) -> Iterator[Flow[Reading[C]]]:
+    def sweep(self, call_ids: Sequence[str], *, now: float) -> Iterator[Flow[Reading[C]]]:
         """Return the steps of one sweep; run each one before taking the next.
 
         Args:
             call_ids: The calls.
-            now: Seconds by a monotonic clock; None if a call that is not found counts as unknown at once.
+            now: Seconds by a monotonic clock.
         """
+        self._now, self._is_last = now, False
+        return self._steps(call_ids, single_reads=SINGLE_READS)
+
+    def last_sweep(self, call_ids: Sequence[str]) -> Iterator[Flow[Reading[C]]]:
+        """Return the steps of a sweep that no other one follows: it reads every call, or hands it an error.
+
+        Args:
+            call_ids: The calls.
+        """
+        self._is_last = True
+        return self._steps(call_ids, single_reads=max(1, len(call_ids)))
+
+    def _steps(self, call_ids: Sequence[str], *, single_reads: int) -> Iterator[Flow[Reading[C]]]:
         self._sweep += 1
-        self._now = now
         self._unanswered = False
         self._first_missed = {i: self._first_missed[i] for i in call_ids if i in self._first_missed}
         unlisted = dict.fromkeys(call_ids)
@@ -142,17 +156,17 @@ class Sweeps(Generic[C]):
         # scratch.
         random.shuffle(waiting)
         waiting.sort(key=self._last_read.__getitem__)
-        live: set[str] = set()
-        for some in _parts(waiting, self._single_reads):
+        not_over: set[str] = set()
+        for some in _parts(waiting, single_reads):
             for call_id in some:
-                yield self._get(call_id, live)
+                yield self._get(call_id, not_over)
                 if self._unanswered:
                     return
-            if live:
+            if not_over:
                 return
 
     def _list(self, call_ids: list[str], unlisted: dict[str, None], parts: list[list[str]]) -> Flow[Reading[C]]:
-        request = self._form.page(list_calls(call_ids=call_ids, page_size=len(call_ids)))
+        request = self._projection.page(list_calls(call_ids=call_ids, page_size=len(call_ids)))
         try:
             page: Page[C] = yield request
         except RetellError as error:
@@ -173,10 +187,10 @@ class Sweeps(Generic[C]):
             self._warned = True
             log.warning("Reading %d calls in parts or one by one, since they cannot be listed: %s", count, error)
 
-    def _get(self, call_id: str, live: set[str]) -> Flow[Reading[C]]:
-        request = self._form.one(get_call(call_id))
+    def _get(self, call_id: str, not_over: set[str]) -> Flow[Reading[C]]:
+        request = self._projection.one(get_call(call_id))
         self._last_read[call_id] = self._sweep
-        live.add(call_id)
+        not_over.add(call_id)
         try:
             call: C = yield request
         except RetellError as error:
@@ -187,11 +201,11 @@ class Sweeps(Generic[C]):
             return {} if self._is_not_there_yet(call_id, error) else {call_id: error}
         self._first_missed.pop(call_id, None)
         if call.is_terminal:
-            live.discard(call_id)
+            not_over.discard(call_id)
         return {call_id: call}
 
     def _is_not_there_yet(self, call_id: str, error: RetellError) -> bool:
-        if error.concerns is not Concerns.CALL or self._now is None:
+        if error.concerns is not Concerns.CALL or self._is_last:
             return False
         if call_id not in self._first_missed:
             self._first_missed[call_id] = self._now - self._waited
@@ -210,7 +224,7 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
     """
     call_ids = [call_ids] if isinstance(call_ids, str) else call_ids
     found: dict[str, Call] = {}
-    for step in Sweeps(WHOLE, single_reads=max(1, len(call_ids))).sweep(call_ids):
+    for step in Sweeps(MODELS).last_sweep(call_ids):
         for call_id, call in (yield from step).items():
             if isinstance(call, RetellError):
                 raise call
@@ -218,12 +232,12 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
     return {call_id: found[call_id] for call_id in dict.fromkeys(call_ids)}
 
 
-def list_many(call_ids: Sequence[str], form: Form[C]) -> Flow[list[C]]:
+def list_many(call_ids: Sequence[str], projection: Projection[C]) -> Flow[list[C]]:
     """Return those of some calls that Retell lists, with as few requests as possible, and read none one by one.
 
     Args:
         call_ids: The calls.
-        form: How much to read of them.
+        projection: The fields to read of them.
 
     Raises:
         RetellError: A list was refused, however short, or failed.
@@ -233,7 +247,7 @@ def list_many(call_ids: Sequence[str], form: Form[C]) -> Flow[list[C]]:
     while parts:
         part = parts.pop()
         try:
-            page: Page[C] = yield form.page(list_calls(call_ids=part, page_size=len(part)))
+            page: Page[C] = yield projection.page(list_calls(call_ids=part, page_size=len(part)))
         except RetellError as error:
             halves = _halves(part) if error.concerns in {Concerns.CALL, Concerns.REQUEST} else []
             if not halves:
@@ -249,7 +263,7 @@ def _halves(call_ids: list[str]) -> list[list[str]]:
 
     Retell does not document how many ids it takes, and may refuse a list because of one of them.
     """
-    return _parts(call_ids, (len(call_ids) + 1) // 2) if len(call_ids) > SINGLE_READS else []
+    return _parts(call_ids, (len(call_ids) + 1) // 2) if len(call_ids) > SHORTEST_LIST else []
 
 
 def _parts(call_ids: list[str], size: int) -> list[list[str]]:

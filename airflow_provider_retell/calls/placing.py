@@ -273,7 +273,7 @@ class Placement(RecordedSender):
                 self.client, call.call_id, leave_registered=not self.retell_dials, clock=self.clock
             )
             log.info("The task was cleared: %s.", result.message)
-            if result.live:
+            if result.may_go_on:
                 raise RetellCallError(
                     f"Not called again: {call.call_id} from before the clear is still live and could not be "
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",

@@ -36,7 +36,7 @@ def stop_until_over(
     while True:
         with _retrying(call_id, give_up_at, clock):
             result = runner.run(stop(call_id, leave_registered=leave_registered))
-            if not result.live or clock.now() >= give_up_at:
+            if not result.may_go_on or clock.now() >= give_up_at:
                 return result
         clock.sleep(STOP_INTERVAL)
 
@@ -49,7 +49,7 @@ async def astop_until_over(
     while True:
         with _retrying(call_id, give_up_at, clock):
             result = await runner.run(stop(call_id, leave_registered=leave_registered))
-            if not result.live or clock.now() >= give_up_at:
+            if not result.may_go_on or clock.now() >= give_up_at:
                 return result
         await clock.asleep(STOP_INTERVAL)
 

@@ -12,11 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
-from airflow_provider_retell.api.call_rows import CallRow, row_form
+from airflow_provider_retell.api.call_rows import CallRow, row_projection
 from airflow_provider_retell.api.concurrency import read_details
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.api.patience import Patience
-from airflow_provider_retell.api.sweeps import Form, Sweeps
+from airflow_provider_retell.api.sweeps import Projection, Sweeps
 from airflow_provider_retell.calls.messages import count_calls, describe_calls, list_ids, report
 from airflow_provider_retell.calls.watch import Goal, Watch
 from airflow_provider_retell.errors import (
@@ -69,7 +69,7 @@ class TaskWait:
     longest: float | None = None
     clock: Clock = CLOCK
     watch: Watch[CallRow] = field(init=False)
-    _form: Form[CallRow] = field(init=False)
+    _projection: Projection[CallRow] = field(init=False)
     _sweeps: Sweeps[CallRow] = field(init=False)
     _patience: Patience = field(init=False, default_factory=Patience)
     _details: dict[str, CallRow] | None = field(default=None, init=False)
@@ -80,9 +80,9 @@ class TaskWait:
             self.deadline = self.woken_by.deadline
             goal = goal.left_after(self.woken_by.wake)
         self.watch = Watch(self.call_ids, goal, since=self.since)
-        self._form = row_form(self.include)
+        self._projection = row_projection(self.include)
         waited = 0 if self.since is None else max(0.0, self.clock.now() - self.since)
-        self._sweeps = Sweeps(self._form, waited=waited)
+        self._sweeps = Sweeps(self._projection, waited=waited)
 
     def take(self, call: Call) -> None:
         """Take in a call as it was placed."""
@@ -120,12 +120,12 @@ class TaskWait:
         waiting = self.watch.waiting
         # The last reading leaves no call out, nor is a call held back that a trigger has already waited for.
         last = self.timed_out or self._trigger_failed
-        sweeps = Sweeps(self._form, single_reads=len(waiting)) if last else self._sweeps
-        now = None if last else self.clock.monotonic()
+        sweeps = self._sweeps
+        steps = sweeps.last_sweep(waiting) if last else sweeps.sweep(waiting, now=self.clock.monotonic())
         reading: dict[str, CallRow | RetellError] = {}
         metrics.count("retell.polls")
         try:
-            for step in sweeps.sweep(waiting, now=now):
+            for step in steps:
                 reading |= self.client.run(step)
         finally:
             if progress := self.watch.update(reading, now=self.clock.now()):
@@ -209,7 +209,9 @@ class TaskWait:
         """Return the calls with the fields in ``include``, which a list of calls may leave out."""
         calls = self.watch.calls
         if len(calls) > 1 and HEAVY_FIELDS.intersection(self.include):
-            return dict(read_details(lambda call_id: self.client.send(self._form.one(get_call(call_id))), calls))
+            return dict(
+                read_details(lambda call_id: self.client.send(self._projection.one(get_call(call_id))), calls)
+            )
         return calls
 
 

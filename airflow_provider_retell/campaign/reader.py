@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_retell.api.endpoints import get_call, list_tagged_calls
 from airflow_provider_retell.api.pages import PageWalk
-from airflow_provider_retell.api.sweeps import Form, list_many
+from airflow_provider_retell.api.sweeps import Projection, list_many
 from airflow_provider_retell.calls.intent import TAG, tag_of
 from airflow_provider_retell.campaign.identity import CampaignIdentity, TaggedAttempt
 from airflow_provider_retell.errors import (
@@ -28,12 +28,12 @@ class Reader:
     Args:
         client: Sends the requests, and repeats them if that is harmless.
         identity: The campaign's identity.
-        form: How much to read of the calls.
+        projection: The fields to read of the calls.
     """
 
-    def __init__(self, client: RetellClient, identity: CampaignIdentity, form: Form[CallRow]) -> None:
+    def __init__(self, client: RetellClient, identity: CampaignIdentity, projection: Projection[CallRow]) -> None:
         self._client = client
-        self._form = form
+        self._projection = projection
         self._identity = identity
 
     def list_all(self) -> Iterator[tuple[CallRow, TaggedAttempt]]:
@@ -43,7 +43,7 @@ class Reader:
             RetellPermissionError: The key may not list calls; without the list no call may be placed.
             RetellResponseError: A part of the list cannot be read: a person in it might be called twice.
         """
-        walk = PageWalk(self._form.page(list_tagged_calls(TAG, self._identity.beginning, op="sw")))
+        walk = PageWalk(self._projection.page(list_tagged_calls(TAG, self._identity.beginning, op="sw")))
         while (request := walk.request) is not None:
             try:
                 page = self._client.send(request)
@@ -63,14 +63,14 @@ class Reader:
     def look(self, call_ids: Sequence[str]) -> list[CallRow] | RetellError:
         """Return those calls that are listed, or the error of the list. Thread-safe."""
         try:
-            return self._client.run(list_many(call_ids, self._form))
+            return self._client.run(list_many(call_ids, self._projection))
         except RetellError as error:
             return error
 
     def get(self, call_id: str) -> CallRow | RetellError | None:
         """Return one call, None if Retell does not know its id, or the error of the read. Thread-safe."""
         try:
-            return self._client.send(self._form.one(get_call(call_id)))
+            return self._client.send(self._projection.one(get_call(call_id)))
         except RetellNotFoundError:
             return None
         except RetellError as error:

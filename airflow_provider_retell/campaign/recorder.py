@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from airflow_provider_retell.api.call_rows import CallRow, row_form
+from airflow_provider_retell.api.call_rows import CallRow, row_projection
 from airflow_provider_retell.api.endpoints import get_call
 from airflow_provider_retell.calls.intent import TAG
 from airflow_provider_retell.campaign.actions import Refused
@@ -91,7 +91,7 @@ class Recorder:
         self._roster = roster
         self._identity = identity
         self._client = client
-        self.form = row_form(include)
+        self.projection = row_projection(include)
         self._reads_each = bool(HEAVY_FIELDS.intersection(include))
         self._analysis_timeout = analysis_timeout
         self._files = files
@@ -196,7 +196,7 @@ class Recorder:
 
     def _read(self, call_id: str) -> CallRow | RetellError:
         try:
-            return self._client.send(self.form.one(get_call(call_id)))
+            return self._client.send(self.projection.one(get_call(call_id)))
         except RetellError as error:
             return error
 

@@ -88,7 +88,7 @@ class CampaignRun:
         self._sender = Sender(
             self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
         )
-        self._reader = Reader(self.client, self.requests.identity, self.recorder.form)
+        self._reader = Reader(self.client, self.requests.identity, self.recorder.projection)
         self._upkeep = Upkeep(self.plan, self.terms, self.files, self.moments.now())
         try:
             while (done := self._step()) is None:

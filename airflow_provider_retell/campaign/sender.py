@@ -122,7 +122,7 @@ class Sender:
         except RetellError as error:
             return error
         try:
-            return self._client.send_once(self._recorder.form.one(request), check=check)
+            return self._client.send_once(self._recorder.projection.one(request), check=check)
         except RetellInvalidRequestError as error:
             return self._explained(error, request)
         except (RetellError, NotNow) as error:

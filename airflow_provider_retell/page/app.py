@@ -171,7 +171,7 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
         if found:
             result = actions.hang_up(client, call_id, user=user, names=names)
             account.calls_tagged(beginning).read_soon()
-            return {"message": result.message, "stopped": not result.live}
+            return {"message": result.message, "stopped": not result.may_go_on}
     if problem is not None:
         raise problem
     raise HTTPException(status.HTTP_404_NOT_FOUND, "This run has no such call.")
