@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_retell.api.call_rows import CallRow
 from airflow_provider_retell.calls.intent import tag_of
-from airflow_provider_retell.campaign.checks import Checks, Dial, Later, Left, NotEligible, Refuse, Verdict
+from airflow_provider_retell.campaign.checks import Checks, Dial, Later, NotCalled, NotEligible, Refuse, Verdict
 from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey, TaggedAttempt
 from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merge, read_call, redial_at
 from airflow_provider_retell.campaign.pacing import MARGIN, Pace, SteadyTime, free_lines
@@ -262,12 +262,12 @@ def history(hours_ago: float, outcome: str | None = "no_answer") -> Callable[[Pe
     ("checks", "fields", "verdict"),
     [
         ({}, {}, Dial()),
-        ({"until": NOON}, {}, Left()),
-        ({"until": NOON, "hours": OPEN_BEFORE}, {}, Left()),
+        ({"until": NOON}, {}, NotCalled()),
+        ({"until": NOON, "hours": OPEN_BEFORE}, {}, NotCalled()),
         ({"until": NOON, "hours": SHUT}, {}, Refusal.OUTSIDE_HOURS),
-        ({}, {"not_after": NOON}, Left()),
+        ({}, {"not_after": NOON}, NotCalled()),
         ({}, {"not_before": NOON + 1}, Later(NOON + 1)),
-        ({"until": UNTIL}, {"not_before": UNTIL}, Left()),
+        ({"until": UNTIL}, {"not_before": UNTIL}, NotCalled()),
         ({"hours": CallingHours()}, {"to_number": TOLL_FREE}, Refusal.NO_TIME_ZONE),
         (
             {"hours": CallingHours()},
@@ -279,7 +279,7 @@ def history(hours_ago: float, outcome: str | None = "no_answer") -> Callable[[Pe
         ({"hours": CallingHours("12:01", "13:00", time_zone="UTC")}, {}, Later(NOON + 60)),
         ({"hours": SHUT}, {"not_after": NOON + 3600}, Refusal.OUTSIDE_HOURS),
         ({"hours": NEVER_IN_TIME, "until": UNTIL}, {}, Refusal.OUTSIDE_HOURS),
-        ({"hours": OPEN_BEFORE, "until": UNTIL}, {}, Left()),
+        ({"hours": OPEN_BEFORE, "until": UNTIL}, {}, NotCalled()),
         ({"hours": OPEN_BEFORE, "until": UNTIL}, {"not_before": NOON - 60}, Refusal.OUTSIDE_HOURS),
         ({"listed": lambda number: number == "+14155550100"}, {}, Refusal.DO_NOT_CALL),
         ({"listed": lambda number: number == "+14155550101"}, {}, Dial()),

@@ -21,7 +21,7 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.errors import RetellInvalidRequestError
 from airflow_provider_retell.polling import finished
-from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, events, next_step
+from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, events, calls_to_announce
 from airflow_provider_retell.polling.finished_list import (
     KNOWN_AT_LEAST,
     LATE_MS,
@@ -69,14 +69,14 @@ def step(
     filters: Mapping[str, Any] | None = None,
     now: float = NOW,
     **more: Any,
-) -> finished.Step:
+) -> finished.Announcement:
     listing = Listing(
         ended=Ended(calls=ended, up_to=up_to), newest={LIST: Newest(calls=list(newest), whole=whole)}
     )
-    return next_step(cursor, listing, filters=filters or {}, done=reached(wait_for), now=now, **more)
+    return calls_to_announce(cursor, listing, filters=filters or {}, done=reached(wait_for), now=now, **more)
 
 
-def ids(step: finished.Step) -> list[str]:
+def ids(step: finished.Announcement) -> list[str]:
     return [call.call_id for call in step.calls]
 
 
@@ -400,7 +400,7 @@ def test_a_call_without_an_end_is_found_behind_however_many_newer_ones(
         # The first look is before the first call.
         listed = [call(name, ended=None) for at, name in reversed(shown) if at < now] + PAST
         newest, _ = read_newest(listed, cursor.known)
-        found = next_step(
+        found = calls_to_announce(
             cursor,
             Listing(newest={LIST: newest}),
             filters={},
@@ -425,7 +425,7 @@ def test_a_quiet_account_costs_one_page() -> None:
         pages.append(read)
         listing = Listing(newest={LIST: newest})
         arguments = {"filters": {}, "done": reached("ended"), "known_at_least": PAGE}
-        cursor = next_step(cursor, listing, now=NOW + later, **arguments).cursor
+        cursor = calls_to_announce(cursor, listing, now=NOW + later, **arguments).cursor
     assert pages == [5, 5, 5, 1]
 
 
@@ -514,7 +514,7 @@ class Account(RuleBasedStateMachine):
         newest = {name: self.list(list_newest(name, [want], page_size=40)) for name in WITHOUT_AN_END}
         ended = self.list(list_ended(want.ended_from, {}, now=self.time(), page_size=3))
         listing = Listing(ended=ended, newest=newest)
-        found = next_step(self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_least=200)
+        found = calls_to_announce(self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_least=200)
         self.behind = found.behind
         assert not found.too_many
         if crash != "before it is stored":

@@ -51,7 +51,7 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class NotCalled:
     """The person is not called in this campaign, because there is not enough time."""
 
 
@@ -65,7 +65,7 @@ class Refuse:
     """True if ``eligible`` failed, rather than said no."""
 
 
-Verdict: TypeAlias = Dial | Later | Left | Refuse
+Verdict: TypeAlias = Dial | Later | NotCalled | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Checks:
         if now >= self.end(person):
             return self.too_late(person)
         if person.not_before is not None and now < person.not_before:
-            return Later(person.not_before) if person.not_before < self.end(person) else Left()
+            return Later(person.not_before) if person.not_before < self.end(person) else NotCalled()
         try:
             opening = self._opening(person, now)
         except RetellTimeZoneError as error:
@@ -166,7 +166,7 @@ class Checks:
         moment = self.hours.next_opening(person.to_number, datetime.fromtimestamp(at, UTC), person.time_zone)
         return math.inf if moment is None else moment.timestamp()
 
-    def too_late(self, person: Person) -> Left | Refuse:
+    def too_late(self, person: Person) -> NotCalled | Refuse:
         """Return the verdict on a person who was not called before the end."""
         begin = max(self.began_at, person.not_before or self.began_at)
         end = self.end(person)
@@ -175,7 +175,7 @@ class Checks:
         except RetellTimeZoneError as error:
             return Refuse(Refusal.NO_TIME_ZONE, str(error))
         if opened or begin >= end:
-            return Left()
+            return NotCalled()
         return Refuse(Refusal.OUTSIDE_HOURS, "the calling hours did not open before the end")
 
     def _budget(self, person: Person, attempts: Sequence[Attempt], now: float) -> Later | Refuse | None:

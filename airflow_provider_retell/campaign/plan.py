@@ -42,7 +42,7 @@ import math
 from typing import Final, assert_never
 
 from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Dial, Later, Left, Refuse
+from airflow_provider_retell.campaign.checks import Dial, Later, NotCalled, Refuse
 from airflow_provider_retell.campaign.listing import LONGEST_GAP
 from airflow_provider_retell.campaign.pacing import LONGEST_BACKOFF, Moment
 from airflow_provider_retell.campaign.people import Refusal
@@ -167,14 +167,14 @@ class Plan:
     def _beyond_limit(self, slot: Slot) -> bool:
         return slot.turn is Turn.FIRST and self.state.begun >= self._limit
 
-    def _pass_over(self, slot: Slot, verdict: Later | Left | Refuse, now: Moment) -> None:
+    def _pass_over(self, slot: Slot, verdict: Later | NotCalled | Refuse, now: Moment) -> None:
         if slot.sent_at is not None:
             slot.await_list = True
             return
         match verdict:
             case Later():
                 self.state.enqueue(slot, Turn.AGAIN if slot.calls else Turn.FIRST, verdict.at)
-            case Left():
+            case NotCalled():
                 self.state.roster.close(slot, Fate.NOT_CALLED)
             case Refuse():
                 self._eligible_failed += verdict.failed
@@ -193,7 +193,7 @@ class Plan:
             if not only_firsts or state.begun < self._limit:
                 return
         for slot in state.queue.drain():
-            verdict = Left() if state.trouble.found or slot.calls else state.checks.too_late(slot.person)
+            verdict = NotCalled() if state.trouble.found or slot.calls else state.checks.too_late(slot.person)
             self._pass_over(slot, verdict, now)
 
     @property

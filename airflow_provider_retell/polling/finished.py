@@ -93,7 +93,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Announcement:
     """The result of one look at the list.
 
     Attributes:
@@ -109,7 +109,7 @@ class Step:
     too_many: bool = False
 
 
-def next_step(
+def calls_to_announce(
     cursor: Cursor,
     listing: Listing,
     *,
@@ -117,8 +117,8 @@ def next_step(
     done: Callable[[Call, float], bool],
     now: float,
     known_at_least: int = KNOWN_AT_LEAST,
-) -> Step:
-    """Decide which of the listed calls to announce.
+) -> Announcement:
+    """Return the listed calls to announce, and the position of the watcher after them.
 
     =====================================================  =====================================================
     a call                                                 what follows
@@ -171,7 +171,7 @@ def next_step(
     limits = [latest - OVERLAP_MS, held, listing.ended.up_to]
     ended_from = max(cursor.ended_from, min(limit for limit in limits if limit is not None))
     kept = {minute: frozenset(it) for minute, it in announced.items() if it and minute >= ended_from // MINUTE_MS}
-    return Step(
+    return Announcement(
         calls=calls,
         cursor=Cursor(ended_from=ended_from, announced=kept, known=known),
         behind=listing.ended.up_to is not None,

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.models import Call
-from airflow_provider_retell.polling.finished import Cursor, Step, events, next_step
+from airflow_provider_retell.polling.finished import Cursor, Announcement, events, calls_to_announce
 from airflow_provider_retell.polling.finished_list import Listing, Want
 from airflow_provider_retell.provider.cursor_store import CursorStore
 from airflow_provider_retell.provider.event_triggers import SharedStreamProducer
@@ -95,28 +95,28 @@ class Watcher:
         async with self.poller() as poller:
             due = self.clock.monotonic()
             while True:
-                step, payloads = await self._insist("polling", partial(self._poll, poller, cursor, due))
-                if step.too_many:
+                found, payloads = await self._insist("polling", partial(self._poll, poller, cursor, due))
+                if found.too_many:
                     log.error(
                         "%s: more new calls without an end than are read; the others are left out.", self.name
                     )
                 for payload in payloads[:-1]:
                     yield payload, None
-                if payloads or step.cursor != cursor:
-                    yield (payloads[-1] if payloads else None), step.cursor
-                cursor = step.cursor
-                due = self.clock.monotonic() + (0 if step.behind else self.poll_interval)
+                if payloads or found.cursor != cursor:
+                    yield (payloads[-1] if payloads else None), found.cursor
+                cursor = found.cursor
+                due = self.clock.monotonic() + (0 if found.behind else self.poll_interval)
 
     async def _poll(
         self, poller: FinishedCallsPoller, cursor: Cursor, due: float
-    ) -> tuple[Step, list[dict[str, Any]]]:
+    ) -> tuple[Announcement, list[dict[str, Any]]]:
         """Return the result of one poll, and the events that announce its calls."""
         listing = await poller.list_finished(self._want(cursor), due=due)
         await self.save()
         # In a thread: a thousand new calls take a tenth of a second.
-        decide = partial(next_step, filters=self.filters, done=self.done, now=self.clock.now())
-        step = await asyncio.to_thread(decide, cursor, listing)
-        return step, events(step.calls)
+        decide = partial(calls_to_announce, filters=self.filters, done=self.done, now=self.clock.now())
+        found = await asyncio.to_thread(decide, cursor, listing)
+        return found, events(found.calls)
 
     def stored(self, cursor: Cursor) -> None:
         """Note that the events up to a cursor are stored, or will be after ``settle`` seconds."""
