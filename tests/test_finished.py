@@ -21,7 +21,7 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.watch import Goal
 from airflow_provider_retell.errors import RetellInvalidRequestError
 from airflow_provider_retell.polling import finished
-from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, events, calls_to_announce
+from airflow_provider_retell.polling.finished import HELD_MS, VERSION, Cursor, calls_to_announce, events
 from airflow_provider_retell.polling.finished_list import (
     KNOWN_AT_LEAST,
     LATE_MS,
@@ -514,7 +514,9 @@ class Account(RuleBasedStateMachine):
         newest = {name: self.list(list_newest(name, [want], page_size=40)) for name in WITHOUT_AN_END}
         ended = self.list(list_ended(want.ended_from, {}, now=self.time(), page_size=3))
         listing = Listing(ended=ended, newest=newest)
-        found = calls_to_announce(self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_least=200)
+        found = calls_to_announce(
+            self.cursor, listing, filters={}, done=self.done, now=self.time(), known_at_least=200
+        )
         self.behind = found.behind
         assert not found.too_many
         if crash != "before it is stored":

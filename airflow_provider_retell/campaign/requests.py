@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _BY_KEYS: Final = OBJECTS - {"agent_override"}
 _PERHAPS_OF_THE_ROW: Final = frozenset({400, 404, 422})
-_ANYBODY: Final = "+14155550100"
+_EXAMPLE_NUMBER: Final = "+14155550100"
 
 
 class CallRequests:
@@ -52,7 +52,7 @@ class CallRequests:
         Args:
             needs: Required fields that the people bring, so that they are not missed here.
         """
-        create_phone_call({**dict.fromkeys(needs, _ANYBODY), **self.defaults, "to_number": _ANYBODY})
+        create_phone_call({**dict.fromkeys(needs, _EXAMPLE_NUMBER), **self.defaults, "to_number": _EXAMPLE_NUMBER})
         self._refuse_tag(self.defaults)
 
     def check_callers(self, people: Iterable[Person]) -> None:

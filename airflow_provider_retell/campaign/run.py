@@ -57,11 +57,12 @@ class CampaignRun:
         plan: Decides what to do next.
         requests: Makes the requests that place calls.
         recorder: Records the calls that are over.
-        terms: The limits and hooks of the task.
+        terms: The limits and callbacks of the task.
         files: The campaign's files; None to keep none.
         clock: The clocks.
         moments: The time by those clocks.
         threads: The most requests at the same time.
+        last_placed_at: When the last call was placed, in seconds since the epoch; ``-inf`` if none was.
     """
 
     client: RetellClient
@@ -75,16 +76,21 @@ class CampaignRun:
     threads: int = _MAX_THREADS
     last_placed_at: float = -math.inf
     _background: Background = field(init=False)
-    _looking: bool = field(default=False, init=False)
+    _sender: Sender = field(init=False)
+    _reader: Reader = field(init=False)
+    _upkeep: Upkeep = field(init=False)
+    _look_in_progress: bool = field(default=False, init=False)
     _stopped: set[str] = field(default_factory=set, init=False)
-    _placed_by: float | None = field(default=None, init=False)
+    _earlier_placed_at: float | None = field(default=None, init=False)
+    """When an earlier process placed its last call; None from the first reading of the list on."""
     _unread_since: float | None = field(default=None, init=False)
+    """When the requests that read began to fail; None since the last one that got through."""
     _finishing_since: float | None = field(default=None, init=False)
 
     def run(self) -> Leave | End:
         """Run until each person has a fate, or the task may leave its worker."""
         self._background = Background(self.threads)
-        self._placed_by = self.last_placed_at if math.isfinite(self.last_placed_at) else None
+        self._earlier_placed_at = self.last_placed_at if math.isfinite(self.last_placed_at) else None
         self._sender = Sender(
             self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
         )
@@ -148,15 +154,15 @@ class CampaignRun:
         except RetellError as error:
             if error.concerns is not Concerns.NOTHING:
                 raise
-            self._note(error)
+            self._read_failed(error)
             self._sleep(self.plan.state.watch.poll_interval)
             return
-        self._note(None)
-        self._placed_by = None
+        self._unread_since = None
+        self._earlier_placed_at = None
         self.plan.state.read(calls, began=began, now=self.moments.now())
 
     def _saw(self, call: CallRow, tagged: TaggedAttempt, now: float) -> KnownCall:
-        placed_at = self._placed_by if call.start_timestamp is None else None
+        placed_at = self._earlier_placed_at if call.start_timestamp is None else None
         known = read_call(call, tagged, now=now, placed_at=placed_at)
         self.recorder.saw(call, known, now)
         return known
@@ -172,39 +178,33 @@ class CampaignRun:
                 yield seen
 
     def _look(self, call_ids: tuple[str, ...]) -> None:
-        if not self._looking:
-            self._looking = True
+        if not self._look_in_progress:
+            self._look_in_progress = True
             metrics.count("retell.polls")
             self._background.begin_large(partial(self._reader.look, call_ids), partial(self._looked, call_ids))
 
     def _looked(self, asked: tuple[str, ...], answer: list[CallRow] | RetellError) -> None:
-        self._looking = False
+        self._look_in_progress = False
         if isinstance(answer, RetellError):
-            self._failed(answer)
+            self._read_failed(answer)
             return
-        self._note(None)
+        self._unread_since = None
         now = self.moments.now()
         self.plan.state.looked(asked, list(self._saw_again(answer, now.wall)), now)
 
     def _got(self, call_id: str, answer: CallRow | RetellError | None) -> None:
         if isinstance(answer, RetellError):
-            self._failed(answer)
+            self._read_failed(answer)
             return
         now = self.moments.now()
         seen = () if answer is None else self._saw_again([answer], now.wall)
         if (given_up := self.plan.state.got(call_id, next(iter(seen), None), now)) is not None:
             self.recorder.given_up(given_up, known=answer is not None)
 
-    def _failed(self, error: RetellError) -> None:
+    def _read_failed(self, error: RetellError) -> None:
+        """Log why a request that reads failed; raise it if the account is the reason, or none gets through."""
         if error.concerns is Concerns.ACCOUNT:
             raise error
-        self._note(error)
-
-    def _note(self, error: RetellError | None) -> None:
-        """Note whether a request that reads got through; raise if none has for too long."""
-        if error is None:
-            self._unread_since = None
-            return
         log.warning("A request failed, and is tried again: %s", error)
         now = self.moments.now().steady
         self._unread_since = now if self._unread_since is None else self._unread_since

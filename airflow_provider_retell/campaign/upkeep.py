@@ -36,7 +36,7 @@ class Upkeep:
 
     Args:
         plan: The campaign's plan, which is stopped after an error.
-        terms: The limits and hooks of the task.
+        terms: The limits and callbacks of the task.
         files: The campaign's files; None to keep none.
         began: When this process began.
 

@@ -34,7 +34,7 @@ WITHOUT_PATH: Final = 1000
 """The most people whose rows are put into an XCom."""
 KNOWN_FOR: Final = 24 * 3600.0
 """Seconds for which every account keeps its calls. Without files, older calls would not be known."""
-_SOMEBODY: Final = "+14155550100"
+_EXAMPLE_NUMBER: Final = "+14155550100"
 
 
 def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
@@ -237,7 +237,7 @@ class CampaignBuilder:
         from airflow_provider_retell.campaign.people_files import file_url, read_people_file  # noqa: PLC0415
 
         region = self.operator.region
-        e164(_SOMEBODY, region)  # a wrong region is an error, and not a bad number for each person
+        e164(_EXAMPLE_NUMBER, region)  # a wrong region is an error, and not a bad number for each person
         given: Any = self.people
         if (url := file_url(given)) is not None:
             given = read_people_file(url)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.models import Call
-from airflow_provider_retell.polling.finished import Cursor, Announcement, events, calls_to_announce
+from airflow_provider_retell.polling.finished import Announcement, Cursor, calls_to_announce, events
 from airflow_provider_retell.polling.finished_list import Listing, Want
 from airflow_provider_retell.provider.cursor_store import CursorStore
 from airflow_provider_retell.provider.event_triggers import SharedStreamProducer

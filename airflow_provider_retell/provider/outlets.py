@@ -67,15 +67,15 @@ def announce_calls(
                 asset = Asset(uri=calls_uri(retell_conn_id, outcome))
                 accessor.add(asset, extra={"call_id": call_id, "outcome": outcome})
         else:
-            accessor.extra.update(_told(calls))
+            accessor.extra.update(_asset_extra(calls))
 
 
-def _told(calls: Mapping[str, Any]) -> dict[str, Any]:
+def _asset_extra(calls: Mapping[str, Any]) -> dict[str, Any]:
     if len(calls) == 1:
         ((call_id, outcome),) = calls.items()
         return {"call_id": call_id, "outcome": outcome}
-    told: dict[str, Any] = {"outcomes": dict(Counter(str(outcome) for outcome in calls.values()))}
-    return told | ({"calls": dict(calls)} if len(calls) <= NAMED_CALLS else {})
+    extra: dict[str, Any] = {"outcomes": dict(Counter(str(outcome) for outcome in calls.values()))}
+    return extra | ({"calls": dict(calls)} if len(calls) <= NAMED_CALLS else {})
 
 
 def announce_export(
