@@ -240,7 +240,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         deadline = selection.end / 1000 + self.late_arrivals
         goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)
         if self._woken_by is not None:
-            goal = goal.left_after(self._woken_by.wake)
+            goal = goal.left_after(self._woken_by)
         while waiting := find_late_arrivals(
             hook.get_conn().send,
             selection,

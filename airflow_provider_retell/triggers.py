@@ -168,7 +168,14 @@ class RetellCallTrigger(BaseTrigger):
     def _payload(self, watch: Watch[CallState], wake: Wake, message: str) -> dict[str, Any]:
         known = ((call_id, watch.calls.get(call_id)) for call_id in watch.call_ids)
         statuses = {call_id: str(call.call_status) if call else None for call_id, call in known}
-        event = WakeEvent(wake=wake, deadline=self.deadline, calls=statuses, message=message, memo=self.memo)
+        event = WakeEvent(
+            wake=wake,
+            deadline=self.deadline,
+            calls=statuses,
+            message=message,
+            memo=self.memo,
+            unanalyzed=watch.unanalyzed,
+        )
         return event.to_payload()
 
     async def _wait(self, watch: Watch[CallState]) -> Wake:

@@ -8,7 +8,7 @@ import pytest
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.calls.watch import Goal, Watch, check_wait_for
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.provider.deferral import Wake
+from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 
 ANALYSIS = {"call_summary": "Fine."}
 ANALYZED = Goal(wait_for="analyzed", analysis_timeout=600)
@@ -153,11 +153,38 @@ def test_an_end_far_ahead_is_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wake", "left"), [(Wake.OVER, "ended"), (Wake.TIMEOUT, "analyzed"), (Wake.FAILED, "analyzed")]
+    ("wake", "unanalyzed", "reached"),
+    [
+        (Wake.OVER, ["call_1"], True),
+        (Wake.OVER, [], False),
+        (Wake.OVER, ["call_2"], False),
+        (Wake.TIMEOUT, ["call_1"], True),
+        (Wake.FAILED, [], False),
+        # Events of an earlier version, which note none.
+        (Wake.OVER, None, True),
+        (Wake.TIMEOUT, None, False),
+    ],
 )
-def test_a_trigger_has_waited_long_enough(wake: Wake, left: str) -> None:
-    """After a trigger's "over" only the end is asked for: how long it saw the call over is not known here."""
-    assert ANALYZED.left_after(wake).wait_for == left
+def test_only_an_analysis_that_a_trigger_gave_up_is_not_waited_for(
+    wake: Wake, unanalyzed: list[str] | None, *, reached: bool
+) -> None:
+    """An answer that lacks the analysis is either older than what the trigger saw, or there is none to come."""
+    event = WakeEvent(wake=wake, deadline=9e9, calls={"call_1": "ended"}, unanalyzed=unanalyzed)
+    watch = Watch(["call_1"], ANALYZED.left_after(event))
+    watch.update(by_id(ended(at=1000)), now=1001)
+    assert watch.reached is reached
+
+
+def test_calls_whose_analysis_was_given_up_are_noted() -> None:
+    """One with its analysis, one that is still waited for and one that nobody answered are no such calls."""
+    analyzed = ended("call_1", at=1000, call_analysis=ANALYSIS)
+    missed = Call(call_id="call_4", call_status="not_connected")
+    watch = Watch(["call_1", "call_2", "call_3", "call_4"], ANALYZED)
+    watch.update(by_id(analyzed, ended("call_2", at=1000), ended("call_3", at=1599), missed), now=1600)
+    assert (watch.waiting, watch.unanalyzed) == (("call_3",), ["call_2"])
+    watch = Watch(["call_2"], Goal())
+    watch.update(by_id(ended("call_2", at=1000)), now=1600)
+    assert watch.unanalyzed == []
 
 
 def test_what_was_read_last_is_kept() -> None:

@@ -78,7 +78,7 @@ class TaskWait:
         goal = self.goal
         if self.woken_by is not None:
             self.deadline = self.woken_by.deadline
-            goal = goal.left_after(self.woken_by.wake)
+            goal = goal.left_after(self.woken_by)
         self.watch = Watch(self.call_ids, goal, since=self.since)
         self._projection = row_projection(self.include)
         waited = 0 if self.since is None else max(0.0, self.clock.now() - self.since)
@@ -154,7 +154,7 @@ class TaskWait:
         return f"Gave up waiting at the deadline{why}: {self.watch.progress()}. Still waited for: {waiting}."
 
     def trigger_arguments(self) -> dict[str, Any]:
-        """Return the arguments of a trigger that continues this wait."""
+        """Return the arguments of a trigger that continues this wait, for as many calls as fit into one."""
         return {
             "call_ids": list(self.watch.call_ids),
             "deadline": self.deadline,

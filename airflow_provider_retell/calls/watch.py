@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.sweeps import C, Reading, SeenCall
 from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError
 from airflow_provider_retell.outcomes import CallStatus
-from airflow_provider_retell.provider.deferral import Wake
+from airflow_provider_retell.provider.deferral import WakeEvent
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +27,16 @@ class Goal:
         wait_for: ``ended``: the call is over, however it went; ``analyzed``: it has ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis, counted from the end of each call. A call that
             never connected is not waited for: there is nothing to analyze.
+        waited_out: The ids of calls whose analysis another process has waited for long enough.
     """
 
     wait_for: WaitFor = "ended"
     analysis_timeout: float = 600
+    waited_out: frozenset[str] = frozenset()
 
-    def left_after(self, wake: Wake) -> Goal:
-        """Return the goal that is left when a task continues after a deferral.
-
-        A trigger that reports the calls as over has already waited long enough for their analyses.
-        """
-        return Goal(wait_for="ended") if wake is Wake.OVER else self
+    def left_after(self, event: WakeEvent) -> Goal:
+        """Return the goal that is left when a task continues after a deferral."""
+        return replace(self, waited_out=event.waited_out)
 
     def reached(self, call: SeenCall, *, now: float, seen_over: float) -> bool:
         """Return whether there is nothing more to wait for.
@@ -50,10 +49,14 @@ class Goal:
         """
         if not call.is_terminal:
             return False
-        if self.wait_for == "ended" or not call.connected or call.analyzed:
+        if not self.wants_analysis_of(call) or call.call_id in self.waited_out:
             return True
         end = min(call.end_timestamp / 1000, seen_over) if isinstance(call.end_timestamp, int) else seen_over
         return now >= end + self.analysis_timeout
+
+    def wants_analysis_of(self, call: SeenCall) -> bool:
+        """Return whether the analysis of a call that is over is still to come."""
+        return self.wait_for == "analyzed" and call.connected and not call.analyzed
 
 
 class Watch(Generic[C]):
@@ -85,6 +88,14 @@ class Watch(Generic[C]):
     def reached(self) -> bool:
         """True if every call has reached the goal."""
         return not self.waiting
+
+    @property
+    def unanalyzed(self) -> list[str]:
+        """The calls that have reached the goal without the analysis that was waited for."""
+        reached = self.calls.keys() - set(self.waiting)
+        return [
+            each for each in self.call_ids if each in reached and self.goal.wants_analysis_of(self.calls[each])
+        ]
 
     def update(self, reading: Reading[C], *, now: float) -> str | None:
         """Take in a reading, and return the line to log if anything changed.

@@ -18,8 +18,9 @@ again by then, it mistakes the end of the first process for the end of the secon
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -77,8 +78,11 @@ class WakeEvent:
         """Return the event as JSON, as Airflow stores it."""
         payload = {"wake": self.wake.value, "deadline": self.deadline, "calls": dict(self.calls)}
         more = {"message": self.message, "memo": dict(self.memo)}
-        return payload | {name: value for name, value in more.items() if value}
+        noted = {} if self.unanalyzed is None else {"unanalyzed": list(self.unanalyzed)}
+        return payload | {name: value for name, value in more.items() if value} | noted
 
+        unanalyzed: The calls whose analysis has not come within its time; None if an earlier version, which did
+            not note them, sent the event.
     @classmethod
     def read(cls, payload: Any) -> Self:
         """Return the event that a payload holds.
@@ -86,6 +90,7 @@ class WakeEvent:
         Raises:
             RetellError: It is not an event of this package's trigger.
         """
+    unanalyzed: Sequence[str] | None = None
         match payload:
             case {"wake": str(wake), "deadline": int() | float() as deadline, "calls": Mapping() as calls} if (
                 wake in {*Wake}
@@ -110,9 +115,20 @@ class WakeEvent:
         message = str((next_kwargs or {}).get("error", "of an unknown reason"))
         return cls(wake=Wake.TIMEOUT if "timeout" in message else Wake.FAILED, deadline=now, message=message)
 
+                    unanalyzed=payload.get("unanalyzed"),
 
 class WaitTrigger(Protocol):
     """A trigger that fires a ``WakeEvent`` at its deadline at the latest, and not before ``not_before``."""
+    @property
+    def waited_out(self) -> frozenset[str]:
+        """The calls whose analysis needs no more waiting, because the trigger has given it up.
+
+        The task waits for the others, although the trigger saw their analyses: it may get an older answer.
+        """
+        if self.unanalyzed is not None:
+            return frozenset(self.unanalyzed)
+        return frozenset(self.calls if self.wake is Wake.OVER else ())
+
 
     deadline: float
     not_before: float
