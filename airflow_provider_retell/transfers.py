@@ -27,7 +27,7 @@ from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent, first_portion
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.provider.templates import TemplatedOperator
@@ -257,7 +257,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                 from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
                 trigger = RetellCallTrigger(
-                    call_ids=waiting,
+                    call_ids=first_portion(waiting),
                     retell_conn_id=self.retell_conn_id,
                     deadline=deadline,
                     poll_interval=self.poll_interval,

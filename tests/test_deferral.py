@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, TaskDeferred
 from conftest import CREATE, REGISTER, AirflowRescheduleException, SteppingClock, TaskInstance, fire, place
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_retell.errors import RetellError
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.provider.deferral import (
     BACKSTOP,
@@ -19,11 +23,12 @@ from airflow_provider_retell.provider.deferral import (
     DeferringOperator,
     Wake,
     WakeEvent,
+    first_portion,
     shortest_deferral,
 )
 from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.sensors import RetellCallSensor
-from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 from airflow_provider_retell.triggers import RetellCallTrigger
 
@@ -31,6 +36,8 @@ EVENTS = [
     WakeEvent(wake=Wake.OVER, deadline=5.0, calls={"call_1": "ended", "call_2": None}),
     WakeEvent(wake=Wake.TIMEOUT, deadline=1.5, calls={"call_1": "ongoing"}),
     WakeEvent(wake=Wake.FAILED, deadline=1e9, calls={}, message="RetellPermissionError: no"),
+    WakeEvent(wake=Wake.OVER, deadline=5.0, calls={"call_1": "ended"}, unanalyzed=["call_1"]),
+    WakeEvent(wake=Wake.OVER, deadline=5.0, calls={"call_1": "ended"}, unanalyzed=[]),
 ]
 
 # -- the event ---------------------------------------------------------------------------------------------------
@@ -148,6 +155,78 @@ def test_the_first_deadline_counts_after_every_deferral(register: Any, clock: St
     with pytest.raises(TaskDeferred) as deferral:
         sensor.execute_complete(TaskInstance().context(), event.to_payload())
     assert deferral.value.trigger.deadline == event.deadline
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("noted", [{"unanalyzed": []}, {}], ids=["noted", "by an earlier version"])
+@pytest.mark.parametrize("kind", ["operator", "sensor"])
+def test_an_analysis_that_the_trigger_saw_is_waited_for(
+    kind: str, noted: dict[str, Any], register: Any, clock: SteppingClock
+) -> None:
+    """The task's own reading may be older, as this one is: the analysis comes three seconds after the end."""
+    waits = {"wait_for": "analyzed", "deferrable": True}
+    call_id = register("user_hangup")
+    clock.time.advance(20.5 + 4 + 1)
+    event = {"wake": "over", "deadline": clock.now() + 900, "calls": {call_id: "ended"}, **noted}
+    context = TaskInstance().context()
+
+    def resume() -> Any:
+        if kind == "sensor":
+            return RetellCallSensor(task_id="wait", call_id=call_id, **waits).execute_complete(context, event)
+        return place(CREATE, **waits).execute_complete(context, event)
+
+    if not noted:
+        assert "call_analysis" not in resume()
+        return
+    with pytest.raises(TaskDeferred) as deferral:
+        resume()
+    event = fire(deferral.value.trigger, clock)
+    assert event["unanalyzed"] == []
+    assert resume()["call_analysis"]
+
+
+# -- more calls than a trigger holds -----------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(10, 80).map(lambda length: "c" * length), max_size=3000))
+def test_a_portion_fits_into_airflows_column(call_ids: list[str]) -> None:
+    """On MySQL the arguments of a trigger are a text of 65,535 bytes, encrypted."""
+    portion = first_portion(call_ids)
+    assert portion == call_ids[: len(portion)]
+    assert portion or not call_ids
+    trigger = RetellCallTrigger(
+        call_ids=portion, retell_conn_id="c" * 250, deadline=1.7e9, memo={"calls": portion[:9]}
+    )
+    stored = json.dumps({"__type": "dict", "__var": trigger.serialize()[1]})
+    assert len(Fernet(Fernet.generate_key()).encrypt(stored.encode())) < 65_535
+
+
+def test_a_thousand_calls_are_one_portion() -> None:
+    """As many as one request lists are watched by one trigger."""
+    call_ids = [f"call_{number:032x}" for number in range(2000)]
+    assert 1000 < len(first_portion(call_ids)) < 2000
+
+
+@pytest.mark.usefixtures("connect")
+def test_more_calls_than_a_trigger_holds_are_waited_for_in_portions(
+    register: Any, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """The task reads all of them in between, and defers for those only that are not over by then."""
+    request = {"agent_id": "agent_1", "to_number": SCENARIOS["user_hangup"].number}
+    ids = [simulator.register(request) for _ in range(1400)]
+    longest = register("talks_forever")
+    sensor = RetellCallSensor(task_id="wait", call_id=[*ids, longest], deferrable=True)
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute(TaskInstance().context())
+    assert len(deferral.value.trigger.call_ids) < 1400
+    event = fire(deferral.value.trigger, clock)
+    with pytest.raises(TaskDeferred) as deferral:
+        sensor.execute_complete(TaskInstance().context(), event)
+    assert deferral.value.trigger.call_ids == [longest]
+    RetellHook().stop_call(longest)
+    event = fire(deferral.value.trigger, clock)
+    rows = sensor.execute_complete(TaskInstance().context(), event)
+    assert [row["call_id"] for row in rows] == [*ids, longest]
 
 
 # -- not before Airflow can take it ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from airflow_provider_retell.errors import (
     RetellError,
 )
 from airflow_provider_retell.outcomes import Outcome, matches
-from airflow_provider_retell.provider.deferral import Wake, WakeEvent
+from airflow_provider_retell.provider.deferral import Wake, WakeEvent, first_portion
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row
 
@@ -156,7 +156,7 @@ class TaskWait:
     def trigger_arguments(self) -> dict[str, Any]:
         """Return the arguments of a trigger that continues this wait, for as many calls as fit into one."""
         return {
-            "call_ids": list(self.watch.call_ids),
+            "call_ids": first_portion(self.watch.waiting),
             "deadline": self.deadline,
             "poll_interval": self.poll_interval,
             "wait_for": self.goal.wait_for,

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context
@@ -46,6 +47,19 @@ _TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 
+LONGEST_IDS: Final = 45_000
+"""Bytes of the ids of calls in one trigger: on MySQL, 65,535 bytes fit into Airflow's column, encrypted."""
+
+
+def first_portion(call_ids: Sequence[str]) -> list[str]:
+    """Return the first of some ids, as many as fit into one trigger: more than a thousand.
+
+    The task waits for the others afterwards.
+    """
+    ends = accumulate(len(json.dumps(call_id)) + len(", ") for call_id in call_ids)
+    return [call_id for call_id, end in zip(call_ids, ends, strict=True) if end <= LONGEST_IDS]
+
+
 class Wake(StrEnum):
     """The reason why a deferred task continues."""
 
@@ -66,6 +80,8 @@ class WakeEvent:
         calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
         message: What went wrong, if ``wake`` is ``failed``.
         memo: The times, counts and ids that the task put into its trigger.
+        unanalyzed: The calls whose analysis has not come within its time; None if an earlier version, which did
+            not note them, sent the event.
     """
 
     wake: Wake
@@ -73,6 +89,7 @@ class WakeEvent:
     calls: Mapping[str, str | None] = field(default_factory=dict)
     message: str = ""
     memo: Mapping[str, Any] = field(default_factory=dict)
+    unanalyzed: Sequence[str] | None = None
 
     def to_payload(self) -> dict[str, Any]:
         """Return the event as JSON, as Airflow stores it."""
@@ -81,8 +98,6 @@ class WakeEvent:
         noted = {} if self.unanalyzed is None else {"unanalyzed": list(self.unanalyzed)}
         return payload | {name: value for name, value in more.items() if value} | noted
 
-        unanalyzed: The calls whose analysis has not come within its time; None if an earlier version, which did
-            not note them, sent the event.
     @classmethod
     def read(cls, payload: Any) -> Self:
         """Return the event that a payload holds.
@@ -90,7 +105,6 @@ class WakeEvent:
         Raises:
             RetellError: It is not an event of this package's trigger.
         """
-    unanalyzed: Sequence[str] | None = None
         match payload:
             case {"wake": str(wake), "deadline": int() | float() as deadline, "calls": Mapping() as calls} if (
                 wake in {*Wake}
@@ -101,8 +115,19 @@ class WakeEvent:
                     calls=dict(calls),
                     message=str(payload.get("message", "")),
                     memo=dict(payload.get("memo", {})),
+                    unanalyzed=payload.get("unanalyzed"),
                 )
         raise RetellError(f"The task was resumed with an event that its trigger does not send: {shown(payload)}.")
+
+    @property
+    def waited_out(self) -> frozenset[str]:
+        """The calls whose analysis needs no more waiting, because the trigger has given it up.
+
+        The task waits for the others, although the trigger saw their analyses: it may get an older answer.
+        """
+        if self.unanalyzed is not None:
+            return frozenset(self.unanalyzed)
+        return frozenset(self.calls if self.wake is Wake.OVER else ())
 
     @classmethod
     def from_airflow(cls, next_kwargs: Mapping[str, Any] | None, *, now: float) -> Self:
@@ -115,20 +140,9 @@ class WakeEvent:
         message = str((next_kwargs or {}).get("error", "of an unknown reason"))
         return cls(wake=Wake.TIMEOUT if "timeout" in message else Wake.FAILED, deadline=now, message=message)
 
-                    unanalyzed=payload.get("unanalyzed"),
 
 class WaitTrigger(Protocol):
     """A trigger that fires a ``WakeEvent`` at its deadline at the latest, and not before ``not_before``."""
-    @property
-    def waited_out(self) -> frozenset[str]:
-        """The calls whose analysis needs no more waiting, because the trigger has given it up.
-
-        The task waits for the others, although the trigger saw their analyses: it may get an older answer.
-        """
-        if self.unanalyzed is not None:
-            return frozenset(self.unanalyzed)
-        return frozenset(self.calls if self.wake is Wake.OVER else ())
-
 
     deadline: float
     not_before: float
