@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Self, TypeVar, cast
 
@@ -20,7 +20,7 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
-from airflow_provider_retell.api.in_flight import InFlight
+from airflow_provider_retell.api.in_flight import AsyncInFlight, InFlight
 from airflow_provider_retell.api.responses import Response, read, status_error
 from airflow_provider_retell.api.retries import after_failure, retrying
 from airflow_provider_retell.api.settings import ConnectionSettings
@@ -120,11 +120,9 @@ class RetellClient:
             response = self._http.send(made, stream=True)
             # From here on: waiting for a free connection is not waiting for Retell.
             reading = Reading(self.settings.complete_response)
-            try:
+            with closing(response):
                 for chunk in response.iter_bytes():
                     reading.add(chunk)
-            finally:
-                response.close()
         return reading.response(response)
 
     def _shake_hands(self) -> None:
@@ -213,6 +211,7 @@ class AsyncRetellClient:
         self.settings = settings
         self._sleep = sleep
         self._http = make_client(httpx.AsyncClient, settings, transport)
+        self._in_flight = AsyncInFlight(self._http)
         self._lock = asyncio.Lock()
         self._may_send_key = not settings.needs_handshake
 
@@ -239,14 +238,13 @@ class AsyncRetellClient:
 
     async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
         made = sent(self._http, request, key=key)
-        with translated(request, self.settings):
-            response = await self._http.send(made, stream=True)
-            reading = Reading(self.settings.complete_response)
-            try:
-                async for chunk in response.aiter_bytes():
-                    reading.add(chunk)
-            finally:
-                await response.aclose()
+        async with self._in_flight:
+            with translated(request, self.settings):
+                response = await self._http.send(made, stream=True)
+                reading = Reading(self.settings.complete_response)
+                async with aclosing(response):
+                    async for chunk in response.aiter_bytes():
+                        reading.add(chunk)
         return reading.response(response)
 
     async def _shake_hands(self) -> None:
@@ -290,8 +288,8 @@ class AsyncRetellClient:
                 step = partial(flow.throw, error)
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Send no more requests, and close the connections, at once or when the last request has ended."""
+        await self._in_flight.aclose()
 
     async def __aenter__(self) -> Self:
         return self

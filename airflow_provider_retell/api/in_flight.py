@@ -13,21 +13,55 @@ class Closable(Protocol):
         """Close them."""
 
 
+class AsyncClosable(Protocol):
+    """Anything that has connections, on an event loop."""
+
+    async def aclose(self) -> None:
+        """Close them."""
+
+
 C = TypeVar("C", bound=Closable)
 
 
-class InFlight:
-    """Count the requests in flight; a context around each of them.
+class _Count:
+    """Count the requests in flight.
 
-    Connections are closed once ``close`` was called and no request is in flight. httpx alone would close them at
-    once: a thread whose request ends later would keep its own open, or open another, and neither is closed again.
+    Connections are closed once the client was closed and no request is in flight. httpx alone would close them at
+    once: a request that ends later would break, and one that waits for a connection would open another, which is
+    never closed.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._clients: list[Closable] = []
         self._count = 0
         self._closed = False
+
+    def _begin(self) -> None:
+        """Count a request; raise RuntimeError, as httpx does, if no more may begin."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("This client has been closed. Nothing was sent.")
+            self._count += 1
+
+    def _end(self) -> bool:
+        """Count it no more; return whether the connections are to be closed now."""
+        with self._lock:
+            self._count -= 1
+            return self._closed and not self._count
+
+    def _let_none_begin(self) -> bool:
+        """Let no more requests begin; return whether the connections are to be closed now."""
+        with self._lock:
+            self._closed = True
+            return not self._count
+
+
+class InFlight(_Count):
+    """A context around each request of a blocking client; any thread may close it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clients: list[Closable] = []
 
     def add(self, client: C) -> C:
         """Take a client of httpx, to be closed with the others, and return it."""
@@ -35,27 +69,41 @@ class InFlight:
         return client
 
     def __enter__(self) -> None:
-        """Count a request; raise RuntimeError, as httpx does, if no more may begin."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("This client has been closed. Nothing was sent.")
-            self._count += 1
+        self._begin()
 
     def __exit__(self, *_: object) -> None:
-        """Count it no more."""
-        with self._lock:
-            self._count -= 1
-        self._close_if_over()
+        if self._end():
+            self._close_all()
 
     def close(self) -> None:
         """Let no more requests begin, and close the connections, at once or when the last request has ended."""
-        with self._lock:
-            self._closed = True
-        self._close_if_over()
+        if self._let_none_begin():
+            self._close_all()
 
-    def _close_if_over(self) -> None:
-        with self._lock:
-            over = self._closed and not self._count
-        if over:
-            for client in self._clients:
-                client.close()
+    def _close_all(self) -> None:
+        for client in self._clients:
+            client.close()
+
+
+class AsyncInFlight(_Count):
+    """A context around each request of an asynchronous client.
+
+    Args:
+        client: The client of httpx.
+    """
+
+    def __init__(self, client: AsyncClosable) -> None:
+        super().__init__()
+        self._client = client
+
+    async def __aenter__(self) -> None:
+        self._begin()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._end():
+            await self._client.aclose()
+
+    async def aclose(self) -> None:
+        """Let no more requests begin, and close the connections, at once or when the last request has ended."""
+        if self._let_none_begin():
+            await self._client.aclose()
