@@ -93,6 +93,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         self.deferrable = flag("deferrable", deferrable)
         self.retell_conn_id: Any = retell_conn_id
         self._wait: TaskWait | None = None
+        self._woken_by: WakeEvent | None = None
         self._hook: RetellHook
         self._hidden: Any = None
 
@@ -131,7 +132,8 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
         return result
 
-    def _resume(self, context: Context, event: WakeEvent) -> Row | list[Row]:  # noqa: ARG002 (poke reads it)
+    def _resume(self, context: Context, event: WakeEvent) -> Row | list[Row]:
+        self._woken_by = event  # for poke, which Airflow's own loop calls
         return self.execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -156,7 +158,8 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
             from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
 
             # From inside Airflow's own loop, so that soft_fail and the like mean the same in every mode.
-            self._defer_to(RetellCallTrigger(retell_conn_id=self.retell_conn_id, **wait.trigger_arguments()))
+            trigger = RetellCallTrigger(retell_conn_id=self.retell_conn_id, **wait.trigger_arguments())
+            self._defer_to(trigger, woken_by=self._woken_by)
         return PokeReturnValue(is_done=False)
 
     def _first_wait(self, context: Context) -> TaskWait:

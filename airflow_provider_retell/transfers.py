@@ -160,16 +160,15 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for late arrivals, then write the files, and return the summary."""
-        return self._execute(context, may_defer=self.deferrable)
+        return self._execute(context)
 
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
         """Continue after the wait: list the calls again, whatever the event says."""
         if event.message:
             self.log.warning("The wait for late arrivals was ended (%s): looking again.", event.message)
-        # A trigger that failed would fail again at once, so this process waits for the rest of the time.
-        return self._execute(context, may_defer=self.deferrable and event.wake is Wake.OVER)
+        return self._execute(context, event)
 
-    def _execute(self, context: Context, *, may_defer: bool) -> dict[str, Any]:
+    def _execute(self, context: Context, event: WakeEvent | None = None) -> dict[str, Any]:
         selection = self._selection(context)
         file_format = open_format(self.file_format, self.compression)
         contents = self._contents()
@@ -191,7 +190,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         try:
             with RetellHook(self.retell_conn_id) as hook:
                 if progress is None:
-                    self._wait_for_late_arrivals(hook, selection, rate, may_defer=may_defer)
+                    self._wait_for_late_arrivals(hook, selection, rate, event)
                 keep = checkpoint.worth_keeping
                 export = Export(
                     hook.get_conn(),
@@ -235,12 +234,14 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         )
 
     def _wait_for_late_arrivals(
-        self, hook: RetellHook, selection: Selection, rate: RequestRate, *, may_defer: bool
+        self, hook: RetellHook, selection: Selection, rate: RequestRate, woken_by: WakeEvent | None
     ) -> None:
+        # A trigger that failed would fail again at once, so this process waits for the rest of the time.
+        may_defer = self.deferrable and (woken_by is None or woken_by.wake is Wake.OVER)
         deadline = selection.end / 1000 + self.late_arrivals
         goal = Goal(wait_for="analyzed", analysis_timeout=ANALYSIS_TIMEOUT)
-        if self._woken_by is not None:
-            goal = goal.left_after(self._woken_by)
+        if woken_by is not None:
+            goal = goal.left_after(woken_by)
         while waiting := find_late_arrivals(
             hook.get_conn().send,
             selection,
@@ -264,7 +265,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                     wait_for="analyzed",
                     analysis_timeout=ANALYSIS_TIMEOUT,
                 )
-                self._defer_to(trigger)
+                self._defer_to(trigger, woken_by=woken_by)
             CLOCK.sleep(read_options().pause(self.poll_interval, left=left))
 
 

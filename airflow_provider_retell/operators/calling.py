@@ -1,4 +1,30 @@
-"""Run one process of a task: place calls or adopt them, wait for them, and return the last one."""
+"""Place calls or adopt them, wait for them, and return the last one: the flow of both call operators.
+
+From the event of a trigger to the XCom:
+
+1. ``provider.deferral``: ``execute_complete`` reads the event; if Airflow itself ended the wait,
+   ``resume_execution`` makes one. Both hand it to ``_resume``.
+2. ``_resume`` takes from it the id of the call and the memory of this try, and reads the call (``TaskWait.poll``).
+3. ``_wait_on``, if the call is not over, defers again, or gives up at the deadline.
+4. ``_run`` asks ``_prepare_next_call`` whether another call follows. If so, ``_call`` places it and waits for it.
+5. ``TaskWait.rows`` makes the row of the last call, or raises. The row becomes the XCom ``return_value``.
+
+It ends by the first line that fits:
+
+=========================================  ======================================================================
+the call                                   the task
+=========================================  ======================================================================
+cannot be read                             fails, unless it says nothing about the call (see ``api.patience``)
+goes on, and the trigger failed            fails with ``RetellCallError``; a retry goes on with the call
+goes on at the deadline                    stops it (``cancel_on_kill``), fails with ``RetellCallTimeoutError``
+goes on before the deadline                defers again
+found no line, and ``fail_on`` names that  places another call, for up to ``limit_timeout``
+is over as ``redial`` names it             defers until another call is due, and places it
+is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry places another call
+is over as ``skip_on`` names it            is skipped (``AirflowSkipException``)
+is over otherwise                          returns its row
+=========================================  ======================================================================
+"""
 
 from __future__ import annotations
 
@@ -9,20 +35,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_retell._clock import CLOCK
-from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
-from airflow_provider_retell.calls.gate import Gate, Hours, OutsideHours, OutsideHoursAction, utc
+from airflow_provider_retell.calls.gate import Hours, OutsideHours, OutsideHoursAction, utc
 from airflow_provider_retell.calls.watch import Goal, WaitFor
 from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.policies import rendered_call_key
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.operators.this_try import ThisTry, ends_at, try_began
 from airflow_provider_retell.outcomes import matches
-from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
+from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent, check_could_wait
 from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask, handed_on_id
 from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
-from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.rows import Row
 
@@ -32,14 +55,14 @@ if TYPE_CHECKING:
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.calls.task_wait import TaskWait
-    from airflow_provider_retell.policy import CallingHours, Redial
+    from airflow_provider_retell.policy import Redial
 
 _LONGEST_SLEEP: Final = 60.0
 """Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
 
 
 class CallingTask(LinkedTask, DeferringOperator):
-    """A task that places calls, one after the other, and waits for them. The attributes are the arguments."""
+    """A task that places calls, one after the other, and waits for them. The attributes are its arguments."""
 
     retell_conn_id: Any
     wait_for: WaitFor | None
@@ -51,12 +74,8 @@ class CallingTask(LinkedTask, DeferringOperator):
     deferrable: bool
     poll_interval: float
     timeout: float
-    durable: bool
     cancel_on_kill: bool
-    calling_hours: CallingHours | None
     outside_hours: OutsideHoursAction
-    time_zone: Any
-    call_key: Any
     redial: tuple[Redial, ...] = ()
     """The rules by which the task calls again, if it waits."""
 
@@ -64,19 +83,17 @@ class CallingTask(LinkedTask, DeferringOperator):
     _kill: StopOnKill
     _try = ThisTry(began=0.0)
     _attempts = 0
-    _built: Request[Call] | None = None
 
     _retell_dials: ClassVar[bool]
     """True if Retell dials, under an idempotency key; else no phone rings until the user's telephony dials."""
 
     @abstractmethod
-    def _build_request(self) -> Request[Call]:
-        """Return the request that places the call, without tag and key, or raise ``RetellInputError``."""
+    def _placement(self, context: Context) -> Placement:
+        """Return what places the next call, or adopts it."""
 
-    def _request(self) -> Request[Call]:
-        """Return that request, which is built and validated once in each process of the task."""
-        self._built = self._built or self._build_request()
-        return self._built
+    @abstractmethod
+    def _hours(self) -> Hours:
+        """Return the calling hours of the person."""
 
     def _resume(self, context: Context, event: WakeEvent) -> Row:
         """Continue after the wait: read the call again, whatever the event says about it."""
@@ -85,12 +102,11 @@ class CallingTask(LinkedTask, DeferringOperator):
         call_id = next(iter(event.calls), None if event.memo else handed_on_id(context))
         with RetellHook(self.retell_conn_id) as self._hook:
             if call_id is None:  # there was no call to wait for
-                self._check_could_wait()
-                self._woken_by = None
+                check_could_wait(event)
                 return self._run(context)
             self._link(call_id, stored=True)
             with self._kill.watching(call_id, self._hook.get_conn()):
-                wait = self._wait(call_id, event.deadline)
+                wait = self._wait(call_id, event.deadline, woken_by=event)
                 over = wait.poll()
                 self._kill.check()
                 if not over:
@@ -105,18 +121,17 @@ class CallingTask(LinkedTask, DeferringOperator):
     def _begin(self, context: Context, this_try: ThisTry) -> None:
         self._try = this_try
         label(context, LIVE if this_try.calls else NOT_CALLED, number=getattr(self, "to_number", None))
-        self._built = None  # `dag.test()` may resume the same object, whose fields are rendered again
         # Not in the constructor: Airflow copies operators, and this holds a thread.
         self._kill = StopOnKill(context, wanted=self.cancel_on_kill, leave_registered=not self._retell_dials)
 
     def _run(self, context: Context, wait: TaskWait | None = None) -> Row:
         """Place calls, and wait for them if wanted, until no other call follows; return the last one as a row."""
-        while wait is None or self._calls_again(wait, context):
+        while wait is None or self._prepare_next_call(wait, context):
             wait = self._call(context)
         label_calls(context, wait.watch.calls.values())
-        rows = wait.rows(final=False)
-        announce_calls(context, self.outlets, rows, retell_conn_id=self.retell_conn_id)
-        return {**rows[0], "attempts": self._attempts} if self.redial else rows[0]
+        (row,) = wait.rows(final=False)
+        announce_calls(context, self.outlets, [row], retell_conn_id=self.retell_conn_id)
+        return {**row, "attempts": self._attempts} if self.redial else row
 
     def _call(self, context: Context) -> TaskWait:
         """Place the call, or another one after a call that found no line, and wait for it if wanted."""
@@ -133,27 +148,27 @@ class CallingTask(LinkedTask, DeferringOperator):
                 self._wait_on(wait)
         return wait
 
-    def _calls_again(self, wait: TaskWait, context: Context) -> bool:
-        """Return whether another call follows this one as soon as possible."""
+    def _prepare_next_call(self, wait: TaskWait, context: Context) -> bool:
+        """Return whether another call follows, and wait until it may be placed."""
         if not self.wait_for or not (self.fail_on or self.redial):
             return False
         (call,) = wait.watch.calls.values()
         no_line = found_no_line(call) and matches(call, self.fail_on)
         if not (no_line or self.redial):
             return False
-        if self._woken_by is not None and not self._woken_by.memo:
+        if wait.woken_by is not None and not wait.woken_by.memo:
             (placement := self._placement(context)).recall(call.call_id)
             self._try = self._try.after(placement)
         if no_line:
-            self._check_could_wait()
+            check_could_wait(wait.woken_by)
             line = self._line_wait()
             if line.pause():
                 self._try = replace(self._try, waited=line.waited, follows=True)
                 return True
-        return bool(self.redial) and self._redials(call, wait)
+        return bool(self.redial) and self._prepare_redial(call, wait)
 
-    def _redials(self, call: CallRow, wait: TaskWait) -> bool:
-        """Return whether the rules ask for another call, when it is due."""
+    def _prepare_redial(self, call: CallRow, wait: TaskWait) -> bool:
+        """Return whether ``redial`` asks for another call, and wait until it is due."""
         from airflow_provider_retell.calls.placing import read_earlier  # noqa: PLC0415 (see above)
         from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
 
@@ -165,10 +180,10 @@ class CallingTask(LinkedTask, DeferringOperator):
         due = next_call_at(self.redial, calls, over_at=over_at)
         if due is None:
             return False
-        self._check_could_wait()
+        check_could_wait(wait.woken_by)
         wait.report()
         self._try = replace(self._try, over_at=over_at, follows=True)
-        due = self._hours(self._request()).opens_at(max(due, now))
+        due = self._hours().opens_at(max(due, now))
         if due > now:
             self._wait_until(
                 due, f"{call.call_id} ended as {call.outcome}. The next call is placed at {utc(due)}."
@@ -185,10 +200,9 @@ class CallingTask(LinkedTask, DeferringOperator):
                 self._try = replace(self._try, waited=placement.line.waited, sent=placement.sent)
                 action = "wait" if self._try.follows else self.outside_hours
                 self._wait_until(shut.act(action), str(shut))
-                continue
-            self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
-            self._woken_by = None  # which was about the call before
-            return call
+            else:
+                self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
+                return call
 
     def _wait_until(self, moment: float, why: str) -> None:
         """Wait in the triggerer if the task may defer, else here."""
@@ -204,46 +218,9 @@ class CallingTask(LinkedTask, DeferringOperator):
             CLOCK.sleep(min(left, _LONGEST_SLEEP))
             self._kill.check()
 
-    def _placement(self, context: Context) -> Placement:
-        from airflow_provider_retell.calls.intent import Intent, run_began  # noqa: PLC0415 (see above)
-        from airflow_provider_retell.calls.placing import Placement  # noqa: PLC0415
-
-        request = self._request()
-        return Placement(
-            self._hook.get_conn(),
-            request,
-            Intent.of(
-                context,
-                retries=self.retries or 0,
-                namespace=read_options().namespace,
-                call_key=rendered_call_key(self.call_key),
-            ),
-            first_try=context["ti"].try_number <= 1 and not self._try.sent,
-            try_number=context["ti"].try_number,
-            store=context.get("task_state_store"),
-            retell_dials=self._retell_dials,
-            fail_on=self.fail_on if self.wait_for else (),
-            line=self._line_wait(),
-            redial=self.redial,
-            calls=self._try.calls,
-            durable=self.durable,
-            run_began=run_began(context),
-            gate=Gate(
-                kill=self._kill,
-                ends_at=self._ends_at(),
-                pause=self._hook.pause,
-                limit_timeout=self.limit_timeout,
-                hours=self._hours(request),
-            ),
-        )
-
     def _line_wait(self) -> LineWait:
         left = self._ends_at() - CLOCK.now()
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited)
-
-    def _hours(self, request: Request[Call]) -> Hours:
-        number = (request.body or {}).get("to_number")
-        return Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone)
 
     def _ends_at(self) -> float:
         """Return until when a call may be placed and may go on: in the rest, a live one is read and stopped."""
@@ -252,7 +229,7 @@ class CallingTask(LinkedTask, DeferringOperator):
     def _handed_on(self, call: Call) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
-    def _wait(self, call_id: str, deadline: float) -> TaskWait:
+    def _wait(self, call_id: str, deadline: float, *, woken_by: WakeEvent | None = None) -> TaskWait:
         from airflow_provider_retell.calls.task_wait import TaskWait  # noqa: PLC0415 (see above)
 
         return TaskWait(
@@ -264,7 +241,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             fail_on=self.fail_on if self.wait_for else (),
             skip_on=self.skip_on,
             include=self.include,
-            woken_by=self._woken_by,
+            woken_by=woken_by,
             longest=deadline - self._try.placed_at if self.wait_for else None,
         )
 
@@ -282,7 +259,8 @@ class CallingTask(LinkedTask, DeferringOperator):
                         leave_registered=not self._retell_dials,
                         memo=self._try.to_memo(),
                         **wait.trigger_arguments(),
-                    )
+                    ),
+                    woken_by=wait.woken_by,
                 )
             wait.sleep()
             over = wait.poll()

@@ -266,7 +266,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                     raise
         if isinstance(done, Leave):
             memo = {"began": began, **campaign_began.memo(), "placed_at": done.placed_at}
-            self._defer_to(trigger_for(self, done, memo))
+            self._defer_to(trigger_for(self, done, memo), woken_by=event)
         return self._result(context, terms.finish(run), done)
 
     def _terms(self, context: Context) -> CampaignBuilder:

@@ -1,4 +1,4 @@
-"""The base of both operators: place one call once, push its id, wait for it if wanted, report it."""
+"""The base of both call operators: their shared arguments, and what is made of them to place a call."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.identifiers import check_e164
-from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, OutsideHoursAction
+from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, Gate, Hours, OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor, check_wait_for
-from airflow_provider_retell.errors import (
-    RetellInputError,
-)
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.calling import CallingTask
 from airflow_provider_retell.operators.policies import check_call_key, check_calling_hours, rendered_call_key
@@ -28,11 +26,14 @@ from airflow_provider_retell.operators.this_try import ThisTry
 from airflow_provider_retell.outcomes import check_endings
 from airflow_provider_retell.provider.backfills import check_run
 from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
+from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
 from airflow_provider_retell.rows import Row, check_include, dry_row
 
 if TYPE_CHECKING:
+    # Imported where a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.policy import CallingHours
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
@@ -60,6 +61,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     }
     hidden_fields = ("custom_sip_headers",)
     ui_color = "#e8f4ea"
+    _built: Request[Call] | None = None
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
         self.calling_hours = check_calling_hours(calling_hours)
         self.outside_hours = choice("outside_hours", outside_hours, OUTSIDE_HOURS)
-        self.time_zone = time_zone
+        self.time_zone: Any = time_zone
         self.backfill = flag("backfill", backfill)
         check_call_key(call_key, durable=durable)
         self.call_key = call_key
@@ -129,18 +131,64 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
         self._begin(context, ThisTry(began=CLOCK.now()))
         request = self._request()
         rendered_call_key(self.call_key)
-        opens_at = self._hours(request).opens_at(CLOCK.now())  # raises before anything is sent
+        opens_at = self._hours().opens_at(CLOCK.now())  # raises before anything is sent
         if self._dry_run:
             label(context, "dry_run")
             return self._would_send(request, opens_at)
         with RetellHook(self.retell_conn_id) as self._hook:
             return self._run(context)
 
-    # -- the request ---------------------------------------------------------------------------------------
-
     @property
     def _dry_run(self) -> bool:
         return rendered_flag("dry_run", self.is_dry_run)
+
+    def _begin(self, context: Context, this_try: ThisTry) -> None:
+        self._built = None  # `dag.test()` may resume the same object, whose fields are rendered again
+        super()._begin(context, this_try)
+
+    # -- what places the call ------------------------------------------------------------------------------
+
+    def _placement(self, context: Context) -> Placement:
+        from airflow_provider_retell.calls.intent import Intent, run_began  # noqa: PLC0415 (see above)
+        from airflow_provider_retell.calls.placing import Placement  # noqa: PLC0415
+
+        request = self._request()
+        return Placement(
+            self._hook.get_conn(),
+            request,
+            Intent.of(
+                context,
+                retries=self.retries or 0,
+                namespace=read_options().namespace,
+                call_key=rendered_call_key(self.call_key),
+            ),
+            first_try=context["ti"].try_number <= 1 and not self._try.sent,
+            try_number=context["ti"].try_number,
+            store=context.get("task_state_store"),
+            retell_dials=self._retell_dials,
+            fail_on=self.fail_on if self.wait_for else (),
+            line=self._line_wait(),
+            redial=self.redial,
+            calls=self._try.calls,
+            durable=self.durable,
+            run_began=run_began(context),
+            gate=Gate(
+                kill=self._kill,
+                ends_at=self._ends_at(),
+                pause=self._hook.pause,
+                limit_timeout=self.limit_timeout,
+                hours=self._hours(),
+            ),
+        )
+
+    def _hours(self) -> Hours:
+        number = (self._request().body or {}).get("to_number")
+        return Hours(hours=self.calling_hours, number=number, time_zone=self.time_zone)
+
+    def _request(self) -> Request[Call]:
+        """Return the request that places the call; each process of the task builds and validates it once."""
+        self._built = self._built or self._build_request()
+        return self._built
 
     def _build_request(self) -> Request[Call]:
         given = {name: getattr(self, name) for name in self.request_fields}
@@ -160,7 +208,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
 
     def _would_send(self, request: Request[Call], opens_at: float) -> Row:
         if opens_at > CLOCK.now():
-            self.log.info("Dry run. %s", self._hours(request).describe(opens_at))
+            self.log.info("Dry run. %s", self._hours().describe(opens_at))
         self.log.info(
             "Dry run, nothing is sent. It would be: %s %s",
             request,

@@ -151,17 +151,13 @@ class WaitTrigger(Protocol):
 class DeferringOperator(BaseOperator):
     """A task that lets a trigger wait for it and continues in ``_resume``, however that wait ended."""
 
-    _woken_by: WakeEvent | None = None
-    """The event with which the task continues; None before it was deferred."""
-
     @abstractmethod
     def _resume(self, context: Context, event: WakeEvent) -> Any:
-        """Continue after a deferral, and return the result of ``execute``."""
+        """Continue after a deferral, and return the result of ``execute``, which becomes the XCom."""
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Continue after the trigger has fired: read the calls again, whatever its event says about them."""
-        self._woken_by = WakeEvent.read(event)
-        return self._resume(context, self._woken_by)
+        return self._resume(context, WakeEvent.read(event))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Read the calls once more if Airflow itself ended the wait, instead of failing right away."""
@@ -169,32 +165,35 @@ class DeferringOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         if traceback := (next_kwargs or {}).get("traceback"):
             self.log.error("The trigger failed:\n%s", "\n".join(traceback))
-        self._woken_by = WakeEvent.from_airflow(next_kwargs, now=CLOCK.now())
-        return self._resume(context, self._woken_by)
+        return self._resume(context, WakeEvent.from_airflow(next_kwargs, now=CLOCK.now()))
 
-    def _check_could_wait(self) -> None:
-        """Raise if the last wait failed: another one would fail as well, again and again.
+    def _defer_to(self, trigger: WaitTrigger, *, woken_by: WakeEvent | None = None) -> NoReturn:
+        """Free the worker until the trigger fires.
 
-        Raises:
-            RetellCallError: The trigger could not wait.
+        Args:
+            trigger: The trigger.
+            woken_by: The event of the last wait for the same calls, if there was one.
         """
-        if self._woken_by is not None and self._woken_by.wake is Wake.FAILED:
-            raise RetellCallError(
-                f"No call is placed, because the task could not wait ({self._woken_by.message}). "
-                "A retry continues."
-            )
-
-    def _defer_to(self, trigger: WaitTrigger) -> NoReturn:
-        """Free the worker until the trigger fires."""
         now = CLOCK.now()
-        trigger.not_before = now + shortest_deferral(
-            option=read_options().shortest_deferral, woken_by=self._woken_by
-        )
+        option = read_options().shortest_deferral
+        trigger.not_before = now + shortest_deferral(option=option, woken_by=woken_by)
         limit = max(trigger.deadline, trigger.not_before) - now + BACKSTOP
         self.defer(
             trigger=cast("BaseTrigger", trigger),
             method_name="execute_complete",
             timeout=timedelta(seconds=limit),
+        )
+
+
+def check_could_wait(woken_by: WakeEvent | None) -> None:
+    """Raise if the last wait failed: another one would fail as well, again and again.
+
+    Raises:
+        RetellCallError: The trigger could not wait.
+    """
+    if woken_by is not None and woken_by.wake is Wake.FAILED:
+        raise RetellCallError(
+            f"No call is placed, because the task could not wait ({woken_by.message}). A retry continues."
         )
 
 
