@@ -45,6 +45,16 @@ def test_tables_of_every_spreadsheet_are_read(tmp_path: Path, separator: str, ma
     assert rows(written(tmp_path, mark + text.encode())) == [ADA, BOB]
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("said", ["sep=;", "SEP=;\r", '"sep=;"', "sep="])
+def test_the_line_that_names_the_separator_to_excel_is_no_row(tmp_path: Path, mark: bytes, said: str) -> None:
+    """It is skipped, and the lines after it keep their numbers."""
+    table = f"{said}\nname;to_number\nAda;+14155550100\n"
+    assert rows(written(tmp_path, mark + table.encode())) == [ADA]
+    with pytest.raises(RetellInputError, match="Line 4 of the file has 3 cells"):
+        rows(written(tmp_path, mark + f"{table}Bob;+14155550101;x\n".encode()))
+
+
 def test_a_cell_in_quotes_may_hold_anything(tmp_path: Path) -> None:
     """Separators, quotes, lines and JSON are part of a cell in quotes."""
     content = 'to_number,name,metadata\n+14155550100,"Ada, ""the\nfirst""","{""a"": 1}"\n+14155550101,Bob,\n'
@@ -107,6 +117,7 @@ def test_the_people_of_a_campaign_can_be_those_of_the_next(
     ("suffix", "content", "message"),
     [
         ("csv", b"", "its first line is empty, and must name the columns"),
+        ("csv", b"sep=;\n", "its first line is empty, and must name the columns"),
         ("csv", b"\n\n", "its first line is empty, and must name the columns"),
         ("csv", b"\xef\xbb\xbf", "its first line is empty, and must name the columns"),
         ("csv", b"name,phone\nAda,+14155550100\n", "column 'phone', which is nearly to_number. Rename it"),

@@ -5,7 +5,8 @@ a file                                             is
 =================================================  =============================================================
 in UTF-8, with or without a byte order mark        read
 in another encoding, such as Latin-1               refused, with the line: a guess would garble names
-CSV separated by ``,``, ``;``, tabs or ``|``       read; the separator is found in the first line
+CSV separated by ``,``, ``;``, tabs or ``|``       read; the separator is found in the line of the columns
+CSV that begins with ``sep=;``, as for Excel       read without that line
 CSV with a quote that does not end                 refused, with the line: cells would be in wrong columns
 CSV without a header, or an empty file             refused
 empty JSON Lines, a header without rows            read: there are no people
@@ -19,6 +20,7 @@ Messages name the file, the line and the column; numbers are shown by their last
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
@@ -34,6 +36,8 @@ SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK: Final = "\ufeff"
+_FOR_EXCEL: Final = re.compile(r'"?sep=.?"?', re.IGNORECASE)
+"""The first line of a CSV file that names the separator to Excel."""
 
 
 def read_people_file(url: str) -> Iterator[Mapping[str, Any]]:
@@ -133,7 +137,9 @@ class RowFile:
 
     def _csv(self, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         texts = _texts(file)
-        header = next(texts, "").removeprefix(_UTF8_MARK)
+        header, first = next(texts, "").removeprefix(_UTF8_MARK), 2
+        if _FOR_EXCEL.fullmatch(header.rstrip("\r\n")):
+            header, first = next(texts, ""), 3
         if not header.strip():
             raise ValueError("its first line is empty, and must name the columns, such as to_number,name")
         delimiter = separator(header.rstrip("\r\n"))
@@ -141,14 +147,14 @@ class RowFile:
         names = [name.strip() for name in names]
         self._check(names)
         reader = csv.reader(texts, delimiter=delimiter, strict=True)
-        first = 2
+        line = first
         try:
             for cells in reader:
                 if cells:
-                    yield first, from_csv(names, cells, line=first)
-                first = reader.line_num + 2
+                    yield line, from_csv(names, cells, line=line)
+                line = first + reader.line_num
         except csv.Error as error:
-            raise ValueError(f"line {first} is no CSV ({error}); look for a quote that is not closed") from None
+            raise ValueError(f"line {line} is no CSV ({error}); look for a quote that is not closed") from None
 
     def _json_lines(self, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, found in json_rows(file):
