@@ -15,7 +15,7 @@ from conftest import FROM, SteppingClock, Store, TaskInstance, fire, run_task
 
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator
-from airflow_provider_retell.operators.campaign_arguments import Beginning, first_began
+from airflow_provider_retell.operators.campaign_process import Beginning, first_began
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.simulator import Fault, Simulator
 

@@ -21,6 +21,7 @@ from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.policy import Redial
 from airflow_provider_retell.simulator import Fault, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -111,6 +112,28 @@ def test_execution_timeout_of_a_deferred_campaign_stops_its_calls(
     with pytest.raises(RetellCallTimeoutError, match="execution_timeout"):
         task().execute_complete(ti.context(task_state_store=Store()), event)
     assert stopped(simulator) == numbers(4)
+
+
+def test_the_processes_of_a_deferred_try_are_counted(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
+    """Which of two rows about one call is newer does not depend on the random part of the names of their files."""
+    (ada,) = people(1)
+    simulator.play(ada["to_number"], "dial_no_answer")
+    rule = Redial("no_answer", after=timedelta(hours=1), times=3)
+
+    def task() -> RetellCampaignOperator:
+        return operator(people=[ada], path=str(tmp_path), redial=[rule], deferrable=True)
+
+    ti = TaskInstance(try_number=2)
+    waiting = defer(task(), ti)
+    for _ in range(2):
+        event = fire(waiting, clock)
+        with pytest.raises(TaskDeferred) as deferral:
+            task().execute_complete(ti.context(task_state_store=Store()), event)
+        waiting = deferral.value.trigger
+    parts = sorted(path.name.partition("-placed-")[2] or path.name for path in tmp_path.rglob("attempts-*"))
+    assert {name.removeprefix("attempts-").partition("-")[0] for name in parts} == {"2.0", "2.1", "2.2"}
 
 
 def test_the_calls_that_a_kill_stops() -> None:

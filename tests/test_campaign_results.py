@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from airflow_provider_retell.errors import RetellError, RetellExportError, Retel
 from airflow_provider_retell.files.columns import row_of, table
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.manifest import MANIFEST
+from airflow_provider_retell.operators.campaign_process import Process
 from airflow_provider_retell.simulator import ManualClock
 from airflow_provider_retell.testing import SteppingClock
 
@@ -278,6 +280,22 @@ def test_parts_of_the_tenth_try_are_newer_than_those_of_the_second(tmp_path: Pat
         made.write_part()
     results(tmp_path, "11-c").finish(lambda: PEOPLE)
     assert [row["detail"] for row in read(tmp_path, "attempts")] == ["10-a"]
+
+
+@given(st.data())
+def test_the_parts_of_a_later_process_are_newer_whatever_is_random(data: st.DataObject) -> None:
+    """A try has several processes if it is deferred, and each numbers its parts; nothing depends on a clock."""
+    numbers = st.sampled_from([0, 1, 2, 9, 10, 11, 100])
+    words = st.text("0123456789abcdef", min_size=8, max_size=8)
+    keys = data.draw(st.lists(st.tuples(numbers, numbers), unique=True, min_size=2, max_size=5))
+    turns = data.draw(st.permutations([key for key in keys for _ in range(2)]))
+    with tempfile.TemporaryDirectory() as folder:
+        made = {key: Parts(folder, holds=HOLDS, token=Process(*key, word=data.draw(words)).token) for key in keys}
+        for turn, key in enumerate(turns):
+            made[key].write(json.dumps([*key, turn]).encode())
+        read = [json.loads((Path(folder) / name).read_text()) for name in made[keys[0]].names()]
+        assert read == sorted(read)
+        assert len(read) == len(turns)
 
 
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:

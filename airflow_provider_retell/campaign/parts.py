@@ -36,7 +36,7 @@ class Parts:
     Args:
         path: The folder.
         holds: A sentence that identifies the campaign.
-        token: A word that identifies the process.
+        token: A word that identifies the process, with numbers that grow from one process to the next.
 
     Raises:
         RetellExportError: The storage fails. Every method may raise it.
@@ -54,7 +54,7 @@ class Parts:
         self._written = self._rescued = 0
 
     def names(self) -> list[str]:
-        """Return the names of all parts, relative to the folder of the results, by the number of the try."""
+        """Return the names of all parts, relative to the folder of the results, the oldest process first."""
         return self._names(lambda name: name.startswith("attempts-") and not name.startswith(_PLACED))
 
     def placed(self) -> list[str]:

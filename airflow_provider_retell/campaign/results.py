@@ -61,7 +61,7 @@ class Results:
 
     ::
 
-        results = Results("s3://aws_default@bucket/calls/1", holds="the campaign ...", token="1-a3f9", ...)
+        results = Results("s3://aws_default@bucket/calls/1", holds="the campaign ...", token="1.0-a3f9", ...)
         results.open(began_at=clock.now())
         for row in results.known(): ...
         results.add([{"call_id": "call_1", ...}])
@@ -72,7 +72,7 @@ class Results:
         path: The folder, as Airflow's ``ObjectStoragePath`` takes it:
             https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
         holds: A sentence that identifies the campaign; a folder with the files of another one is refused.
-        token: The try and something random, for the names of this process's parts.
+        token: The try, the process in it and something random, for the names of this process's parts.
         file_format: The format of the files; parts are JSON Lines.
         max_bytes: Bytes of rows after which the next file begins.
         clock: The time.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
@@ -15,8 +14,9 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies, first_began
+from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies
 from airflow_provider_retell.operators.campaign_builder import CampaignBuilder, trigger_for
+from airflow_provider_retell.operators.campaign_process import Process, first_began
 from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
@@ -220,7 +220,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         label(context, NOT_CALLED)
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
-            result, failure = self._terms(context).rehearse(context)
+            result, failure = self._terms(Process.of(context, {})).rehearse(context)
             self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
             return self._checked(result, failure)
         return self._run(context)
@@ -240,9 +240,9 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
 
         memo, now = {} if event is None else event.memo, CLOCK.now()
         began = float(memo.get("began", now))
-        campaign_began = first_began(context, memo, now=now)
+        campaign_began, process = first_began(context, memo, now=now), Process.of(context, memo)
         with RetellHook(self.retell_conn_id) as hook:
-            terms = self._terms(context)
+            terms = self._terms(process)
             settings = hook.get_conn().settings
             self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
             run = terms.run(
@@ -265,11 +265,11 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                     self._kill.stop_if_wanted()
                     raise
         if isinstance(done, Leave):
-            memo = {"began": began, **campaign_began.memo(), "placed_at": done.placed_at}
+            memo = {"began": began, **campaign_began.memo(), **process.memo(), "placed_at": done.placed_at}
             self._defer_to(trigger_for(self, done, memo), woken_by=event)
         return self._result(context, terms.finish(run), done)
 
-    def _terms(self, context: Context) -> CampaignBuilder:
+    def _terms(self, process: Process) -> CampaignBuilder:
         defaults = {name: getattr(self, name) for name in _DEFAULTS}
         return CampaignBuilder(
             operator=self,
@@ -277,7 +277,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             people=self._list("people"),
             do_not_call=self._list("do_not_call"),
             namespace=read_options().namespace,
-            token=f"{context['ti'].try_number}-{secrets.token_hex(4)}",
+            process=process,
             clock=CLOCK,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ from airflow_provider_retell.policy import AttemptLimit, Redial
 log = logging.getLogger(__name__)
 
 _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
-_STORE_KEY: Final = "retell_campaign"
 
 
 def check_number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
@@ -75,53 +73,6 @@ def read_limit(given: Any) -> int | None:
     if limit < 1 or isinstance(given, bool):
         raise RetellInputError(f"limit must be a whole number above 0, not {shown(given)}. Nothing was sent.")
     return limit
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """When the first try of a campaign began, in seconds since the epoch.
-
-    Attributes:
-        at: As far as that is known.
-        at_earliest: No call of the campaign is older.
-    """
-
-    at: float
-    at_earliest: float
-
-    def memo(self) -> dict[str, float]:
-        """Return what the process after a deferral needs to know of it."""
-        return {"campaign_began": self.at, "campaign_began_at_earliest": self.at_earliest}
-
-
-def first_began(context: Mapping[str, Any], memo: Mapping[str, Any], *, now: float) -> Beginning:
-    """Return when the first try of this campaign began.
-
-    =============================================  ============  =========================
-    the first of these that is there               at            at the earliest
-    =============================================  ============  =========================
-    the task state store (Airflow 3.3 and later)   as stored     as stored
-    the memo of a deferral                         as noted      as noted
-    none, and it is the first try                  now           now
-    none, and it is a later one                    now           when the run was due
-    =============================================  ============  =========================
-    """
-    began = _noted(memo, "campaign_began", "campaign_began_at_earliest")
-    if began is None:
-        first = context["ti"].try_number == 1
-        began = Beginning(now, now if first else min(now, due_at(context, now)))
-    if (store := context.get("task_state_store")) is None:
-        return began
-    if (stored := _noted(store.get(_STORE_KEY), "began", "at_earliest")) is not None:
-        return stored
-    store.set(_STORE_KEY, {"began": began.at, "at_earliest": began.at_earliest})
-    return began
-
-
-def _noted(notes: Any, at: str, at_earliest: str) -> Beginning | None:
-    if not isinstance(notes, Mapping) or not isinstance(notes.get(at), int | float):
-        return None
-    return Beginning(float(notes[at]), float(notes.get(at_earliest, notes[at])))
 
 
 def due_at(context: Mapping[str, Any], now: float) -> float:

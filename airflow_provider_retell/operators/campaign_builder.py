@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.results import Results
     from airflow_provider_retell.campaign.run import CampaignRun
     from airflow_provider_retell.campaign.terms import Leave
-    from airflow_provider_retell.operators.campaign_arguments import Beginning
+    from airflow_provider_retell.operators.campaign_process import Beginning, Process
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class CampaignBuilder:
         people: The argument as given.
         do_not_call: The argument as given.
         namespace: The option ``namespace``, which keeps two Airflows with one account apart.
-        token: A word that identifies this process.
+        process: The process.
         clock: The clocks.
     """
 
@@ -75,7 +75,7 @@ class CampaignBuilder:
     people: Any
     do_not_call: Any
     namespace: str
-    token: str
+    process: Process
     clock: Clock
     _files: Results | None = field(default=None, init=False)
 
@@ -268,7 +268,7 @@ class CampaignBuilder:
             return None if began is None else began.at
         where = "" if names["map_index"] < 0 else f", map index {names['map_index']}"
         holds = f"the campaign {names['task_id']} of the DAG {names['dag_id']}, run {names['run_id']}{where}"
-        self._files = Results(str(task.path), holds=holds, token=self.token, file_format=task.file_format)
+        self._files = Results(str(task.path), holds=holds, token=self.process.token, file_format=task.file_format)
         return self._files.open(began_at=None if began is None else began.at)
 
     def _checks(self, began: float, until: float) -> tuple[Checks, Callable[[float], None]]:
