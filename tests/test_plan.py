@@ -24,7 +24,7 @@ from airflow_provider_retell.campaign.people import Person, Refusal
 from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import REFUSALS, Rejection, is_of_account
+from airflow_provider_retell.campaign.trouble import EQUAL_REFUSALS, REFUSALS, Rejection, is_of_account
 from airflow_provider_retell.campaign.unanswered import GIVEN_UP
 from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
 from airflow_provider_retell.outcomes import Outcome
@@ -753,7 +753,7 @@ def test_a_refusal_that_is_not_about_the_person_stops_the_campaign(status: int) 
 @pytest.mark.parametrize("broken_by", [None, "a success", "other words"])
 def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -> None:
     """Nobody is marked as refused then; without five in a row, each of them is."""
-    campaign = Campaign([person(row) for row in range(6)], lines=9)
+    campaign = Campaign([person(row) for row in range(7)], lines=9)
     for row in range(5):
         if row == 4 and broken_by == "a success":
             _, call = campaign.place()
@@ -761,15 +761,15 @@ def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -
         message = "other" if row == 4 and broken_by == "other words" else "no"
         rejection = Rejection(status=400, message=message, field="to_number")
         campaign.state.rejected(campaign.order(), rejection, campaign.now)
-    fates = [campaign.fate(row) for row in range(5)]
+    fates = [campaign.fate(row) for row in range(6)]
     if broken_by is None:
-        assert fates == [Fate.NOT_CALLED] * 4 + [None]
+        assert fates == [Fate.NOT_CALLED] * 4 + [None, None]
         assert "5 people in a row" in str(failure(campaign))
         assert campaign.state.roster.take_refusals() == []
     else:
         assert campaign.state.trouble.found is None
-        assert fates.count(Refusal.BAD_NUMBER) >= 4
-        assert len(campaign.state.roster.take_refusals()) == 4
+        campaign.end(campaign.place()[1])
+        assert fates.count(Refusal.BAD_NUMBER) == len(campaign.state.roster.take_refusals()) >= 4
 
 
 def test_refusals_that_differ_by_the_number_they_quote_are_equal() -> None:
@@ -783,15 +783,38 @@ def test_refusals_that_differ_by_the_number_they_quote_are_equal() -> None:
     assert campaign.state.roster.take_refusals() == []
 
 
-def test_twenty_refusals_in_a_row_stop_the_campaign_whatever_their_words() -> None:
-    """Words that quote a name, or the id of a request, are never equal."""
-    campaign = Campaign([person(row) for row in range(REFUSALS + 5)])
-    for row in range(REFUSALS):
+def refuse(campaign: Campaign, count: int) -> None:
+    """Let Retell refuse people in words that quote something else each time."""
+    for _ in range(count):
         order = campaign.order()
-        assert order.person.row == row
-        words = f"request {'abcdefghijklmnopqrstuvw'[row]}: to_number"
+        words = f"request {'abcdefghijklmnopqrstuvw'[order.person.row]}: to_number"
         campaign.state.rejected(order, Rejection(status=400, message=words, field="to_number"), campaign.now)
+
+
+def test_twenty_refusals_in_a_row_stop_the_campaign_whatever_their_words() -> None:
+    """Words that quote a name, or the id of a request, are never equal; nobody is marked as refused."""
+    campaign = Campaign([person(row) for row in range(REFUSALS + 5)])
+    refuse(campaign, REFUSALS)
     assert f"{REFUSALS} people in a row" in str(failure(campaign))
+    assert [campaign.fate(row) for row in range(REFUSALS + 5)] == [Fate.NOT_CALLED] * (REFUSALS + 5)
+    assert campaign.state.roster.take_refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("placed", "refused", "of_account"), [(0, 5, True), (0, 4, False), (1, 5, False), (1, REFUSALS, True)]
+)
+def test_refusals_in_other_words_at_the_end_are_the_account_s_if_nobody_was_called(
+    placed: int, refused: int, *, of_account: bool
+) -> None:
+    """An account that lacks something is no list of bad numbers, though each is refused in words of its own."""
+    bad = Person(row=0, to_number="1", person_id="1", refused=Refusal.DUPLICATE)
+    campaign = Campaign([bad, *(person(row) for row in range(1, 1 + placed + refused))])
+    for _ in range(placed):
+        campaign.end(campaign.place()[1])
+    refuse(campaign, refused)
+    assert (failure(campaign) is not None) == of_account
+    fates = [campaign.fate(1 + placed + row) for row in range(refused)]
+    assert fates == [Fate.NOT_CALLED if of_account else Refusal.BAD_NUMBER] * refused
 
 
 YES, NO = True, False
@@ -820,6 +843,7 @@ def test_whose_a_refusal_is(
     assert is_of_account(rejection, equal=equal, last=last, placed=placed) == of_account
     if field is not None:
         assert is_of_account(rejection, equal=1, in_a_row=REFUSALS, last=False, placed=True)
+        assert is_of_account(rejection, equal=1, in_a_row=EQUAL_REFUSALS, last=True, placed=False)
 
 
 @pytest.mark.parametrize(

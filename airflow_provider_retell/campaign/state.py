@@ -180,9 +180,8 @@ class CampaignState:
         """Note that Retell refuses the request as it is, or that none can be made."""
         if rejection.status is not None:
             self.unanswered.answered()
-        again = order.person.row in self.roster.rejected and not rejection.of_account
-        if not again and not self.trouble.rejected(rejection):
-            self.roster.convict()
+        if rejection.of_account or order.person.row not in self.roster.rejected:
+            self.trouble.rejected(rejection)
         if self.trouble.found:
             self.roster.acquit()
             self.not_sent(order, now)

@@ -86,9 +86,10 @@ def is_of_account(rejection: Rejection, *, equal: int, in_a_row: int = 1, last: 
     the message names  and of the person            in a row, with equal words         it is
     =================  ===========================  =================================  =====
     anything           no field                     any number                         yes
-    only such a field  a field                      five; or twenty, whatever words    yes
+    anything           a field                      five; or twenty, whatever words    yes
+    anything           a field                      five, whatever words, at the end,  yes
+                                                    no call placed
     only such a field  a field                      fewer                              no
-    also a shared one  a field                      five; or twenty, whatever words    yes
     also a shared one  a field                      two, at the end of the campaign    yes
     also a shared one  a field                      one, at the end, no call placed    yes
     also a shared one  a field                      fewer otherwise                    no
@@ -105,6 +106,8 @@ def is_of_account(rejection: Rejection, *, equal: int, in_a_row: int = 1, last: 
         placed: Whether the campaign has placed a call.
     """
     if rejection.of_account or equal >= EQUAL_REFUSALS or in_a_row >= REFUSALS:
+        return True
+    if last and not placed and in_a_row >= EQUAL_REFUSALS:
         return True
     return rejection.shared and last and (equal > 1 or not placed)
 
@@ -126,13 +129,13 @@ class Trouble:
         """Note a call that was created."""
         self._refusal, self._refusals, self._in_a_row = None, 0, 0
 
-    def rejected(self, rejection: Rejection) -> bool:
-        """Note a refusal; return whether it is like the refusals right before it."""
+    def rejected(self, rejection: Rejection) -> None:
+        """Note a refusal."""
         alike = self._refusal is not None and _words(rejection) == _words(self._refusal)
         self._refusals = self._refusals + 1 if alike else 1
         self._in_a_row += 1
         self._refusal = rejection
-        return self._judge(last=False, placed=True) or alike
+        self._judge(last=False, placed=True)
 
     def at_end(self, *, placed: bool) -> bool:
         """Return whether the refusals on which the campaign ends turn out to be of the account.
@@ -149,7 +152,7 @@ class Trouble:
             return False
         if refusal.of_account:
             self.stop(f"Retell refuses to place calls ({refusal.status}: {refusal.message}).")
-        elif in_a_row >= REFUSALS > equal:
+        elif equal < EQUAL_REFUSALS and in_a_row > equal:
             self.stop(f"{in_a_row} people in a row cannot be called; the last one: {refusal.message}.")
         else:
             people = f"{equal} people in a row" if equal > 1 else "the only person"
