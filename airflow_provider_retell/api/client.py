@@ -21,18 +21,15 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
 from airflow_provider_retell.api.in_flight import AsyncInFlight, InFlight
+from airflow_provider_retell.api.reading import DOWNLOAD_SECONDS, Reading, limiting, limiting_async
 from airflow_provider_retell.api.responses import Response, read, status_error
 from airflow_provider_retell.api.retries import after_failure, retrying
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.wire import (
-    DOWNLOAD_SECONDS,
-    Reading,
-    before_headers,
     certificates,
     make_client,
     quiet,
     sent,
-    too_slow,
     translated,
 )
 from airflow_provider_retell.errors import RetellConnectionError, RetellError, RetellInputError
@@ -65,6 +62,7 @@ class RetellClient:
         self._transport = transport
         self._in_flight = InFlight()
         self._http = self._in_flight.add(make_client(httpx.Client, settings, transport))
+        self._trace = limiting(settings.complete_response)
         self._links: httpx.Client | None = None
         self._lock = threading.Lock()
         self._may_send_key = not settings.needs_handshake
@@ -113,13 +111,11 @@ class RetellClient:
     def _exchange(
         self, request: Request[Any], *, key: bool = True, check: Callable[[], None] | None = None
     ) -> Response:
-        made = sent(self._http, request, key=key)
-        if check is not None:
-            made.extensions["trace"] = before_headers(check)
+        trace = self._trace if check is None else limiting(self.settings.complete_response, check=check)
+        made = sent(self._http, request, trace=trace, key=key)
         with self._in_flight, translated(request, self.settings):
             response = self._http.send(made, stream=True)
-            # From here on: waiting for a free connection is not waiting for Retell.
-            reading = Reading(self.settings.complete_response)
+            reading = Reading()
             with closing(response):
                 for chunk in response.iter_bytes():
                     reading.add(chunk)
@@ -150,19 +146,18 @@ class RetellClient:
                 f"{request}: the link that Retell gives is not an https:// link. It is not followed."
             )
         stored = translated(request, self.settings, server=_STORAGE)
-        with self._in_flight, stored, self._follower().stream("GET", link) as response:
-            reading = Reading(DOWNLOAD_SECONDS)
+        extensions = {"trace": limiting(DOWNLOAD_SECONDS)}
+        with self._in_flight, stored, self._follower().stream("GET", link, extensions=extensions) as response:
             if not response.is_success:
+                reading = Reading()
                 reading.add(response.read())
                 raise status_error(request, reading.response(response), self.settings)
-            yield self._chunks(request, response, reading)
+            yield self._chunks(request, response)
 
-    def _chunks(self, request: Request[None], response: httpx.Response, reading: Reading) -> Iterator[bytes]:
+    def _chunks(self, request: Request[None], response: httpx.Response) -> Iterator[bytes]:
         # Translated here: further out, a network error could not be told from an error of the caller's.
         with translated(request, self.settings, server=_STORAGE):
-            for chunk in response.iter_bytes():
-                reading.check()
-                yield chunk
+            yield from response.iter_bytes()
 
     def _follower(self) -> httpx.Client:
         """Return the client that follows links, the same in all threads."""
@@ -212,6 +207,7 @@ class AsyncRetellClient:
         self._sleep = sleep
         self._http = make_client(httpx.AsyncClient, settings, transport)
         self._in_flight = AsyncInFlight(self._http)
+        self._trace = limiting_async(settings.complete_response)
         self._lock = asyncio.Lock()
         self._may_send_key = not settings.needs_handshake
 
@@ -237,11 +233,11 @@ class AsyncRetellClient:
         return await asyncio.to_thread(read, request, response, self.settings)
 
     async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
-        made = sent(self._http, request, key=key)
+        made = sent(self._http, request, trace=self._trace, key=key)
         async with self._in_flight:
             with translated(request, self.settings):
                 response = await self._http.send(made, stream=True)
-                reading = Reading(self.settings.complete_response)
+                reading = Reading()
                 async with aclosing(response):
                     async for chunk in response.aiter_bytes():
                         reading.add(chunk)
@@ -259,23 +255,14 @@ class AsyncRetellClient:
                 check_is_simulator(response, self.settings)
                 self._may_send_key = True
 
-    async def _send_in_time(self, request: Request[T]) -> T:
-        # For a sender of one request after the other, which waits for no free connection.
-        with translated(request, self.settings):
-            try:
-                async with asyncio.timeout(self.settings.complete_response):
-                    return await self.send_once(request)
-            except TimeoutError:
-                raise too_slow() from None
-
     async def run(self, flow: Flow[T], *, once: bool = False) -> T:
         """Send the requests of a flow, one after the other, and return its result.
 
         Args:
             flow: The requests.
-            once: Send each of them only once, and let its time-out run from the moment it is passed on.
+            once: Send each of them only once.
         """
-        send = self._send_in_time if once else self.send
+        send = self.send_once if once else self.send
         step: Callable[[], Request[Any]] = partial(next, flow)
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Everything about httpx: make its clients, limit its responses, and translate its errors."""
+"""Everything about httpx but reading: make its clients and its requests, and translate its errors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import logging
 import os
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
@@ -16,7 +15,8 @@ import httpx
 
 from airflow_provider_retell import __version__
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.responses import Response, clean
+from airflow_provider_retell.api.reading import LONGEST_RESPONSE, TooLongError
+from airflow_provider_retell.api.responses import clean
 from airflow_provider_retell.api.settings import BASE_URL_FIELD, ConnectionSettings
 from airflow_provider_retell.errors import RetellConnectionError, RetellInputError, RetellResponseError
 
@@ -24,12 +24,6 @@ C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 MAX_CONNECTIONS: Final = 20
 """Network connections that one client keeps open at most; a request beyond them waits for one."""
-
-DOWNLOAD_SECONDS: Final = 3600.0
-"""Seconds that a download may take: a call of two hours has a recording of some 250 MB."""
-
-LONGEST_RESPONSE: Final = 100_000_000
-"""Bytes of a response, unpacked, beyond which it is not read: a gateway may send one without an end."""
 
 _PROXIES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -135,54 +129,6 @@ def _is_proxy(url: str) -> bool:
     return True
 
 
-# -- responses -------------------------------------------------------------------------------------------------
-
-
-class TooLongError(Exception):
-    """A response is longer than any of Retell's can be."""
-
-
-class Reading:
-    """The body of a response, collected within a time limit.
-
-    httpx only limits the gap between two chunks: a response that trickles in never times out.
-
-    Args:
-        seconds: The limit, from now on.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._chunks: list[bytes] = []
-        self._bytes = 0
-
-    def add(self, chunk: bytes) -> None:
-        """Add a chunk; raise ``httpx.ReadTimeout`` if it is late, ``TooLongError`` if it is one too many."""
-        self.check()
-        self._bytes += len(chunk)
-        if self._bytes > LONGEST_RESPONSE:
-            raise TooLongError
-        self._chunks.append(chunk)
-
-    def check(self) -> None:
-        """Raise ``httpx.ReadTimeout`` if the time is over."""
-        if time.monotonic() > self._deadline:
-            raise too_slow()
-
-    def response(self, response: httpx.Response) -> Response:
-        """Return the response with the chunks so far as its body."""
-        return Response(
-            status_code=response.status_code,
-            content=b"".join(self._chunks),
-            retry_after=response.headers.get("Retry-After"),
-        )
-
-
-def too_slow() -> httpx.ReadTimeout:
-    """Return the error of a response that is not complete in time."""
-    return httpx.ReadTimeout("the complete response took too long")
-
-
 # -- errors ----------------------------------------------------------------------------------------------------
 
 
@@ -222,12 +168,15 @@ def translated(
         ) from None
 
 
-def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key: bool = True) -> httpx.Request:
+def sent(
+    client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, trace: object, key: bool = True
+) -> httpx.Request:
     """Return httpx's form of a request.
 
     Args:
         client: The client that is to send it.
         request: The request.
+        trace: Sees each step of it.
         key: Whether the API key goes with it.
 
     Raises:
@@ -248,7 +197,8 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
         _url(str(client.base_url).rstrip("/") + request.path),
         headers=client.headers,
         content=content,
-        extensions={"timeout": client.timeout.as_dict()},  # older releases would send it without one
+        # Older releases of httpx would send it without a time-out.
+        extensions={"timeout": client.timeout.as_dict(), "trace": trace},
     )
     if content is not None:
         made.headers["Content-Type"] = "application/json"
@@ -261,20 +211,6 @@ def sent(client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, key
 def _url(url: str) -> httpx.URL:
     """Return a URL, which takes longer to read than to send: most requests go to a few."""
     return httpx.URL(url)
-
-
-def before_headers(check: Callable[[], None]) -> Callable[[str, Mapping[str, Any]], None]:
-    """Return an httpx trace that runs a check once the connection is open, before the first byte goes out.
-
-    See https://www.python-httpx.org/advanced/extensions/#trace
-    """
-
-    def trace(event: str, info: Mapping[str, Any]) -> None:
-        # With a proxy, the first request opens a tunnel and is not yet one to Retell.
-        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            check()
-
-    return trace
 
 
 _QUIET_HOSTS: set[bytes] = set()
