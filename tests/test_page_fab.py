@@ -68,17 +68,17 @@ def answers(client: TestClient) -> tuple[int, int, int]:
     [
         ([], (403, 403, 403)),
         ([("can_read", "DAGs")], (403, 403, 403)),
-        (READ, (200, 403, 403)),
-        ([*READ, ("can_edit", "Task Instances")], (200, 403, 403)),
-        ([*READ, *EDIT], (200, 404, 404)),
-        ([("can_read", "DAG:some_dag"), ("can_edit", "DAG:some_dag"), *READ[1:], *EDIT[1:]], (200, 404, 404)),
+        (READ, (404, 403, 403)),
+        ([*READ, ("can_edit", "Task Instances")], (404, 403, 403)),
+        ([*READ, *EDIT], (404, 404, 404)),
+        ([("can_read", "DAG:some_dag"), ("can_edit", "DAG:some_dag"), *READ[1:], *EDIT[1:]], (404, 404, 404)),
         ([("can_read", "DAG:another_dag"), *READ[1:]], (403, 403, 403)),
     ],
 )
 def test_permissions_of_fab(
     login: Login, permissions: list[tuple[str, str]], expected: tuple[int, int, int]
 ) -> None:
-    """To see takes read on the DAG and its task instances, to act takes edit; 404: there is no such call."""
+    """To see takes read on the DAG and its task instances, to act edit; 404: there is no such run or call."""
     assert answers(login(*permissions)) == expected
 
 
