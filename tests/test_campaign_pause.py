@@ -38,8 +38,12 @@ from airflow_provider_retell.simulator import ManualClock
 __all__ = ["made"]
 
 COMMS = None if AIRFLOW_2 else importlib.import_module("airflow.sdk.execution_time.comms")
+ERRORS = None if AIRFLOW_2 else importlib.import_module("airflow.sdk.exceptions").ErrorType
 HAS_KEYS = hasattr(COMMS, "GetVariableKeys")
 """Since Airflow 3.3 a task can ask which Variables there are."""
+
+SINCE_3_2 = pytest.mark.skipif(not hasattr(ERRORS, "PERMISSION_DENIED"), reason="not before 3.2")
+SINCE_3_3 = pytest.mark.skipif(not HAS_KEYS, reason="not before 3.3")
 
 NAMES: dict[str, Any] = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1}
 NAME = pause_variable(**NAMES)
@@ -183,9 +187,9 @@ FAILURES = pytest.mark.parametrize(
     "fails",
     [
         "API_SERVER_ERROR",
-        "PERMISSION_DENIED",
         OSError("the socket is gone"),
-        pytest.param("DATABASE_ERROR", marks=pytest.mark.skipif(not HAS_KEYS, reason="not before 3.3")),
+        pytest.param("PERMISSION_DENIED", marks=SINCE_3_2),
+        pytest.param("DATABASE_ERROR", marks=SINCE_3_3),
     ],
 )
 
@@ -226,7 +230,7 @@ def test_without_an_answer_of_airflow_no_call_is_placed_five_seconds_later(
     ]
 
 
-@pytest.mark.skipif(not HAS_KEYS, reason="not before 3.3")
+@SINCE_3_3
 def test_a_pause_whose_value_airflow_cannot_read_is_not_known(supervisor: Supervisor) -> None:
     """Such as one that was encrypted with another Fernet key: it is there, and has no value."""
     supervisor.variables[NAME] = None
@@ -271,7 +275,9 @@ class Silent(Clock):
 @pytest.mark.parametrize(
     ("fails", "final", "says"),
     [
-        ("PERMISSION_DENIED", True, "Give tasks of this DAG the permission to read Variables"),
+        pytest.param(
+            "PERMISSION_DENIED", True, "Give tasks of this DAG the permission to read Variables", marks=SINCE_3_2
+        ),
         ("API_SERVER_ERROR", False, "Look at Airflow's API server"),
     ],
 )

@@ -11,12 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from time import sleep
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, Stats
-from conftest import SteppingClock, Store, TaskInstance
+from conftest import AIRFLOW_2, SteppingClock, Store, TaskInstance
 from failing_storage import Failures, attach, failing
 from fsspec.implementations.local import LocalFileSystem
 from test_campaign import KilledTaskInstance, operator, people
@@ -34,6 +33,11 @@ from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.policy import AttemptLimit
 from airflow_provider_retell.simulator import Simulator
 from airflow_provider_retell.testing import clock_replaced_by
+
+if AIRFLOW_2:
+    from airflow.utils.context import OutletEventAccessors
+else:
+    from airflow.sdk.execution_time.context import OutletEventAccessors
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -329,12 +333,12 @@ def test_an_outlet_gets_one_event_with_the_paths(
 ) -> None:
     """At the end, with counts and files, and nothing about a person."""
     asset = Asset("s3://bucket/calls")
-    event = SimpleNamespace(extra={})
+    events = OutletEventAccessors()
     task = operator(path=str(tmp_path), outlets=[asset])
-    result = task.execute(TaskInstance().context(outlet_events={asset: event}))
-    assert event.extra == result
-    assert len(event.extra["paths"]) == 2
-    assert "+1206" not in json.dumps(event.extra)
+    result = task.execute(TaskInstance().context(outlet_events=events))
+    assert events[asset].extra == result
+    assert len(result["paths"]) == 2
+    assert "+1206" not in json.dumps(result)
 
 
 def test_attempts_of_earlier_campaigns_count(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
