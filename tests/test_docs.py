@@ -197,7 +197,7 @@ def test_every_filter_of_list_calls_is_documented() -> None:
 @pytest.mark.parametrize(
     ("scenario", "rings", "sentence"),
     [
-        ("agent_hangup", 12, "| 10:04:30 | | succeeds |"),
+        ("agent_hangup", 12, "the poll at 10:04:30 succeeds."),
         ("never_analyzed", 12, "the poll at 10:14:00 succeeds with a row without it."),
         ("dial_no_answer", 45, "the poll at 10:01:00 succeeds."),
     ],
