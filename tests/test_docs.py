@@ -524,13 +524,11 @@ WRONG: dict[str, list[Callable[[World], Any]]] = {
     "RetellTimeZoneError": [World.toll_free],
     "RetellConnectionError": [World.refused, World.late],
     "RetellStatusError": [
-        lambda world: world.answered(CREATE, answer=400),
         lambda world: world.answered(CREATE, answer=401),
         lambda world: world.answered(CREATE, answer=402),
         lambda world: world.answered(CREATE, answer=403),
         lambda world: world.send(READ, world.simulator),
         lambda world: world.answered(CREATE, answer=429),
-        lambda world: world.answered(CREATE, answer=500),
     ],
     "RetellResponseError": [lambda world: world.answered(READ, answer=200, html=True)],
     "RetellCallError": [World.busy],
