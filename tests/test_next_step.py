@@ -27,6 +27,7 @@ from airflow_provider_retell.calls.intent import TAG, Intent, Record
 from airflow_provider_retell.calls.next_step import next_step
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.redialing import end_of, next_call_at
+from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import (
     KEY_LIFETIME,
     Adopt,
@@ -415,20 +416,18 @@ def test_no_order_of_faults_rings_twice(
         tries += 1
         retell.faults = list(faults)
         before = len(retell.calls)
-        placement = Placement(
+        sender = RecordedSender(
             retell,  # type: ignore[arg-type]
             endpoints.create_phone_call(ASKED),
             Intent(prefix="aaaa.bb.000000.0000.", generation=generation, cleared=generation != retries),
             try_number=tries,
-            first_try=tries == 1,
             store=store,
             retell_dials=True,
-            fail_on=fail_on,
-            line=LineWait(limit=20, clock=clock),
-            run_began=NOW,
             gate=open_gate(clock),
             clock=clock,
         )
+        line = LineWait(limit=20, clock=clock)
+        placement = Placement(sender, first_try=tries == 1, fail_on=fail_on, line=line, run_began=NOW)
         try:
             placed = placement.place()
         except (RetellError, Crash):
@@ -487,37 +486,35 @@ def test_no_order_of_faults_breaks_a_plan(
 
 def follow_plan(retell: Retell, store: Store | None, *, try_number: int, dies: list[str]) -> None:
     """Do what an operator with ``redial`` does in one try."""
-    placement, after = None, None
+    sender, after = None, None
     while True:
-        placement = Placement(
+        first_try = try_number == 1 and sender is None
+        sender = RecordedSender(
             retell,  # type: ignore[arg-type]
             endpoints.create_phone_call(ASKED),
             Intent(prefix="aaaa.bb.000000.0000.", generation=3),
             try_number=try_number,
-            first_try=try_number == 1 and placement is None,
             store=store,
             retell_dials=True,
-            fail_on=(),
-            line=LineWait(limit=20, clock=retell.clock),
-            redial=RULES,
-            calls=() if placement is None else placement.calls,
-            run_began=NOW,
+            calls=() if sender is None else sender.calls,
             gate=open_gate(retell.clock),
             clock=retell.clock,
         )
+        line = LineWait(limit=20, clock=retell.clock)
+        placement = Placement(sender, first_try=first_try, fail_on=(), line=line, redial=RULES, run_began=NOW)
         call_id = placement.place(after=after).call_id
-        assert placement.calls[-1] == call_id
+        assert sender.calls[-1] == call_id
         fate = dies.pop() if dies else ""
         if fate == "while it is live":
             raise Crash
         (phone,) = [each for each in retell.calls if each.call_id == call_id]
         retell.clock.time = max(retell.clock.now(), phone.over_at())
-        calls = [retell.send(endpoints.get_call(each)) for each in placement.calls]
-        over_at = end_of(calls[-1], placed_at=placement.placed_at, now=retell.clock.now())
+        calls = [retell.send(endpoints.get_call(each)) for each in sender.calls]
+        over_at = end_of(calls[-1], placed_at=sender.placed_at, now=retell.clock.now())
         due = next_call_at(RULES, calls, over_at=over_at)
         if due is None:
             return
         if fate:
             raise Crash
         retell.clock.time = max(retell.clock.now(), due)
-        after = placement.number
+        after = sender.number

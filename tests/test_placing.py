@@ -19,6 +19,7 @@ from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.gate import Gate, Hours
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, run_prefix, task_prefix
 from airflow_provider_retell.calls.placing import Placement
+from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import KEY_LIFETIME
 from airflow_provider_retell.errors import (
     RetellCallError,
@@ -518,19 +519,17 @@ def placement(hook: RetellHook, time: ManualClock, store: Store, before_sending:
         hours=Hours(hours=None, number=None, time_zone=None),
     )
     ti = TaskInstance(max_tries=2)
-    return Placement(
+    sender = RecordedSender(
         hook.get_conn(),
         endpoints.create_phone_call({"from_number": FROM, "to_number": "+14155550100"}),
         Intent.of(ti.context(), retries=2),
         try_number=1,
-        first_try=True,
         store=store,
         retell_dials=True,
-        fail_on=(),
-        line=LineWait(limit=0, clock=SteppingClock(time)),
         gate=gate,
         clock=SteppingClock(time),
     )
+    return Placement(sender, first_try=True, fail_on=(), line=LineWait(limit=0, clock=SteppingClock(time)))
 
 
 def test_a_task_that_is_killed_between_two_attempts_places_no_call(

@@ -48,10 +48,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Placement(RecordedSender):
-    """Place the one call of a task. The other attributes are those of ``RecordedSender``.
+class Placement:
+    """Place the one call of a task.
 
     Attributes:
+        sender: Sends its request, and keeps the record of it.
         first_try: Whether no earlier try or process can have placed a call.
         fail_on: The endings after which a new call is placed; empty if the task does not wait for the end.
         line: The pauses while there is no free line.
@@ -59,6 +60,7 @@ class Placement(RecordedSender):
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
     """
 
+    sender: RecordedSender
     _: KW_ONLY
     first_try: bool
     fail_on: tuple[str, ...]
@@ -77,20 +79,21 @@ class Placement(RecordedSender):
             RetellCallFinalError: A person must decide whether a call is placed.
             RetellError: The call could not be placed.
         """
+        sender = self.sender
         placing: PlaceNew | None = None if after is None else self._next(after)
         while True:
             try:
                 call = self._continue() if placing is None else self._follow(placing)
             except RetellRateLimitError as error:
                 # After a lost response the call may exist. Only a key makes it safe to ask once more.
-                lost = error.may_have_arrived and not self.retell_dials
+                lost = error.may_have_arrived and not sender.retell_dials
                 if lost or not self.line.pause(error.retry_after):
                     raise
             else:
-                self.calls = (*self.calls, call.call_id)
+                sender.calls = (*sender.calls, call.call_id)
                 if not (found_no_line(call) and matches(call, self.fail_on) and self.line.pause()):
                     return call
-                placing = self._next(self.number)
+                placing = self._next(sender.number)
 
     def recall(self, call_id: str) -> None:
         """Restore what this try has placed so far, in a process that does not know it. Places no call.
@@ -101,12 +104,13 @@ class Placement(RecordedSender):
         Raises:
             RetellError: It cannot be found out. Another call might be one too many.
         """
-        record = self._record()
+        sender = self.sender
+        record = sender.record()
         if record is not None and record.call_id == call_id:
-            self.calls, self.number = (*record.earlier, call_id), record.number
-            self.placed_at = record.last_sent_at
+            sender.calls, sender.number = (*record.earlier, call_id), record.number
+            sender.placed_at = record.last_sent_at
             return
-        seen = self._look(self.intent.prefix, again=False)
+        seen = self._look(sender.intent.prefix, again=False)
         call = next((each for each in seen if each.call_id == call_id), None) if isinstance(seen, tuple) else None
         if call is None:
             raise RetellCallError(
@@ -114,49 +118,51 @@ class Placement(RecordedSender):
                 f"{call_id}, so it is unknown how many calls there were. A retry looks again.",
                 call_ids=(call_id,),
             )
-        self.calls, self.number = (*self._before(call, None, seen), call_id), counts(call)[1]
+        sender.calls, sender.number = (*self._before(call, None, seen), call_id), counts(call)[1]
 
     def _next(self, number: int) -> PlaceNew:
-        return PlaceNew(self.intent.generation, number + 1)
+        return PlaceNew(self.sender.intent.generation, number + 1)
 
     def _follow(self, placing: PlaceNew) -> Call:
+        sender = self.sender
         # A record is this task's alone; without one, the call of an earlier try may have been hidden.
-        known = self.store is not None and not self.intent.named
-        seen = Missing.UNLISTED if known or not self.durable else self._look(self.intent.prefix, again=False)
+        known = sender.store is not None and not sender.intent.named
+        seen = Missing.UNLISTED if known or not sender.durable else self._look(sender.intent.prefix, again=False)
         newest = max(seen, key=counts) if isinstance(seen, tuple) else None
         if newest is None or counts(newest) < (placing.generation, placing.number):
-            return self._place(placing)[0]
-        self.calls = self._before(newest, None, seen)
+            return sender.send_new(placing)[0]
+        sender.calls = self._before(newest, None, seen)
         return self._adopt(newest, None)
 
     @property
     def sent(self) -> bool:
         """True if a request that may have placed a call was sent."""
-        return not self.first_try or (self._last is not None and not self._last.refused)
+        return not self.first_try or (self.sender.last is not None and not self.sender.last.refused)
 
     # -- carry out the decisions of next_step ------------------------------------------------------------------
 
     def _continue(self) -> Call:
-        record = self._record()
-        self.intent = self.intent.as_recorded(record)
+        sender = self.sender
+        record = sender.record()
+        sender.intent = sender.intent.as_recorded(record)
         wanted = self._wanted()
         seen: Seen = None
         while True:
-            match step := next_step(wanted, record, seen, now=self.clock.now()):
+            match step := next_step(wanted, record, seen, now=sender.clock.now()):
                 case PlaceNew():
-                    self.calls = self._before(step, record, seen)
-                    call, existed = self._place(step)
+                    sender.calls = self._before(step, record, seen)
+                    call, existed = sender.send_new(step)
                     if existed and not wanted.first_try:
                         # The key finds the call of an earlier try even without a record.
-                        record, seen = self._as_record(step, call), (call,)
+                        record, seen = sender.new_record(step, call_id=call.call_id), (call,)
                         continue
                     return call
                 case SendAgain(record=sent):
-                    self.calls = sent.earlier
+                    sender.calls = sent.earlier
                     log.info("Sending the request of try %d again, with its key.", sent.try_number)
-                    return self._send_recorded(sent, again=True)
+                    return sender.send_recorded(sent, again=True)
                 case Adopt(call=call):
-                    self.calls = self._before(call, record, seen)
+                    sender.calls = self._before(call, record, seen)
                     return self._adopt(call, record)
                 case Read(call_ids=call_ids):
                     seen = self._read(call_ids, seen)
@@ -164,42 +170,32 @@ class Placement(RecordedSender):
                     seen = self._look(prefix, again=seen is not None)
                 case StopFirst(calls=calls, then=then):
                     self._stop(calls)
-                    self.calls = ()
-                    return self._place(then)[0]
+                    sender.calls = ()
+                    return sender.send_new(then)[0]
                 case Refuse():
                     raise RetellCallFinalError(step.message, call_ids=step.call_ids, outcomes=step.outcomes)
                 case _ as never:
                     assert_never(never)
 
     def _wanted(self) -> Wanted:
+        sender = self.sender
         return Wanted(
-            intent=self.intent,
-            body=self.request.body or {},
-            retell_dials=self.retell_dials,
+            intent=sender.intent,
+            body=sender.request.body or {},
+            retell_dials=sender.retell_dials,
             fail_on=self.fail_on,
-            first_try=self.first_try or (self.intent.named and self.try_number == self.intent.tries_before + 1),
+            first_try=self.first_try
+            or (sender.intent.named and sender.try_number == sender.intent.tries_before + 1),
             redial=self.redial,
-            began=self.clock.now(),
+            began=sender.clock.now(),
             run_began=self.run_began,
-            durable=self.durable,
-            conn_id=self.client.settings.conn_id,
-        )
-
-    def _as_record(self, step: PlaceNew, call: Call) -> Record:
-        return Record(
-            generation=step.generation,
-            number=step.number,
-            sent_at=self.clock.now(),
-            try_number=self.try_number,
-            call_id=call.call_id,
-            prefix=self.intent.prefix,
-            earlier=self.calls,
-            conn_id=self.client.settings.conn_id,
+            durable=sender.durable,
+            conn_id=sender.client.settings.conn_id,
         )
 
     def _before(self, this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
         """Return the ids of the calls of the same generation that were placed before this one, oldest first."""
-        numbers = partial(counts, record=None if self.intent.named else record)
+        numbers = partial(counts, record=None if self.sender.intent.named else record)
         if isinstance(this, PlaceNew):
             generation, number, own_id = this.generation, this.number, None
         else:
@@ -211,33 +207,36 @@ class Placement(RecordedSender):
         return tuple(dict.fromkeys(each for each in known if each != own_id))
 
     def _adopt(self, call: Call, record: Record | None) -> Call:
+        sender = self.sender
         placed_by = f"try {record.try_number}" if record else "an earlier try"
         metrics.count("retell.calls.adopted")
-        self.number, self.placed_at = counts(call)[1], self.clock.now()
+        sender.number, sender.placed_at = counts(call)[1], sender.clock.now()
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
-        if record is not None and (not self.intent.named or record.call_id == call.call_id):
-            self.number, self.placed_at = record.number, record.last_sent_at
+        if record is not None and (not sender.intent.named or record.call_id == call.call_id):
+            sender.number, sender.placed_at = record.number, record.last_sent_at
             if record.call_id is None:
-                self._write(replace(record, call_id=call.call_id, body=None))
+                sender.write(replace(record, call_id=call.call_id, body=None))
         # A list leaves the transcript out.
-        return self.client.send(endpoints.get_call(call.call_id)) if call.is_terminal else call
+        return sender.client.send(endpoints.get_call(call.call_id)) if call.is_terminal else call
 
     def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
+        sender = self.sender
         listed = seen if isinstance(seen, tuple) else ()
-        record, (*before, newest) = self._record(), call_ids
-        earlier = [call for call in read_earlier(self.client, before) if call is not None]
+        record, (*before, newest) = sender.record(), call_ids
+        earlier = [call for call in read_earlier(sender.client, before) if call is not None]
         while True:
             try:
-                return (*listed, *earlier, self.client.send(endpoints.get_call(newest)))
+                return (*listed, *earlier, sender.client.send(endpoints.get_call(newest)))
             except RetellNotFoundError as error:
                 # A retry may come so soon that Retell does not show the call yet.
-                if record is None or self.clock.now() >= record.last_sent_at + NOT_THERE_YET:
+                if record is None or sender.clock.now() >= record.last_sent_at + NOT_THERE_YET:
                     return Missing.UNKNOWN
                 log.info("The call of an earlier try is not there yet, and is read again: %s", error)
-            self.gate.check_task()
-            self.clock.sleep(STOP_INTERVAL)
+            sender.gate.check_task()
+            sender.clock.sleep(STOP_INTERVAL)
 
     def _look(self, prefix: str, *, again: bool) -> Seen:
+        sender = self.sender
         if again:
             if not self._looks_again:
                 log.info(
@@ -249,13 +248,13 @@ class Placement(RecordedSender):
                     prefix,
                 )
             self._looks_again = True
-            self.gate.check_task()
-            self.clock.sleep(STOP_INTERVAL)
+            sender.gate.check_task()
+            sender.clock.sleep(STOP_INTERVAL)
         walk = PageWalk(endpoints.list_tagged_calls(TAG, prefix, op="sw"))
         found: list[Call] = []
         try:
             while walk.request is not None:
-                found += walk.take(self.client.send(walk.request))
+                found += walk.take(sender.client.send(walk.request))
         except (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError) as error:
             log.warning("The calls of this task cannot be listed: %s", error)
             return Missing.UNLISTABLE
@@ -268,9 +267,10 @@ class Placement(RecordedSender):
         return tuple(call for call in found if tag_of(call).startswith(prefix)) or Missing.UNLISTED
 
     def _stop(self, calls: Sequence[Call]) -> None:
+        sender = self.sender
         for call in calls:
             result = stop_until_over(
-                self.client, call.call_id, leave_registered=not self.retell_dials, clock=self.clock
+                sender.client, call.call_id, leave_registered=not sender.retell_dials, clock=sender.clock
             )
             log.info("The task was cleared: %s.", result.message)
             if result.may_go_on:

@@ -52,6 +52,7 @@ class RecordedSender:
             call placed or adopted as well.
         number: The number of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
+        last: The record of the request that this process sent last; None before the first one.
     """
 
     client: RetellClient
@@ -68,7 +69,7 @@ class RecordedSender:
 
     number: int = field(init=False)
     placed_at: float = field(init=False)
-    _last: Record | None = field(default=None, init=False)
+    last: Record | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not self.durable:
@@ -76,43 +77,51 @@ class RecordedSender:
         self.number = self.intent.number
         self.placed_at = self.clock.now()
 
-    def _record(self) -> Record | None:
-        if self._last is not None or self.store is None:
-            return self._last
+    def record(self) -> Record | None:
+        """Return the record of the request that was sent last, None if there is none."""
+        if self.last is not None or self.store is None:
+            return self.last
         return Record.read(self.store.get(STORE_KEY))
 
-    def _place(self, step: PlaceNew) -> tuple[Call, bool]:
-        """Send a request, and return its call and whether the call existed before."""
-        self.gate.check()
-        intent = replace(self.intent, generation=step.generation, number=step.number)
-        sent = Record(
+    def new_record(
+        self, step: PlaceNew, *, body: dict[str, Any] | None = None, call_id: str | None = None
+    ) -> Record:
+        """Return the record of a request that is sent now, or of the call that it has found."""
+        return Record(
             generation=step.generation,
             number=step.number,
             sent_at=self.clock.now(),
             try_number=self.try_number,
-            body=self._with_tag(intent),
+            body=body,
+            call_id=call_id,
             prefix=self.intent.prefix,
             earlier=self.calls,
             conn_id=self.client.settings.conn_id,
         )
-        call = self._send_recorded(sent, again=False)
+
+    def send_new(self, step: PlaceNew) -> tuple[Call, bool]:
+        """Send a request, and return its call and whether the call existed before."""
+        self.gate.check()
+        intent = replace(self.intent, generation=step.generation, number=step.number)
+        sent = self.new_record(step, body=self._with_tag(intent))
+        call = self.send_recorded(sent, again=False)
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
-    def _send_recorded(self, record: Record, *, again: bool) -> Call:
+    def send_recorded(self, record: Record, *, again: bool) -> Call:
         """Send the request of a record; store the record before, and the call after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
         request = replace(self.request, body=record.body)
         if self.retell_dials:
             request = request.with_idempotency_key(intent.key)
-        self._write(record)
+        self.write(record)
         try:
             call = self._send(request, record)
         except RetellError as error:
             if not again and not error.may_have_arrived:
-                self._write(replace(record, refused=True, body=None))
+                self.write(replace(record, refused=True, body=None))
             raise
-        self._write(replace(self._last or record, call_id=call.call_id, body=None))
+        self.write(replace(self.last or record, call_id=call.call_id, body=None))
         return call
 
     def _send(self, request: Request[Call], record: Record) -> Call:
@@ -129,7 +138,7 @@ class RecordedSender:
                 if self.clock.now() > record.sent_at + _SAME_MOMENT:
                     # The call that this request places may ring from now on.
                     self.placed_at = self.clock.now()
-                    self._write(replace(record, sent_again_at=self.placed_at))
+                    self.write(replace(record, sent_again_at=self.placed_at))
                 call = self.client.send_once(request)
         if difference := differs(request_of(call), request.body or {}):
             raise RetellCallFinalError(
@@ -169,7 +178,8 @@ class RecordedSender:
             return body
         return {**body, "metadata": {**metadata, TAG: intent.tag}}
 
-    def _write(self, record: Record) -> None:
-        self._last = record
+    def write(self, record: Record) -> None:
+        """Store a record, if there is a store."""
+        self.last = record
         if self.store is not None:
             self.store.set(STORE_KEY, record.to_json())

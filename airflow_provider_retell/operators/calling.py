@@ -158,7 +158,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             return False
         if wait.woken_by is not None and not wait.woken_by.memo:
             (placement := self._placement(context)).recall(call.call_id)
-            self._try = self._try.after(placement)
+            self._try = self._try.after(placement.sender)
         if no_line:
             check_could_wait(wait.woken_by)
             line = self._line_wait()
@@ -201,7 +201,7 @@ class CallingTask(LinkedTask, DeferringOperator):
                 action = "wait" if self._try.follows else self.outside_hours
                 self._wait_until(shut.act(action), str(shut))
             else:
-                self._try = replace(self._try.after(placement), follows=False, waited=placement.line.waited)
+                self._try = replace(self._try.after(placement.sender), follows=False, waited=placement.line.waited)
                 return call
 
     def _wait_until(self, moment: float, why: str) -> None:

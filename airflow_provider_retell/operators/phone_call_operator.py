@@ -151,27 +151,22 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     def _placement(self, context: Context) -> Placement:
         from airflow_provider_retell.calls.intent import Intent, run_began  # noqa: PLC0415 (see above)
         from airflow_provider_retell.calls.placing import Placement  # noqa: PLC0415
+        from airflow_provider_retell.calls.sending import RecordedSender  # noqa: PLC0415
 
-        request = self._request()
-        return Placement(
+        sender = RecordedSender(
             self._hook.get_conn(),
-            request,
+            self._request(),
             Intent.of(
                 context,
                 retries=self.retries or 0,
                 namespace=read_options().namespace,
                 call_key=rendered_call_key(self.call_key),
             ),
-            first_try=context["ti"].try_number <= 1 and not self._try.sent,
             try_number=context["ti"].try_number,
             store=context.get("task_state_store"),
             retell_dials=self._retell_dials,
-            fail_on=self.fail_on if self.wait_for else (),
-            line=self._line_wait(),
-            redial=self.redial,
-            calls=self._try.calls,
             durable=self.durable,
-            run_began=run_began(context),
+            calls=self._try.calls,
             gate=Gate(
                 kill=self._kill,
                 ends_at=self._ends_at(),
@@ -179,6 +174,14 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
                 limit_timeout=self.limit_timeout,
                 hours=self._hours(),
             ),
+        )
+        return Placement(
+            sender,
+            first_try=context["ti"].try_number <= 1 and not self._try.sent,
+            fail_on=self.fail_on if self.wait_for else (),
+            line=self._line_wait(),
+            redial=self.redial,
+            run_began=run_began(context),
         )
 
     def _hours(self) -> Hours:

@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.calls.placing import Placement
+    from airflow_provider_retell.calls.sending import RecordedSender
 
 _LONGEST_MARGIN: Final = 60.0
 _MARGIN: Final = 0.1
@@ -56,9 +56,9 @@ class ThisTry:
         forgotten = {"began": began, "placed_at": now, "sent": True}
         return cls(**{**forgotten, **given, "calls": tuple(given.get("calls", ()))})
 
-    def after(self, placement: Placement) -> Self:
-        """Return the memory with the calls of a placement."""
-        calls, number, placed_at = placement.calls, placement.number, placement.placed_at
+    def after(self, sender: RecordedSender) -> Self:
+        """Return the memory with the calls that were placed or adopted."""
+        calls, number, placed_at = sender.calls, sender.number, sender.placed_at
         return replace(self, sent=True, calls=calls, number=number, placed_at=placed_at)
 
     def to_memo(self) -> dict[str, Any]:
