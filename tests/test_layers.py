@@ -12,7 +12,7 @@ from conftest import AIRFLOW_2
 import airflow_provider_retell
 
 PACKAGE = Path(airflow_provider_retell.__file__).parent
-WORDS = {"errors", "outcomes", "rows", "_arguments", "_clock", "_metrics", "_masking"}
+WORDS = {"errors", "outcomes", "rows", "_arguments", "_clock", "_metrics", "_masking", "_number_search"}
 """The words that all rooms share."""
 IMPORTS = {
     **dict.fromkeys(WORDS, WORDS),

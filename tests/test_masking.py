@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_retell import _masking
+from airflow_provider_retell import _number_search
 from airflow_provider_retell._masking import Masker, mask_numbers, shown
 
 NUMBER = "+14155550100"
@@ -118,7 +118,7 @@ def last_four(text: str) -> str:
 
 def test_the_docstring_has_the_same_table() -> None:
     """A row of the module's table is a row of the tests, with the same answer and an example that is tried."""
-    lines = re.findall(r"^(\S.*?) {2,}``(.*?)`` +(always|guess|no)$", str(_masking.__doc__), re.MULTILINE)
+    lines = re.findall(r"^(\S.*?) {2,}``(.*?)`` +(always|guess|no)$", str(_number_search.__doc__), re.MULTILINE)
     rows = {(row.replace("``", "`"), answer): example for row, example, answer in lines}
     parts = (("always", ALWAYS), ("guess", GUESSED), ("no", LEFT))
     expected = {(row, answer): texts for answer, part in parts for row, texts in part.items()}

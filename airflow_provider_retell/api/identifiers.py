@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_SHOWN_DIGITS: Final = 4
-
-
-def last_digits(number: object) -> str:
-    """Return a phone number as messages show it, empty if it is none.
-
-    >>> last_digits("+1 (415) 555-0100"), last_digits("0100"), last_digits(None)
-    ('…0100', '', '')
-    """
-    digits = re.sub(r"\D", "", str(number or ""))
-    return f"…{digits[-_SHOWN_DIGITS:]}" if len(digits) > _SHOWN_DIGITS else ""
 
 
 def is_e164(value: object) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_retell._clock import CLOCK, Clock
-from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell._masking import last_digits
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellCallTimeoutError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell._masking import last_digits
 from airflow_provider_retell.rows import cents
 
 if TYPE_CHECKING:

@@ -26,10 +26,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_provider_retell import _metrics as metrics
-from airflow_provider_retell._masking import mask_numbers
+from airflow_provider_retell._masking import last_digits, mask_numbers
 from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
 from airflow_provider_retell.api.flows import Flow
-from airflow_provider_retell.api.identifiers import last_digits
 from airflow_provider_retell.calls.intent import (
     PERSON_DIGITS,
     TAG,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell._masking import last_digits
 from airflow_provider_retell.outcomes import Outcome
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from airflow_provider_retell._masking import mask_numbers
-from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell._masking import last_digits, mask_numbers
 from airflow_provider_retell.api.pages import Fields
 from airflow_provider_retell.calls.intent import PERSON_DIGITS, TAG, digest
 from airflow_provider_retell.outcomes import Outcome, outcome_of

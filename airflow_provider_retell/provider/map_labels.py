@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from airflow_provider_retell.api.identifiers import last_digits
+from airflow_provider_retell._masking import last_digits
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
