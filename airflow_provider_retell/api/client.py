@@ -79,8 +79,7 @@ class RetellClient:
             return self.send_once(request)
         except RetellError as error:
             send = after_failure(error, self.send_once)
-        result: T = self.attempts(request)(send, request)
-        return result
+        return cast("T", self.attempts(request)(send, request))
 
     def attempts(self, request: Request[Any], *, retry_rate_limits: bool = True) -> Retrying:
         """Return the attempts at a request: another one after a failure, if that is harmless.
@@ -208,7 +207,7 @@ class AsyncRetellClient:
         self._http = make_client(httpx.AsyncClient, settings, transport)
         self._in_flight = AsyncInFlight(self._http)
         self._trace = limiting_async(settings.complete_response)
-        self._lock = asyncio.Lock()
+        self._lock, self._reading = asyncio.Lock(), asyncio.Lock()
         self._may_send_key = not settings.needs_handshake
 
     async def send(self, request: Request[T]) -> T:
@@ -229,8 +228,9 @@ class AsyncRetellClient:
         response = await self._exchange(request)
         if len(response.content) < _LONG_RESPONSE:
             return read(request, response, self.settings)
-        # In a thread: reading a thousand calls would hold up the event loop.
-        return await asyncio.to_thread(read, request, response, self.settings)
+        # In a thread, not to hold up the loop; one at a time, since the collector goes through all that is read.
+        async with self._reading:
+            return await asyncio.to_thread(read, request, response, self.settings)
 
     async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
         made = sent(self._http, request, trace=self._trace, key=key)
