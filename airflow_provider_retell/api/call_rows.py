@@ -155,6 +155,15 @@ class _Plain(Struct, gc=False):
     call_cost: _Cost | None = None
 
 
+def _read_all(items: list[Any], *, include: Collection[str]) -> dict[str, CallRow]:
+    """Return the calls of a page, which become their rows; raise ``ValueError`` if one needs a model."""
+    try:
+        convert(items, list[_Plain])
+    except ValidationError as error:
+        raise ValueError(str(error)) from None
+    return {fields["call_id"]: CallRow(into_row(fields, include)) for fields in items}
+
+
 def row_projection(include: Collection[str] = ()) -> Projection[CallRow]:
     """Return the projection with which calls are read as rows.
 
@@ -162,11 +171,12 @@ def row_projection(include: Collection[str] = ()) -> Projection[CallRow]:
         include: Heavy fields to keep.
     """
     read = partial(CallRow.read, include=include)
+    read_page = page_of(read, read_all=partial(_read_all, include=include))
 
     def one(request: Request[Call]) -> Request[CallRow]:
         return replace(cast("Request[Any]", request), read=read)
 
     def page(request: Request[Page[Call]]) -> Request[Page[CallRow]]:
-        return replace(cast("Request[Any]", request), read=page_of(read))
+        return replace(cast("Request[Any]", request), read=read_page)
 
     return Projection(one=one, page=page)

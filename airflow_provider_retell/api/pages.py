@@ -6,8 +6,9 @@ See https://docs.retellai.com/api-references/list-calls
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from airflow_provider_retell.errors import RetellResponseError
 
@@ -42,17 +43,29 @@ class Page(Generic[T]):
         return tuple(self.items.values())
 
 
-def page_of(read: Callable[[Any], T], *, key: str = "call_id") -> Callable[[Any], Page[T]]:
+def page_of(
+    read: Callable[[Any], T],
+    *,
+    key: str = "call_id",
+    read_all: Callable[[list[Any]], dict[str, T]] | None = None,
+) -> Callable[[Any], Page[T]]:
     """Return the function that reads a page of items.
 
     Args:
         read: Reads one item; raises ``ValueError`` for one that it cannot read.
         key: The field that holds an item's id.
+        read_all: Reads all items of a page at once, by id; raises ``ValueError`` if they have to be read one by
+            one, which must still be possible. None if that is never faster.
     """
 
     def read_page(body: Any) -> Page[T]:
         if not isinstance(body, dict) or not isinstance(body.get("items"), list):
             raise ValueError("a list without items")  # noqa: TRY004 (one class for every unreadable response)
+        if read_all is not None:
+            with suppress(ValueError):
+                all_items = read_all(body["items"])
+                if len(all_items) == len(body["items"]):  # else two of them have the same id
+                    return page(all_items, body.get("pagination_key"), body.get("has_more"))
         items: dict[str, T] = {}
         unreadable = 0
         for item in body["items"]:
@@ -86,7 +99,20 @@ def page(items: Mapping[str, T], cursor: Any, more: Any, *, unreadable: int = 0)
 
 def as_sent(request: Request[Page[Any]]) -> Request[Page[Fields]]:
     """Return the same request for a page of calls, which reads them as plain dicts and not as models."""
-    return replace(cast("Request[Any]", request), read=page_of(dict))
+    return replace(cast("Request[Any]", request), read=_read_as_sent)
+
+
+def _all_as_sent(items: list[Any]) -> dict[str, Fields]:
+    try:
+        by_id: dict[str, Fields] = {item["call_id"]: item for item in items}
+    except (TypeError, LookupError):
+        raise ValueError("an item that is not a call") from None
+    if "" in by_id or not set(map(type, by_id)) <= {str}:
+        raise ValueError("a call without an id")
+    return by_id
+
+
+_read_as_sent: Final = page_of(lambda item: cast("Fields", item), read_all=_all_as_sent)
 
 
 class PageWalk(Generic[T]):
