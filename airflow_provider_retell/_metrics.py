@@ -11,6 +11,7 @@ from typing import Any, Final
 METRICS: Final = {
     "retell.calls.placed.register": "Counter. Calls that Retell has registered.",
     "retell.calls.placed.create": "Counter. Calls that Retell was asked to dial.",
+    "retell.calls.found": "Counter. Calls that a request found, placed earlier under the same key or tag.",
     "retell.calls.adopted": "Counter. Calls of an earlier try that a retry continued with.",
     "retell.calls.ended.<outcome>": "Counter. Calls that a task has waited for, by their outcome.",
     "retell.wait": "Timer. How long a task waited for its calls.",

@@ -23,7 +23,7 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID, ConnectionSett
 from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.gate import Hours
 from airflow_provider_retell.calls.intent import TAG
-from airflow_provider_retell.calls.notifying import CallRound, Occasion, ring_once
+from airflow_provider_retell.calls.notifying import CallRound, Occasion, OneCall
 from airflow_provider_retell.errors import Concerns, RetellCallError, RetellError
 from airflow_provider_retell.hooks import RetellHook, async_client
 from airflow_provider_retell.operators.policies import check_calling_hours
@@ -165,16 +165,16 @@ class RetellPhoneCallNotifier(BaseNotifier):
             settings = _quick(await hook.aget_settings())
             # In a thread: a client reads certificates from disk.
             async with await asyncio.to_thread(async_client, settings) as client:
-                for number, request in calls.each():
+                for number, one in calls.each():
                     repeat = tenacity.AsyncRetrying(sleep=CLOCK.asleep, **_attempts())
                     try:
                         paused = (await hook.aget_settings()).paused
                         await asyncio.to_thread(self._check, number, paused=paused)
-                        call: Call = await repeat(_aplace, client, request)
+                        call: Call = await repeat(_aplace, client, one)
                     except RetellError as error:
                         calls.failed(number, error)
                     else:
-                        calls.rang(number, call)
+                        calls.rang(number, call, placed=one.placed(call))
             calls.report()
 
     # -- calls -----------------------------------------------------------------------------------------------
@@ -192,7 +192,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
         calls, namespace = CallRound(occasion=occasion), read_options().namespace
         for number in dict.fromkeys(given):
             try:
-                calls.pending[number] = self._request(number, occasion.tag(number, namespace=namespace))
+                request = self._request(number, occasion.tag(number, namespace=namespace))
+                calls.pending[number] = OneCall(request=request)
             except RetellError as error:
                 calls.problems[number] = str(error)
         return calls
@@ -218,15 +219,15 @@ class RetellPhoneCallNotifier(BaseNotifier):
 
     def _ring(self, calls: CallRound, client: RetellClient, pause: ConnectionPause) -> None:
         waits_until = CLOCK.monotonic() + self._patience(calls.occasion)
-        for number, request in calls.each():
+        for number, one in calls.each():
             repeat = tenacity.Retrying(sleep=CLOCK.sleep, **_attempts())
             try:
                 self._check(number, paused=pause.is_on())
-                call = repeat(_place, client, request)
+                call = repeat(_place, client, one)
             except RetellError as error:
                 calls.failed(number, error)
                 continue
-            calls.rang(number, call)
+            calls.rang(number, call, placed=one.placed(call))
             if calls.pending and self._is_answered(call, client, waits_until):
                 calls.pending.clear()
 
@@ -276,12 +277,12 @@ def _paused(conn_id: str) -> RetellCallError:
     return RetellCallError(f"The connection {conn_id!r} is paused, by paused: true in its extra.")
 
 
-def _place(client: RetellClient, request: Request[Call]) -> Call:
-    return client.run(ring_once(request))
+def _place(client: RetellClient, one: OneCall) -> Call:
+    return client.run(one.ring())
 
 
-async def _aplace(client: AsyncRetellClient, request: Request[Call]) -> Call:
-    return await client.run(ring_once(request))
+async def _aplace(client: AsyncRetellClient, one: OneCall) -> Call:
+    return await client.run(one.ring())
 
 
 def _attempts() -> dict[str, Any]:

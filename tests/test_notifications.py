@@ -152,6 +152,42 @@ def test_a_callback_that_runs_twice_rings_once(notifier: Make, simulator: Simula
     assert rung(simulator) == [ADA]
 
 
+@pytest.mark.parametrize("again", ["listed", "by its key alone"])
+@pytest.mark.parametrize("on", ["a worker", "a loop"])
+def test_a_call_that_was_found_is_not_reported_as_placed(
+    on: str, again: str, notifier: Make, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The metrics count calls, and the log says of which callback a phone has rung."""
+    caplog.set_level(logging.INFO)
+
+    def notify() -> None:
+        if on == "a worker":
+            notifier()(failure())
+        else:
+            on_a_loop(lambda: notifier(context=failure()))
+
+    notify()
+    if again != "listed":
+        simulator.fail(Fault(endpoint="list-calls", answer=403, times=None))
+    simulator.clock.advance(120)  # type: ignore[attr-defined]  # the time of the tests: the first call is over
+    notify()
+    (call,) = simulator.placed
+    assert caplog.text.count("Rang …0100") == 1
+    assert "…0100 has been rung before about try 1 of the task task" in caplog.text
+    assert caplog.text.count(call.call_id) == 2
+
+
+def test_a_call_whose_response_was_lost_counts_as_placed(
+    notifier: Make, simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next attempt finds it, but it is this callback that has rung."""
+    caplog.set_level(logging.INFO)
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True))
+    notifier()(failure())
+    assert rung(simulator) == [ADA]
+    assert "Rang …0100" in caplog.text
+
+
 @pytest.mark.parametrize(
     "another",
     [

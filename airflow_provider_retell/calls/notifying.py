@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_provider_retell import _metrics as metrics
+from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell._masking import last_digits, mask_numbers
 from airflow_provider_retell.api.endpoints import Request, list_tagged_calls
 from airflow_provider_retell.api.flows import Flow
@@ -38,6 +39,7 @@ from airflow_provider_retell.calls.intent import (
     tag_of,
     task_prefix,
 )
+from airflow_provider_retell.calls.recognition import was_there_before
 from airflow_provider_retell.errors import Concerns, RetellConnectionError, RetellError, RetellInputError
 from airflow_provider_retell.provider.backfills import is_backfill
 
@@ -126,23 +128,38 @@ def _first(*sources: Any, name: str) -> Any:
     return next((value for value in found if value is not None), None)
 
 
-def ring_once(request: Request[Call]) -> Flow[Call]:
-    """Return the call with the tag of a request, and place it if there is none.
+@dataclass(kw_only=True)
+class OneCall:
+    """The call to one number, which is placed once, however often that is tried.
 
-    The key prevents a second call for an hour, the list for longer. If the list cannot be read, only the key
-    counts, because not ringing about a failure would be worse.
-
-    Args:
+    Attributes:
         request: Places the call, under a key and with a tag in its metadata.
+        clock: The time.
     """
-    tag = str((request.body or {})["metadata"][TAG])
-    with suppress(RetellError):
-        page: Page[Call] = yield list_tagged_calls(TAG, tag, op="eq")
-        for call in page.calls:
-            if tag_of(call) == tag:
-                return call
-    placed: Call = yield request
-    return placed
+
+    request: Request[Call]
+    clock: Clock = CLOCK
+    _asked_at: float | None = field(default=None, init=False)
+
+    def ring(self) -> Flow[Call]:
+        """Return the call with the tag of the request, and place it if there is none.
+
+        The key prevents a second call for an hour, the list for longer. If the list cannot be read, only the key
+        counts, because not ringing about a failure would be worse.
+        """
+        tag = str((self.request.body or {})["metadata"][TAG])
+        with suppress(RetellError):
+            page: Page[Call] = yield list_tagged_calls(TAG, tag, op="eq")
+            for call in page.calls:
+                if tag_of(call) == tag:
+                    return call
+        self._asked_at = self.clock.now() if self._asked_at is None else self._asked_at
+        placed: Call = yield self.request
+        return placed
+
+    def placed(self, call: Call) -> bool:
+        """Return whether a call was placed here, and not by another run of the callback."""
+        return self._asked_at is not None and not was_there_before(call, first_sent_at=self._asked_at)
 
 
 @dataclass(kw_only=True)
@@ -151,24 +168,25 @@ class CallRound:
 
     Attributes:
         occasion: The occasion of the calls.
-        pending: The remaining requests, by the number to call.
+        pending: The remaining calls, by the number to call.
         problems: The reasons why some numbers were not rung.
     """
 
     occasion: Occasion
-    pending: dict[str, Request[Call]] = field(default_factory=dict)
+    pending: dict[str, OneCall] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
-    def each(self) -> Iterator[tuple[str, Request[Call]]]:
-        """Yield the remaining numbers with their requests."""
+    def each(self) -> Iterator[tuple[str, OneCall]]:
+        """Yield the remaining numbers with their calls."""
         while self.pending:
             number = next(iter(self.pending))
             yield number, self.pending.pop(number)
 
-    def rang(self, number: str, call: Call) -> None:
-        """Note a call."""
-        metrics.count("retell.calls.placed.create")
-        log.info("Rang %s about %s: %s.", last_digits(number), self.occasion, call.call_id)
+    def rang(self, number: str, call: Call, *, placed: bool) -> None:
+        """Note a call, which was placed just now or found."""
+        metrics.count("retell.calls.placed.create" if placed else "retell.calls.found")
+        words = "Rang %s about %s: %s." if placed else "%s has been rung before about %s: found %s."
+        log.info(words, last_digits(number), self.occasion, call.call_id)
 
     def failed(self, number: str, error: RetellError) -> None:
         """Note a number that was not rung, and give up the numbers that would fail for the same reason."""
