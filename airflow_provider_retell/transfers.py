@@ -21,7 +21,7 @@ from airflow_provider_retell.export.checkpoint import Checkpoint
 from airflow_provider_retell.export.interval import read_interval
 from airflow_provider_retell.export.late_arrivals import ANALYSIS_TIMEOUT, find_late_arrivals
 from airflow_provider_retell.export.listing import Selection, read_filters
-from airflow_provider_retell.export.progress import Progress
+from airflow_provider_retell.export.progress import Progress, Section
 from airflow_provider_retell.export.run import Export, file_name
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
@@ -183,7 +183,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         )
         progress = checkpoint.progress()
         keeping = None if progress is None else progress.names()
-        if not destination.claim(keeping=keeping, names=[file_name("calls", 0, file_format)]):
+        if not destination.claim(keeping=keeping, names=[file_name(Section.DATED, 0, file_format)]):
             progress = None
         rate = RequestRate(self.requests_per_second)
         keep = False

@@ -4,7 +4,7 @@ import json
 
 from conftest import SteppingClock
 
-from airflow_provider_retell.export.progress import Progress, Pulse
+from airflow_provider_retell.export.progress import Progress, Pulse, Section
 from airflow_provider_retell.export.tally import Tally
 
 ROWS = [
@@ -42,8 +42,8 @@ def test_a_summary_counts_what_there_is() -> None:
 
 def test_progress_survives_being_written_down() -> None:
     """Through JSON and back, and on from there, it counts as if nothing had happened."""
-    chunks = {"calls": 3, "undated": 1}
-    before = Progress(section="undated", cursor="abc", chunks=chunks, pages=2, tally=tally(ROWS[:2]))
+    chunks = {Section.DATED: 3, Section.UNDATED: 1}
+    before = Progress(section=Section.UNDATED, cursor="abc", chunks=chunks, pages=2, tally=tally(ROWS[:2]))
     after = Progress.from_json(json.loads(json.dumps(before.to_json())))
     assert after == before
     rows = {"calls-000000", "calls-000001", "calls-000002", "undated-000000"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Self
 
 from airflow_provider_retell._clock import Clock
@@ -12,12 +13,21 @@ from airflow_provider_retell.export.tally import Tally
 _SECONDS_BETWEEN_LINES: Final = 30.0
 
 
+class Section(StrEnum):
+    """A list that an export reads; the names of its files begin with the value."""
+
+    DATED = "calls"
+    """The calls of the interval."""
+    UNDATED = "undated"
+    """The calls without a start, which belong to no interval."""
+
+
 @dataclass
 class Progress:
     """The progress of an export: all that a retry needs to continue.
 
     Attributes:
-        section: The list being read: ``calls`` or ``undated``.
+        section: The list being read.
         cursor: Where its next page begins, None at its beginning.
         chunks: How many chunks of rows are put aside, by section.
         pages: How many pages were read.
@@ -25,21 +35,24 @@ class Progress:
         done: Whether everything is listed.
     """
 
-    section: str = "calls"
+    section: Section = Section.DATED
     cursor: str | None = None
-    chunks: dict[str, int] = field(default_factory=dict)
+    chunks: dict[Section, int] = field(default_factory=dict)
     pages: int = 0
     tally: Tally = field(default_factory=Tally)
     done: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the progress as JSON that ``from_json`` reads."""
-        return {**vars(self), "chunks": dict(self.chunks), "tally": self.tally.to_json()}
+        chunks = {section.value: count for section, count in self.chunks.items()}
+        return {**vars(self), "section": self.section.value, "chunks": chunks, "tally": self.tally.to_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the progress that ``to_json`` wrote."""
-        return cls(**{**value, "chunks": dict(value["chunks"]), "tally": Tally.from_json(value["tally"])})
+        section = Section(value["section"])
+        chunks = {Section(name): count for name, count in value["chunks"].items()}
+        return cls(**{**value, "section": section, "chunks": chunks, "tally": Tally.from_json(value["tally"])})
 
     def names(self) -> set[str]:
         """Return the names of all files put aside."""
@@ -47,7 +60,7 @@ class Progress:
         return chunks | {page_name(number) for number in range(self.pages)}
 
 
-def chunk_name(section: str, number: int) -> str:
+def chunk_name(section: Section, number: int) -> str:
     """Return the name under which the rows of a page are put aside."""
     return f"{section}-{number:06}"
 

@@ -16,7 +16,7 @@ from airflow_provider_retell.api.endpoints import Request, get_agent
 from airflow_provider_retell.api.pages import Fields, Page
 from airflow_provider_retell.errors import RetellNotFoundError, RetellPermissionError
 from airflow_provider_retell.export.listing import ListedPage, Selection, complete_call, is_undated, pages
-from airflow_provider_retell.export.progress import Progress, Pulse, chunk_name, page_name
+from airflow_provider_retell.export.progress import Progress, Pulse, Section, chunk_name, page_name
 from airflow_provider_retell.export.recordings import save_recording
 from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
@@ -85,13 +85,13 @@ class Export:
 
     def _list(self) -> None:
         progress = self.progress
-        progress.chunks.setdefault("calls", 0)
-        if progress.section == "calls":
-            self._list_section("calls", self.selection.dated())
-            progress.section, progress.cursor = "undated", None
+        progress.chunks.setdefault(Section.DATED, 0)
+        if progress.section is Section.DATED:
+            self._list_section(Section.DATED, self.selection.dated())
+            progress.section, progress.cursor = Section.UNDATED, None
         first = self.selection.undated() if self.undated else None
         if first is not None:
-            self._list_section("undated", first)
+            self._list_section(Section.UNDATED, first)
         if not progress.tally.calls:
             self._check_agent()
         progress.done = True
@@ -109,7 +109,7 @@ class Export:
                 "No call of agent %r was found, and it cannot be checked that it exists: %s", agent_id, error
             )
 
-    def _list_section(self, section: str, first: Request[Page[Fields]]) -> None:
+    def _list_section(self, section: Section, first: Request[Page[Fields]]) -> None:
         progress = self.progress
         seen: Sequence[str] = ()
         if progress.cursor is not None:
@@ -123,10 +123,10 @@ class Export:
                 if line := pulse.line():
                     log.info("%s", line)
 
-    def _take(self, section: str, page: ListedPage) -> None:
+    def _take(self, section: Section, page: ListedPage) -> None:
         progress = self.progress
         progress.tally.unreadable += page.unreadable
-        wanted = [call for call in page.calls if section == "calls" or is_undated(call)]
+        wanted = [call for call in page.calls if section is Section.DATED or is_undated(call)]
         calls = list(self._with_details(wanted))
         recordings = self._save_recordings(calls)
         rows = [self.contents.row(call, recordings.get(call["call_id"])) for call in calls]
@@ -186,7 +186,7 @@ class Export:
 
     # -- write files -------------------------------------------------------------------------------------------
 
-    def _write(self, section: str, count: int) -> Iterator[str]:
+    def _write(self, section: Section, count: int) -> Iterator[str]:
         """Write the chunks of a section to files, at least one, and yield their names."""
         number = part = 0
 
@@ -225,6 +225,6 @@ def frozen_heap() -> Iterator[None]:
         gc.unfreeze()
 
 
-def file_name(section: str, part: int, file_format: Format) -> str:
+def file_name(section: Section, part: int, file_format: Format) -> str:
     """Return the name of a file of an export."""
     return f"{section}-{part:05}{file_format.suffix}"
