@@ -48,7 +48,7 @@ def read_details(
     call_ids: Iterable[str],
     *,
     concurrency: int = CONCURRENCY,
-    pace: RequestRate | None = None,
+    rate: RequestRate | None = None,
 ) -> Iterator[tuple[str, T]]:
     """Yield each call id with what ``read`` returns for it, in the order given.
 
@@ -63,21 +63,21 @@ def read_details(
             is open (``hook.get_conn()``).
         call_ids: The calls.
         concurrency: How many are read at the same time.
-        pace: The rate of the requests, which several callers may share. Retries of failed requests do not count.
+        rate: The rate of the requests, which several callers may share. Retries of failed requests do not count.
     """
     ids = iter(call_ids)
     begun: deque[tuple[str, Future[T]]] = deque()
 
-    def at_pace(call_id: str) -> T:
-        if pace is not None:
-            pace.wait()
+    def at_rate(call_id: str) -> T:
+        if rate is not None:
+            rate.wait()
         return read(call_id)
 
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="retell-details")
     try:
         while True:
             for call_id in islice(ids, 2 * concurrency - len(begun)):
-                begun.append((call_id, pool.submit(at_pace, call_id)))
+                begun.append((call_id, pool.submit(at_rate, call_id)))
             if not begun:
                 return
             call_id, reading = begun.popleft()

@@ -159,7 +159,7 @@ class Export:
             yield from calls
             return
         ids = [call["call_id"] for call in calls]
-        for _, call in read_details(self._read, ids, pace=self.rate):
+        for _, call in read_details(self._read, ids, rate=self.rate):
             if call is None:
                 self.progress.tally.deleted += 1
             else:
