@@ -382,15 +382,15 @@ def still_to_be_called() -> None:
 TABLE: dict[str, tuple[str, Callable[[], None]]] = {
     "was never called": ("is called, in the order given, if the checks allow it", never_called),
     "is called, and the answer comes": ("is watched until the call is over", answered),
-    "the same, but the answer is lost": (
+    "is called, and the answer is lost": (
         "is called again with the same key: Retell places it once",
         answer_lost,
     ),
-    "the same thrice, or no call may be placed any more": (
+    "has lost three answers, or may not be called any more": (
         "waits for a list read 330 s after the last request: if the call is in it, it was placed, else it was not",
         answer_lost_for_good,
     ),
-    "the same again and again, while others are called": (
+    "is never answered, while others are called": (
         "not called (see ``unanswered`` for when it is Retell)",
         never_answered,
     ),
@@ -398,7 +398,7 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         "is called again later, as the same attempt; the pace slows",
         limited,
     ),
-    "the same again": ("behind all others (see ``queue``)", limited_again),
+    "is turned away again": ("is called behind all others (see ``queue``)", limited_again),
     "is refused by Retell, for a field of its own": (
         "refused (see ``trouble`` for when it is the account)",
         rejected,
@@ -408,7 +408,7 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         "it is read by itself; unknown there, it is over, for good",
         not_listed_and_old,
     ),
-    "has a call that does not end": ("the same, after 15 minutes of ringing or after three hours", does_not_end),
+    "has a call that does not end": ("it is given up after 15 minutes of ringing, or three hours", does_not_end),
     "has a call seen over that found no line": (
         "is called again later, as the next attempt; the pace slows",
         found_no_line,
@@ -418,11 +418,11 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         named_by_a_rule,
     ),
     "has a call seen over otherwise": ("done", over_otherwise),
-    "has a call that another process placed": ("the same as if this one had", placed_by_another),
-    "was called under another id": ("the same: the number is the person", another_id),
+    "has a call that another process placed": ("goes on as if this process had placed it", placed_by_another),
+    "was called under another id": ("counts as called: the number is the person", another_id),
     "whose id was called at another number": ("refused as ``changed``", another_number),
     "whose number or id an earlier row has": ("refused as ``duplicate``", duplicates),
-    "is due, but the checks say later, left or refuse": ("waits, is not called, or is refused", checked),
+    "is due, and the checks do not let it be called": ("waits, is not called, or is refused", checked),
     "is still to be called at ``until``, at ``limit``, on trouble of the account": (
         "not called",
         still_to_be_called,

@@ -127,7 +127,7 @@ class Hours:
 
 
 class Kill(Protocol):
-    """The knowledge of whether the task was killed."""
+    """A way to ask whether the task was killed."""
 
     def check(self) -> None:
         """Raise if the task was killed."""
@@ -138,7 +138,7 @@ class Gate:
     """The checks right before each request that places a call.
 
     Attributes:
-        kill: Says whether the task was killed.
+        kill: Raises if the task was killed.
         ends_at: When there is too little time left to place a call, in seconds since the epoch.
         pause: The connection's pause.
         limit_timeout: Maximum seconds to wait until it is off.

@@ -35,7 +35,7 @@ def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
 
 
 def request_of(call: Call) -> dict[str, Any]:
-    """Return those fields of the request that placed a call which the call still shows."""
+    """Return the fields of a call's request that the call still shows."""
     return {"to_number": call.to_number, "agent_id": call.agent_id}
 
 

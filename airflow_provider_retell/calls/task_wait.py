@@ -118,7 +118,7 @@ class TaskWait:
 
     def _look(self) -> None:
         waiting = self.watch.waiting
-        # The last reading leaves no call out, nor is a call held back that a trigger has already waited for.
+        # The last reading reads every call. One that is not found is unknown: the trigger has waited for it.
         last = self.timed_out or self._trigger_failed
         sweeps = self._sweeps
         steps = sweeps.last_sweep(waiting) if last else sweeps.sweep(waiting, now=self.clock.monotonic())

@@ -3,12 +3,12 @@
 ====================================================  =========================================================
 found                                                 verdict
 ====================================================  =========================================================
-it is past ``until``, or the person's ``not_after``   left; refused as ``outside_hours`` if the hours never
+it is past ``until``, or the person's ``not_after``   not called; refused as ``outside_hours`` if the hours never
                                                       opened since the campaign began
 it is before ``not_before``                           later, then
 no time zone is known, and the hours need one         refused as ``no_time_zone``
 the hours are shut                                    later, when they open
-they do not open again in time                        left if they were open before, else ``outside_hours``
+they do not open again in time                        not called if they were open, else ``outside_hours``
 the person is on the list                             refused as ``do_not_call``
 a call of this run or of the history ended so         refused as ``do_not_call``
 the attempts are used up, and free again in time      later, then
@@ -17,8 +17,7 @@ they are not free again in time, or in a day          refused as ``attempt_limit
 none of these                                         dial
 ====================================================  =========================================================
 
-*In time* is before ``until`` and before the person's ``not_after``. Those who are *left* are reported as not
-called.
+*In time* is before ``until`` and before the person's ``not_after``.
 """
 
 from __future__ import annotations

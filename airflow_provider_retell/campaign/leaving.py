@@ -13,7 +13,7 @@ a live call is not listed yet, or belongs to another map index         stays
 it is not known when a live call was placed                            stays: it would never be given up
 a person is to be called again, and a call of that person has no       stays: the new process would count from when
 times but when this process saw it over (another map index placed it)  it sees the call over itself
-the same without files, whatever the times, or somebody was refused    stays
+the same without files, whatever the times, or a person was refused    stays
 a person waits behind the others, turned away more than once           stays: how often is known here alone
 there are no files, and Retell may forget the calls before the end     stays
 none of these                                                          leaves

@@ -155,7 +155,7 @@ class Pace:
 
         Args:
             steady: The time.
-            waiting: Whether somebody may be called now, but for a line.
+            waiting: Whether people could be called now if there were a line.
         """
         passed = 0.0 if self._looked_at is None else min(steady - self._looked_at, LONGEST_BACKOFF)
         self._without_line = self._without_line + passed if waiting else 0.0

@@ -8,24 +8,24 @@ a person                                              what happens
 ====================================================  ========================================================
 was never called                                      is called, in the order given, if the checks allow it
 is called, and the answer comes                       is watched until the call is over
-the same, but the answer is lost                      is called again with the same key: Retell places it once
-the same thrice, or no call may be placed any more    waits for a list read 330 s after the last request: if the
+is called, and the answer is lost                     is called again with the same key: Retell places it once
+has lost three answers, or may not be called any more  waits for a list read 330 s after the last request: if the
                                                       call is in it, it was placed, else it was not
-the same again and again, while others are called     not called (see ``unanswered`` for when it is Retell)
+is never answered, while others are called            not called (see ``unanswered`` for when it is Retell)
 meets a 429, or an unreachable Retell                 is called again later, as the same attempt; the pace slows
-the same again                                        behind all others (see ``queue``)
+is turned away again                                  is called behind all others (see ``queue``)
 is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
 has a call that is not listed, younger than 330 s     it rings
 has a call that is not listed, and is older           it is read by itself; unknown there, it is over, for good
-has a call that does not end                          the same, after 15 minutes of ringing or after three hours
+has a call that does not end                          it is given up after 15 minutes of ringing, or three hours
 has a call seen over that found no line               is called again later, as the next attempt; the pace slows
 has a call seen over that a rule of redial names      is called again ``after`` its end, as the next attempt
 has a call seen over otherwise                        done
-has a call that another process placed                the same as if this one had
-was called under another id                           the same: the number is the person
+has a call that another process placed                goes on as if this process had placed it
+was called under another id                           counts as called: the number is the person
 whose id was called at another number                 refused as ``changed``
 whose number or id an earlier row has                 refused as ``duplicate``
-is due, but the checks say later, left or refuse      waits, is not called, or is refused
+is due, and the checks do not let it be called        waits, is not called, or is refused
 is still to be called at ``until``, at ``limit``, on  not called
 trouble of the account
 ====================================================  ========================================================
@@ -60,7 +60,7 @@ NO_LINE_FOR: Final = 6 * 3600.0
 """Seconds after which a campaign stops in which people wait, and no call gets a line."""
 
 PAUSED_WAIT: Final = 4.0
-"""The same while no call may be placed: the campaign goes on soon after its pause."""
+"""The longest wait in seconds while no call may be placed: the campaign goes on soon after its pause."""
 
 
 class Plan:
@@ -72,10 +72,10 @@ class Plan:
         limit: The most people to call, over all tries; None for all.
 
     Attributes:
-        state: As above.
-        lines: As above; the driver may change it at any time.
-        paused: Whether no call may be placed for now (a switch is on); the driver sets it.
-        pause_known_until: Until when nothing need be read again to know that, on the steady time; likewise.
+        state: The state.
+        lines: The most live calls; the driver may change it at any time.
+        paused: Whether the connection or the campaign is paused, or this is not known; the driver sets it.
+        pause_known_until: The steady time until which no pause need be read again; the driver sets it too.
     """
 
     def __init__(self, state: CampaignState, *, lines: int, limit: int | None = None) -> None:
@@ -107,7 +107,7 @@ class Plan:
         return self._wait(now)
 
     def _waits_for_a_line(self, now: Moment) -> bool:
-        """Return whether somebody may be called now or soon, or has a call that may get a line."""
+        """Return whether a person may be called now or soon, or has a call that may get a line."""
         queue = self.state.queue
         may_be = any(not self._beyond_limit(slot) for slot in queue.heads(now.wall))
         soon = (queue.next_due() or math.inf) <= now.wall + LONGEST_BACKOFF

@@ -86,7 +86,7 @@ class Queue:
         return self._later[0][0] if self._later else None
 
     def drain(self) -> Iterator[Slot]:
-        """Take everybody out of the queue."""
+        """Empty the queue, and yield the people who were in it."""
         ready = [entry for lane in self._ready.values() for entry in lane]
         entries = [(entry[4], entry[3]) for entry in ready] + [(entry[3], entry[2]) for entry in self._later]
         self._ready, self._later = {lane: [] for lane in Lane}, []

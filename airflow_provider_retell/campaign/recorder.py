@@ -117,7 +117,7 @@ class Recorder:
         for each in rows:
             if each.get("refused") in _BY_RETELL and each.get("refused_at"):
                 self._roster.rejected_before(str(each["to_number"]), self._identity)
-            if each.get("seen_over_at") and each.get("call_status"):  # who was given up may turn out to be over
+            if each.get("seen_over_at") and each.get("call_status"):  # a given up one may be over
                 self._recorded.add(str(each["call_id"]))
             yield each
 

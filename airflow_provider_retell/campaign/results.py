@@ -12,7 +12,7 @@ Two processes of one campaign may work at the same time, such as a frozen one an
 =====================================================  ======================================================
 while this process                                     the other one may
 =====================================================  ======================================================
-opens the folder                                       do anything: nothing of its is touched
+opens the folder                                       do anything: none of its files is touched
 reads what is known                                    replace the files by new ones: they are read again
 writes a part                                          remove the folder, or the part before it has its name:
                                                        it is written again

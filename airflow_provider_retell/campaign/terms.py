@@ -51,8 +51,8 @@ class Leave:
     """The task may leave its worker.
 
     Attributes:
-        call_ids: Until these calls are over,
-        until: or until this time, in seconds since the epoch.
+        call_ids: The calls to wait for.
+        until: When to return at the latest, in seconds since the epoch.
         placed_at: When the last call was placed.
     """
 

@@ -50,7 +50,7 @@ from airflow_provider_retell.provider.outlets import announce_calls
 from airflow_provider_retell.rows import Row
 
 if TYPE_CHECKING:
-    # Imported where a task runs: every process that parses a DAG imports this module, and places no call.
+    # Imported when a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
@@ -223,7 +223,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited)
 
     def _ends_at(self) -> float:
-        """Return until when a call may be placed and may go on: in the rest, a live one is read and stopped."""
+        """Return when to stop placing calls, and waiting for one: the rest of the time is for stopping it."""
         return ends_at(self.execution_timeout, self._try.began)
 
     def _handed_on(self, call: Call) -> dict[str, str]:

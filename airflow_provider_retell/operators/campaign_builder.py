@@ -191,7 +191,7 @@ class CampaignBuilder:
     def _plan(
         self, context: Mapping[str, Any], *, began: Beginning | None, continued: bool, unlisted: bool
     ) -> tuple[Plan, CallRequests, Callable[[float], None]]:
-        """Return the plan, what makes its requests, and what reads its lists again.
+        """Return the plan, the maker of its requests, and a function that reads its lists again.
 
         Args:
             context: Airflow's.
@@ -251,7 +251,7 @@ class CampaignBuilder:
     def _open(
         self, names: Mapping[str, Any], people: int, *, continued: bool, began: Beginning | None
     ) -> float | None:
-        """Open the files, if there is a path; return when the first try began, as far as that is known."""
+        """Open the files, if there is a path; return when the first try began, if that is known."""
         from airflow_provider_retell.campaign.results import Results  # noqa: PLC0415
 
         task = self.operator

@@ -31,7 +31,7 @@ from airflow_provider_retell.provider.templates import FieldKind, TemplatedOpera
 from airflow_provider_retell.rows import Row, check_include, dry_row
 
 if TYPE_CHECKING:
-    # Imported where a task runs: every process that parses a DAG imports this module, and places no call.
+    # Imported when a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.policy import CallingHours

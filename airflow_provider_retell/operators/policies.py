@@ -9,7 +9,7 @@ from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 
 if TYPE_CHECKING:
-    # Imported where one is given: most tasks have no policies, and each process of a task would load them.
+    # Imported when one is given: most tasks have no policies, and each process of a task would load them.
     from airflow_provider_retell.policy import CallingHours, Redial
 
 

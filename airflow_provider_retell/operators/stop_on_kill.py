@@ -1,4 +1,4 @@
-"""Stop the live call of a task that is killed, in the few seconds that Airflow gives it, or is out of time."""
+"""Stop the live call of a task that is killed or out of time, in the few seconds that Airflow gives it."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class Account:
                     settings = self._look_up()
                 except SettingsError as error:
                     raise RetellInputError(f"The connection cannot be used: {error}.") from None
-                # No retries, because nobody waits for them at a page: the next look reads again.
+                # One retry at most, because the next look at the page reads again anyway.
                 settings = replace(settings, timeout=min(settings.timeout, LONGEST_RESPONSE), max_attempts=2)
                 if self._client is None or self._client.settings != settings:
                     self._close()

@@ -1,14 +1,14 @@
 """The page's own API, and its files, below ``/retell`` of Airflow's API server.
 
 =====  ===================  =================================  ==========================================
-       path                 who                                returns
+       path                 user                               returns
 =====  ===================  =================================  ==========================================
-GET    /calls, /overview    anybody, as they hold no data      the page, which asks for the rest
-GET    /assets/...          anybody                            its script, its style
-GET    /api/calls           who may see the DAG's calls        ``views.calls_view``
-GET    /api/overview        who is logged in, each a part      ``views.overview``
-POST   /api/hang-up         who may edit the task instances    the result of the stop, in words
-POST   /api/pause           who may edit the task instances    the campaign
+GET    /calls, /overview    any, as they hold no data          the page, which asks for the rest
+GET    /assets/...          any                                its script, its style
+GET    /api/calls           may see the DAG's calls            ``views.calls_view``
+GET    /api/overview        is logged in, and sees a part      ``views.overview``
+POST   /api/hang-up         may edit the task instances        the result of the stop, in words
+POST   /api/pause           may edit the task instances        the campaign
 =====  ===================  =================================  ==========================================
 
 Endpoints are plain functions: FastAPI runs them in threads, where they may wait for Retell and the database.
@@ -154,7 +154,7 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
     """Stop a live call of a run."""
     dag_id, run_id, call_id = (_text(change, name) for name in ("dag_id", "run_id", "call_id"))
     access.require(access.may_act(user, dag_id))
-    beginning = views.beginning_of(dag_id, run_id)
+    beginning = views.run_tag_prefix(dag_id, run_id)
     names = {"dag_id": dag_id, "run_id": run_id}
     problem, team = None, teams.of_dag(dag_id)
     for conn_id in runs.connections_of(dag_id, run_id):

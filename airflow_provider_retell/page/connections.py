@@ -57,9 +57,9 @@ def _in_environment() -> Iterator[tuple[str, str | None]]:
             continue
         conn_id = name.removeprefix(_ENVIRONMENT)
         word, of_a_team, own = conn_id.removeprefix("_").partition("___")
-        if not (conn_id.startswith("_") and of_a_team and teams.are_there()):
+        if not (conn_id.startswith("_") and of_a_team and teams.are_enabled()):
             yield conn_id.lower(), None
-        elif (team := teams.by_word(word)) is not None:
+        elif (team := teams.by_upper_case(word)) is not None:
             yield own.lower(), team
 
 

@@ -73,7 +73,7 @@ class Entry:
         return "live" if self.outcome is None else self.outcome.value
 
     @property
-    def someone(self) -> tuple[str, int, str]:
+    def person_key(self) -> tuple[str, int, str]:
         """The person called, as far as tags distinguish people."""
         return self.task, -1 if self.person else self.map_index, self.person
 

@@ -36,7 +36,7 @@ class Scope:
     @classmethod
     def of_person(cls, entry: Entry) -> Scope:
         """Return the scope of all calls to the person of a given call."""
-        task, map_index, person = entry.someone
+        task, map_index, person = entry.person_key
         return cls(task=task, map_index=None if person else map_index, person=person)
 
     def select(self, entries: Iterable[Entry]) -> list[Entry]:
@@ -59,8 +59,8 @@ def totals(entries: Sequence[Entry]) -> dict[str, Any]:
     live = sum(entry.live for entry in entries)
     return {
         "calls": len(entries),
-        "people": len({entry.someone for entry in entries}),
-        "reached": len({entry.someone for entry in entries if entry.outcome in CONVERSATIONS}),
+        "people": len({entry.person_key for entry in entries}),
+        "reached": len({entry.person_key for entry in entries if entry.outcome in CONVERSATIONS}),
         "lines": live,
         "lines_peak": max(live, _peak(entries)),
         "talk_seconds": round(sum(entry.talk_seconds for entry in entries), 1),

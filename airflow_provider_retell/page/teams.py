@@ -1,4 +1,4 @@
-"""The teams of Airflow's multi-team mode: whose a DAG, a connection and a pause are.
+"""The teams of Airflow's multi-team mode, to which a DAG, a connection and a pause may belong.
 
 ====================================  =============================================================================
 of a team, in multi-team mode         belongs to it by
@@ -25,24 +25,24 @@ from airflow.models.dag import DagModel
 from airflow.models.team import Team
 
 
-def are_there() -> bool:
+def are_enabled() -> bool:
     """Return whether Airflow is in multi-team mode (3.2 and later)."""
     return bool(conf.getboolean("core", "multi_team", fallback=False))
 
 
 def of_dag(dag_id: str) -> str | None:
     """Return the team of a DAG."""
-    team: str | None = DagModel.get_team_name(dag_id) if are_there() else None
+    team: str | None = DagModel.get_team_name(dag_id) if are_enabled() else None
     return team
 
 
 def of_connection(conn_id: str) -> str | None:
     """Return the team of a connection in the database."""
-    team: str | None = Connection.get_team_name(conn_id) if are_there() else None
+    team: str | None = Connection.get_team_name(conn_id) if are_enabled() else None
     return team
 
 
-def by_word(word: str) -> str | None:
+def by_upper_case(word: str) -> str | None:
     """Return the team whose name an environment variable has in upper case."""
     return next((name for name in sorted(Team.get_all_team_names()) if name.upper() == word), None)
 

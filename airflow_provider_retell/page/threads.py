@@ -71,7 +71,7 @@ class InTurn(Executor):
         try:
             if future.set_running_or_notify_cancel():
                 future.set_result(work())
-        except Exception as error:  # noqa: BLE001 (it belongs to whom waits for the future)
+        except Exception as error:  # noqa: BLE001 (it belongs to the code that waits for the future)
             future.set_exception(error)
         finally:
             with self._lock:

@@ -23,7 +23,7 @@ QUIET: Final = 15
 """Seconds after which a page asks again: while the list is being read, while calls are live, otherwise."""
 
 
-def beginning_of(dag_id: str, run_id: str) -> str:
+def run_tag_prefix(dag_id: str, run_id: str) -> str:
     """Return the beginning of the tags of a run's calls."""
     return run_prefix(namespace=read_options().namespace, dag_id=dag_id, run_id=run_id)
 
@@ -56,7 +56,7 @@ def calls_view(
         may_act: Whether the user may hang up and pause.
     """
     used, team = runs.connections_of(dag_id, run_id), teams.of_dag(dag_id)
-    beginning = beginning_of(dag_id, run_id)
+    beginning = run_tag_prefix(dag_id, run_id)
     looks = [partial(_look, store.of(conn_id, team).calls_tagged(beginning)) for conn_id in used]
     snapshots = within(LONGEST_LOOK, looks)
     known = newest_first(entry for snapshot in snapshots for entry in snapshot.entries)

@@ -43,7 +43,7 @@ class Ask(Generic[W, R]):
     """The request of one waiter to the next round.
 
     Attributes:
-        want: The wanted.
+        want: The calls, or the list, to read.
         result: The part of it that the round has read so far.
         due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
     """
@@ -70,7 +70,8 @@ class Rounds(Generic[W, R]):
     a failure concerns    what follows
     ====================  ===================================================================================
     a call, its request   the waiters for this call get the error
-    nothing               all waiters get it, and the next round is delayed: by 1, 2, 4 ... 30 s
+    nothing               all waiters get it, which ``api.patience`` lets them bear; the next round is delayed: by
+                          1, 2, 4 ... 30 s
     the account           all waiters get it, unless a new look-up of the connection finds another key
     ====================  ===================================================================================
 
@@ -103,7 +104,7 @@ class Rounds(Generic[W, R]):
         """Wait until a round has answered, and return the result.
 
         Args:
-            want: The wanted.
+            want: The calls, or the list, to read.
             result: The result if the round reads nothing of it.
             due: When the round must begin at the latest, by the monotonic clock. It may begin earlier.
 

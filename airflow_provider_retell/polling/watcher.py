@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEY: Final = "retell_finished_calls"
-"""The keys of cursors begin so."""
+"""The beginning of the keys of cursors."""
 
 LONGEST_BACKOFF: Final = 300.0
 """The longest pause in seconds between two attempts while something is wrong."""
@@ -38,7 +38,7 @@ Poll = tuple[Mapping[str, Any] | None, Cursor | None]
 
 
 class FinishedCallsPoller(Protocol):
-    """A lister for all watchers of a connection at once: a ``Poller``."""
+    """The part of a ``Poller`` that watchers use."""
 
     async def list_finished(self, want: Want, *, due: float) -> Listing:
         """Return the calls that the next round lists for a watcher."""
@@ -175,7 +175,7 @@ class Watcher:
         while True:
             try:
                 result = await act()
-            except Exception as error:  # noqa: BLE001 (whatever it is, ending would help nobody)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the watcher goes on)
                 if (trouble := f"{doing}: {error}") != self._trouble:
                     self._trouble = trouble
                     log.warning("%s fails and is tried again, while %s: %s", self.name, doing, error)

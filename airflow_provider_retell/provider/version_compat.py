@@ -177,11 +177,11 @@ def mask_secret(secret: str) -> None:
 
     See https://airflow.apache.org/docs/apache-airflow/stable/security/secrets/mask-sensitive-values.html
     """
-    _airflow_s_mask_secret()(secret)
+    _find_mask_secret()(secret)
 
 
 @cache
-def _airflow_s_mask_secret() -> Callable[[str], None]:
+def _find_mask_secret() -> Callable[[str], None]:
     # Imported here: it takes 10 ms in every process that parses a DAG, and only tasks need it.
     for module in (
         "airflow.sdk.log",
