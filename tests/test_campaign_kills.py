@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import importlib
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from conftest import SteppingClock, Store, TaskInstance, fire
+from conftest import FROM, SteppingClock, Store, TaskInstance, fire
 from test_campaign import operator, people
 from test_campaign_tries import dials, once, rows
 from test_plan import Campaign, person
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
-from airflow_provider_retell.errors import RetellCallTimeoutError
+from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator
+from airflow_provider_retell.operators.last_seconds import LAST_SECONDS
+from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 from airflow_provider_retell.policy import Redial
-from airflow_provider_retell.simulator import Fault, Simulator
+from airflow_provider_retell.simulator import SCENARIOS, Fault, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -51,6 +55,91 @@ def stopped(simulator: Simulator) -> Sequence[str]:
 def numbers(count: int) -> list[str]:
     """Return the numbers of the first so many people."""
     return [each["to_number"] for each in people(count)]
+
+
+AT_ONCE = replace(SCENARIOS["talks_forever"], ring_seconds=0.0)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_calls_of_requests_in_flight_at_a_kill_are_stopped_if_wanted(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, stops: bool
+) -> None:
+    """They would ring after the kill, and nothing would stop them; the message says what became of them."""
+    for number in numbers(4):
+        simulator.play(number, AT_ONCE)
+    simulator.fail(Fault(endpoint="create-phone-call", delay=0.3, times=None))
+
+    def eligible(person: Mapping[str, Any]) -> bool:
+        if person["to_number"] == numbers(4)[3]:
+            task.on_kill()
+        return True
+
+    task = operator(path=str(tmp_path), lines=4, cancel_on_kill=stops, eligible=eligible)
+    says = r"Its \d live calls? w\w+ stopped; a clear" if stops else "Its live calls go on; a clear"
+    with pytest.raises(RetellCallError, match=says):
+        task.execute(TaskInstance().context(task_state_store=Store()))
+    if stops:
+        assert stopped(simulator) == sorted(call.request["to_number"] for call in simulator.placed)
+        noted = "".join(path.read_text() for path in tmp_path.rglob("attempts-placed-*"))
+        assert all(call.call_id in noted for call in simulator.placed)
+
+
+class Requests:
+    """Calls and requests in flight: at each wait one more is answered, with a call."""
+
+    def __init__(self, live: Sequence[str], to_come: Sequence[str], *, unanswered: int = 0) -> None:
+        self._live, self._to_come, self._unanswered = list(live), list(to_come), unanswered
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._to_come) + self._unanswered
+
+    def wait(self, seconds: float) -> None:
+        self._live += self._to_come[:1]
+        del self._to_come[:1]
+
+    def live(self) -> Sequence[str]:
+        return self._live
+
+
+@pytest.mark.parametrize(
+    ("live", "to_come", "unanswered", "refused", "says"),
+    [
+        (0, 0, 0, 0, "It had no live calls"),
+        (1, 0, 0, 0, "Its 1 live call was stopped"),
+        (2, 2, 0, 0, "Its 4 live calls were stopped"),
+        (0, 2, 0, 3, "Its 2 live calls were stopped"),
+        (1, 1, 2, 0, "Its 2 live calls were stopped, and 2 requests to place calls were not answered in time"),
+        (0, 0, 1, 0, "It had no live calls, and 1 request to place a call was not answered in time"),
+        (7, 0, 0, None, r"7 of its 7 live calls may go on \((\w+, ){5}\.\.\.\)"),
+    ],
+)
+def test_what_a_kill_does_to_the_calls_and_says_of_them(
+    simulator: Simulator,
+    clock: SteppingClock,
+    *,
+    live: int,
+    to_come: int,
+    unanswered: int,
+    refused: int | None,
+    says: str,
+) -> None:
+    """Calls are stopped as they are answered, and again while Retell refuses, in the few seconds that are left."""
+    with RetellHook() as hook:
+        placed = []
+        for number in numbers(live + to_come):
+            simulator.play(number, AT_ONCE)
+            placed.append(hook.create_phone_call({"from_number": FROM, "to_number": number}).call_id)
+        settings = hook.get_conn().settings
+    simulator.fail(*(() if refused == 0 else [Fault(endpoint="stop-call", answer=400, times=refused)]))
+    kill = StopCallsOnKill(TaskInstance().context(task_state_store=Store()), settings=settings, wanted=True)
+    kill.calls = Requests(placed[:live], placed[live:], unanswered=unanswered)
+    began = clock.now()
+    kill.stop()
+    assert re.fullmatch(says, kill.outcome())
+    assert clock.now() - began <= LAST_SECONDS
+    if refused is not None:
+        assert stopped(simulator) == numbers(live + to_come)
 
 
 @pytest.mark.parametrize("stops", [False, True])

@@ -28,7 +28,7 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.recorder import Recorder, known_calls
 from airflow_provider_retell.campaign.requests import CallRequests
 from airflow_provider_retell.campaign.roster import Fate, Roster
-from airflow_provider_retell.campaign.run import CampaignRun, load
+from airflow_provider_retell.campaign.run import CampaignRun
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.summary import people_rows, summarize
 from airflow_provider_retell.campaign.terms import End, Leave, Terms
@@ -157,7 +157,8 @@ class Campaign:
                 analysis_timeout=analysis_timeout,
                 files=self.files,
             )
-            load([*self.files.placed, *self.files.rows], recorder, self.plan, moments)
+            rows = [*self.files.placed, *self.files.rows]
+            state.load(recorder.known(rows, (now := moments.now()).wall), now)
             return CampaignRun(
                 client=client,
                 plan=self.plan,

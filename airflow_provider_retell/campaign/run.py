@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
@@ -63,6 +64,7 @@ class CampaignRun:
         moments: The time by those clocks.
         threads: The most requests at the same time.
         last_placed_at: When the last call was placed, in seconds since the epoch; ``-inf`` if none was.
+        sender: Sends the requests that place calls.
     """
 
     client: RetellClient
@@ -75,8 +77,8 @@ class CampaignRun:
     moments: Moments
     threads: int = _MAX_THREADS
     last_placed_at: float = -math.inf
+    sender: Sender = field(init=False)
     _background: Background = field(init=False)
-    _sender: Sender = field(init=False)
     _reader: Reader = field(init=False)
     _upkeep: Upkeep = field(init=False)
     _look_in_progress: bool = field(default=False, init=False)
@@ -87,13 +89,16 @@ class CampaignRun:
     """When the requests that read began to fail; None since the last one that got through."""
     _finishing_since: float | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        """Make what sends: after a kill, others ask it for the calls that are live."""
+        self.sender = Sender(
+            self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
+        )
+
     def run(self) -> Leave | End:
         """Run until each person has a fate, or the task may leave its worker."""
         self._background = Background(self.threads)
         self._earlier_placed_at = self.last_placed_at if math.isfinite(self.last_placed_at) else None
-        self._sender = Sender(
-            self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
-        )
         self._reader = Reader(self.client, self.requests.identity, self.recorder.projection)
         self._upkeep = Upkeep(self.plan, self.terms, self.files, self.moments.now())
         try:
@@ -101,7 +106,9 @@ class CampaignRun:
                 pass
             return done
         finally:
-            self._sender.close()
+            self.sender.close()
+            with suppress(RetellError):  # what came in the last moment: others shall know of it
+                self._background.collect()
             self._background.close()
             self._upkeep.save()
 
@@ -109,13 +116,13 @@ class CampaignRun:
         self._background.collect()
         self._check()
         self._keep_up()
-        with self._sender.plan_lock:
+        with self.sender.plan_lock:
             action = self.plan.next_action(self.moments.now())
         match action:
             case Place() as order:
                 # ``eligible`` may have taken longer than one reading counts.
                 self._upkeep.read_pauses(self.moments.now())
-                self._background.begin(partial(self._sender.send, order), partial(self._answered, order))
+                self._background.begin(partial(self.sender.send, order), partial(self._answered, order))
             case ReadList():
                 self._read_list()
             case Look(call_ids):
@@ -134,7 +141,7 @@ class CampaignRun:
     # -- placing -------------------------------------------------------------------------------------------
 
     def _answered(self, order: Place, answer: Answer) -> None:
-        self._sender.report(order, answer)
+        self.sender.report(order, answer)
         match answer:
             case NotNow():
                 pass
@@ -216,7 +223,10 @@ class CampaignRun:
     def _check(self) -> None:
         """Raise if the task was killed, or has no time left."""
         if self.terms.killed():
-            raise RetellCallError("The task was killed. Its live calls go on; a clear continues the campaign.")
+            self.sender.close()
+            self._upkeep.save()
+            calls = self.terms.calls_after_kill()
+            raise RetellCallError(f"The task was killed. {calls}; a clear continues the campaign.")
         if self.clock.now() >= self.terms.ends_at:
             raise RetellCallTimeoutError(
                 "execution_timeout is almost over: nothing more is placed. A retry, or a clear, goes on."
@@ -287,8 +297,3 @@ class CampaignRun:
         self.recorder.refused(self.plan.state.roster.take_refusals())
         self._upkeep.report(now)
         return End(failure=failure, error=self._upkeep.error)
-
-
-def load(rows: Iterable[Mapping[str, Any]], recorder: Recorder, plan: Plan, moments: Moments) -> None:
-    """Take in the calls that the campaign's own files know."""
-    plan.state.load(recorder.known(rows, (now := moments.now()).wall), now)

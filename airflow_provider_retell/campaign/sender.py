@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from threading import Lock
+from threading import Condition, Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_retell import _metrics as metrics
@@ -103,15 +103,50 @@ class Sender:
         self._recorder = recorder
         self.plan_lock = Lock()
         self._closed = False
+        self._in_flight = 0
+        self._placed: set[str] = set()
+        self._answered = Condition()
 
     def close(self) -> None:
         """Place no more calls, not even those whose requests wait for a connection. Thread-safe."""
         with self.plan_lock:
             self._closed = True
 
+    @property
+    def in_flight(self) -> int:
+        """The number of requests whose result is still to come."""
+        return self._in_flight
+
+    def wait(self, seconds: float) -> None:
+        """Wait until no request is in flight, or for so long. Thread-safe."""
+        with self._answered:
+            self._answered.wait_for(lambda: not self._in_flight, seconds)
+
+    def live(self) -> list[str]:
+        """Return the calls of this map index that may be live, those included that are not reported yet.
+
+        Thread-safe, and safe in a signal handler: after a kill, nothing waits for the campaign's own thread.
+        """
+        placed = tuple(self._placed)  # first: a call that is reported meanwhile is in the watch
+        return [*dict.fromkeys([*placed, *self._plan.state.watch.to_stop()])]
+
     def send(self, order: Place) -> Answer:
         """Place a call if that is still allowed, and return the result. Thread-safe."""
+        with self._answered:
+            self._in_flight += 1
+        placed: tuple[str, ...] = ()
+        try:
+            answer = self._send(order)
+            if not isinstance(answer, Exception) and self._tagged(order, answer).same_map_index:
+                placed = (answer.call_id,)
+            return answer
+        finally:
+            with self._answered:
+                self._in_flight -= 1
+                self._placed.update(placed)
+                self._answered.notify_all()
 
+    def _send(self, order: Place) -> Answer:
         def check() -> None:
             with self.plan_lock:
                 if self._closed or self._killed() or not self._plan.may_send(order, self._moments.now()):
@@ -168,17 +203,23 @@ class Sender:
                 state.unreached(order, now)
             case call:
                 metrics.count("retell.calls.placed.create")
-                identity = self._requests.identity
-                person = identity.person(to_number=order.person.to_number, person_id=order.person.person_id)
-                # Its tag shows whether another map index placed it under the same key; Retell may store no tags.
-                placed_by = identity.read(tag_of(call))
-                tagged = TaggedAttempt(
-                    person=person,
-                    attempt=order.attempt,
-                    same_map_index=placed_by is None or placed_by.same_map_index,
-                )
+                tagged = self._tagged(order, call)
                 known = read_call(call, tagged, now=now.wall, placed_at=order.decided.wall)
                 self._recorder.saw(call, known, now.wall)
                 if known.outcome is not None:
                     metrics.count(f"retell.calls.ended.{known.outcome}")
                 state.placed(order, known, now)
+                self._placed.discard(call.call_id)
+
+    def _tagged(self, order: Place, call: CallRow) -> TaggedAttempt:
+        """Return whom a call that was answered calls, and whether this map index placed it.
+
+        Its tag shows whether another one placed it under the same key; Retell may store no tags.
+        """
+        identity = self._requests.identity
+        placed_by = identity.read(tag_of(call))
+        return TaggedAttempt(
+            person=identity.person(to_number=order.person.to_number, person_id=order.person.person_id),
+            attempt=order.attempt,
+            same_map_index=placed_by is None or placed_by.same_map_index,
+        )

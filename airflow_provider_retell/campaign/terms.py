@@ -27,6 +27,7 @@ class Terms:
         known_until: The time until which Retell certainly keeps the calls; a task without files is back by then.
         ends_at: When the task must be over, in seconds since the epoch.
         killed: Returns whether the task was killed.
+        calls_after_kill: Returns what becomes of the live calls after a kill, in words, once it is known.
         connection_paused: Looks up whether the connection is paused, so that nothing may be placed.
         campaign_paused: Looks up whether the campaign is; None if that is not known. Raises an error if it has not
             been known for too long.
@@ -39,6 +40,7 @@ class Terms:
     known_until: float = math.inf
     ends_at: float = math.inf
     killed: Callable[[], bool] = lambda: False
+    calls_after_kill: Callable[[], str] = lambda: "Its live calls go on"
     connection_paused: Callable[[], bool] = lambda: False
     campaign_paused: Callable[[], bool | None] = lambda: False
     refresh: Callable[[float], None] = lambda _now: None

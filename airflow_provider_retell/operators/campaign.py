@@ -15,8 +15,8 @@ from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeo
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies
-from airflow_provider_retell.operators.campaign_builder import CampaignBuilder, trigger_for
-from airflow_provider_retell.operators.campaign_process import Process, first_began
+from airflow_provider_retell.operators.campaign_builder import CampaignBuilder
+from airflow_provider_retell.operators.campaign_process import Process, first_began, trigger_for
 from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
 from airflow_provider_retell.operators.policies import check_calling_hours
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
@@ -251,13 +251,13 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                 hook.get_conn(),
                 # A trigger that failed would fail again at once, so this process waits for the rest of the time.
                 may_leave=self.deferrable and (event is None or event.wake is not Wake.FAILED),
-                killed=lambda: self._kill.killed,
+                kill=self._kill,
                 paused=hook.is_paused,
                 task_ends_at=ends_at(self.execution_timeout, began),
                 campaign_began=campaign_began,
             )
             run.plan.state.watch.left = () if event is None or event.wake is Wake.OVER else tuple(event.calls)
-            self._kill.live = run.plan.state.watch.to_stop
+            self._kill.calls = run.sender
             with self._kill:
                 try:
                     done = run.run()

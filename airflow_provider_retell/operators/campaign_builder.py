@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_retell.campaign.requests import CallRequests
     from airflow_provider_retell.campaign.results import Results
     from airflow_provider_retell.campaign.run import CampaignRun
-    from airflow_provider_retell.campaign.terms import Leave
     from airflow_provider_retell.operators.campaign_process import Beginning, Process
+    from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 
 log = logging.getLogger(__name__)
 
@@ -35,25 +35,6 @@ WITHOUT_PATH: Final = 1000
 KNOWN_FOR: Final = 24 * 3600.0
 """Seconds for which every account keeps its calls. Without files, older calls would not be known."""
 _EXAMPLE_NUMBER: Final = "+14155550100"
-
-
-def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
-    """Return the trigger that waits in place of a task."""
-    from airflow_provider_retell.triggers import RetellCallTrigger, RetellTimeTrigger  # noqa: PLC0415
-
-    kept = {name: value for name, value in memo.items() if math.isfinite(value)}
-    if not leave.call_ids:
-        return RetellTimeTrigger(deadline=leave.until, memo=kept)
-    return RetellCallTrigger(
-        call_ids=leave.call_ids,
-        retell_conn_id=operator.retell_conn_id,
-        deadline=leave.until,
-        poll_interval=operator.poll_interval,
-        wait_for=operator.wait_for,
-        analysis_timeout=operator.analysis_timeout,
-        cancel_on_kill=operator.cancel_on_kill,
-        memo=kept,
-    )
 
 
 @dataclass(kw_only=True)
@@ -86,7 +67,7 @@ class CampaignBuilder:
         client: RetellClient,
         *,
         may_leave: bool,
-        killed: Callable[[], bool],
+        kill: StopCallsOnKill,
         paused: Callable[[], bool],
         task_ends_at: float,
         campaign_began: Beginning,
@@ -96,7 +77,7 @@ class CampaignBuilder:
         from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
         from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
         from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415
-        from airflow_provider_retell.campaign.run import CampaignRun, load  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run import CampaignRun  # noqa: PLC0415
         from airflow_provider_retell.campaign.terms import Terms  # noqa: PLC0415
 
         task, ti, now = self.operator, context["ti"], self.clock.now()
@@ -120,7 +101,8 @@ class CampaignBuilder:
         )
         moments = Moments(self.clock)
         if self._files is not None:
-            load(self._files.known(), recorder, plan, moments)
+            began = moments.now()
+            plan.state.load(recorder.known(self._files.known(), began.wall), began)
         own_lines = None
         if task.lines is None:
             own_lines = AccountLines(client, reserved=task.reserved_lines, clock=self.clock)
@@ -130,7 +112,8 @@ class CampaignBuilder:
             may_leave=may_leave,
             known_until=campaign_began.at_earliest + KNOWN_FOR,
             ends_at=task_ends_at,
-            killed=killed,
+            killed=lambda: kill.killed,
+            calls_after_kill=kill.outcome,
             connection_paused=paused,
             campaign_paused=pause_of(ti).look_up,
             refresh=refresh,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from airflow_provider_retell.operators.campaign_arguments import due_at
+
+if TYPE_CHECKING:
+    from airflow_provider_retell.campaign.terms import Leave
 
 _STORE_KEY: Final = "retell_campaign"
 
@@ -41,6 +45,25 @@ class Process:
     def memo(self) -> dict[str, int]:
         """Return what the process after a deferral needs to know of it."""
         return {"process": self.number + 1}
+
+
+def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
+    """Return the trigger that waits in place of a task."""
+    from airflow_provider_retell.triggers import RetellCallTrigger, RetellTimeTrigger  # noqa: PLC0415
+
+    kept = {name: value for name, value in memo.items() if math.isfinite(value)}
+    if not leave.call_ids:
+        return RetellTimeTrigger(deadline=leave.until, memo=kept)
+    return RetellCallTrigger(
+        call_ids=leave.call_ids,
+        retell_conn_id=operator.retell_conn_id,
+        deadline=leave.until,
+        poll_interval=operator.poll_interval,
+        wait_for=operator.wait_for,
+        analysis_timeout=operator.analysis_timeout,
+        cancel_on_kill=operator.cancel_on_kill,
+        memo=kept,
+    )
 
 
 @dataclass(frozen=True, slots=True)
