@@ -58,7 +58,8 @@ class RetellHook(BaseHook):
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.
 
-        It is not repeated if the response is lost, because each request registers another call.
+        It is not repeated if the response is lost, because each request registers another call: look at
+        ``may_have_arrived`` of the error before you try again.
         See https://docs.retellai.com/api-references/register-phone-call
         """
         return self._place(endpoints.register_phone_call(request))
@@ -83,7 +84,7 @@ class RetellHook(BaseHook):
         return client.send(untagged(request))
 
     def get_call(self, call_id: str) -> Call:
-        """Read a call.
+        """Read a call; raise ``RetellNotFoundError`` if Retell does not know it.
 
         See https://docs.retellai.com/api-references/get-call
         """
@@ -109,8 +110,8 @@ class RetellHook(BaseHook):
             metadata: Only calls whose top-level metadata has these values.
             page_size: Calls in one request, 1 to 1000.
             **filters: ``agent_id``, ``call_status``, ``direction``, ``batch_call_id``, ``started_from``,
-                ``started_before``, ``filter_criteria`` (in Retell's own form), ``sort_order``: see
-                ``airflow_provider_retell.api.endpoints.list_calls``.
+                ``started_before`` (milliseconds since the epoch), ``filter_criteria`` (in Retell's own form),
+                ``sort_order``: see ``airflow_provider_retell.api.endpoints.list_calls``.
 
         Raises:
             RetellInputError: A filter is empty, or is given twice.
@@ -125,7 +126,7 @@ class RetellHook(BaseHook):
             log.warning("%d items of the list could not be read, and are left out.", walk.unreadable)
 
     def read_calls(self, call_ids: str | Sequence[str]) -> dict[str, Call]:
-        """Read many calls with few requests, by call id.
+        """Read many calls with few requests, and return them by call id.
 
         Args:
             call_ids: The calls, or one call.
@@ -136,7 +137,7 @@ class RetellHook(BaseHook):
         return self.get_conn().run(read_calls(call_ids))
 
     def stop_call(self, call_id: str) -> None:
-        """Stop a call: hang up.
+        """Hang up on a call; Retell may refuse that (``RetellInvalidRequestError``) if the call is not ongoing.
 
         See https://docs.retellai.com/api-references/stop-call
         """
@@ -215,7 +216,7 @@ class RetellHook(BaseHook):
         return self.get_conn().send(contacts.get_contact_by_phone(number))
 
     def get_concurrency(self) -> dict[str, Any]:
-        """Read ``current_concurrency``, ``concurrency_limit`` and their parts, in calls.
+        """Read how many calls go on and may go on, with Retell's keys, such as ``concurrency_limit``.
 
         See https://docs.retellai.com/api-references/get-concurrency
         """

@@ -44,6 +44,8 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
     sequence. The modes ``poke`` and ``reschedule`` and ``deferrable=True`` differ neither in their results nor in
     their failures.
 
+    See https://docs.retellai.com/api-references/list-calls
+
     Args:
         call_id: One call id, one row of an operator, or a sequence of either (the output of a mapped operator).
         wait_for: ``ended``, or ``analyzed``: wait for ``call_analysis`` too.
@@ -58,6 +60,11 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         poke_interval: Seconds between two polls, or a timedelta.
         timeout: Seconds to wait for all of the calls, or a timedelta.
         **kwargs: Airflow's own, such as ``mode`` and ``soft_fail``.
+
+    Raises:
+        RetellInputError: An argument is invalid, such as a ``call_id`` without an id.
+        RetellCallFinalError: A call ended as ``fail_on`` names.
+        AirflowSensorTimeout: Not all calls were over within ``timeout``.
     """
 
     template_fields = ("call_id", "retell_conn_id")

@@ -76,7 +76,7 @@ def retell_clock() -> ManualClock:
 
 @pytest.fixture
 def retell_simulator(retell_clock: ManualClock) -> Iterator[Simulator]:
-    """Point the connection ``retell_default`` at a simulator, and let no task really wait.
+    """Point the connection ``retell_default`` at a simulator, and let no task of this package wait in real time.
 
     ``retell_simulator.play(number, "dial_busy")`` chooses how calls to a number go; ``retell_simulator.calls`` are
     the calls placed so far. Whenever a task of this package waits, the simulator's clock jumps ahead instead;

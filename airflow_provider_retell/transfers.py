@@ -38,7 +38,7 @@ _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "met
 
 
 class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
-    """Write the calls that started in an interval to files, also those that were not placed by Airflow.
+    """Write the calls that were answered in an interval to files, also those that Airflow did not place.
 
     Calls that were not answered have no start and so belong to no interval: they are missing unless
     ``undated=True``, which writes all of them, of any time, to files of their own. Retell does not list calls that

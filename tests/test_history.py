@@ -408,12 +408,12 @@ def test_the_import_of_the_page_is_history(tmp_path: Path) -> None:
     _, _, rest = page.partition("## Import a history from another system")
     written: dict[str, Any] = {}
     exec(rest.partition("```python\n")[2].partition("```")[0], written)  # noqa: S102 (our own documentation)
-    (tmp_path / "dialler.csv").write_text(
+    (tmp_path / "dialer.csv").write_text(
         "id,number,started,status\n"
         "1,+14155550100,2026-07-06T04:00:00-07:00,NO ANSWER\n"
         "2,+14155550101,2026-01-01T10:00:00-08:00,DNC\n"
     )
-    written["import_calls"](tmp_path / "dialler.csv", tmp_path / "calls" / "dialler")
+    written["import_calls"](tmp_path / "dialer.csv", tmp_path / "calls" / "dialer")
     known = history(tmp_path / "calls")
-    assert known.of(ADA) == {"dialler-1": Attempt(placed_at=NOON - timedelta(hours=1), outcome="no_answer")}
-    assert known.of(BOB)["dialler-2"].asked_never_again
+    assert known.of(ADA) == {"dialer-1": Attempt(placed_at=NOON - timedelta(hours=1), outcome="no_answer")}
+    assert known.of(BOB)["dialer-2"].asked_never_again

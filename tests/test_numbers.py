@@ -77,7 +77,7 @@ def test_a_zero_that_belongs_to_the_number_stays(number: str) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_dialled_from_anywhere_is_refused(written: Any) -> None:
+def test_what_cannot_be_dialed_from_anywhere_is_refused(written: Any) -> None:
     """National forms and words; the message masks them."""
     with pytest.raises(RetellInputError, match="is no phone number in international form") as raised:
         e164(written)
@@ -152,7 +152,7 @@ def test_a_region_makes_national_numbers_international(written: str, region: str
 
 
 def test_the_zero_in_brackets(installed: bool) -> None:
-    """It is dialled from abroad in Italy and not in Britain: only the library knows."""
+    """It is dialed from abroad in Italy and not in Britain: only the library knows."""
     british, italian = "+44 (0)20 7946 0018", "+39 (0)6 1234 5678"  # both kept free for stories, or too regular
     if installed:
         assert (e164(british), e164(italian)) == ("+442079460018", "+390612345678")

@@ -484,7 +484,7 @@ def test_one_rule_needs_no_list(simulator: Simulator) -> None:
     assert place(CREATE, redial=TWICE[0], wait_for="ended").redial == tuple(TWICE)
 
 
-def test_a_registered_call_is_not_redialled() -> None:
+def test_a_registered_call_is_not_redialed() -> None:
     """The user's own telephony dials it: the argument is the create operator's alone."""
     with pytest.raises((TypeError, AirflowException), match="redial"):  # Airflow 2 and 3
         place(REGISTER, redial=TWICE, wait_for="ended")

@@ -141,6 +141,9 @@ class AttemptLimit:
         Args:
             attempts: All known attempts to call the person, in any order.
             at: A datetime with a time zone.
+
+        Raises:
+            RetellInputError: ``at`` has no time zone.
         """
         if at.utcoffset() is None:
             raise input_error(f"at must be a datetime with a time zone, such as datetime.now(UTC), not {at!r}.")

@@ -24,7 +24,7 @@ _ALTERNATIVE: Final = re.compile(r"[0-9]\s*/\s*[0-9]{1,2}")
 _EXTENSION: Final = re.compile(r"(?:x|ext\.?|extension|;ext=|#)\s*[0-9]+", re.IGNORECASE)
 _INVISIBLE: Final = "\ufeff\u200b\u200e\u200f\u202a\u202c \t\r\n"
 _TRUNK_PREFIX: Final = "(0)"
-"""The zero of "+44 (0)20", which is dialled from abroad in some countries only."""
+"""The zero of "+44 (0)20", which is dialed from abroad in some countries only."""
 _TRUNK_ZERO: Final = re.compile(
     r"\+(?!390)(?:[17]|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
     r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[0578]|9[679])[0-9])0"
@@ -42,7 +42,7 @@ def e164(number: object, region: str | None = None) -> str:
     ``+44 (0)20 7946 0018``      ``+442079460018`` if ``phonenumbers`` is installed, else refused
     ``+33 0612345678``           ``+33612345678`` if ``phonenumbers`` is installed, else refused
     ``+1 415 555 010``           refused if ``phonenumbers`` is installed: a digit is missing
-    ``+1 415 555 0100 ext. 5``   refused: an extension cannot be dialled
+    ``+1 415 555 0100 ext. 5``   refused: an extension cannot be dialed
     ``+1 415 555 0100 / 01``     refused: two numbers
     ``14155550100.0``, a float   refused: a spreadsheet or pandas has made it a quantity
     ``491701234567``             refused if ``region`` is ``"DE"``: it is another number with a plus
