@@ -70,4 +70,4 @@ class RetellRetryPolicy(RetryPolicy):
 
 
 DEFAULT_RETRY_POLICY: Final = RetellRetryPolicy() if HAS_RETRY_POLICIES else None
-"""The operators' default; None where Airflow has no retry policies."""
+"""The operators' default; None if this Airflow has no retry policies."""

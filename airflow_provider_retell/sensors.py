@@ -110,7 +110,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         given: Any = self.call_id
         try:
             ids = call_ids(given)
-        except RetellInputError:  # the task says so when it runs, where soft_fail applies
+        except RetellInputError:  # raised again when the task runs, so that soft_fail applies
             self._hidden = given
             self.call_id = "a dry run: no call to wait for" if is_dry(given) else "not the id of a call"
         else:

@@ -96,7 +96,7 @@ def test_the_key_of_a_cursor_is_that_of_the_filters() -> None:
 
 @watching
 def test_each_airflow_keeps_the_cursor_where_it_can() -> None:
-    """In the asset's state where Airflow says when an event is stored; else in a Variable, some seconds later."""
+    """In the asset's state if Airflow says when an event is stored; else in a Variable, some seconds later."""
     watcher = RetellFinishedCallsTrigger(CALLS).watcher()
     assert isinstance(watcher.store, AssetStateStore if HAS_ASSET_STATE else VariableStore)
     assert watcher.settle == (0 if HAS_ASSET_STATE else SETTLED_AFTER)

@@ -724,7 +724,7 @@ def test_a_failed_look_up_is_not_remembered(vault: type[Vault], clock: SteppingC
 
 
 def test_a_look_up_belongs_to_no_task(vault: type[Vault]) -> None:
-    """It does not run in the context of the first user, whose task's name would stand on all_users's log lines."""
+    """It does not run in the context of the first user, whose task's name would stand in the log lines of all."""
 
     async def main() -> None:
         TASK.set("first")

@@ -74,7 +74,7 @@ def test_a_pause_may_be_seconds() -> None:
     ],
 )
 def test_everything_else_is_left_to_the_task(error: Exception) -> None:
-    """The task's own retries and retry_delay hold where Retell is not at its limit."""
+    """The task's own retries and retry_delay apply unless the account is at its limit."""
     assert RetellRetryPolicy().evaluate(error, 1, 3) == RetryDecision.default()
 
 

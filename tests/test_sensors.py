@@ -121,7 +121,7 @@ def test_an_analysis_that_never_comes_is_waited_for_until_the_bound(
 def test_a_call_whose_end_is_not_known_is_bounded_too(
     wait: Callable[..., Any], register: Callable[..., str], time: ManualClock
 ) -> None:
-    """Where end_timestamp is of no use the bound runs from when the call was first seen over, in every mode."""
+    """If end_timestamp is of no use, the bound runs from when the call was first seen over, in every mode."""
     ahead = 1e6  # seconds by which Retell's clock is ahead of Airflow's
 
     class Behind(SteppingClock):
@@ -136,7 +136,7 @@ def test_a_call_whose_end_is_not_known_is_bounded_too(
 def test_a_call_that_never_connected_is_not_waited_for_to_be_analyzed(
     wait: Callable[..., Any], register: Callable[..., str]
 ) -> None:
-    """Where nothing was said there is nothing to wait for, however long the bound."""
+    """If nothing was said, there is no analysis to wait for, however long the bound."""
     row = wait(register("dial_busy"), wait_for="analyzed", analysis_timeout=1e7)
     assert row["outcome"] == "busy"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 OWN_NUMBER = "+12025550199"
-"""The account's own number, where the simulator needs one."""
+"""The account's own number, if the simulator needs one."""
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _ALL_BUT_THE_LAST_FOUR = re.compile(r"\d(?=(?:\D*\d){4})")

@@ -135,7 +135,7 @@ def serving(handle: Handle, port: int, host: str = LOOPBACK) -> Iterator[str]:
         yield base_url(ALL_ADDRESSES.get(host, host), server.server_port)
     finally:
         # Wakes the loop, which notices otherwise only after its interval that it should end.
-        with suppress(OSError):  # where only a connection can be shut down
+        with suppress(OSError):  # some systems shut down connections only
             server.socket.shutdown(socket.SHUT_RD)
         server.shutdown()
         thread.join()
