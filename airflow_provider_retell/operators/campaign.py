@@ -220,7 +220,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         label(context, NOT_CALLED)
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
-            result, failure = self._terms(Process.of(context, {})).rehearse(context)
+            result, failure = self._builder(Process.of(context, {})).rehearse(context)
             self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
             return self._checked(result, failure)
         return self._run(context)
@@ -242,10 +242,10 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         began = float(memo.get("began", now))
         campaign_began, process = first_began(context, memo, now=now), Process.of(context, memo)
         with RetellHook(self.retell_conn_id) as hook:
-            terms = self._terms(process)
+            builder = self._builder(process)
             settings = hook.get_conn().settings
             self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
-            run = terms.run(
+            run = builder.run(
                 context,
                 memo,
                 hook.get_conn(),
@@ -267,9 +267,9 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         if isinstance(done, Leave):
             memo = {"began": began, **campaign_began.memo(), **process.memo(), "placed_at": done.placed_at}
             self._defer_to(trigger_for(self, done, memo), woken_by=event)
-        return self._result(context, terms.finish(run), done)
+        return self._result(context, builder.finish(run), done)
 
-    def _terms(self, process: Process) -> CampaignBuilder:
+    def _builder(self, process: Process) -> CampaignBuilder:
         defaults = {name: getattr(self, name) for name in _DEFAULTS}
         return CampaignBuilder(
             operator=self,
