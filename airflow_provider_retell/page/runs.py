@@ -14,7 +14,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.state import State
-from sqlalchemy import and_, select
+from sqlalchemy import JSON, and_, select, type_coerce
 
 from airflow_provider_retell.page.entries import task_digest
 
@@ -81,7 +81,8 @@ def connections_of(dag_id: str, run_id: str) -> list[str]:
 
     They are in the rendered fields of tasks that have begun, and in the DAG unless they are templates.
     """
-    value = Rendered.rendered_fields[CONNECTION].as_string()
+    # Airflow 3.1 has a type of its own for the column, which looks nothing up in it.
+    value = type_coerce(Rendered.rendered_fields, JSON)[CONNECTION].as_string()
     query = select(value).distinct().where(Rendered.dag_id == dag_id, Rendered.run_id == run_id)
     with create_session(scoped=False) as session:
         found = {conn_id for conn_id in session.scalars(query).all() if conn_id}
