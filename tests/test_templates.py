@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from conftest import CREATE, DAGS, TickingTime
 
+from airflow_provider_retell.operators import RetellCreatePhoneCallOperator
+from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 from airflow_provider_retell.simulator import Simulator
 
 HEAD = """
@@ -276,3 +278,29 @@ def test_rendered_fields_show_no_number_in_any_notation(run: Callable[..., Simpl
         shown = str(done.shown["call", index]["to_number"])
         assert shown.endswith(("***0958", "***0158", "***"))
         assert sum(character.isdigit() for character in shown) <= 4
+
+
+def create(to_number: str, **arguments: Any) -> RetellCreatePhoneCallOperator:
+    """Return an operator that calls what a template renders to."""
+    return RetellCreatePhoneCallOperator(
+        task_id="call", from_number="+14155550199", to_number=to_number, **arguments
+    )
+
+
+@pytest.mark.skipif(not TASKS_ASK_A_SUPERVISOR, reason="Airflow 2 writes the fields down in any case")
+@pytest.mark.parametrize("next_method", [None, "execute_complete", "__fail__"])
+def test_rendered_fields_are_sent_once(next_method: str | None) -> None:
+    """A task that continues after a deferral sends no fields: Airflow has them from the process that deferred."""
+    server = SimpleNamespace(next_method=next_method)
+    task = create("+14155550100")
+    task.render_template_fields({"ti": SimpleNamespace(_ti_context_from_server=server)})
+    assert ("to_number" in task.template_fields) is (next_method is None)
+
+
+def test_a_task_that_deferred_shows_its_rendered_fields(run: Callable[..., SimpleNamespace]) -> None:
+    """The fields stay those of the process that deferred, and the number stays hidden."""
+    done = run("""
+    Call(task_id="call", from_number=FROM, to_number="{{ '+1415555' }}0100", wait_for="ended", deferrable=True)
+    """)
+    assert done.states == {("call", -1): "success"}
+    assert done.shown["call", -1]["to_number"] == "***0100"

@@ -36,7 +36,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
 
 from airflow_provider_retell._masking import NUMBER_FIELDS
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.provider.version_compat import mask_secret
+from airflow_provider_retell.provider.version_compat import is_resumed, mask_secret
 
 if TYPE_CHECKING:
     import jinja2
@@ -92,9 +92,8 @@ class TemplatedOperator(BaseOperator):
             setattr(self, field, rendered)
         self._mask()
         # Airflow shows and stores these fields, at a cost for each, also of those that the DAG does not give.
-        self.template_fields = tuple(
-            field for field in type(self).template_fields if getattr(self, field) is not None
-        )
+        given = tuple(field for field in type(self).template_fields if getattr(self, field) is not None)
+        self.template_fields = () if is_resumed(context) else given
 
     def _is_template(self, field: str, context: Context) -> bool:
         """Return whether a field has its value from the DAG file; False also if that cannot be known."""

@@ -30,6 +30,7 @@ __all__ = [
     "aget_connection",
     "first_look",
     "is_deferred",
+    "is_resumed",
     "mask_secret",
     "read_variable",
     "task_state",
@@ -92,6 +93,12 @@ def task_state(ti: Any) -> str | None:
     except Exception:  # noqa: BLE001 (whatever it is, nothing is known)
         return None
     return str(next(iter(states.get(ti.run_id, {}).values()), None) or "")
+
+
+def is_resumed(context: Mapping[str, Any]) -> bool:
+    """Return whether a task continues after a deferral; False on Airflow 2, which says so in another place."""
+    server = getattr(context.get("ti"), "_ti_context_from_server", None)
+    return getattr(server, "next_method", None) is not None
 
 
 def first_look(context: Mapping[str, Any]) -> float | None:
