@@ -8,7 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 from conftest import CREATE, DAGS, TickingTime
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jinja2 import Environment, TemplateSyntaxError
 
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
@@ -285,6 +289,34 @@ def create(to_number: str, **arguments: Any) -> RetellCreatePhoneCallOperator:
     return RetellCreatePhoneCallOperator(
         task_id="call", from_number="+14155550199", to_number=to_number, **arguments
     )
+
+
+@given(text=st.text(st.sampled_from("{}%#[= +1a\n\r"), max_size=9))
+def test_a_text_is_rendered_as_jinja_renders_it(text: str) -> None:
+    """A text without marks is not given to Jinja, and comes out as it would."""
+    try:
+        expected = Environment(autoescape=False).from_string(text).render()  # noqa: S701 (no page is made of it)
+    except (TemplateSyntaxError, TypeError):
+        assume(False)
+    task = create(text)
+    task.render_template_fields({})
+    assert task.to_number == expected
+
+
+@pytest.mark.parametrize(
+    ("marks", "text"),
+    [
+        ({"variable_start_string": "[[", "variable_end_string": "]]"}, "[[ '+14155550100' ]]"),
+        ({"line_statement_prefix": "%%"}, "%% if True\n+14155550100\n%% endif"),
+        ({"line_comment_prefix": "##"}, "+14155550100## the office"),
+    ],
+)
+def test_a_dag_may_use_other_marks(marks: dict[str, str], text: str) -> None:
+    """The marks are those of the DAG's own Jinja environment."""
+    with DAG("dag", schedule=None, jinja_environment_kwargs=marks):
+        task = create(text)
+    task.render_template_fields({})
+    assert task.to_number.strip() == "+14155550100"
 
 
 @pytest.mark.skipif(not TASKS_ASK_A_SUPERVISOR, reason="Airflow 2 writes the fields down in any case")

@@ -199,6 +199,8 @@ def _is_reference(value: Any) -> bool:
 
 def _nodes(text: str, context: Mapping[str, Any], jinja_env: jinja2.Environment) -> list[Any]:
     """Render a template; return its parts, which are texts or, for an expression alone, an object."""
+    if not _has_markup(text, jinja_env):  # most numbers and ids, for which Jinja would build its lexer
+        return [text] if text else []
     from jinja2.nativetypes import NativeCodeGenerator  # noqa: PLC0415 (no DAG that is parsed renders anything)
 
     native = jinja_env.overlay()
@@ -207,6 +209,14 @@ def _nodes(text: str, context: Mapping[str, Any], jinja_env: jinja2.Environment)
     # As Airflow does: Jinja's own `render` would evaluate all of the context.
     variables: Any = ChainMap({}, context, template.globals)  # type: ignore[arg-type]
     return list(template.root_render_func(native.context_class(native, variables, template.name, template.blocks)))
+
+
+def _has_markup(text: str, jinja_env: jinja2.Environment) -> bool:
+    """Return whether Jinja may change a text; it also changes the ends of lines."""
+    if jinja_env.line_statement_prefix or jinja_env.line_comment_prefix:
+        return True
+    marks = (jinja_env.block_start_string, jinja_env.variable_start_string, jinja_env.comment_start_string)
+    return any(mark in text for mark in (*marks, "\n", "\r"))
 
 
 def _object(nodes: Iterable[Any]) -> Any:
