@@ -5,13 +5,11 @@ import inspect
 import json
 import logging
 import shutil
-import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -24,6 +22,7 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from blockbuster import blockbuster_ctx
+from trickling import HEADERS, trickling
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
@@ -300,48 +299,19 @@ def test_a_simulator_is_asked_without_reading_certificates(
     assert read[1:] == [{"trust_env": True}]
 
 
-@pytest.fixture
-def trickle() -> Iterator[Callable[[bytes], str]]:
-    """Return a function that starts a server, whose response trickles in for ever after its beginning."""
-    stopped, servers = threading.Event(), []
-
-    def serve(beginning: bytes) -> str:
-        listening = socket.create_server(("127.0.0.1", 0))
-
-        def run() -> None:
-            with suppress(OSError):
-                connection, _ = listening.accept()
-                with connection:
-                    connection.sendall(beginning)
-                    while not stopped.wait(0.01):
-                        connection.sendall(b"a")
-
-        servers.append((threading.Thread(target=run), listening))
-        servers[-1][0].start()
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    yield serve
-    stopped.set()
-    for thread, listening in servers:
-        listening.close()
-        thread.join()
-
-
 @each(
     {
-        "headers": b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        "headers": HEADERS,
         "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
         "body of an error": b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n",
-        "after an interim response": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nX-Slow: ",
+        "after an interim response": b"HTTP/1.1 102 Processing\r\n\r\n" + HEADERS,
     },
     "beginning",
 )
-def test_a_response_that_trickles_is_given_up(
-    wire: Wire, trickle: Callable[[bytes], str], beginning: bytes
-) -> None:
+def test_a_response_that_trickles_is_given_up(wire: Wire, beginning: bytes) -> None:
     """Httpx only limits the gap between two chunks; both clients bound the complete response."""
-    with pytest.raises(RetellConnectionError) as slow:
-        wire.send(REGISTER, base_url=trickle(beginning), timeout=0.1)
+    with trickling(beginning) as url, pytest.raises(RetellConnectionError) as slow:
+        wire.send(REGISTER, base_url=url, timeout=0.1)
     assert (slow.value.timed_out, slow.value.may_have_arrived) == (True, True)
 
 
