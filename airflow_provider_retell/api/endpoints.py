@@ -50,6 +50,8 @@ class Request(Generic[T]):
         empty: Whether a response without a body is expected.
         shown_path: The path as messages show it, None for the path itself.
         decode: Turns the body of the response into what ``read`` takes; raises ``ValueError`` if it cannot.
+        key_digest: The ``key_digest`` of server and key under which it may have been carried out before. Under
+            another one it is not repeated. Empty if it was not sent before.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Request(Generic[T]):
     empty: bool = False
     shown_path: str | None = None
     decode: Callable[[bytes], Any] = decode_json
+    key_digest: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {self.shown_path or self.path}"
@@ -73,6 +76,11 @@ class Request(Generic[T]):
         if not isinstance(key, str) or key.strip() in {"", "None"}:
             raise RetellInputError(f"idempotency_key must be given, got {shown(key)}. Nothing was sent.")
         return replace(self, body={**(self.body or {}), "idempotency_key": key}, idempotent=True)
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key under which Retell carries it out once, None if it has none."""
+        return None if self.body is None else self.body.get("idempotency_key")
 
     @property
     def cursor(self) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.key_rotation import check_same_key, is_rotated, key_digest, may_be_rotated
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.wire import use_key
-from airflow_provider_retell.errors import Concerns, RetellError
+from airflow_provider_retell.errors import RetellError
 
 T = TypeVar("T")
 
@@ -20,17 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class RotatingKeyClient(RetellClient):
-    """A client that looks its connection up again when Retell refuses the key.
-
-    ========================================  ==========================================================
-    the connection by then                    the refused request
-    ========================================  ==========================================================
-    has another key for the same server       is sent once more, with that key, and so are all later ones
-    is the same, or for another server        raises its error
-    cannot be looked up                       raises its error
-    ========================================  ==========================================================
-
-    A refused request was not carried out, so sending it once more repeats nothing.
+    """A client that looks its connection up again when Retell refuses the key, by the rules of ``key_rotation``.
 
     Args:
         settings: As for ``RetellClient``.
@@ -44,6 +35,7 @@ class RotatingKeyClient(RetellClient):
         super().__init__(settings, **options)
         self._look_up = look_up
         self._rotation = threading.Lock()
+        self._lost: dict[str, str] = {}  # what the responses were lost under, by idempotency key
 
     def send_once(self, request: Request[T], *, check: Callable[[], None] | None = None) -> T:
         """Send one request, and once more if the key was rotated; return its result.
@@ -52,27 +44,37 @@ class RotatingKeyClient(RetellClient):
             request: The request.
             check: As for ``RetellClient``, before each of the two.
         """
-        key = self.settings.api_key
+        used = self.settings
+        try:
+            return self._send(request, check)
+        except RetellError as error:
+            if not may_be_rotated(error) or not is_rotated(used, self._renewed(used)):
+                raise
+            log.info("Retell refused the key, and the connection holds another by now: %s", error)
+        return self._send(request, check)
+
+    def _send(self, request: Request[T], check: Callable[[], None] | None) -> T:
+        key, used = request.idempotency_key, self.settings
+        if key is not None:
+            check_same_key(request, self._lost.get(key, request.key_digest), used)
         try:
             return super().send_once(request, check=check)
         except RetellError as error:
-            if error.concerns is not Concerns.ACCOUNT or not self._rotated(key):
-                raise
-            log.info("Retell refused the key, and the connection holds another by now: %s", error)
-        return super().send_once(request, check=check)
+            if key is not None and error.may_have_arrived:
+                self._lost.setdefault(key, key_digest(used))
+            raise
 
-    def _rotated(self, refused: str) -> bool:
-        """Return whether this client has another key than the refused one, which it then uses."""
+    def _renewed(self, used: ConnectionSettings) -> ConnectionSettings | None:
+        """Return the connection as it is now, whose key is used from now on; None if it cannot be looked up."""
         with self._rotation:
-            if self.settings.api_key != refused:
-                return True  # another thread was faster
+            if self.settings is not used:
+                return self.settings  # another thread was faster
             try:
                 found = self._look_up()
             except Exception as error:  # noqa: BLE001 (whatever a secrets backend raises)
                 log.warning("The connection could not be looked up again, and stays as it was: %s", error)
-                return False
-            if found.api_key == refused or found.base_url != self.settings.base_url:
-                return False
-            use_key(self._http, found.api_key)  # first: a thread that sees the new key in the settings sends it
-            self.settings = replace(self.settings, api_key=found.api_key)
-            return True
+                return None
+            if is_rotated(used, found):
+                use_key(self._http, found.api_key)  # first: a thread that sees the new settings sends the new key
+                self.settings = replace(used, api_key=found.api_key)
+            return found

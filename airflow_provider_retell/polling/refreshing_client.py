@@ -66,12 +66,12 @@ class RefreshingClient:
                 await self._refresh()
             return self._clients[-1]
 
-    async def changed(self) -> bool:
-        """Look the connection up at once, and return whether it has changed."""
+    async def renewed(self, used: ConnectionSettings) -> ConnectionSettings:
+        """Return the connection as it is now: look it up at once, unless it is not the one that was used."""
         async with self._one_at_a_time:
-            before = len(self._clients)
-            await self._refresh()
-            return len(self._clients) > before
+            if self._clients[-1].settings is used:
+                await self._refresh()
+            return self._clients[-1].settings
 
     async def aclose(self) -> None:
         """Close the client and its predecessors."""

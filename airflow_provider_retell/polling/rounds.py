@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import Clock
+from airflow_provider_retell.api.key_rotation import is_rotated, may_be_rotated
 from airflow_provider_retell.errors import (
     Concerns,
     RetellError,
@@ -72,7 +73,7 @@ class Rounds(Generic[W, R]):
     a call, its request   the waiters for this call get the error
     nothing               all waiters get it, which ``api.patience`` lets them bear; the next round is delayed: by
                           1, 2, 4 ... 30 s
-    the account           all waiters get it, unless a new look-up of the connection finds another key
+    the account           all waiters get it, unless a new look-up finds another key (``api.key_rotation``)
     ====================  ===================================================================================
 
     Args:
@@ -182,10 +183,11 @@ class Rounds(Generic[W, R]):
         """Read for all waiters; answer each as soon as possible, and the rest at the end."""
         metrics.count("retell.polls")
         try:
+            used = (await self._client.get()).settings
             try:
                 await self._read(asks)
             except RetellError as error:
-                if error.concerns is not Concerns.ACCOUNT or not await self._client.changed():
+                if not may_be_rotated(error) or not is_rotated(used, await self._client.renewed(used), moves=True):
                     raise
                 log.info("Retell refused the key, and the connection holds another by now: %s", error)
                 await self._read(asks)
