@@ -20,6 +20,7 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.connection_pause import ConnectionPause
 from airflow_provider_retell.calls.gate import Gate, Hours
@@ -173,6 +174,24 @@ LONG_AGO = NOW - KEY_LIFETIME
             None,
             Read((KNOWN.call_id or "",)),
         ),
+        # another connection of the same account
+        (
+            wanted(conn_id="b", key_digest="1"),
+            record(conn_id="a", key_digest="1"),
+            None,
+            SendAgain(record(conn_id="a", key_digest="1")),
+        ),
+        (wanted(conn_id="b", key_digest="2"), record(conn_id="a", key_digest="1"), None, Refuse),
+        # another API key in the connection
+        (wanted(key_digest="2"), record(), None, SendAgain(record())),
+        (wanted(key_digest="2"), record(key_digest="1"), None, LookForTag(INTENT.tag)),
+        (wanted(key_digest="2"), record(key_digest="1"), (LIVE,), Adopt(LIVE)),
+        (wanted(key_digest="2"), record(key_digest="1"), Missing.UNLISTED, LookForTag(INTENT.tag)),
+        (wanted(key_digest="2"), record(key_digest="1"), Missing.UNLISTABLE, Refuse),
+        (wanted(key_digest="2"), record(key_digest="1", sent_at=NOW - LONGEST_RINGING), Missing.UNLISTED, Refuse),
+        (wanted(key_digest="2", retell_dials=False), record(key_digest="1"), Missing.UNLISTED, NEW),
+        (wanted(key_digest="2"), replace(KNOWN, key_digest="1"), None, Read((KNOWN.call_id or "",))),
+        (wanted(key_digest="2"), record(key_digest="1", refused=True), None, NEW),
         # response lost
         (wanted(), record(), None, SendAgain(record())),
         (wanted(), record(sent_at=LONG_AGO), None, LookForTag(INTENT.tag)),
@@ -294,7 +313,7 @@ class Retell:
     shape: tuple[float, float, str]
     calls: list[Phone] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    settings: ClassVar[Any] = SimpleNamespace(conn_id="retell_default")
+    settings: ClassVar[Any] = ConnectionSettings(api_key="key_1")
 
     def live(self) -> list[Phone]:
         return [phone for phone in self.calls if self.clock.now() < phone.over_at()]

@@ -371,6 +371,39 @@ def test_a_retry_through_another_connection_places_no_second_call(
     assert not other.calls
 
 
+def lose_the_response(attempts: Attempts, simulator: Simulator) -> None:
+    """Let the first try place its call, and not learn of it."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, times=None))
+    with pytest.raises(RetellServerError):
+        attempts.retry()
+    simulator.recover()
+
+
+def test_a_lost_call_is_not_asked_for_in_what_may_be_another_account(
+    time: ManualClock, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection has another key by the retry: whether its idempotency key means anything there is unknown."""
+    attempts = Attempts(CREATE, time, Store())
+    lose_the_response(attempts, simulator)
+    other = Simulator(clock=time)
+    with other.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", other.connection(url))
+        with pytest.raises(RetellCallFinalError, match="another API key by now"):
+            attempts.retry()
+    assert (len(simulator.calls), len(other.calls)) == (1, 0)
+
+
+def test_a_lost_call_is_found_with_another_key_of_the_account(
+    time: ManualClock, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it rings it may not be listed, so the task looks for it for as long as a phone rings."""
+    attempts = Attempts(CREATE, time, Store())
+    lose_the_response(attempts, simulator)
+    with simulator.serve() as url:  # another URL, which tells accounts apart as a key does
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        assert [attempts.retry()["call_id"]] == list(simulator.calls)
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_the_tag_of_another_call_is_not_taken_over(
     endpoint: str, time: ManualClock, simulator: Simulator, *, durable: bool

@@ -195,7 +195,8 @@ class Record:
         sent_again_at: When it was sent last, if more than once.
         prefix: The beginning of the tags; a ``call_key`` has another one.
         earlier: The ids of the calls of this generation that were placed before, oldest first.
-        conn_id: The connection that it was sent through; another one may be another account.
+        conn_id: The connection that it was sent through.
+        key_digest: The ``key_digest`` of that connection; another may be another account.
     """
 
     generation: int
@@ -209,6 +210,7 @@ class Record:
     prefix: str = ""
     earlier: tuple[str, ...] = ()
     conn_id: str = ""
+    key_digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the store keeps it."""

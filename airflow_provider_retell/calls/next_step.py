@@ -20,6 +20,7 @@ none, cleared                not listed, but it may ring: 330 s             Look
 none, cleared                not listed, and none can ring                  PlaceNew
 refused                      was certainly not placed                       PlaceNew, under the same number
 of another connection        may be another account's; not after a clear    Refuse
+and another API key
 call known                   not read                                       Read
 call known                   to another number, or by another agent         Refuse
 call known                   lives                                          Adopt
@@ -32,6 +33,8 @@ call known                   its earlier ones are unknown to Retell         as i
 call known, cleared          lives                                          StopFirst, then PlaceNew
 call known, cleared          over, or unknown to Retell                     PlaceNew
 answer lost, created         within the key's hour                          SendAgain, with the same key
+answer lost, created         the same, under another API key: this may be   LookForTag; again while it may ring:
+                             another account                                330 s; then Refuse
 answer lost                  not looked for                                 LookForTag
 answer lost, created         not listed, or cannot be listed                Refuse
 answer lost, registered      not listed, or cannot be listed                PlaceNew: nothing rings by itself
@@ -126,7 +129,7 @@ def _elsewhere(wanted: Wanted, record: Record) -> Refuse | None:
             f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "
             f"the same at each try. {CLEAR}"
         )
-    if record.refused or record.conn_id in {"", wanted.conn_id}:
+    if record.refused or record.conn_id in {"", wanted.conn_id} or record.key_digest == wanted.key_digest != "":
         return None
     return Refuse(
         f"Not called again: try {record.try_number} asked for this call through the connection "
@@ -179,17 +182,18 @@ def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: floa
         return first
     if difference := differs(record.body or {}, wanted.body):
         return Refuse(f"Not called again: try {record.try_number} asked for a call {difference}. {CLEAR}")
-    if wanted.retell_dials and now - record.sent_at < KEY_LIFETIME:
+    same_key = record.key_digest in {"", wanted.key_digest}
+    if wanted.retell_dials and now - record.sent_at < KEY_LIFETIME and same_key:
         return SendAgain(record)
-    if seen is None:
+    if seen is None or (seen is Missing.UNLISTED and not same_key and _may_ring(wanted, record.last_sent_at, now)):
         return LookForTag(sent.tag)
     if not wanted.retell_dials:
         return PlaceNew(record.generation, record.number)
     listed = "calls cannot be listed" if seen is Missing.UNLISTABLE else "no call with its tag is listed"
     return Refuse(
         f"Not called again: {(now - record.sent_at) / 60:.0f} minutes ago try {record.try_number} asked Retell "
-        f"for this call and lost the response, and {listed}. Look for the call in Retell's dashboard (metadata "
-        f"{TAG} = {sent.tag}). {CLEAR}"
+        f"for this call and lost the response, and {listed}. {'' if same_key else OTHER_API_KEY}Look for the call "
+        f"in Retell's dashboard (metadata {TAG} = {sent.tag}). {CLEAR}"
     )
 
 
@@ -258,6 +262,7 @@ def _unknown(call_id: str) -> Refuse:
 
 
 CLEAR: Final = "To place a new call, clear the task."
+OTHER_API_KEY: Final = "The connection holds another API key by now, which may be another account's. "
 OTHER_KEY: Final = "Another call needs another call_key."
 HIDDEN: Final = (
     "Not called again: an earlier try may have placed a call, its idempotency key is spent, and this API key may "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.key_rotation import key_digest
 from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.api.patience import LONGEST_RINGING, NOT_THERE_YET
 from airflow_provider_retell.calls.capacity import LineWait, found_no_line
@@ -191,6 +192,7 @@ class Placement:
             run_began=self.run_began,
             durable=sender.durable,
             conn_id=sender.client.settings.conn_id,
+            key_digest=key_digest(sender.client.settings),
         )
 
     def _before(self, this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:

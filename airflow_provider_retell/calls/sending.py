@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
 from airflow_provider_retell.api.endpoints import Request
+from airflow_provider_retell.api.key_rotation import key_digest
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore, untagged
 from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
 from airflow_provider_retell.calls.steps import KEY_LIFETIME, PlaceNew
@@ -97,6 +98,7 @@ class RecordedSender:
             prefix=self.intent.prefix,
             earlier=self.calls,
             conn_id=self.client.settings.conn_id,
+            key_digest=key_digest(self.client.settings),
         )
 
     def send_new(self, step: PlaceNew) -> tuple[Call, bool]:
@@ -111,7 +113,7 @@ class RecordedSender:
         """Send the request of a record; store the record before, and the call after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
-        request = replace(self.request, body=record.body)
+        request = replace(self.request, body=record.body, key_digest=record.key_digest if again else "")
         if self.retell_dials:
             request = request.with_idempotency_key(intent.key)
         self.write(record)

@@ -49,6 +49,7 @@ class Wanted:
         redial: The rules by which one try may place several calls, one after the other.
         durable: Whether calls are tagged, so that they can be looked for.
         conn_id: The connection that it uses.
+        key_digest: The ``key_digest`` of that connection.
     """
 
     intent: Intent
@@ -61,6 +62,7 @@ class Wanted:
     redial: tuple[Redial, ...] = ()
     durable: bool = True
     conn_id: str = ""
+    key_digest: str = ""
 
     def key_is_alive(self, now: float) -> bool:
         """Return whether each key that the task may have used is still trusted."""
