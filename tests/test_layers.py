@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,21 @@ def test_a_task_of_one_call_loads_neither_campaigns_nor_policies(name: str) -> N
     unused = [f"{PACKAGE.name}.{unused}" for unused in ("operators.campaign", "campaign", "files", "policy")]
     make = f"from {PACKAGE.name}.operators import {name} as it; it.partial(task_id='call', dry_run=True)"
     run(f"{make}; sys.exit([name for name in {unused} if name in sys.modules] or 0)")
+
+
+@pytest.mark.skipif(find_spec("boto3") is None, reason="only the newest versions come with Amazon's provider")
+def test_a_local_folder_loads_no_other_storage() -> None:
+    """To find that of a scheme, Airflow imports the storages of all providers, boto3 too: half a second of CPU."""
+    use = f"import {PACKAGE.name}.transfers; from {PACKAGE.name}.files.storage import Storage; Storage('/calls')"
+    run(f"{use}; sys.exit('boto3' in sys.modules)")
+
+
+def test_a_file_system_that_a_user_attached_stays() -> None:
+    """A user may have given Airflow another file system for the local disk."""
+    own = "from fsspec.implementations.memory import MemoryFileSystem; disk = MemoryFileSystem()"
+    attach = f"sys.path.insert(0, 'tests'); from failing_storage import attach; {own}; attach('file', fs=disk)"
+    write = f"from {PACKAGE.name}.files.storage import Storage; Storage('file:///calls').write('/calls/1', b'1')"
+    run(f"{attach}; {write}; sys.exit(disk.cat('/calls/1') != b'1')")
 
 
 def test_a_task_that_defers_loads_no_watcher() -> None:
