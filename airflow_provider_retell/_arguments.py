@@ -17,10 +17,11 @@ These raise ``RetellInputError``, which names the argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
@@ -52,6 +53,15 @@ def seconds(argument: str, value: float | timedelta) -> float:
             f"not {shown(value)}."
         )
     return float(given)
+
+
+def number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
+    """Return a number, else raise ``RetellInputError``; ``whole`` allows integers only."""
+    kind = int if whole else int | float
+    if isinstance(value, bool) or not isinstance(value, kind) or not above < value < math.inf:
+        what = "a whole number" if whole else "a number"
+        raise RetellInputError(f"{argument} must be {what} above {above:g}, not {shown(value)}.")
+    return value
 
 
 def flag(argument: str, value: bool) -> bool:

@@ -249,7 +249,17 @@ _WORDS: Final[Mapping[Outcome | None, str | None]] = {None: None, **{word: word.
 def cents(cost: object) -> float | None:
     """Return the US cents in the ``call_cost`` of a row or of a model, None if it holds no number."""
     found = cost.get("combined_cost") if isinstance(cost, Mapping) else getattr(cost, "combined_cost", None)
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    return _number(found)
+
+
+def in_seconds(milliseconds: object) -> float | None:
+    """Return a time or a duration of a row in seconds, None if it is no number."""
+    found = _number(milliseconds)
+    return None if found is None else found / 1000
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def dry_row(body: Mapping[str, Any]) -> Row:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from math import inf
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
-from airflow_provider_retell._arguments import flag, seconds
+from airflow_provider_retell._arguments import flag, number, seconds
 from airflow_provider_retell._clock import CLOCK
-from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
@@ -133,7 +131,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         check_format(file_format, compression)
         for name, limit in (("max_file_bytes", max_file_bytes), ("requests_per_second", requests_per_second)):
             if limit is not None:
-                _check_above_zero(name, limit)
+                number(name, limit, above=0)
         self.path = path
         self.start = start
         self.end = end
@@ -267,8 +265,3 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                 )
                 self._defer_to(trigger, woken_by=woken_by)
             CLOCK.sleep(read_options().pause(self.poll_interval, left=left))
-
-
-def _check_above_zero(argument: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        raise RetellInputError(f"{argument} must be a number above 0, not {shown(value)}.")

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_retell.campaign.identity import PersonKey
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Attempt, Redial, next_redial
-from airflow_provider_retell.rows import cents
+from airflow_provider_retell.rows import cents, in_seconds
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -145,24 +145,15 @@ def read_call(
         seen_over_at=seen_over_at,
         ended_at=_moment(call.end_timestamp),
         complete=call.is_terminal and (call.analyzed or not call.connected),
-        talk_seconds=_seconds(call.duration_ms) or 0,
+        talk_seconds=in_seconds(call.duration_ms) or 0,
         cost_cents=cents(call.call_cost) or 0,
     )
     return known if known.live else known.seen_over(now)
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _seconds(milliseconds: object) -> float | None:
-    number = _number(milliseconds)
-    return None if number is None else number / 1000
-
-
 def _moment(milliseconds: object) -> float | None:
     """Return a time in seconds since the epoch; None if it is none that a call can have."""
-    seconds = _seconds(milliseconds)
+    seconds = in_seconds(milliseconds)
     return seconds if seconds is not None and _FIRST <= seconds < _LAST else None
 
 

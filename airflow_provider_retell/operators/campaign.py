@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
-from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
+from airflow_provider_retell._arguments import choice, flag, number, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import check_number, check_policies
+from airflow_provider_retell.operators.campaign_arguments import check_policies
 from airflow_provider_retell.operators.campaign_builder import CampaignBuilder
 from airflow_provider_retell.operators.campaign_process import Process, first_began, trigger_for
 from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
@@ -177,9 +177,9 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self.ignore_e164_validation = ignore_e164_validation
         self.honor_internal_dnc = honor_internal_dnc
         self.region = region
-        self.calls_per_second = check_number("calls_per_second", calls_per_second, above=0)
-        self.lines = None if lines is None else check_number("lines", lines, above=0, whole=True)
-        self.reserved_lines = check_number("reserved_lines", reserved_lines, above=-1, whole=True)
+        self.calls_per_second = number("calls_per_second", calls_per_second, above=0)
+        self.lines = None if lines is None else number("lines", lines, above=0, whole=True)
+        self.reserved_lines = number("reserved_lines", reserved_lines, above=-1, whole=True)
         self.calling_hours = check_calling_hours(calling_hours)
         self.redial = tuple(redial)
         self.attempts = attempts

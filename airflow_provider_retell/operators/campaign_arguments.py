@@ -18,15 +18,6 @@ log = logging.getLogger(__name__)
 _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
 
 
-def check_number(argument: str, value: Any, *, above: float, whole: bool = False) -> Any:
-    """Return a number, else raise ``RetellInputError``."""
-    kind = int if whole else int | float
-    if isinstance(value, bool) or not isinstance(value, kind) or not above < value < math.inf:
-        what = "a whole number" if whole else "a number"
-        raise RetellInputError(f"{argument} must be {what} above {above:g}, not {shown(value)}.")
-    return value
-
-
 def check_policies(*, redial: Any, attempts: Any, history: Any, eligible: Any) -> None:
     """Raise ``RetellInputError`` if one of them is invalid, or ``attempts`` comes without ``history``."""
     if attempts is not None and not isinstance(attempts, AttemptLimit):

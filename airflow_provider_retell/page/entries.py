@@ -6,12 +6,13 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from airflow_provider_retell._masking import last_digits, mask_numbers
 from airflow_provider_retell.api.pages import Fields
 from airflow_provider_retell.calls.intent import PERSON_DIGITS, TAG, digest
 from airflow_provider_retell.outcomes import Outcome, outcome_of
+from airflow_provider_retell.rows import cents, in_seconds
 
 _TAG: Final = re.compile(
     rf"[0-9a-f]{{16}}\.([0-9a-f]{{8}})\.([0-9a-f]{{6}})\.([0-9a-f]{{{PERSON_DIGITS}}})\.(\d{{4,}})\.(\d{{4,}})"
@@ -89,7 +90,6 @@ class Entry:
         status, reason = (given if isinstance(given, str) else None for given in (status, reason))
         tag = _TAG.fullmatch(str(metadata.get(TAG, ""))) if isinstance(metadata, Mapping) else None
         task, index, person, _, number = tag.groups() if tag else ("", "0", _NO_PERSON, "0", "0")
-        cost = call.get("call_cost")
         return cls(
             call_id=str(call["call_id"]),
             task=sys.intern(task),
@@ -104,10 +104,10 @@ class Entry:
             agent=sys.intern(
                 mask_numbers(str(call.get("agent_name") or call.get("agent_id") or ""))[:_LONGEST_NAME]
             ),
-            started_at=_seconds(call.get("start_timestamp")),
-            ended_at=_seconds(call.get("end_timestamp")),
-            talk_seconds=_seconds(call.get("duration_ms")) or 0.0,
-            cost_cents=_number(cost.get("combined_cost")) or 0.0 if isinstance(cost, Mapping) else 0.0,
+            started_at=in_seconds(call.get("start_timestamp")),
+            ended_at=in_seconds(call.get("end_timestamp")),
+            talk_seconds=in_seconds(call.get("duration_ms")) or 0.0,
+            cost_cents=cents(call.get("call_cost")) or 0.0,
         )
 
 
@@ -128,12 +128,3 @@ def task_digest(task_id: str) -> str:
 def _last_digits(call: Fields) -> str:
     number = call.get("from_number" if call.get("direction") == "inbound" else "to_number")
     return last_digits(number) if isinstance(number, str) else ""
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _seconds(milliseconds: Any) -> float | None:
-    number = _number(milliseconds)
-    return None if number is None else number / 1000
