@@ -71,7 +71,7 @@ def step(
     **more: Any,
 ) -> finished.Announcement:
     listing = Listing(
-        ended=Ended(calls=ended, up_to=up_to), newest={LIST: Newest(calls=list(newest), whole=whole)}
+        ended=Ended(calls=ended, up_to=up_to), newest={LIST: Newest(calls=list(newest), complete=whole)}
     )
     return calls_to_announce(cursor, listing, filters=filters or {}, done=reached(wait_for), now=now, **more)
 
@@ -348,7 +348,7 @@ def test_only_new_calls_without_a_conversation_are_read(
     """Of a long past one page, of what is new as much as there is."""
     simulator.seed(3000, days=2)
     first = client.run(list_newest(LIST, [Want(ended_from=0)], page_size=20))
-    assert (len(first.calls), first.whole, len(simulator.requests)) == (20, False, 1)
+    assert (len(first.calls), first.complete, len(simulator.requests)) == (20, False, 1)
     known = Known(digests=tuple(digest(it["call_id"]) for it in first.calls))
     for _ in range(45):
         simulator.ring_in("+12025550100", scenario="error_retell")

@@ -47,7 +47,7 @@ def leave(
         wait: The wait.
         terms: The limits of the task.
         now: Seconds since the epoch.
-        placed_at: When the last call was placed, likewise; ``-inf`` if none was.
+        placed_at: When the last call was placed, in seconds since the epoch; ``-inf`` if none was.
         recorded: Whether the rows of all calls that are over are complete.
         has_files: Whether the campaign has files.
     """

@@ -46,7 +46,7 @@ class Unanswered:
         self._since = self._last = 0.0
 
     def answered(self) -> None:
-        """Note a request that was answered, in whatever way."""
+        """Note a request that was answered, even by a refusal."""
         self._rows.clear()
 
     def placed(self, row: int) -> None:

@@ -178,7 +178,7 @@ class CampaignBuilder:
 
         Args:
             context: Airflow's.
-            began: When the first try began, as far as that is known; None for a dry run.
+            began: When the first try began, if that is known; None for a dry run.
             continued: Whether an earlier process may have placed calls.
             unlisted: Whether they may be too young to be listed.
         """

@@ -17,9 +17,9 @@ from airflow_provider_retell.page.threads import within
 from airflow_provider_retell.provider.links import call_url
 from airflow_provider_retell.provider.options import read_options
 
-SOON: Final = 1
-LATER: Final = 5
-QUIET: Final = 15
+ASK_WHILE_READING: Final = 1
+ASK_WHILE_LIVE: Final = 5
+ASK_WHILE_QUIET: Final = 15
 """Seconds after which a page asks again: while the list is being read, while calls are live, otherwise."""
 
 
@@ -98,8 +98,15 @@ def _freshness(snapshots: Iterable[Snapshot], shown: Iterable[Entry]) -> dict[st
         "complete": complete,
         "cut": any(snapshot.cut for snapshot in snapshots),
         "problem": problem,
-        "ask_again_in": QUIET if problem else SOON if not complete else LATER if live else QUIET,
+        "ask_again_in": _ask_again_in(complete=complete, live=live, failed=problem is not None),
     }
+
+
+def _ask_again_in(*, complete: bool, live: bool, failed: bool) -> int:
+    """Return the seconds after which the page asks again."""
+    if failed or (complete and not live):
+        return ASK_WHILE_QUIET
+    return ASK_WHILE_LIVE if complete else ASK_WHILE_READING
 
 
 def campaign_view(campaign: Campaign, *, may_act: bool) -> dict[str, Any]:
@@ -136,7 +143,7 @@ def overview(
     return {
         "accounts": accounts,
         "campaigns": [campaign_view(each, may_act=may_act(each.dag_id)) for each in found],
-        "ask_again_in": LATER if found or not known else QUIET,
+        "ask_again_in": ASK_WHILE_LIVE if found or not known else ASK_WHILE_QUIET,
     }
 
 

@@ -189,16 +189,16 @@ def _new_calls(
     digests = [digest(call["call_id"]) for call in listed.calls]
     remembered = set(before.digests)
     last = max((place for place, mark in enumerate(digests) if mark in remembered), default=None)
-    lost = last is None and not listed.whole and not before.complete
-    if before.complete or (last is None and listed.whole):
+    lost = last is None and not listed.complete and not before.complete
+    if before.complete or (last is None and listed.complete):
         last = len(digests)
     pairs = zip(listed.calls[:last], digests[:last], strict=True)
     new = [] if lost or known is None else [call for call, mark in pairs if mark not in remembered]
     counted = before.with_new(len(new), now_ms=now_ms)
     depth = counted.depth(at_least)
-    few = before.complete and listed.whole and len(digests) <= depth
+    few = before.complete and listed.complete and len(digests) <= depth
     newest = replace(counted, digests=tuple(digests[:depth]), complete=few)
-    return new, newest, known is not None and not listed.whole and (lost or before.complete)
+    return new, newest, known is not None and not listed.complete and (lost or before.complete)
 
 
 def _read(fields: Fields) -> Call:

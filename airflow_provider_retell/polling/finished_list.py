@@ -130,11 +130,11 @@ class Newest:
 
     Attributes:
         calls: The calls, newest first.
-        whole: Whether these are all calls of the list.
+        complete: Whether these are all calls of the list.
     """
 
     calls: Sequence[Fields] = ()
-    whole: bool = True
+    complete: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ def list_newest(name: str, wants: Sequence[Want], *, page_size: int = KNOWN_AT_L
         # Before its first look a watcher only wants to know where the list begins.
         if all(want.known[name].enough(pages) for want in wants if name in want.known):
             break
-    return Newest(calls=calls, whole=walk.request is None)
+    return Newest(calls=calls, complete=walk.request is None)
 
 
 def _equal(one: Any, other: Any) -> bool:
