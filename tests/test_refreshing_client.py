@@ -63,3 +63,16 @@ def test_a_first_look_up_that_hangs_is_tried_again_and_then_fails(clock: Steppin
     assert asyncio.run(key(None, None, "key_1")) == "key_1"
     with pytest.raises(TimeoutError, match="The look-up took longer than"):
         asyncio.run(key(None, None, None, None))
+
+
+def test_of_two_rounds_whose_key_was_refused_only_the_first_looks_the_connection_up(clock: SteppingClock) -> None:
+    """The second finds the key that the first has found, and goes on with it too."""
+
+    async def found() -> list[str]:
+        client = RefreshingClient(looking_up("key_1", "key_2"), AsyncRetellClient, clock)
+        used = (await client.get()).settings
+        both = await asyncio.gather(client.renewed(used), client.renewed(used))
+        await client.aclose()
+        return [settings.api_key for settings in both]
+
+    assert asyncio.run(found()) == ["key_2", "key_2"]
