@@ -6,12 +6,14 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from another_server import Clock, Server, serving
 from conftest import AIRFLOW_2, FROM, SteppingClock, Supervisor, TaskInstance
+from cryptography.fernet import Fernet
 from test_campaign_run import Make
 from test_campaign_run import campaign as made
 from test_plan import Campaign as PlannedCampaign
@@ -32,6 +34,7 @@ from airflow_provider_retell.campaign.pauses import Pause, read_pauses
 from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.terms import End, Terms
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
+from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.simulator import ManualClock
 
@@ -251,6 +254,50 @@ def test_a_database_that_fails_says_nothing_about_the_pause(monkeypatch: pytest.
         broken.setattr("airflow.settings.Session", no_session)
         assert pause.look_up() is None
     assert pause.look_up() is False
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Put a row into a table of Airflow 2's database, and take it out again; Airflow has a Fernet key."""
+    if not AIRFLOW_2:
+        pytest.skip("tasks of Airflow 3 ask a supervisor")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+    monkeypatch.setattr("airflow.models.crypto._fernet", None)
+    from airflow.utils.session import create_session  # noqa: PLC0415 (Airflow 2 only)
+
+    stored: list[tuple[Any, str]] = []
+
+    def put(kind: Any, name: str, **fields: Any) -> None:
+        with create_session() as session:
+            session.execute(kind.__table__.insert().values(**{name: NAME}, **fields))
+        stored.append((kind, name))
+
+    yield put
+    with create_session() as session:
+        for kind, name in stored:
+            session.execute(kind.__table__.delete().where(kind.__table__.c[name] == NAME))
+
+
+def test_a_pause_that_airflow_2_cannot_decrypt_is_not_known(store: Callable[..., None]) -> None:
+    """Airflow 2 says that there is no such Variable: so the database is asked whether there is."""
+    from airflow.models.variable import Variable  # noqa: PLC0415 (Airflow 2's own)
+
+    store(Variable, "key", val="of another Fernet key", is_encrypted=True)
+    assert CampaignPause(name=NAME).look_up() is None
+
+
+@pytest.mark.parametrize("field", ["password", "extra"])
+def test_a_connection_that_airflow_2_cannot_decrypt_is_not_taken_for_one_without_a_pause(
+    store: Callable[..., None], field: str
+) -> None:
+    """Airflow 2 says that there is no such connection, which is an error: no call is placed."""
+    from airflow.models.connection import Connection  # noqa: PLC0415 (Airflow 2's own)
+
+    encrypted = {"password": "is_encrypted", "extra": "is_extra_encrypted"}
+    fields = {"password": "key_1", "extra": '{"paused": false}', field: "of another Fernet key"}
+    store(Connection, "conn_id", conn_type="retell", **fields, **{encrypted[field]: True})
+    with pytest.raises(AirflowNotFoundException):
+        RetellHook(NAME).pause.is_on()
 
 
 class Silent(Clock):

@@ -49,6 +49,8 @@ TASKS_ASK_A_SUPERVISOR: Final = find_spec("airflow.sdk") is not None
 PROCESSES_END_AFTER_TASKS: Final = TASKS_ASK_A_SUPERVISOR
 """True since 3.0: callbacks run after their task has ended, and Airflow soon ends the process."""
 
+_UNREADABLE: Final = "Airflow has the Variable, and cannot read its value."
+
 _ANSWER_WITHIN: Final = 60.0 if TRIGGERS_LEARN_OF_KILLS else 5.0
 """Seconds. Before 3.3 a triggerer that ends asks too: it gets no answer, and is killed after ten."""
 
@@ -142,10 +144,17 @@ def read_variable(key: str) -> str | None:
 
 
 def _ask_database(key: str) -> str | None:
-    from airflow.secrets.metastore import MetastoreBackend  # noqa: PLC0415 (as above)
+    # Imported here: Airflow 2 only.
+    from airflow.models.variable import Variable  # noqa: PLC0415
+    from airflow.utils.session import create_session  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
 
-    found: str | None = MetastoreBackend().get_variable(key)
-    return found
+    with create_session() as session:
+        found = session.scalar(select(Variable).where(Variable.key == key))
+        value: str | None = None if found is None else found.val
+    if found is not None and value is None:
+        raise LookupError(_UNREADABLE)
+    return value
 
 
 def _ask_supervisor(key: str) -> str | None:
@@ -161,7 +170,7 @@ def _ask_supervisor(key: str) -> str | None:
     if answer is None and hasattr(comms, "GetVariableKeys"):  # since 3.3
         keys = _answer(supervisor.send(comms.GetVariableKeys(prefix=key, limit=1)))
         if keys is not None and key in keys.keys:
-            raise LookupError("Airflow has the Variable, and cannot read its value.")
+            raise LookupError(_UNREADABLE)
     return None if answer is None else str(answer.value)
 
 
