@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Barrier, Event, Lock
 
 import pytest
@@ -94,30 +93,27 @@ def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
     assert [round(time - first, 6) for time in begun] == [0, 0.25, 0.5, 5.5, 5.75]
 
 
-class Frozen(SteppingClock):
-    """A clock that stands still during a sleep."""
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-@pytest.fixture
-def threads_take_turns() -> Iterator[None]:
-    """Let threads interrupt each other wherever they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.usefixtures("threads_take_turns")
 def test_a_pace_holds_for_all_threads() -> None:
-    """However many read at the same time, no two requests are given the same moment to begin."""
-    clock = Frozen(ManualClock(0))
-    pace, many = RequestRate(1, clock=clock), 10_000
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: pace.wait(), range(many)))
-    assert sorted(clock.slept) == list(range(1, many))
+    """No two requests are given the same moment to begin: a thread that asks amid another's turn has the next."""
+
+    class Interrupted(SteppingClock):
+        """A clock that stands still, and at whose first reading another thread asks for its turn."""
+
+        def monotonic(self) -> float:
+            if not others:
+                others.append(pool.submit(pace.wait))
+                wait(others, timeout=0.1)  # without a lock it has its turn meanwhile
+            return super().monotonic()
+
+        def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+
+    others: list[Future[None]] = []
+    clock = Interrupted(ManualClock(0))
+    pace = RequestRate(1, clock=clock)
+    with ThreadPoolExecutor(1) as pool:
+        pace.wait()
+    assert clock.slept == [1]
 
 
 def test_a_hook_reads_in_threads(connect: object, simulator: Simulator) -> None:
