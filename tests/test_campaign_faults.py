@@ -1,4 +1,4 @@
-"""A campaign of 300 people meets each fault, on the simulator and on a server that shares nothing with it.
+"""A campaign of 120 people meets each fault, on the simulator and on a server that shares nothing with it.
 
 The clock is the servers' own: sleeping moves it. What a process does not survive happens at a reading of its
 clock, in the campaign's own thread or in one that is about to send. A killed process leaves its files as they
@@ -35,7 +35,7 @@ from airflow_provider_retell.policy import Redial
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.testing import clock_replaced_by
 
-PEOPLE: Final = 300
+PEOPLE: Final = 120
 NUMBERS: Final = [f"+1{206 + n // 100}55501{n % 100:02}" for n in range(PEOPLE)]
 SHY: Final = frozenset(NUMBERS[::20])
 """Numbers that do not answer the first call, and are called again."""
@@ -295,8 +295,8 @@ def campaign(retell: Retell, tmp_path: Path) -> Iterator[Campaign]:
 
 
 def test_lines_are_busy_while_people_are_left(campaign: Campaign) -> None:
-    """With calls of two minutes on 15 lines, and the defaults, lines stand idle for less than a twentieth."""
-    lines = 15
+    """With calls of two minutes on six lines, and the defaults, lines stand idle for less than a twentieth."""
+    lines = 6
     campaign.retell.all_answer(120)
     campaign.arguments |= {"lines": lines, "calls_per_second": 1}
     campaign.run()
@@ -342,7 +342,7 @@ def test_bursts_of_429_lose_nobody(campaign: Campaign) -> None:
 
 
 class Bursts(ProcessClock):
-    """A clock that lets requests be turned away at each twentieth sleep."""
+    """A clock that lets requests be turned away at each eighth sleep."""
 
     def __init__(self, retell: Retell) -> None:
         super().__init__(retell.clock)
@@ -351,7 +351,7 @@ class Bursts(ProcessClock):
 
     def sleep(self, seconds: float) -> None:
         self._slept += 1
-        if self._slept % 20 == 0 and self.bursts < 5:
+        if self._slept % 8 == 0 and self.bursts < 5:
             self.bursts += 1
             self._retell.fail("429", PLACING, 12)
         super().sleep(seconds)
@@ -370,7 +370,7 @@ def test_a_worker_killed_three_times_at_random_moments(campaign: Campaign, seed:
     """Each next process finds who was called; the answers and the unwritten rows of the dead ones are lost."""
     rng = Random(seed)  # noqa: S311 (no secret)
     for number in (1, 2, 3):
-        where, most = rng.choice([("own", 900), ("sending", 90), ("asleep", 30)])
+        where, most = rng.choice([("own", 360), ("sending", 36), ("asleep", 12)])
         assert not campaign.run_until_killed(number, rng.randrange(1, most), where)
         campaign.retell.clock.sleep(rng.choice([0, 30, 400]))
     campaign.check(campaign.run(4))
@@ -395,12 +395,12 @@ def test_a_clear_while_calls_are_live_and_one_after_the_end(campaign: Campaign) 
 @dead_leave_sockets
 @pytest.mark.parametrize(
     ("where", "at", "seconds"),
-    [("sending", 5, 120), ("asleep", 60, 120), ("sending", 60, 4000), ("asleep", 5, 4000)],
+    [("sending", 5, 60), ("asleep", 40, 60), ("sending", 40, 4000), ("asleep", 5, 4000)],
 )
 def test_a_frozen_process_calls_nobody_whom_another_has_called(
     campaign: Campaign, where: str, at: int, seconds: float
 ) -> None:
-    """Meanwhile the retry works, for two minutes or for longer than a key lives; then both go on, one by one."""
+    """Meanwhile the retry works, for a minute or for longer than a key lives; then both go on, one by one."""
     campaign.arguments |= {"calls_per_second": 1}  # one request at a time: no other one is on its way
     end: list[float] = []
 

@@ -22,8 +22,8 @@ pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("s3fs")
 
 BUCKET = "warehouse"
-CALLS = 10_000
-CALLS_WITH_DETAILS = 2_000
+CALLS = 6_000
+CALLS_WITH_DETAILS = 1_000
 """Each of them is a request of its own."""
 
 
@@ -123,10 +123,10 @@ def rebuilt(values: dict[str, Any]) -> dict[str, Any]:
 def test_lines_are_what_retell_holds(
     export: Callable[..., dict[str, Any]], simulator: Simulator, store: Store, tmp_path: Path
 ) -> None:
-    """After faults of every kind, each of ten thousand calls is one line in one of the files."""
+    """After faults of every kind, each of six thousand calls is one line in one of the files."""
     simulator.seed(CALLS)
     bad_network(simulator)
-    summary = export(undated=True, max_file_bytes=4_000_000)
+    summary = export(undated=True, max_file_bytes=2_400_000)
     paths = store.download(tmp_path / "read")
     assert len(paths) == len(summary["paths"]) > 3
     rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
