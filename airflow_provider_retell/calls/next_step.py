@@ -1,10 +1,11 @@
 """Decide what a try does about the call that an earlier try may have placed. Pure: no I/O, no clock, no Airflow.
 
-A try records what it is about to send before the request, and the call's id right after it. A later try reads that
-record. Without one (Airflow before 3.3 has no task state store, and a clear may empty it), Retell's list of calls
-takes its place, and the same rules apply. *Cleared* means that a user cleared the task after the record was
-written. The first row that fits counts. Under the same key Retell returns the same call for an hour; calls that
-are only registered have no key, and do not ring by themselves.
+A try records what it is about to send before a request that rings a phone, and the call's id right after it. A
+later try reads that record. Without one (Airflow before 3.3 has no task state store, a clear may empty it, and
+the response to a registration may be lost), Retell's list of calls takes its place, and the same rules apply.
+*Cleared* means that a user cleared the task after the record was written. The first row that fits counts. Under
+the same key Retell returns the same call for an hour; calls that are only registered have no key, and do not ring
+by themselves.
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step

@@ -1,4 +1,8 @@
-"""Send the request that places a call: record it before, and record the call right after."""
+"""Send the request that places a call, and record the call right after.
+
+A request that rings a phone is recorded before it is sent as well. A registration rings none, so that would not be
+worth a request to Airflow: if its response is lost, a later try finds the call by its tag, or registers another.
+"""
 
 from __future__ import annotations
 
@@ -110,13 +114,13 @@ class RecordedSender:
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
     def send_recorded(self, record: Record, *, again: bool) -> Call:
-        """Send the request of a record; store the record before, and the call after."""
+        """Send the request of a record; store the record before if a phone may ring, and the call after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
         request = replace(self.request, body=record.body, key_digest=record.key_digest if again else "")
         if self.retell_dials:
             request = request.with_idempotency_key(intent.key)
-        self.write(record)
+        self._write_before(record)
         try:
             call = self._send(request, record)
         except RetellError as error:
@@ -140,7 +144,7 @@ class RecordedSender:
                 if self.clock.now() > record.sent_at + _SAME_MOMENT:
                     # The call that this request places may ring from now on.
                     self.placed_at = self.clock.now()
-                    self.write(replace(record, sent_again_at=self.placed_at))
+                    self._write_before(replace(record, sent_again_at=self.placed_at))
                 call = self.client.send_once(request)
         if difference := differs(request_of(call), request.body or {}):
             raise RetellCallFinalError(
@@ -179,6 +183,12 @@ class RecordedSender:
             )
             return body
         return {**body, "metadata": {**metadata, TAG: intent.tag}}
+
+    def _write_before(self, record: Record) -> None:
+        """Store the record of a request that is sent now, if it may ring a phone."""
+        self.last = record
+        if self.retell_dials:
+            self.write(record)
 
     def write(self, record: Record) -> None:
         """Store a record, if there is a store."""
