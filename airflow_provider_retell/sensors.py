@@ -162,7 +162,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
             if wait.timed_out:
                 raise AirflowSensorTimeout(f"{wait.missed()} The calls go on by themselves.")
             # Imported here: Airflow's part of it takes 10 ms, in every process that parses a DAG.
-            from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+            from airflow_provider_retell._call_triggers import RetellCallTrigger  # noqa: PLC0415
 
             # From inside Airflow's own loop, so that soft_fail and the like mean the same in every mode.
             trigger = RetellCallTrigger(retell_conn_id=self.retell_conn_id, **wait.trigger_arguments())

@@ -253,7 +253,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
                 "Waiting up to %.0f s until calls of the interval are over and analyzed: %d.", left, len(waiting)
             )
             if may_defer:
-                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415
+                from airflow_provider_retell._call_triggers import RetellCallTrigger  # noqa: PLC0415
 
                 trigger = RetellCallTrigger(
                     call_ids=first_portion(waiting),

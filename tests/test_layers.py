@@ -133,10 +133,19 @@ def test_what_airflow_reads_first_imports_nothing_of_airflow(module: str) -> Non
         run(f"import {PACKAGE.name}.{module}; sys.exit('airflow' in sys.modules)")
 
 
+def test_a_task_that_defers_loads_no_poller() -> None:
+    """Only a triggerer polls: the task hands over the arguments of its trigger, under the name Airflow stores."""
+    late = {f"{PACKAGE.name}.polling.shared", f"{PACKAGE.name}.api.models"}
+    load = f"from {PACKAGE.name}._call_triggers import RetellTimeTrigger as trigger"
+    path = f"trigger(deadline=0).serialize()[0] == '{PACKAGE.name}.triggers.RetellTimeTrigger'"
+    run(f"{load}; sys.exit(bool({late} & set(sys.modules)) or not {path})")
+    run(f"import {PACKAGE.name}.triggers; sys.exit(not {late} <= set(sys.modules))")
+
+
 @pytest.mark.parametrize("module", ["operators", "sensors", "hooks", "transfers"])
 def test_a_dag_file_costs_little(module: str) -> None:
     """Parsing a DAG loads nothing that only a running task needs: the DAG processor does so all day."""
-    late = [f"{PACKAGE.name}.{name}" for name in ("api.client", "api.models", "api.requests", "triggers")]
+    late = [f"{PACKAGE.name}.{name}" for name in ("api.client", "api.models", "api.requests", "_call_triggers")]
     late += [f"{PACKAGE.name}.{name}" for name in ("calls.placing", "calls.task_wait", "campaign.people")]
     late += ["pyarrow", "duckdb", "s3fs", "phonenumbers"]
     late += [] if AIRFLOW_2 else ["airflow.models.xcom", "airflow.utils.db"]  # and SQLAlchemy's, with them

@@ -209,7 +209,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         if moment >= self._ends_at():
             raise RetellCallTimeoutError(f"{why} That is too late for execution_timeout.") from None
         if self.deferrable:
-            from airflow_provider_retell.triggers import RetellTimeTrigger  # noqa: PLC0415 (no task that is parsed defers)
+            from airflow_provider_retell._call_triggers import RetellTimeTrigger  # noqa: PLC0415 (see above)
 
             self.log.info("%s Waiting until then.", why)
             self._defer_to(RetellTimeTrigger(deadline=moment, memo=self._try.to_memo()))
@@ -249,7 +249,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         """Wait until the call is over."""
         while not wait.timed_out:
             if self.deferrable:
-                from airflow_provider_retell.triggers import RetellCallTrigger  # noqa: PLC0415 (as in _wait_until)
+                from airflow_provider_retell._call_triggers import RetellCallTrigger  # noqa: PLC0415 (as in _wait_until)
 
                 self._kill.release()  # from here on it is the trigger that stops the call
                 self._defer_to(

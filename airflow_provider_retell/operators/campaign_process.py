@@ -49,7 +49,7 @@ class Process:
 
 def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
     """Return the trigger that waits in place of a task."""
-    from airflow_provider_retell.triggers import RetellCallTrigger, RetellTimeTrigger  # noqa: PLC0415
+    from airflow_provider_retell._call_triggers import RetellCallTrigger, RetellTimeTrigger  # noqa: PLC0415
 
     kept = {name: value for name, value in memo.items() if math.isfinite(value)}
     if not leave.call_ids:
