@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,14 @@ from airflow_provider_retell.campaign.plan import Plan
 from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
 from airflow_provider_retell.campaign.state import CampaignState
 from airflow_provider_retell.campaign.trouble import NOT_REACHED
-from airflow_provider_retell.campaign.unanswered import GIVEN_UP, STRIKES, UNREACHABLE_FOR, Unanswered, Verdict
+from airflow_provider_retell.campaign.unanswered import (
+    A_FEW,
+    GIVEN_UP,
+    STRIKES,
+    UNREACHABLE_FOR,
+    Unanswered,
+    Verdict,
+)
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Redial
 
@@ -38,41 +46,77 @@ ANSWERS: Final = ("placed", "no answer", "lost after all", "no line", *WITHOUT_C
 # -- the table ------------------------------------------------------------------------------------------------
 
 
+def nobody(_rows: Collection[int]) -> bool:
+    """Nobody else could be called."""
+    return False
+
+
+def unanswered(
+    made: Unanswered, row: int, seconds: float, *, called: bool = True, due: Callable[..., bool] = nobody
+) -> Verdict:
+    return made.unanswered(row, seconds, others_called=called, others_due=due)
+
+
+def ten_minutes(made: Unanswered, rows: int, **more: Any) -> Verdict:
+    """Return what follows if requests for so many people in turn are not answered for ten minutes."""
+    for turn in range(rows * 3):
+        assert unanswered(made, turn % rows, turn * UNREACHABLE_FOR / (rows * 3), **more) is Verdict.REPEAT
+    return unanswered(made, 0, UNREACHABLE_FOR, **more)
+
+
 def strikes() -> Verdict:
     made = Unanswered()
     for number in range(STRIKES):
-        verdict = made.unanswered(0, float(number), others_called=True)
+        verdict = unanswered(made, 0, float(number))
         assert (verdict is Verdict.GIVE_UP) == (number == STRIKES - 1)
         made.placed(1)
     return verdict
 
 
 def alone() -> Verdict:
+    assert ten_minutes(Unanswered(), 1, called=False) is Verdict.STOP
+    # Others who wait have no line: otherwise they would have been asked for.
+    assert ten_minutes(Unanswered(), 1, due=lambda _: True) is Verdict.GIVE_UP
+    return ten_minutes(Unanswered(), 1)
+
+
+def a_few() -> Verdict:
+    asked: list[set[int]] = []
+    for rows in range(2, A_FEW + 1):
+        assert ten_minutes(Unanswered(), rows, due=lambda those: bool(asked.append(set(those)))) is Verdict.GIVE_UP
+        assert asked.pop() == set(range(rows))
+        assert ten_minutes(Unanswered(), rows, due=lambda _: True) is Verdict.STOP
+        assert ten_minutes(Unanswered(), rows, called=False) is Verdict.STOP
+    return ten_minutes(Unanswered(), A_FEW)
+
+
+def more() -> Verdict:
     made = Unanswered()
-    for seconds in range(0, int(UNREACHABLE_FOR), 100):
-        assert made.unanswered(0, seconds, others_called=True) is Verdict.REPEAT
-    return made.unanswered(0, UNREACHABLE_FOR, others_called=True)
+    for row in range(3):
+        unanswered(made, row, 0.0)
+    made.placed(99)
+    assert ten_minutes(made, A_FEW + 4) is Verdict.STOP
+    made.placed(99)
+    return ten_minutes(made, A_FEW + 4)
 
 
 def otherwise() -> Verdict:
-    several, first = Unanswered(), Unanswered()
-    for seconds in range(0, int(UNREACHABLE_FOR) + 1, 100):
-        ended = several.unanswered(seconds % 200, seconds, others_called=True)
-        assert first.unanswered(0, seconds, others_called=False) is ended
-    return ended
+    return ten_minutes(Unanswered(), A_FEW + 1)
 
 
 def fewer() -> Verdict:
     made = Unanswered()
     for number in range(50):  # none of others is placed in between
-        verdict = made.unanswered(0, float(number), others_called=True)
+        verdict = unanswered(made, 0, float(number))
         made.answered()
     return verdict
 
 
 TABLE = {
     "five for one person": (strikes, Verdict.GIVE_UP, "that person is given up"),
-    "for ten minutes all requests, for one person alone": (alone, Verdict.GIVE_UP, "that person is given up"),
+    "for ten minutes all requests, in a campaign": (alone, Verdict.GIVE_UP, "that person is given up"),
+    "the same, for up to four people": (a_few, Verdict.GIVE_UP, "they are given up"),
+    "the same, for more people": (more, Verdict.GIVE_UP, "they are given up"),
     "for ten minutes all requests otherwise": (otherwise, Verdict.STOP, "the campaign stops"),
     "fewer, or for a shorter time": (fewer, Verdict.REPEAT, "they are repeated"),
 }
@@ -89,10 +133,10 @@ def test_requests_that_are_not_answered(row: str) -> None:
 def test_ten_minutes_begin_again_after_an_answer_and_after_ten_minutes_without_a_request() -> None:
     """Only requests that were sent, and not answered, count."""
     made = Unanswered()
-    assert made.unanswered(0, 0.0, others_called=False) is Verdict.REPEAT
-    assert made.unanswered(0, UNREACHABLE_FOR + 1, others_called=False) is Verdict.REPEAT
+    assert unanswered(made, 0, 0.0) is Verdict.REPEAT
+    assert unanswered(made, 0, UNREACHABLE_FOR + 1) is Verdict.REPEAT
     made.answered()
-    assert made.unanswered(0, 2 * UNREACHABLE_FOR, others_called=False) is Verdict.REPEAT
+    assert unanswered(made, 0, 2 * UNREACHABLE_FOR) is Verdict.REPEAT
 
 
 # -- on a Retell ----------------------------------------------------------------------------------------------
@@ -239,12 +283,27 @@ def test_a_person_whose_requests_are_never_answered_is_given_up_with_the_reason(
     ]
 
 
-def test_several_people_at_the_end_whose_requests_are_not_answered_stop_the_campaign() -> None:
-    """That looks like an outage: all others have their fates, and a retry goes on with these."""
-    day = Day(12, lines=20, troubled={10: ["lost"], 11: ["lost"]})
+@pytest.mark.parametrize("lines", [2, 20])
+@pytest.mark.parametrize("rows", [(10, 11), (2, 11), (0, 1, 6, 11), (1, 3, 4, 6, 8, 9)], ids=str)
+def test_several_people_whose_requests_are_not_answered_are_given_up(rows: tuple[int, ...], lines: int) -> None:
+    """All others are called, and the campaign ends well, even if these are the last ones."""
+    day = Day(12, lines=lines, troubled={row: ["lost"] for row in rows})
+    day.run()
+    assert day.failure is None
+    fates = [(slot.fate, slot.detail) for slot in day.state.roster.slots]
+    assert fates == [(Fate.NOT_CALLED, GIVEN_UP) if row in rows else (Fate.DONE, "") for row in range(12)]
+
+
+@pytest.mark.parametrize("answer", ["lost", "unreached"])
+@pytest.mark.parametrize("lines", [1, 2, 4, 20])
+@pytest.mark.parametrize(("called", "left"), [(0, 1), (0, 3), (1, 7), (3, 9), (20, 40), (20, A_FEW + 1)])
+def test_an_outage_stops_the_campaign(called: int, left: int, lines: int, answer: str) -> None:
+    """Requests fail from some moment on, for all who are left: a retry goes on with all of them."""
+    day = Day(called + left, lines=lines, troubled={row: [answer] for row in range(called, called + left)})
     day.run()
     assert day.failure == NOT_REACHED
-    assert [slot.fate for slot in day.state.roster.slots] == [Fate.DONE] * 10 + [Fate.NOT_CALLED] * 2
+    fates = [(slot.fate, slot.detail) for slot in day.state.roster.slots]
+    assert fates == [(Fate.DONE, "")] * called + [(Fate.NOT_CALLED, "")] * left
 
 
 @settings(deadline=None, max_examples=150)

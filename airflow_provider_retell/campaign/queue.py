@@ -9,6 +9,7 @@ is called again                                                the longest due f
 is called for the first time                                   as given
 was called, and the response is lost                           the longest due first; needs no line, having one
 was turned away more than once (a 429, a call without a line)  the longest due first
+lost a response, and was not called by it                      the same
 =============================================================  ====================================================
 
 A redial goes before a first call because it has an appointed time: a person who asked to be called back in ten
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from airflow_provider_retell.campaign.roster import Lane, Slot, Turn
@@ -85,12 +86,20 @@ class Queue:
             heapq.heappop(self._later)
         return self._later[0][0] if self._later else None
 
+    def others_due(self, now: float, rows: Collection[int]) -> bool:
+        """Return whether anybody is due but the people with these rows."""
+        return any(due <= now and slot.person.row not in rows for due, slot in self._entries())
+
     def drain(self) -> Iterator[Slot]:
-        """Empty the queue, and yield the people who were in it."""
-        ready = [entry for lane in self._ready.values() for entry in lane]
-        entries = [(entry[4], entry[3]) for entry in ready] + [(entry[3], entry[2]) for entry in self._later]
+        """Take everybody out of the queue."""
+        slots = [slot for _, slot in self._entries()]
         self._ready, self._later = {lane: [] for lane in Lane}, []
-        for slot, ticket in entries:
-            if slot.ticket == ticket:
-                self.discard(slot)
-                yield slot
+        for slot in slots:
+            self.discard(slot)
+            yield slot
+
+    def _entries(self) -> Iterator[tuple[float, Slot]]:
+        """Yield all people in the queue, each with the time when they are due, or were."""
+        for ready in self._ready.values():
+            yield from ((-math.inf, slot) for *_, ticket, slot in ready if slot.ticket == ticket)
+        yield from ((due, slot) for due, _, ticket, slot in self._later if slot.ticket == ticket)

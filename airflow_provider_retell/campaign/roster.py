@@ -40,7 +40,7 @@ class Lane(IntEnum):
     RESEND = 1
     """The response to the last request was lost."""
     BEHIND = 2
-    """The last requests were turned away, or their calls found no line."""
+    """The last requests were turned away, their calls found no line, or their responses were lost for nothing."""
 
 
 LOSSES: Final = 3

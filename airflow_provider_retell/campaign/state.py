@@ -6,6 +6,7 @@ The driver reports here the results of the actions that ``plan`` asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from airflow_provider_retell.campaign.actions import Place
 from airflow_provider_retell.campaign.checks import Checks
@@ -108,8 +109,7 @@ class CampaignState:
         for slot in list(self.outstanding.values()):
             if slot.sent_at is not None and not slot.sending and self.listing.shows(slot.asked_at):
                 slot.sent_at = None  # it would be listed: it was not placed
-                if slot.losses >= LOSSES:
-                    slot.turn_away(max(slot.turned_away + 1, TURNED_AWAY), now.wall)
+                slot.turned_away = max(slot.turned_away + 1, TURNED_AWAY)
                 self._resume(slot, now)
 
     def load(self, calls: Iterable[KnownCall], now: Moment) -> bool:
@@ -167,8 +167,9 @@ class CampaignState:
     def _not_answered(self, slot: Slot, now: Moment) -> None:
         self.pace.slow_down(now.steady)
         self.listing.distrust()
-        others = self.roster.called - bool(slot.calls)
-        verdict = self.unanswered.unanswered(slot.person.row, now.steady, others_called=others > 0)
+        called = self.roster.called > bool(slot.calls)
+        due = partial(self.queue.others_due, now.wall)
+        verdict = self.unanswered.unanswered(slot.person.row, now.steady, others_called=called, others_due=due)
         slot.given_up = slot.given_up or verdict is Verdict.GIVE_UP
         slot.losses += slot.sent_at is not None
         slot.await_list = slot.await_list or slot.losses >= LOSSES or (slot.given_up and slot.losses > 0)

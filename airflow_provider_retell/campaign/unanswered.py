@@ -4,11 +4,20 @@
 requests that are not answered (a time-out, a 5xx, no connection)    what follows
 ===================================================================  ==============================================
 five for one person, each after a call to another was placed         that person is given up
-for ten minutes all requests, for one person alone, in a campaign    that person is given up
-that has called others
-for ten minutes all requests otherwise                               the campaign stops, and a retry goes on
+for ten minutes all requests, in a campaign that has called others   that person is given up: the trouble is of
+before, for one person alone                                         that row
+the same, for up to four people, and nobody else could be called     they are given up, likewise
+the same, for more people; those do not count for whom a request     they are given up: Retell placed a call
+before was not answered either, while a call to another was placed   between two failures of each
+for ten minutes all requests otherwise                               the campaign stops, and a retry goes on: it is
+                                                                     an outage
 fewer, or for a shorter time                                         they are repeated, behind those for others
 ===================================================================  ==============================================
+
+The list is read between two such requests, so an outage of all of Retell is found by that. If only the requests
+that place calls fail, the campaign asks for others too, as long as there are any: what fails for them all is an
+outage. At its end nobody else is left to ask, and a few people in trouble must not keep the results of all others
+from being a success; as with refusals, five are not a few.
 
 A person who is *given up* is not called in this try: the request may fail for something that only that person has,
 and others must not wait for it. A refusal or a 429 is an answer.
@@ -16,6 +25,7 @@ and others must not wait for it. A refusal or a 429 is an answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Final
 
@@ -24,6 +34,9 @@ UNREACHABLE_FOR: Final = 600.0
 
 STRIKES: Final = 5
 """Unanswered requests for one person, with calls to others in between, after which that person is given up."""
+
+A_FEW: Final = 4
+"""The most people at the end of a campaign whose rows are in trouble, rather than Retell."""
 
 GIVEN_UP: Final = "Retell did not answer the requests to call this person, while it placed calls to others"
 
@@ -55,13 +68,16 @@ class Unanswered:
         self._placed += 1
         self._strikes.pop(row, None)
 
-    def unanswered(self, row: int, now: float, *, others_called: bool) -> Verdict:
+    def unanswered(
+        self, row: int, now: float, *, others_called: bool, others_due: Callable[[Collection[int]], bool]
+    ) -> Verdict:
         """Note a request that was not answered, and return what follows, by the table above.
 
         Args:
             row: The person's row.
             now: The time.
             others_called: Whether anybody else was called in this campaign.
+            others_due: Returns whether anybody is due now but the people with these rows.
         """
         if not self._rows or now - self._last > UNREACHABLE_FOR:  # none was sent since
             self._rows.clear()
@@ -75,4 +91,9 @@ class Unanswered:
             return Verdict.GIVE_UP
         if now - self._since < UNREACHABLE_FOR:
             return Verdict.REPEAT
-        return Verdict.GIVE_UP if others_called and self._rows == {row} else Verdict.STOP
+        if not others_called:
+            return Verdict.STOP
+        if self._rows == {row}:
+            return Verdict.GIVE_UP
+        unproven = sum(self._strikes[each][0] == 1 for each in self._rows)
+        return Verdict.STOP if unproven > A_FEW or others_due(self._strikes) else Verdict.GIVE_UP
