@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Self, TypeVar, cast
@@ -207,7 +208,8 @@ class AsyncRetellClient:
         self._http = make_client(httpx.AsyncClient, settings, transport)
         self._in_flight = AsyncInFlight(self._http)
         self._trace = limiting_async(settings.complete_response)
-        self._lock, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="retell-reader")  # ends with this object
         self._may_send_key = not settings.needs_handshake
 
     async def send(self, request: Request[T]) -> T:
@@ -228,9 +230,11 @@ class AsyncRetellClient:
         response = await self._exchange(request)
         if len(response.content) < _LONG_RESPONSE:
             return read(request, response, self.settings)
-        # In a thread, not to hold up the loop; one at a time, since the collector goes through all that is read.
-        async with self._reading:
-            return await asyncio.to_thread(read, request, response, self.settings)
+        # In a thread, not to hold up the loop; in one for all, since the collector goes through all that is read,
+        # and the C library keeps freed memory for the thread that had it.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reader, read, request, response, self.settings
+        )
 
     async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
         made = sent(self._http, request, trace=self._trace, key=key)
