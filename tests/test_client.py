@@ -926,7 +926,7 @@ def test_a_response_without_an_end_fills_no_memory() -> None:
 
 
 def test_long_responses_are_read_in_one_thread() -> None:
-    """The loop goes on meanwhile, and those that wait stay bytes: the garbage collector goes through what is read."""
+    """The loop goes on, and those that wait stay bytes: the garbage collector goes through what is read."""
     page = {"items": [{"call_id": f"call_{number}", "to_number": TO} for number in range(20_000)]}
     threads = []
 
