@@ -319,7 +319,7 @@ def test_an_unknown_zone_is_refused(zone: Any) -> None:
 
 @pytest.mark.parametrize("opens", ["2026-07-06T16:00+00:00", "2026-07-06T09:00-07:00"])
 def test_a_moment_may_be_in_any_zone(opens: str) -> None:
-    """And of any class: Airflow's context holds moments of pendulum's."""
+    """Its class does not matter: Airflow's context holds moments of pendulum's."""
     at = pendulum.parse(opens)
     assert isinstance(at, pendulum.DateTime)
     assert DEFAULT.is_open(SAN_FRANCISCO, at)
@@ -405,7 +405,7 @@ def test_copies_are_equal_and_open_alike(code: str) -> None:
 
 
 def test_values_that_mean_the_same_are_equal() -> None:
-    """However they are written; and those that do not are not."""
+    """Values with one meaning are equal however they are written; others differ."""
     assert CallingHours(days="mon-fri") == CallingHours(days="fri,mon-thu")
     assert CallingHours(days="fri-mon") == CallingHours(days="mon,fri,sat,sun")
     assert CallingHours("22:00", "00:00") == CallingHours("22:00", "24:00")

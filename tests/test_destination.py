@@ -267,7 +267,7 @@ def test_a_try_keeps_what_an_earlier_one_put_aside_or_begins_again(store: Store)
 
 
 def test_a_file_that_fails_half_way_does_not_pass_for_a_complete_one(store: Store) -> None:
-    """An error while a file is written removes what there is of it."""
+    """After an error while a file is written, no part of it stays."""
     destination = claimed(store)
     with pytest.raises(RetellExportError, match="TypeError"), destination.writing("calls-00000.jsonl") as file:
         file.writelines([b"half", "the other half is no bytes"])  # type: ignore[list-item]

@@ -417,7 +417,7 @@ def test_many_threads_look_a_rotated_key_up_once() -> None:
 def test_a_connection_made_invalid_is_an_error_of_this_package(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, clock: SteppingClock, look: str
 ) -> None:
-    """Looking for a pause looks the connection up again: the error names it, and callers catch it."""
+    """The pause comes from a new look-up of the connection, whose error names it and is a RetellError."""
     with RetellHook() as hook:
         hook.get_conn()
         monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", keyed("http://127.0.0.1:9", ""))

@@ -256,7 +256,7 @@ def _overtime(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_number_is_called_if_the_last_did_not_answer(
     notifier: Make, simulator: Simulator, scenarios: tuple[str, str], called: list[str], clock: SteppingClock
 ) -> None:
-    """Voicemail is no answer; a call that is not over in time, who knows, and the others are called at once."""
+    """Voicemail is no answer; after a call that is not over in time, the others are called at once."""
     for number, scenario in zip((ADA, BOB), scenarios, strict=True):
         simulator.play(number, scenario)
     began = clock.now()

@@ -107,6 +107,6 @@ def test_an_ending_that_cannot_be_is_refused(word: Any) -> None:
 
 @pytest.mark.parametrize("given", [False, 0, 5, b"busy", {"busy": True}, [["busy"]], [None], ("",), ""])
 def test_an_empty_or_unreadable_filter_is_no_missing_one(given: Any) -> None:
-    """Only None and an empty sequence mean that nothing fails the task; whatever else is no word is refused."""
+    """Only None and an empty sequence mean that nothing fails the task; all else that is no word is refused."""
     with pytest.raises(RetellInputError, match=r"^fail_on takes statuses"):
         check_endings("fail_on", given)

@@ -54,7 +54,7 @@ def test_a_full_account_is_given_time(error: Exception, try_number: int, seconds
 @pytest.mark.parametrize("delay", [-1, True, float("inf"), float("nan"), timedelta(days=367), "60"])
 @pytest.mark.parametrize("argument", ["first_delay", "longest_delay"])
 def test_a_pause_is_a_duration(argument: str, delay: Any) -> None:
-    """A pause that no timedelta can hold, or that is none, is refused when the DAG is parsed."""
+    """A pause that is too long for a timedelta, or no time at all, is refused when the DAG is parsed."""
     with pytest.raises(RetellInputError, match=f"^{argument} must be "):
         RetellRetryPolicy(**{argument: delay})
 

@@ -195,7 +195,7 @@ def test_other_connections_are_left_alone(retell_simulator: Simulator) -> None:
 
 
 def test_the_plugin_is_found_and_costs_nothing(pytester: pytest.Pytester) -> None:
-    """Installed is enough; a run of tests that do not use it loads nothing heavy."""
+    """Installing the package is enough; tests that do not use the plugin load nothing heavy."""
     pytester.makepyfile(
         """
         import sys
@@ -214,7 +214,7 @@ def blocks(page: str) -> list[str]:
 
 
 def test_the_page_on_testing_works(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its files, saved where it says, are a green run of pytest; the test of the DAG has five lines."""
+    """The files of the page, saved as it says, pass under pytest; the test of the DAG has five lines."""
     tested, conftest, chosen, scripted = blocks("testing.md")
     assert len(tested[tested.index("def ") :].splitlines()) == 5
     dag = blocks("quickstart.md")[0].replace("range(201, 301)", "range(201, 203)")
