@@ -16,7 +16,7 @@ FAB := .venv-fab
 # A worker for each core, which takes over what another has not begun.
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist worksteal
 
-# While one suite waits for an Airflow to start, the other has the core. Each prints in one piece, and the failure of
+# While one suite waits for an Airflow to start, and one environment for its packages, the other has the core. Each prints in one piece, and the failure of
 # one leaves the others running. The make of macOS cannot hold back what is printed.
 SIDE_BY_SIDE := --jobs=3 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
@@ -48,9 +48,12 @@ help: ## Show this list
 demo: $(INSTALLED) ## Run an example DAG in a real Airflow against the simulator (or Retell, with a key); DAG=campaign
 	@$(BIN)/python scripts/demo.py $(DAG)
 
-test: style ## Check style and types, and run all tests on the newest and on the oldest Airflow, side by side
-	@echo "Types and both suites are on their way; each is shown when it is over."
-	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) types test-newest test-lowest
+test: $(BIN)/uv ## Check style and types, and run all tests on the newest and on the oldest Airflow, side by side
+	@echo "Style, types and both suites are on their way; each is shown when it is over."
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) BEFORE_TESTS=style style types test-newest test-lowest
+
+# The environments are made at the same time, but no test begins before style is checked, which takes a second.
+types test-newest test-lowest: | $(BEFORE_TESTS)
 
 test-newest: $(INSTALLED) ## Run all tests on the newest Airflow and dependencies
 	$(BIN)/pytest $(PARALLEL)
