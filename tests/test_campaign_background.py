@@ -12,18 +12,18 @@ def test_large_responses_are_read_by_one_thread_and_hold_up_no_small_ones() -> N
     background, released, reports = Background(1), Event(), list[object]()
 
     def large() -> int:
-        released.wait(10)
+        released.wait(60)
         return get_ident()
 
     try:
         background.begin_large(large, reports.append)
         background.begin_large(large, reports.append)
         background.begin(lambda: "small", reports.append)
-        background.collect(wait=10)
+        background.collect(wait=60)
         assert reports == ["small"]
         released.set()
         while len(background):
-            background.collect(wait=10)
+            background.collect(wait=60)
     finally:
         released.set()
         background.close()

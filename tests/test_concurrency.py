@@ -39,7 +39,7 @@ def test_answers_come_in_the_order_given() -> None:
 
     def read(call_id: str) -> str:
         if call_id == IDS[0]:
-            assert later.wait(10)
+            assert later.wait(60)
         if call_id == IDS[1]:
             later.set()
         return call_id.upper()
@@ -50,7 +50,7 @@ def test_answers_come_in_the_order_given() -> None:
 def test_several_are_read_at_once_and_no_more() -> None:
     """As many as wanted are under way at the same time, and never one more."""
     together = Barrier(4)
-    count = Counter(lambda: together.wait(10))  # only four at the same time get beyond this
+    count = Counter(lambda: together.wait(60))  # only four at the same time get beyond this
     assert len(list(read_details(count, IDS, concurrency=4))) == len(IDS)
     assert count.most == 4
 

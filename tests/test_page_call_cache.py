@@ -208,16 +208,16 @@ def test_pages_appear_as_they_come(retell: Retell, clock: SteppingClock) -> None
     def send(request: Request[Any]) -> Any:
         if request.cursor:
             reached.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return retell.send(request)
 
     with ThreadPoolExecutor(1) as executor:
         cache = CallCache(FIRST, send, executor, clock=clock)
-        snapshot = cache.look(wait=10)
+        snapshot = cache.look(wait=60)
         assert (len(snapshot.entries), snapshot.complete) == (1000, False)
-        assert reached.wait(10)
+        assert reached.wait(60)
         go_on.set()
-        snapshot = cache.look(wait=10)
+        snapshot = cache.look(wait=60)
         assert (len(snapshot.entries), snapshot.complete) == (2000, True)
 
 

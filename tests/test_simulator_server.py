@@ -84,18 +84,18 @@ def test_connection_is_kept_alive(simulator: Simulator) -> None:
 
 def test_server_leaves_nothing_behind(simulator: Simulator) -> None:
     """The end of the block closes idle connections and the socket, and ends delayed responses and all threads."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     simulator.fail(Fault(endpoint="get-concurrency", delay=60))
     with httpx.Client(headers=_key(simulator)) as client:
         with simulator.serve() as url:
             client.get(f"{url}/get-api-key-info")
             waiting = socket.create_connection(("127.0.0.1", httpx.URL(url).port))
             waiting.sendall(b"GET /get-concurrency HTTP/1.1\r\nHost: x\r\n\r\n")
-            while threading.active_count() < before + 3:  # the server's thread, and one for each connection
+            while len(set(threading.enumerate()) - before) < 3:  # the server's, and one for each connection
                 time.sleep(0.001)
             start = time.perf_counter()
-        assert time.perf_counter() - start < 2
-        assert threading.active_count() == before
+        assert time.perf_counter() - start < 30  # half of the delay, and more than a busy machine takes
+        assert set(threading.enumerate()) <= before
         with pytest.raises(httpx.ConnectError):
             client.get(f"{url}/get-api-key-info")
         assert waiting.recv(100) == b""
