@@ -147,6 +147,19 @@ def test_the_triggerers_clock_decides_about_the_deadline(register: Any, clock: S
 
 
 @pytest.mark.usefixtures("connect")
+def test_a_sensor_that_sees_a_call_go_on_defers_again_for_half_a_minute(
+    register: Any, clock: SteppingClock
+) -> None:
+    """A trigger that sees the call over would fire at once, and both would disagree in a tight loop."""
+    call_id = register("rings_forever")
+    sensor = RetellCallSensor(task_id="wait", call_id=call_id, deferrable=True)
+    event = WakeEvent(wake=Wake.OVER, deadline=clock.now() + 3600, calls={call_id: "ended"})
+    with pytest.raises(TaskDeferred) as again:
+        sensor.execute_complete(TaskInstance().context(), event.to_payload())
+    assert again.value.trigger.not_before == clock.now() + DISAGREEMENT_PAUSE
+
+
+@pytest.mark.usefixtures("connect")
 def test_the_first_deadline_counts_after_every_deferral(register: Any, clock: SteppingClock) -> None:
     """A task that defers again does not begin its time-out again."""
     call_id = register("rings_forever")

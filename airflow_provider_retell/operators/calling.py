@@ -14,13 +14,13 @@ It ends by the first line that fits:
 =========================================  ======================================================================
 the call                                   the task
 =========================================  ======================================================================
-cannot be read                             fails, unless it says nothing about the call (see ``api.patience``)
+cannot be read                             fails, unless the error says nothing about it (see ``api.patience``)
 goes on, and the trigger failed            fails with ``RetellCallError``; a retry goes on with the call
 goes on at the deadline                    stops it (``cancel_on_kill``), fails with ``RetellCallTimeoutError``
 goes on before the deadline                defers again
 found no line, and ``fail_on`` names that  places another call, for up to ``limit_timeout``
 is over as ``redial`` names it             defers until another call is due, and places it
-is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry places another call
+is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry may place another call
 is over as ``skip_on`` names it            is skipped (``AirflowSkipException``)
 is over otherwise                          returns its row
 =========================================  ======================================================================
