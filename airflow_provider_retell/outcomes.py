@@ -10,6 +10,13 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 
+class Direction(StrEnum):
+    """The direction of a call, seen from the agent."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
 class CallStatus(StrEnum):
     """The stage of a call's life."""
 

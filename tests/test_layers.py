@@ -142,6 +142,13 @@ def test_a_task_that_defers_loads_no_poller() -> None:
     run(f"import {PACKAGE.name}.triggers; sys.exit(not {late} <= set(sys.modules))")
 
 
+def test_a_task_that_places_a_call_loads_no_model_of_one() -> None:
+    """A task hands on rows; pydantic would take 7 ms to build a model of a call in each process."""
+    modules = ("api.requests", "api.rotating_key_client", "calls.placing", "calls.task_wait", "_call_triggers")
+    load = "; ".join(f"import {PACKAGE.name}.{module}" for module in modules)
+    run(f"{load}; sys.exit('{PACKAGE.name}.api.models' in sys.modules)")
+
+
 @pytest.mark.parametrize("module", ["operators", "sensors", "hooks", "transfers"])
 def test_a_dag_file_costs_little(module: str) -> None:
     """Parsing a DAG loads nothing that only a running task needs: the DAG processor does so all day."""

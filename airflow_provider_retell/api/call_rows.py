@@ -103,6 +103,11 @@ class CallRow(Struct, frozen=True, gc=False):
         return self.row.get("to_number")
 
     @property
+    def agent_id(self) -> str | None:
+        """The agent that speaks."""
+        return self.row.get("agent_id")
+
+    @property
     def metadata(self) -> dict[str, Any] | None:
         """The user's own data."""
         return self.row.get("metadata")

@@ -16,14 +16,14 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic 2.0 has it only there
 
-from airflow_provider_retell.outcomes import CallStatus, DisconnectionReason, Outcome, is_connected, outcome_of
-
-
-class Direction(StrEnum):
-    """The direction of a call, seen from the agent."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
+from airflow_provider_retell.outcomes import (
+    CallStatus,
+    Direction,
+    DisconnectionReason,
+    Outcome,
+    is_connected,
+    outcome_of,
+)
 
 
 class Sentiment(StrEnum):

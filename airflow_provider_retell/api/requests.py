@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from airflow_provider_retell._arguments import truth
 from airflow_provider_retell._masking import NUMBER_FIELDS, shown
-from airflow_provider_retell.api.models import Direction
 from airflow_provider_retell.errors import RetellInputError
+from airflow_provider_retell.outcomes import Direction
 
 METADATA_LIMIT: Final = 50_000
 """Bytes of JSON that Retell keeps as ``metadata``."""

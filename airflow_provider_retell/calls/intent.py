@@ -150,7 +150,7 @@ def tag_of(call: Call | CallRow) -> str:
     return str(metadata.get(TAG, "")) if isinstance(metadata, Mapping) else ""
 
 
-def counts(call: Call, record: Record | None = None) -> tuple[int, int]:
+def counts(call: Call | CallRow, record: Record | None = None) -> tuple[int, int]:
     """Return the generation and the number of a call: those in its tag, else those on record, else zeros.
 
     Args:

@@ -90,7 +90,7 @@ from airflow_provider_retell.calls.steps import (
 from airflow_provider_retell.outcomes import CallStatus, Outcome, matches
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.call_rows import CallRow
 
 
 def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) -> Step:
@@ -203,7 +203,7 @@ def _may_ring(wanted: Wanted, since: float, now: float) -> bool:
     return wanted.retell_dials and now < since + LONGEST_RINGING
 
 
-def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: float) -> Step:
+def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now: float) -> Step:
     """Decide by the newest of the calls that Retell shows."""
     intent = wanted.intent
     own = None if intent.named else record
@@ -238,7 +238,7 @@ def _known(wanted: Wanted, calls: Sequence[Call], record: Record | None, now: fl
     return Adopt(newest)
 
 
-def _cleared(wanted: Wanted, calls: Sequence[Call], generation: int, record: Record | None, now: float) -> Step:
+def _cleared(wanted: Wanted, calls: Sequence[CallRow], generation: int, record: Record | None, now: float) -> Step:
     """Decide on calls from before a clear."""
     first = PlaceNew(wanted.intent.generation, 0)
     # A registered call that has not been dialed yet times out by itself.

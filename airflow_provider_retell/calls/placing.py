@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.call_rows import row_projection
 from airflow_provider_retell.api.key_rotation import key_digest
 from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.api.patience import LONGEST_RINGING, NOT_THERE_YET
@@ -41,8 +42,8 @@ from airflow_provider_retell.errors import (
 from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.client import RetellClient
-    from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.policy import Redial
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Placement:
     run_began: float | None = None
     _looks_again: bool = field(default=False, init=False)
 
-    def place(self, *, after: int | None = None) -> Call:
+    def place(self, *, after: int | None = None) -> CallRow:
         """Return the call of this task: an earlier try's, or a new one. May wait for a free line.
 
         Args:
@@ -124,7 +125,7 @@ class Placement:
     def _next(self, number: int) -> PlaceNew:
         return PlaceNew(self.sender.intent.generation, number + 1)
 
-    def _follow(self, placing: PlaceNew) -> Call:
+    def _follow(self, placing: PlaceNew) -> CallRow:
         sender = self.sender
         # A record is this task's alone; without one, the call of an earlier try may have been hidden.
         known = sender.store is not None and not sender.intent.named
@@ -142,7 +143,7 @@ class Placement:
 
     # -- carry out the decisions of next_step ------------------------------------------------------------------
 
-    def _continue(self) -> Call:
+    def _continue(self) -> CallRow:
         sender = self.sender
         record = sender.record()
         sender.intent = sender.intent.as_recorded(record)
@@ -195,7 +196,7 @@ class Placement:
             key_digest=key_digest(sender.client.settings),
         )
 
-    def _before(self, this: PlaceNew | Call, record: Record | None, seen: Seen) -> tuple[str, ...]:
+    def _before(self, this: PlaceNew | CallRow, record: Record | None, seen: Seen) -> tuple[str, ...]:
         """Return the ids of the calls of the same generation that were placed before this one, oldest first."""
         numbers = partial(counts, record=None if self.sender.intent.named else record)
         if isinstance(this, PlaceNew):
@@ -208,7 +209,7 @@ class Placement:
             known += [*record.earlier, *filter(None, [record.call_id])]
         return tuple(dict.fromkeys(each for each in known if each != own_id))
 
-    def _adopt(self, call: Call, record: Record | None) -> Call:
+    def _adopt(self, call: CallRow, record: Record | None) -> CallRow:
         sender = self.sender
         placed_by = f"try {record.try_number}" if record else "an earlier try"
         metrics.count("retell.calls.adopted")
@@ -219,7 +220,7 @@ class Placement:
             if record.call_id is None:
                 sender.write(replace(record, call_id=call.call_id, body=None))
         # A list leaves the transcript out.
-        return sender.client.send(endpoints.get_call(call.call_id)) if call.is_terminal else call
+        return sender.client.send(sender.rows.one(endpoints.get_call(call.call_id))) if call.is_terminal else call
 
     def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
         sender = self.sender
@@ -228,7 +229,7 @@ class Placement:
         earlier = [call for call in read_earlier(sender.client, before) if call is not None]
         while True:
             try:
-                return (*listed, *earlier, sender.client.send(endpoints.get_call(newest)))
+                return (*listed, *earlier, sender.client.send(sender.rows.one(endpoints.get_call(newest))))
             except RetellNotFoundError as error:
                 # A retry may come so soon that Retell does not show the call yet.
                 if record is None or sender.clock.now() >= record.last_sent_at + NOT_THERE_YET:
@@ -252,8 +253,8 @@ class Placement:
             self._looks_again = True
             sender.gate.check_task()
             sender.clock.sleep(STOP_INTERVAL)
-        walk = PageWalk(endpoints.list_tagged_calls(TAG, prefix, op="sw"))
-        found: list[Call] = []
+        walk = PageWalk(sender.rows.page(endpoints.list_tagged_calls(TAG, prefix, op="sw")))
+        found: list[CallRow] = []
         try:
             while walk.request is not None:
                 found += walk.take(sender.client.send(walk.request))
@@ -268,7 +269,7 @@ class Placement:
         # Checked again: adopting another task's call would be worse than finding none.
         return tuple(call for call in found if tag_of(call).startswith(prefix)) or Missing.UNLISTED
 
-    def _stop(self, calls: Sequence[Call]) -> None:
+    def _stop(self, calls: Sequence[CallRow]) -> None:
         sender = self.sender
         for call in calls:
             result = stop_until_over(
@@ -283,12 +284,13 @@ class Placement:
                 )
 
 
-def read_earlier(client: RetellClient, call_ids: Iterable[str]) -> list[Call | None]:
+def read_earlier(client: RetellClient, call_ids: Iterable[str]) -> list[CallRow | None]:
     """Return earlier calls of a task, None for each that Retell no longer knows: it may have been deleted."""
-    calls: list[Call | None] = []
+    rows = row_projection()
+    calls: list[CallRow | None] = []
     for call_id in call_ids:
         try:
-            calls.append(client.send(endpoints.get_call(call_id)))
+            calls.append(client.send(rows.one(endpoints.get_call(call_id))))
         except RetellNotFoundError:
             calls.append(None)
     return calls

@@ -10,6 +10,7 @@ from airflow_provider_retell._masking import last_digits
 from airflow_provider_retell.outcomes import Outcome
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
 
 
@@ -34,7 +35,7 @@ def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
     return None
 
 
-def request_of(call: Call) -> dict[str, Any]:
+def request_of(call: CallRow) -> dict[str, Any]:
     """Return the fields of a call's request that the call still shows."""
     return {"to_number": call.to_number, "agent_id": call.agent_id}
 
@@ -56,7 +57,7 @@ def _same_number(one: str, other: str) -> bool:
 _SHORTEST_NUMBER: Final = 7
 
 
-def was_there_before(call: Call, *, first_sent_at: float) -> bool:
+def was_there_before(call: Call | CallRow, *, first_sent_at: float) -> bool:
     """Return whether the call in a response existed before its key was used first.
 
     Retell answers a key that it knows with the call of the first request. A call that is older than the request,

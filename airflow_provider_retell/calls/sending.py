@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell._clock import CLOCK, Clock
+from airflow_provider_retell.api.call_rows import CallRow, row_projection
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.key_rotation import key_digest
+from airflow_provider_retell.api.sweeps import Projection
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, StateStore, untagged
 from airflow_provider_retell.calls.recognition import differs, request_of, was_there_before
 from airflow_provider_retell.calls.steps import KEY_LIFETIME, PlaceNew
@@ -52,11 +54,13 @@ class RecordedSender:
         retell_dials: Whether Retell dials, under an idempotency key.
         durable: Whether to look for the call of an earlier try, and to record this one's.
         gate: The checks before each request that places a call.
+        include: Heavy fields of the call to keep.
         clock: The time.
         calls: The ids of the calls of this generation that were placed before, oldest first; after placing, the
             call placed or adopted as well.
         number: The number of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
+        rows: The projection in which calls are read: tasks hand on rows, and a model costs several times as much.
         last: The record of the request that this process sent last; None before the first one.
     """
 
@@ -69,16 +73,19 @@ class RecordedSender:
     gate: Gate
     retell_dials: bool
     durable: bool = True
+    include: tuple[str, ...] = ()
     clock: Clock = CLOCK
     calls: tuple[str, ...] = ()
 
     number: int = field(init=False)
     placed_at: float = field(init=False)
+    rows: Projection[CallRow] = field(init=False)
     last: Record | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not self.durable:
             self.store = None
+        self.rows = row_projection(self.include)
         self.number = self.intent.number
         self.placed_at = self.clock.now()
 
@@ -105,7 +112,7 @@ class RecordedSender:
             key_digest=key_digest(self.client.settings),
         )
 
-    def send_new(self, step: PlaceNew) -> tuple[Call, bool]:
+    def send_new(self, step: PlaceNew) -> tuple[CallRow, bool]:
         """Send a request, and return its call and whether the call existed before."""
         self.gate.check()
         intent = replace(self.intent, generation=step.generation, number=step.number)
@@ -113,11 +120,13 @@ class RecordedSender:
         call = self.send_recorded(sent, again=False)
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
-    def send_recorded(self, record: Record, *, again: bool) -> Call:
+    def send_recorded(self, record: Record, *, again: bool) -> CallRow:
         """Send the request of a record; store the record before if a phone may ring, and the call after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
-        request = replace(self.request, body=record.body, key_digest=record.key_digest if again else "")
+        request = replace(
+            self.rows.one(self.request), body=record.body, key_digest=record.key_digest if again else ""
+        )
         if self.retell_dials:
             request = request.with_idempotency_key(intent.key)
         self._write_before(record)
@@ -130,7 +139,7 @@ class RecordedSender:
         self.write(replace(self.last or record, call_id=call.call_id, body=None))
         return call
 
-    def _send(self, request: Request[Call], record: Record) -> Call:
+    def _send(self, request: Request[CallRow], record: Record) -> CallRow:
         # A 429 is not retried in here: the wait for a line has one owner, and one bound.
         for attempt in self.client.attempts(request, retry_rate_limits=False):
             with attempt:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from airflow_provider_retell.calls.intent import Intent, Record
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.api.models import Call
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.policy import Redial
 
 KEY_LIFETIME: Final = 3600 - 300
@@ -28,7 +28,7 @@ class Missing(StrEnum):
     """This key, or this server, lists no calls."""
 
 
-Seen: TypeAlias = "tuple[Call, ...] | Missing | None"
+Seen: TypeAlias = "tuple[CallRow, ...] | Missing | None"
 """The calls of the task as Retell shows them, or why there are none; None if Retell was not asked yet."""
 
 
@@ -91,7 +91,7 @@ class SendAgain:
 class Adopt:
     """Continue with a call."""
 
-    call: Call
+    call: CallRow
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class LookForTag:
 class StopFirst:
     """Stop the calls from before a clear, then place a new one."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[CallRow, ...]
     then: PlaceNew
 
 

@@ -31,7 +31,6 @@ from airflow_provider_retell.rows import HEAVY_FIELDS, Row
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
-    from airflow_provider_retell.api.models import Call
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +83,9 @@ class TaskWait:
         waited = 0 if self.since is None else max(0.0, self.clock.now() - self.since)
         self._sweeps = Sweeps(self._projection, waited=waited)
 
-    def take(self, call: Call) -> None:
+    def take(self, call: CallRow) -> None:
         """Take in a call as it was placed."""
-        self.watch.update({call.call_id: CallRow.of(call, self.include)}, now=self.clock.now())
+        self.watch.update({call.call_id: call}, now=self.clock.now())
 
     def poll(self) -> bool:
         """Read the calls still waited for; return whether all have reached the goal.

@@ -52,7 +52,6 @@ from airflow_provider_retell.rows import Row
 if TYPE_CHECKING:
     # Imported when a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.call_rows import CallRow
-    from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
     from airflow_provider_retell.calls.task_wait import TaskWait
     from airflow_provider_retell.policy import Redial
@@ -190,7 +189,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             )
         return True
 
-    def _place(self, context: Context) -> Call:
+    def _place(self, context: Context) -> CallRow:
         """Return the call; wait for the calling hours before placing it."""
         while True:
             placement = self._placement(context)
@@ -226,7 +225,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         """Return when to stop placing calls, and waiting for one: the rest of the time is for stopping it."""
         return ends_at(self.execution_timeout, self._try.began)
 
-    def _handed_on(self, call: Call) -> dict[str, str]:
+    def _handed_on(self, call: CallRow) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
     def _wait(self, call_id: str, deadline: float, *, woken_by: WakeEvent | None = None) -> TaskWait:

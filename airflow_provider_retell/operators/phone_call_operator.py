@@ -166,6 +166,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
             store=context.get("task_state_store"),
             retell_dials=self._retell_dials,
             durable=self.durable,
+            include=self.include,
             calls=self._try.calls,
             gate=Gate(
                 kill=self._kill,

@@ -26,6 +26,7 @@ from airflow_provider_retell.operators.policies import check_redial
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:
+    from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -138,7 +139,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
     def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
         return endpoints.register_phone_call(body)
 
-    def _handed_on(self, call: Call) -> dict[str, str]:
+    def _handed_on(self, call: CallRow) -> dict[str, str]:
         return {**super()._handed_on(call), "sip_uri": f"sip:{call.call_id}@sip.retellai.com"}
 
 
