@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import os
+import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,6 +141,51 @@ def test_a_pause_is_read_every_four_seconds_and_known_for_five() -> None:
     known = [read_pauses([connection, pause], steady)[1] for steady in (0.0, 3.9, 4.0)]
     assert known == [PAUSE_MAX_AGE, PAUSE_MAX_AGE, 4 + PAUSE_MAX_AGE]
     assert len(read) == 2
+
+
+class SlowBackend:
+    """A secrets backend that answers when a test says so; its look-up waits in a thread."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def look_up(self) -> bool | None:
+        self.asked += 1
+        answer: bool | None = self.answers.get(timeout=60)
+        return answer
+
+
+def test_no_call_waits_for_a_slow_look_up() -> None:
+    """With five seconds for each look-up calls are placed all the time, on readings eleven seconds old at most."""
+    backend = SlowBackend()
+    pause = Pause(look_up=backend.look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    assert read_pauses([pause], 0.0)[0]
+    for began in range(0, 60, 5):
+        backend.answers.put(item=False)
+        while pause.read_at < began:
+            pause.read(began + 5.0)
+        assert read_pauses([pause], began + 5.0) == (False, began + 11.0)
+        assert not read_pauses([pause], began + 9.9)[0]
+        assert backend.asked == began // 5 + 2, "one look-up at a time"
+    backend.answers.put(item=True)
+    while not pause.on:
+        pause.read(65.0)
+    assert read_pauses([pause], 65.0)[0]
+
+
+def test_a_look_up_that_hangs_ends_the_campaign_and_a_freeze_is_none() -> None:
+    """After half a minute nothing is placed, after ten minutes of waiting it ends."""
+    backend = SlowBackend()
+    pause = Pause(look_up=backend.look_up, interval=PAUSE_INTERVAL, max_age=PAUSE_MAX_AGE)
+    pause.known_until = 10**6  # waits less
+    pause.read(0.0)
+    pause.read(10_000.0)  # frozen meanwhile
+    for seconds in range(50, 550, 50):
+        pause.read(10_000.0 + seconds)
+    with pytest.raises(RetellCallError, match="has not answered whether calls are paused"):
+        pause.read(10_550.0)
+    backend.answers.put(item=False)
 
 
 @pytest.mark.parametrize(("connection", "campaign"), [(True, False), (False, True), (True, True), (False, False)])

@@ -118,10 +118,10 @@ class CampaignRun:
         self._keep_up()
         with self.sender.plan_lock:
             action = self.plan.next_action(self.moments.now())
+            # ``eligible`` may have taken longer than a reading counts, and requests wait for the lock meanwhile.
+            self._upkeep.read_pauses(self.moments.now())
         match action:
             case Place() as order:
-                # ``eligible`` may have taken longer than one reading counts.
-                self._upkeep.read_pauses(self.moments.now())
                 self._background.begin(partial(self.sender.send, order), partial(self._answered, order))
             case ReadList():
                 self._read_list()
