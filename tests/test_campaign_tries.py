@@ -101,7 +101,7 @@ def test_execution_timeout_ends_the_task_in_time_and_a_retry_goes_on(
     assert 500 < clock.now() - began < 600
     talking = [call for call in simulator.placed if call.request["to_number"] in once(2)]
     assert [bool(call.stops) for call in talking] == [stops, stops]
-    assert list(tmp_path.rglob("attempts-1-*"))
+    assert list(tmp_path.rglob("attempts-1.*"))
     with RetellHook() as hook:
         for call in talking if not stops else ():
             hook.stop_call(call.call_id)
@@ -241,7 +241,7 @@ def test_another_process_that_runs_meanwhile_calls_nobody_again(
     assert len(results) == 2
     assert [result["outcomes"] for result in results] == [{"answered": 8}] * 2
     assert len(rows(tmp_path, "attempts")) == len(rows(tmp_path, "people")) == 8
-    assert not list(tmp_path.rglob("attempts-1-*"))
+    assert not list(tmp_path.rglob("attempts-1.*"))
 
 
 class Yielding(SteppingClock):

@@ -20,7 +20,7 @@ from airflow_provider_retell.simulator import RealClock, Simulator
 
 if AIRFLOW_2:
     pytest.skip("Airflow 2 has no such pages", allow_module_level=True)
-pytest.importorskip("airflow.api_fastapi.app", reason="Airflow before 3.1 has no such pages")
+pytest.importorskip("airflow.models.team", reason="Airflow before 3.1 has no such pages")
 
 from airflow.api_fastapi.app import create_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
