@@ -22,6 +22,8 @@ from airflow_provider_retell.campaign.people import Person
 from airflow_provider_retell.campaign.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy import Attempt, AttemptLimit
+from airflow_provider_retell.simulator import ManualClock
+from airflow_provider_retell.testing import SteppingClock
 
 pytest.importorskip("moto.server")
 pa = pytest.importorskip("pyarrow")
@@ -57,7 +59,7 @@ def put(folder: Path, *rows: dict[str, Any], name: str = "run1/attempts-00000.js
 
 
 def history(url: object, *, memory: timedelta = WEEK, now: float = NOW, **more: Any) -> History:
-    made = History(str(url), memory=memory, **more)
+    made = History(str(url), memory=memory, **{"clock": SteppingClock(ManualClock()), **more})
     made.refresh(now)
     return made
 
@@ -298,7 +300,7 @@ def test_any_time_is_one_that_a_call_can_have_or_an_error(name: str, value: Any)
 def test_a_damaged_file_is_an_error_each_time(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     """A damaged file is an error until it is repaired; then it is read at once."""
     (tmp_path / name).write_bytes(content)
-    made = History(str(tmp_path), memory=WEEK)
+    made = History(str(tmp_path), memory=WEEK, clock=SteppingClock(ManualClock()))
     for _ in range(2):
         with pytest.raises(RetellInputError, match=message):
             made.refresh(NOW)
@@ -356,6 +358,24 @@ def test_it_is_read_again_every_ten_minutes_and_only_what_changed(tmp_path: Path
     changed.unlink()
     made.refresh(NOW + 2 * READ_EVERY)
     assert set(made.of(ADA)) == {"call_1", "call_4"}
+
+
+@pytest.mark.parametrize(("takes", "again"), [(0.0, 10.0), (0.4, 10.0), (1.0, 20.0), (9.0, 60.0)])
+def test_a_folder_that_is_slow_to_read_is_read_less_often(tmp_path: Path, takes: float, again: float) -> None:
+    """A small one is read every ten seconds; the readings take up one second in twenty, or a minute passes."""
+
+    class Slow(SteppingClock):
+        def monotonic(self) -> float:
+            self.sleep(takes)
+            return super().monotonic()
+
+    put(tmp_path, attempt())
+    made = history(tmp_path, clock=Slow(ManualClock()))
+    put(tmp_path, attempt("call_2"), name="attempts-2.jsonl")
+    made.refresh(NOW + again - 0.1)
+    assert set(made.of(ADA)) == {"call_1"}
+    made.refresh(NOW + again)
+    assert set(made.of(ADA)) == {"call_1", "call_2"}
 
 
 class Moving(LocalFileSystem):  # type: ignore[misc]

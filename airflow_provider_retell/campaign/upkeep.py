@@ -67,8 +67,8 @@ class Upkeep:
         self.read_pauses(now)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
+            self.write_placed()  # first: what is read then, others have written as early
             self._refresh(now)
-            self.write_placed()
         if now.steady - self._written_at >= PART_INTERVAL:
             self._written_at = now.steady
             self.save()
