@@ -335,8 +335,11 @@ class Retell:
         shown = [p.show(now) for p in self.calls if p.tag.startswith(prefix)]
         return Page(items={call.call_id: call for call in shown if call.call_status != "registered"})
 
-    def send_once(self, request: Any) -> Call:
+    def send_once(self, request: Any, *, check: Any) -> Call:
         fault = self.faults.pop() if self.faults else ""
+        if fault == "frozen":
+            self.clock.sleep(5000)
+        check()
         if fault == "429":
             raise RetellRateLimitError("429", status_code=429, message="slow down")
         if fault == "never arrived":
@@ -383,7 +386,9 @@ class Retell:
             return end.value
 
 
-FAULT = st.sampled_from(["429", "never arrived", "lost before", "lost after", "crash before", "crash after"])
+FAULT = st.sampled_from(
+    ["429", "never arrived", "lost before", "lost after", "crash before", "crash after", "frozen"]
+)
 TRY = st.tuples(st.just("try"), st.one_of(st.just([]), st.tuples(FAULT).map(list), st.lists(FAULT, max_size=3)))
 CLEAR = st.just(("clear", []))
 PAUSE = st.tuples(st.sampled_from([1.0, 60.0, 400.0, 3700.0]), st.just([]))
@@ -393,6 +398,13 @@ ACTIONS = st.one_of(TRY, TRY, CLEAR, PAUSE)
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(
     actions=[("try", ["lost before"]), (400.0, []), ("try", ["lost after"]), ("clear", []), ("try", [])],
+    shape=(1.0, 0.0, "dial_busy"),
+    lists=True,
+    stored=True,
+    fail_on=(),
+)
+@example(
+    actions=[("try", ["lost after"]), ("try", ["frozen"])],
     shape=(1.0, 0.0, "dial_busy"),
     lists=True,
     stored=True,
@@ -418,8 +430,8 @@ def test_no_order_of_faults_rings_twice(
 ) -> None:
     """No call is placed while another one lives, and without ``fail_on`` a generation has one call at most.
 
-    Over any order of tries, clears, lost responses, crashes and pauses; with a state store and without one; with
-    and without the permission to list calls.
+    Over any order of tries, clears, lost responses, crashes, frozen processes and pauses; with a state store and
+    without one; with and without the permission to list calls.
     """
     clock = Clock()
     retell = Retell(clock=clock, lists=lists, shape=shape)

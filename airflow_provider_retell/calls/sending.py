@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell import _metrics as metrics
@@ -22,6 +23,7 @@ from airflow_provider_retell.calls.steps import KEY_LIFETIME, PlaceNew
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
+    RetellConnectionError,
     RetellError,
     RetellInputError,
 )
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAME_MOMENT: Final = 1.0  # seconds
+_OLDEST_CHECK: Final = 60.0
+"""Seconds after which a request is not sent on an old check: to open a connection takes less."""
+
 _SAME_NAMES: Final = (
     "Either this task has placed that call before, or another Airflow with a DAG, a run and a task of the same "
     "names uses this Retell account (set the option namespace in section [retell] of one of them)."
@@ -154,7 +159,9 @@ class RecordedSender:
                     # The call that this request places may ring from now on.
                     self.placed_at = self.clock.now()
                     self._write_before(replace(record, sent_again_at=self.placed_at))
-                call = self.client.send_once(request)
+                # And once more right before it goes out, because this process may be frozen in between.
+                still = partial(self._check_still, request, self.clock.now())
+                call = self.client.send_once(request, check=still)
         if difference := differs(request_of(call), request.body or {}):
             raise RetellCallFinalError(
                 f"Not called: Retell answers this request with {call.call_id}, which was placed under the same "
@@ -174,6 +181,17 @@ class RecordedSender:
             metrics.count(f"retell.calls.placed.{'create' if self.retell_dials else 'register'}")
             log.info("Placed %s.", call.call_id)
         return call
+
+    def _check_still(self, request: Request[Any], checked_at: float) -> None:
+        """Raise, right before a request goes out, if it was checked long ago, because this process was frozen."""
+        self.gate.check_task()
+        held_up = self.clock.now() - checked_at
+        if held_up > _OLDEST_CHECK:
+            raise RetellConnectionError(
+                f"{request}: this process was held up for {held_up:.0f} s before the request was sent, so all is "
+                "checked again first. It was not carried out.",
+                may_have_arrived=False,
+            )
 
     def _with_tag(self, intent: Intent) -> dict[str, Any]:
         body = dict(untagged(self.request).body or {})
