@@ -88,7 +88,6 @@ collect_ignore = (
             "docs_dags",
             "end_to_end",
             "fault_matrix",
-            "notifications_in_airflow",
             "ui",
             "version_matrix",
             "wheel",
@@ -99,7 +98,7 @@ collect_ignore = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests on a real Airflow: one worker runs them all, and the others do not wait at the end."""
-    first = {"test_airflow_stack", "test_end_to_end", "test_notifications_in_airflow"}
+    first = {"test_airflow_stack", "test_end_to_end"}
     items.sort(key=lambda item: item.path.stem not in first)
 
 
