@@ -308,8 +308,10 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     if not AIRFLOW_2:
         pytest.skip("tasks of Airflow 3 ask a supervisor")
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-    monkeypatch.setattr("airflow.models.crypto._fernet", None)
-    from airflow.utils.session import create_session  # noqa: PLC0415 (Airflow 2 only)
+    from airflow.models import crypto  # noqa: PLC0415 (Airflow 2 only)
+    from airflow.utils.session import create_session  # noqa: PLC0415 (as above)
+
+    importlib.reload(crypto)  # it keeps the first key that it reads
 
     stored: list[tuple[Any, str]] = []
 
