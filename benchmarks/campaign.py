@@ -30,7 +30,7 @@ def figures() -> Iterator[Figure]:
         env = stack.SETTINGS | stack.connections(process)
         with AirflowStack(stack.DAGS, env=env) as airflow:
             stack.wait_for_dags(airflow, ["campaign", stack.HTTP])
-            idle = stack._idle(airflow)  # noqa: SLF001 (the same measure)
+            idle = stack.idle_seconds(airflow)
             http = stack.run(airflow, process, stack.HTTP, idle)
             conf = {"people": people, "path": path}
             cost = stack.run(airflow, process, "campaign", idle, calls=PEOPLE, conf=conf, patience=1800)
