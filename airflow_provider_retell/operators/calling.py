@@ -4,22 +4,27 @@ From the event of a trigger to the XCom:
 
 1. ``provider.deferral``: ``execute_complete`` reads the event; if Airflow itself ended the wait,
    ``resume_execution`` makes one. Both hand it to ``_resume``.
-2. ``_resume`` takes from it the id of the call and the memory of this try, and reads the call (``TaskWait.poll``).
-3. ``_wait_on``, if the call is not over, defers again, or gives up at the deadline.
-4. ``_run`` asks ``_prepare_next_call`` whether another call follows. If so, ``_call`` places it and waits for it.
-5. ``TaskWait.rows`` makes the row of the last call, or raises. The row becomes the XCom ``return_value``.
+2. ``_resume`` takes from it the id of the call and the memory of this try. An event of Airflow's own has neither:
+   the id then is the task's XCom ``call_id``.
+3. ``TaskWait.poll`` reads the call. If there is none yet, the task waited until it may call, and
+   ``_run`` places it.
+4. ``_wait_on``, if the call has not reached the goal, defers again, or gives up at the deadline.
+5. ``_run`` asks ``_prepare_next_call`` whether another call follows. If so, ``_call`` places it and waits for it.
+6. ``TaskWait.rows`` makes the row of the last call, or raises. ``_run`` announces it to the task's assets, and
+   returns it: it becomes the XCom ``return_value``.
 
-It ends by the first line that fits:
+The first line that fits counts. The *goal* is that the call is over, and analyzed if ``wait_for`` says so:
 
 =========================================  ======================================================================
 the call                                   the task
 =========================================  ======================================================================
 cannot be read                             fails, unless the error says nothing about it (see ``api.patience``)
-goes on, and the trigger failed            fails with ``RetellCallError``; a retry goes on with the call
-goes on at the deadline                    stops it (``cancel_on_kill``), fails with ``RetellCallTimeoutError``
-goes on before the deadline                defers again
+not at the goal, and the trigger failed    fails with ``RetellCallError``; a retry goes on with the call
+not at the goal at the deadline            stops it (``cancel_on_kill``), fails with ``RetellCallTimeoutError``
+not at the goal before the deadline        defers again
 found no line, and ``fail_on`` names that  places another call, for up to ``limit_timeout``
 is over as ``redial`` names it             defers until another call is due, and places it
+``do_not_call``, and ``fail_on`` names it  fails with ``RetellCallFinalError``: no retry calls again
 is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry may place another call
 is over as ``skip_on`` names it            is skipped (``AirflowSkipException``)
 is over otherwise                          returns its row
@@ -105,10 +110,10 @@ class CallingTask(LinkedTask, DeferringOperator):
                 return self._run(context)
             self._link(call_id, stored=True)
             with self._kill.watching(call_id, self._hook.get_conn()):
-                wait = self._wait(call_id, event.deadline, woken_by=event)
-                over = wait.poll()
+                wait = self._task_wait(call_id, event.deadline, woken_by=event)
+                reached = wait.poll()
                 self._kill.check()
-                if not over:
+                if not reached:
                     self._wait_on(wait)
             return self._run(context, wait)
 
@@ -133,7 +138,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         return {**row, "attempts": self._attempts} if self.redial else row
 
     def _call(self, context: Context) -> TaskWait:
-        """Place the call, or another one after a call that found no line, and wait for it if wanted."""
+        """Place the call, or another one that follows it, and wait for it if wanted."""
         call = self._place(context)
         self._link(call.call_id)
         label_calls(context, [call])
@@ -141,7 +146,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             self._kill.check()
             for key, value in self._handed_on(call).items():
                 context["ti"].xcom_push(key=key, value=value)
-            wait = self._wait(call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
+            wait = self._task_wait(call.call_id, min(self._try.placed_at + self.timeout, self._ends_at()))
             wait.take(call)
             if self.wait_for is not None and not wait.watch.reached:
                 self._wait_on(wait)
@@ -228,7 +233,7 @@ class CallingTask(LinkedTask, DeferringOperator):
     def _handed_on(self, call: CallRow) -> dict[str, str]:
         return {CALL_ID_KEY: call.call_id}
 
-    def _wait(self, call_id: str, deadline: float, *, woken_by: WakeEvent | None = None) -> TaskWait:
+    def _task_wait(self, call_id: str, deadline: float, *, woken_by: WakeEvent | None = None) -> TaskWait:
         from airflow_provider_retell.calls.task_wait import TaskWait  # noqa: PLC0415 (see above)
 
         return TaskWait(
@@ -238,14 +243,14 @@ class CallingTask(LinkedTask, DeferringOperator):
             deadline=deadline,
             poll_interval=self.poll_interval,
             fail_on=self.fail_on if self.wait_for else (),
-            skip_on=self.skip_on,
+            skip_on=self.skip_on if self.wait_for else (),
             include=self.include,
             woken_by=woken_by,
             longest=deadline - self._try.placed_at if self.wait_for else None,
         )
 
     def _wait_on(self, wait: TaskWait) -> None:
-        """Wait until the call is over."""
+        """Wait until the call has reached the goal."""
         while not wait.timed_out:
             if self.deferrable:
                 from airflow_provider_retell._call_triggers import RetellCallTrigger  # noqa: PLC0415 (as in _wait_until)
@@ -262,9 +267,9 @@ class CallingTask(LinkedTask, DeferringOperator):
                     woken_by=wait.woken_by,
                 )
             wait.sleep()
-            over = wait.poll()
+            reached = wait.poll()
             self._kill.check()
-            if over:
+            if reached:
                 return
         (call_id,) = wait.watch.call_ids
         raise RetellCallTimeoutError(
