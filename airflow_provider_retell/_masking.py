@@ -8,7 +8,7 @@ a request that is logged, a response of Retell  ``Masker``, which knows the call
 a log line, an error or the grid, alone         ``last_digits``
 the page                                        ``last_digits`` and ``mask_numbers``, in ``page.entries``
 Airflow's rendered fields, a task's log         Airflow; ``provider.templates`` says which texts to hide
-a campaign's ``people`` as a rendered field     ``operators.campaign``, which shows how many there are
+``people``, ``do_not_call`` of a campaign       ``operators.campaign``, which shows how many there are
 the files of an export with ``mask_numbers``    ``Masker``, in ``files.contents``
 an XCom, a campaign's files, other exports      nothing: what reads them works with the numbers
 ==============================================  =========================================================

@@ -222,11 +222,11 @@ class RetellCallError(RetellError):
 
 
 class RetellCallTimeoutError(RetellCallError):
-    """The call was not over within the operator's ``timeout``."""
+    """The call was not over within the operator's ``timeout`` or ``execution_timeout``."""
 
 
 class RetellCallFinalError(RetellCallError, AirflowFailException):
-    """The call is over and cannot change any more, so a retry of the task would not help."""
+    """A retry of the task would not help: the call cannot change any more, or a person must decide."""
 
 
 class RetellExportError(RetellError):

@@ -396,7 +396,7 @@ TABLE: dict[str, tuple[str, Callable[[], None]]] = {
         "is called again later, as the same attempt; the pace slows",
         limited,
     ),
-    "is turned away again": ("is called behind all others (see ``queue``)", limited_again),
+    "is turned away again": ("is called after the others (see ``queue``)", limited_again),
     "is refused by Retell, for a field of its own": (
         "refused (see ``trouble`` for when it is the account)",
         rejected,

@@ -1,4 +1,7 @@
-"""Place one intended call once, whatever happens to the worker, by carrying out the decisions of ``next_step``."""
+"""Place one intended call once, whatever happens to the worker, by carrying out the decisions of ``next_step``.
+
+A call that follows another one of the same try needs no such decision: see ``Placement.place``.
+"""
 
 from __future__ import annotations
 
@@ -211,7 +214,7 @@ class Placement:
 
     def _adopt(self, call: CallRow, record: Record | None) -> CallRow:
         sender = self.sender
-        placed_by = f"try {record.try_number}" if record else "an earlier try"
+        placed_by = f"try {record.try_number}" if record else "an earlier try or task"
         metrics.count("retell.calls.adopted")
         sender.number, sender.placed_at = counts(call)[1], sender.clock.now()
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
@@ -243,7 +246,7 @@ class Placement:
         if again:
             if not self._looks_again:
                 log.info(
-                    "A call from before the clear may still ring, and Retell may not list it meanwhile: looking "
+                    "A call of an earlier try may still ring, and Retell may not list it meanwhile: looking "
                     "for it every %.0f s, for up to %.0f s (metadata %s = %s...).",
                     STOP_INTERVAL,
                     LONGEST_RINGING,

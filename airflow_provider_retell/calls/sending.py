@@ -1,6 +1,6 @@
 """Send the request that places a call, and record the call right after.
 
-A request that rings a phone is recorded before it is sent as well. A registration rings none, so that would not be
+A request that rings a phone is also recorded before it is sent. A registration rings none, so that would not be
 worth a request to Airflow: if its response is lost, a later try finds the call by its tag, or registers another.
 """
 
@@ -66,7 +66,7 @@ class RecordedSender:
         number: The number of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
         rows: The projection in which calls are read: tasks hand on rows, and a model costs several times as much.
-        last: The record of the request that this process sent last; None before the first one.
+        last: The record of what this process sent or adopted last; None before that.
     """
 
     client: RetellClient
@@ -126,7 +126,7 @@ class RecordedSender:
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
     def send_recorded(self, record: Record, *, again: bool) -> CallRow:
-        """Send the request of a record; store the record before if a phone may ring, and the call after."""
+        """Send the request of a record; store the record before if a phone may ring, and the result after."""
         intent = replace(self.intent, generation=record.generation, number=record.number)
         self.number, self.placed_at = record.number, record.sent_at
         request = replace(

@@ -42,7 +42,8 @@ class Wanted:
         retell_dials: Whether Retell dials, under an idempotency key. Otherwise no phone rings until the user's
             telephony dials, and there is no key.
         fail_on: The endings after which a new call is placed; empty if the task does not wait for the end.
-        first_try: Whether no earlier try can have placed a call.
+        first_try: Whether no earlier try can have placed a call; with a ``call_key`` also the first try after a
+            clear.
         began: When this try began to look, in seconds since the epoch.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known. None of its keys
             is older.

@@ -13,7 +13,7 @@ from airflow_provider_retell.campaign.people import Person, Refusal
 class Place:
     """Place a call; ask ``Plan.may_send`` right before the request, with the connection open.
 
-    Report with ``placed``, ``lost``, ``rejected``, ``not_sent`` or ``refused``, exactly one of them.
+    Report exactly one result, with the methods of ``CampaignState`` that ``Sender.report`` calls.
 
     Attributes:
         person: Whom to call.

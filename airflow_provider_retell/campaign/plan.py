@@ -1,4 +1,4 @@
-"""Decide what a campaign does next. Pure: no Airflow, no I/O, and the time is passed in with every call.
+"""Decide what a campaign does next. Pure but for ``eligible``, which is the user's; the time is an argument.
 
 A driver calls ``next_action`` in a loop, carries out the action, and reports the result to ``state``. A new
 process begins with a new plan, because Retell's list and the campaign's own files hold everything it needs.
@@ -13,7 +13,7 @@ has lost three answers, or may not be called any more  waits for a list read 330
                                                       call is in it, it was placed, else it was not
 is never answered, while others are called            not called (see ``unanswered`` for when it is Retell)
 meets a 429, or an unreachable Retell                 is called again later, as the same attempt; the pace slows
-is turned away again                                  is called behind all others (see ``queue``)
+is turned away again                                  is called after the others (see ``queue``)
 is refused by Retell, for a field of its own          refused (see ``trouble`` for when it is the account)
 has a call that is not listed, younger than 330 s     it rings
 has a call that is not listed, and is older           it is read by itself; unknown there, it is over, for good
@@ -30,10 +30,10 @@ is still to be called at ``until``, at ``limit``, on  not called
 trouble of the account
 ====================================================  ========================================================
 
-Each attempt has one call, whatever process dies, for this reason: a call is listed at most 330 s after it was
-placed, its key is trusted for 55 minutes, and no call is placed on a list that is older than half an hour. So a
-call that the list does not show was placed within the lifetime of its key, and a request with the same key returns
-it.
+Each attempt has one call, no matter which process dies, for this reason: a call is listed at most 330 s after it
+was placed, its key is trusted for 55 minutes, and no call is placed on a list that is older than half an hour. So
+a call that the list does not show was placed within the lifetime of its key, and a request with the same key
+returns it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Plan:
         queue = self.state.queue
         may_be = any(not self._beyond_limit(slot) for slot in queue.heads(now.wall))
         soon = (queue.next_due() or math.inf) <= now.wall + LONGEST_BACKOFF
-        return not self._stopped and bool(may_be or soon or self.state.busy)
+        return not self._must_not_place and bool(may_be or soon or self.state.busy)
 
     def may_send(self, order: Place, now: Moment) -> bool:
         """Return whether a call may still be placed; ask right before the request, with its connection open.
@@ -119,7 +119,7 @@ class Plan:
         If not, report ``not_sent``: since the decision the process may have been frozen, the hours may have
         closed, or the request may have been delayed until others were sent. If so, the call counts as sent now.
         """
-        if self._stopped or now.steady > self.pause_known_until or not self.state.listing.fresh(now.steady):
+        if self._must_not_place or now.steady > self.pause_known_until or not self.state.listing.fresh(now.steady):
             return False
         in_time = now.steady - order.decided.steady <= LONGEST_GAP
         may_dial = in_time and isinstance(self.state.checks.time_verdict(order.person, now.wall), Dial)
@@ -128,12 +128,12 @@ class Plan:
     # -- calls ---------------------------------------------------------------------------------------------
 
     @property
-    def _stopped(self) -> bool:
+    def _must_not_place(self) -> bool:
         return self.paused or self.state.trouble.found is not None
 
     def _next_call(self, now: Moment) -> Place | ReadList | None:
         state = self.state
-        if self._stopped:
+        if self._must_not_place:
             return None
         for _ in range(CHECKS_PER_ACTION):
             slot = self._head(now)
@@ -224,7 +224,7 @@ class Plan:
 
     def _wait(self, now: Moment) -> Wait:
         state = self.state
-        can_place, due = self._head(now) is not None and not self._stopped, state.queue.next_due()
+        can_place, due = self._head(now) is not None and not self._must_not_place, state.queue.next_due()
         until_due = math.inf if due is None else due - now.wall
         seconds = min(
             PAUSED_WAIT if self.paused else IDLE_WAIT,

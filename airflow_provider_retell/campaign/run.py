@@ -1,7 +1,7 @@
-"""Run a campaign: carry out the actions of its plan, and report the results. Calls are placed here, on a worker.
+"""Run a campaign on a worker: carry out the actions of its plan, and report the results to it.
 
 Requests that place or read calls run concurrently in threads. The list is read in the campaign's own thread,
-because no call is placed meanwhile.
+so that the plan decides on no further call meanwhile.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class CampaignRun:
         client: Sends all requests.
         plan: Decides what to do next.
         requests: Makes the requests that place calls.
-        recorder: Records the calls that are over.
+        recorder: Records calls and refusals.
         terms: The limits and callbacks of the task.
         files: The campaign's files; None to keep none.
         clock: The clocks.
@@ -86,11 +86,11 @@ class CampaignRun:
     _earlier_placed_at: float | None = field(default=None, init=False)
     """When an earlier process placed its last call; None from the first reading of the list on."""
     _unread_since: float | None = field(default=None, init=False)
-    """When the requests that read began to fail; None since the last one that got through."""
+    """When the requests that read began to fail; None since calls were listed; a single one does not count."""
     _finishing_since: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Make what sends: after a kill, others ask it for the calls that are live."""
+        """Make the sender at once: a kill asks it for the calls that are live."""
         self.sender = Sender(
             self.client, self.requests, self.plan, self.moments, killed=self.terms.killed, recorder=self.recorder
         )
@@ -107,7 +107,7 @@ class CampaignRun:
             return done
         finally:
             self.sender.close()
-            with suppress(RetellError):  # what came in the last moment: others shall know of it
+            with suppress(RetellError):  # so that what came in the last moment is recorded
                 self._background.collect()
             self._background.close()
             self._upkeep.save()

@@ -40,7 +40,7 @@ _DEFAULTS: Final = tuple(name for name in RetellCreatePhoneCallOperator.request_
 
 
 class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
-    """Call a list of people from one task, each of them once per attempt, whatever process dies.
+    """Call a list of people from one task, each of them once per attempt, no matter which process dies.
 
     A clear continues as a retry does: people who have been called are not called again. A new run is a new
     campaign. The task succeeds once the fate of each person is known, and fails only if there is trouble with the

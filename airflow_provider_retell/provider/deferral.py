@@ -7,9 +7,11 @@ A deferred task continues for one of three reasons, two of which can also come f
 ===========  ===================================  =============================  ====================
 ``over``     every call has reached the goal,     never                          reads them, returns,
              or it is time for the next call                                     or places the next
-``timeout``  the deadline has passed              no triggerer ran it in time    reads once, gives up
-``failed``   an error that waiting does not cure  the trigger could not be run   reads once, raises
+``timeout``  the deadline has passed              no triggerer ran it in time    reads once more [1]_
+``failed``   an error that waiting does not cure  the trigger could not be run   reads once more [1]_
 ===========  ===================================  =============================  ====================
+
+.. [1] and goes on as after ``over`` if the goal is reached by then; else it gives up, or raises.
 
 An event never comes earlier than ``shortest_deferral`` seconds (an option in the section ``[retell]``) after the
 deferral. The scheduler learns with a delay that the process that deferred has ended. If it has queued the task
@@ -47,7 +49,7 @@ _TRIGGER_FAILED: Final = "__fail__"
 """The method that Airflow names when it resumes a task whose trigger failed or took too long."""
 
 
-LONGEST_IDS: Final = 45_000
+MOST_ID_BYTES: Final = 45_000
 """Bytes of the ids of calls in one trigger: on MySQL, 65,535 bytes fit into Airflow's column, encrypted."""
 
 
@@ -57,7 +59,7 @@ def first_portion(call_ids: Sequence[str]) -> list[str]:
     The task waits for the others afterwards.
     """
     ends = accumulate(len(json.dumps(call_id)) + len(", ") for call_id in call_ids)
-    return [call_id for call_id, end in zip(call_ids, ends, strict=True) if end <= LONGEST_IDS]
+    return [call_id for call_id, end in zip(call_ids, ends, strict=True) if end <= MOST_ID_BYTES]
 
 
 class Wake(StrEnum):
