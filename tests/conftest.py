@@ -102,6 +102,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in first)
 
 
+class InTheMiddle(ManualClock):
+    """The simulator's time, at which something happens in the middle of the request that places the nth call."""
+
+    _simulator: Simulator | None = None
+    _act: Callable[[], object]
+    _count: int
+
+    def after(self, count: int, simulator: Simulator, act: Callable[[], object]) -> None:
+        """Act once so many calls are placed, while the last request waits for its answer."""
+        self._simulator, self._count, self._act = simulator, count, act
+
+    def __call__(self) -> float:
+        if (simulator := self._simulator) is not None:
+            self._simulator = None  # looking at the calls asks for the time
+            if len(simulator.calls) < self._count:
+                self._simulator = simulator
+            else:
+                self._act()
+        return super().__call__()
+
+
 class TickingTime(ManualClock):
     """The simulator's time, a second later each time it is asked: calls go on while they are polled."""
 

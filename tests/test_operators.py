@@ -18,7 +18,19 @@ from airflow.providers.common.compat.sdk import (
     BaseOperator,
     TaskDeferred,
 )
-from conftest import CREATE, FROM, REGISTER, SteppingClock, Store, TaskInstance, TickingTime, fire, place, run_task
+from conftest import (
+    CREATE,
+    FROM,
+    REGISTER,
+    InTheMiddle,
+    SteppingClock,
+    Store,
+    TaskInstance,
+    TickingTime,
+    fire,
+    place,
+    run_task,
+)
 
 from airflow_provider_retell.api.requests import CreatePhoneCallRequest, RegisterPhoneCallRequest
 from airflow_provider_retell.calls.intent import STORE_KEY, TAG
@@ -277,8 +289,25 @@ def test_a_killed_task_does_not_take_the_call_it_hung_up_on_for_a_success(
         operator.execute(TaskInstance().context())
 
 
-def test_a_kill_while_the_request_is_on_its_way_hangs_up(simulator: Simulator) -> None:
-    """The signal finds no call yet; the call that the answer brings is not left alone."""
+class TestAKillInTheMiddle:
+    """A kill while the request that places the call waits for its answer."""
+
+    @pytest.fixture
+    def time(self) -> InTheMiddle:
+        """Something can happen while the simulator answers."""
+        return InTheMiddle()
+
+    def test_the_call_of_the_answer_is_stopped(self, simulator: Simulator, time: InTheMiddle) -> None:
+        """The signal finds no call yet; the call that the answer brings is not left alone."""
+        operator: Any = place(CREATE, "talks_forever", wait_for="ended", timeout=60)
+        time.after(1, simulator, operator.on_kill)
+        with pytest.raises(RetellCallError, match="The task was killed"):
+            operator.execute(TaskInstance().context())
+        assert [request.endpoint for request in simulator.requests].count("stop-call") == 1
+
+
+def test_a_kill_right_before_the_request_places_no_call(simulator: Simulator) -> None:
+    """The task is asked once more when all other checks are done."""
 
     class Signal(CallingHours):
         asked = 0
@@ -292,7 +321,7 @@ def test_a_kill_while_the_request_is_on_its_way_hangs_up(simulator: Simulator) -
     operator: Any = place(CREATE, "talks_forever", wait_for="ended", calling_hours=Signal(), timeout=60)
     with pytest.raises(RetellCallError, match="The task was killed"):
         operator.execute(TaskInstance().context())
-    assert [request.endpoint for request in simulator.requests].count("stop-call") == 1
+    assert not simulator.calls
 
 
 @pytest.mark.skipif(not TASKS_ASK_A_SUPERVISOR, reason="Airflow 2 does not say whose a task is")
