@@ -1,4 +1,7 @@
-"""Decide whether a wait goes on after a failed read. Pure: no I/O, no clock of its own."""
+"""Decide whether a wait goes on after a failed read. Pure: no I/O, no clock of its own.
+
+The table in ``errors`` says which status or trouble concerns what, and what follows in all.
+"""
 
 from __future__ import annotations
 
