@@ -26,7 +26,6 @@ from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.operators.last_seconds import LAST_SECONDS, last_client
 from airflow_provider_retell.provider.ownership import KillThread
-from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
@@ -59,8 +58,9 @@ class Calls(Protocol):
 class StopCallsOnKill:
     """Note that a task is killed, and stop its calls if wanted.
 
-    The signal handler only gives the order. A thread finds out whether this process still runs the task's current
-    try, and stops the calls. On Airflow 2, which cannot say that, the handler itself stops them.
+    The signal handler only gives the order, because the task may hold a lock that stopping needs. A thread finds
+    out whether this process still runs the task's current try, and stops the calls; the task waits for it as it
+    ends.
 
     Args:
         context: Airflow's context.
@@ -82,7 +82,7 @@ class StopCallsOnKill:
         self._thread = KillThread(self.stop)
 
     def __enter__(self) -> None:
-        if self._wanted and TASKS_ASK_A_SUPERVISOR:
+        if self._wanted:
             self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -93,10 +93,8 @@ class StopCallsOnKill:
     def order(self) -> None:
         """Note that the task is killed, and let its calls be stopped. Safe in a signal handler."""
         self.killed = True
-        if self._wanted and TASKS_ASK_A_SUPERVISOR:
+        if self._wanted:
             self._thread.order()
-        elif self._wanted:
-            self.stop()
 
     def outcome(self) -> str:
         """Wait until the calls are stopped, if they are, and return in words what becomes of them."""
