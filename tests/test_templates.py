@@ -337,7 +337,8 @@ def test_rendered_fields_are_sent_once(next_method: str | None) -> None:
 def test_a_task_that_deferred_shows_its_rendered_fields(run: Callable[..., SimpleNamespace]) -> None:
     """The fields stay those of the process that deferred, and the number stays hidden."""
     done = run("""
-    Call(task_id="call", from_number=FROM, to_number="{{ '+1415555' }}0100", wait_for="ended", deferrable=True)
+    Call(task_id="call", from_number=FROM, to_number="{{ '+1415555' }}0100", wait_for="ended", deferrable=True,
+         poll_interval=0.5)
     """)
     assert done.states == {("call", -1): "success"}
     # How much of it is hidden depends on what else was hidden in this process before.
