@@ -19,7 +19,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from airflow_api import AirflowError
@@ -30,9 +30,6 @@ from playwright.sync_api import Browser, FrameLocator, Page, expect, sync_playwr
 
 from airflow_provider_retell.simulator import RealClock, Simulator
 
-if TYPE_CHECKING:
-    pass
-
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE: Final = "<script>document.title='stolen'</script><img src=x onerror=\"document.title='stolen'\">"
 USERS: Final = {"ada": "admin", "vic": "viewer"}
@@ -40,6 +37,8 @@ PATIENCE: Final = 180_000
 PEOPLE: Final = 200
 SPEED: Final = 4.0
 WORTH_LOOKING: Final = 50  # calls
+TALKER: Final = "+12065550120"
+"""One of the first people, who is still on the line when the walk comes to hang up."""
 
 DAGS: Final = f"""
 from airflow.sdk import DAG
@@ -166,12 +165,13 @@ def walk(images: Path) -> Seen:
 
 
 def script(simulator: Simulator) -> None:
-    """Let calls end in different ways."""
+    """Let calls end in different ways, and one not before it is hung up."""
     endings = ["agent_hangup", "user_hangup", "voicemail_reached", "dial_no_answer", "dial_busy", "agent_hangup"]
     endings += ["user_declined", "call_transfer", "agent_hangup", "dial_no_answer"]
     for n in range(100):
         for area in ("206", "415"):
             simulator.play(f"+1{area}555{100 + n:04d}", endings[n % len(endings)])
+    simulator.play(TALKER, "talks_forever")
 
 
 class Walker:
@@ -262,24 +262,19 @@ class Walker:
     def _hang_up(self, page: Page, run_id: str) -> None:
         say("hanging up")
         frame = self._open(page, "spring", run_id)
-        row = frame.locator("tr[data-call]").filter(has=frame.get_by_role("button", name="Hang up")).last
-        call_id = row.get_attribute("data-call") or ""
-        frame.locator(f'tr[data-call="{call_id}"]').get_by_role("button", name="Hang up").click()
+        call_id = next(call.call_id for call in self._simulator.placed if call.to_number == TALKER)
+        hang_up = frame.locator(f'tr[data-call="{call_id}"]').get_by_role("button", name="Hang up")
+        hang_up.click()
         expect(frame.get_by_role("dialog")).to_be_visible()
         self._picture(page, "page-hang-up")
         page.keyboard.press("Escape")
         expect(frame.get_by_role("dialog")).to_be_hidden()
         self._seen.facts["after Escape"] = self._simulator.call(call_id).get("disconnection_reason")
-        for _ in range(3):  # a call may have ended by itself meanwhile
-            row = frame.locator("tr[data-call]").filter(has=frame.get_by_role("button", name="Hang up")).first
-            call_id = row.get_attribute("data-call") or ""
-            frame.locator(f'tr[data-call="{call_id}"]').get_by_role("button", name="Hang up").click()
-            frame.get_by_role("dialog").get_by_role("button", name="Hang up").click()
-            expect(frame.get_by_role("dialog")).to_be_hidden()
-            self._wait(lambda: self._simulator.call(call_id).get("disconnection_reason") is not None)  # noqa: B023
-            self._seen.facts["hung up"] = self._simulator.call(call_id)["disconnection_reason"]
-            if self._seen.facts["hung up"] == "manual_stopped":
-                break
+        hang_up.click()
+        frame.get_by_role("dialog").get_by_role("button", name="Hang up").click()
+        expect(frame.get_by_role("dialog")).to_be_hidden()
+        self._wait(lambda: self._simulator.call(call_id).get("disconnection_reason") is not None)
+        self._seen.facts["hung up"] = self._simulator.call(call_id)["disconnection_reason"]
         events = self._airflow.ask("GET", "/api/v2/eventLogs", params={"event": "retell_hang_up"})
         self._seen.facts["audit"] = [(line["owner"], line["dag_id"]) for line in events["event_logs"]]
 
