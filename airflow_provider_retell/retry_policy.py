@@ -1,4 +1,4 @@
-"""Decide how long Airflow waits before it retries a failed task (Airflow 3.3 and later)."""
+"""Decide how long Airflow waits before a retry (3.3 and later); ``calls.next_step`` decides what it does."""
 
 from __future__ import annotations
 

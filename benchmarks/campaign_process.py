@@ -75,7 +75,7 @@ def alone(task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def one_try(connection: str, people: str, path: str, *, number: int, lines: int, calls_per_second: float) -> Work:
     """Run one try of a campaign."""
     os.environ["AIRFLOW_CONN_RETELL_DEFAULT"] = connection
-    from airflow_provider_retell.campaign import run  # noqa: F401, PLC0415 (Airflow's home must be set before)
+    from airflow_provider_retell.campaign.run import campaign_run  # noqa: F401, PLC0415 (Airflow's home must be set before)
     from airflow_provider_retell.operators import RetellCampaignOperator  # noqa: PLC0415
 
     pushed: dict[str, Any] = {}
@@ -148,7 +148,7 @@ def checked(work: Work, count: int, placed: int) -> Work:
 
 def call_everybody(simulator: Simulator, count: int) -> None:
     """Place what the killed try placed, without the detour of a request."""
-    from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415 (as above)
+    from airflow_provider_retell.campaign.people.identity import CampaignIdentity  # noqa: PLC0415 (as above)
 
     identity = CampaignIdentity.of(**NAMES)  # type: ignore[arg-type]
     for place, number in enumerate(numbers(count)):

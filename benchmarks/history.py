@@ -39,7 +39,7 @@ def figures() -> Iterator[Figure]:
 
 def write(folder: str, file_format: FileFormat) -> None:
     """Write the results of the campaigns of a week."""
-    from airflow_provider_retell.campaign.results import Results  # noqa: PLC0415 (imports Airflow)
+    from airflow_provider_retell.campaign.results.results import Results  # noqa: PLC0415 (imports Airflow)
 
     chance = random.Random(1)  # noqa: S311 (no secret)
     for number in range(CAMPAIGNS):
@@ -81,8 +81,8 @@ def _measure(folder: str) -> tuple[float, float, int]:
 
 
 def _read(folder: str) -> None:
-    from airflow_provider_retell.campaign.history import History  # noqa: PLC0415 (imports Airflow)
-    from airflow_provider_retell.campaign.people import Person  # noqa: PLC0415
+    from airflow_provider_retell.campaign.people.person import Person  # noqa: PLC0415
+    from airflow_provider_retell.campaign.results.history import History  # noqa: PLC0415 (imports Airflow)
 
     history = History(folder, memory=WEEK + timedelta(days=1))
     before, began = _megabytes(), time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Event, get_ident
 
-from airflow_provider_retell.campaign.background import Background
+from airflow_provider_retell.campaign.run.background import Background
 
 
 def test_large_responses_are_read_by_one_thread_and_hold_up_no_small_ones() -> None:

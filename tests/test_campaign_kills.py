@@ -264,13 +264,13 @@ def test_the_calls_that_a_kill_stops() -> None:
     ===========================================  =======
     """
     campaign = Campaign([person(0), person(1), person(2)])
-    watch = campaign.state.watch
-    watch.left = ("call_left",)
-    assert watch.to_stop() == ["call_left"]
+    in_progress = campaign.state.in_progress
+    in_progress.left = ("call_left",)
+    assert in_progress.to_stop() == ["call_left"]
     _, ours = campaign.place()
     order = campaign.order()
     campaign.state.placed(order, campaign.call(order, ours=False), campaign.now)
     _, ended = campaign.place()
     campaign.end(ended)
-    assert watch.live == 2
-    assert watch.to_stop() == [ours.call_id]
+    assert in_progress.live == 2
+    assert in_progress.to_stop() == [ours.call_id]

@@ -11,8 +11,8 @@ from conftest import FROM, SteppingClock, TaskInstance
 from test_campaign import operator, people
 from test_campaign_run import Make, Wire, campaign
 
-from airflow_provider_retell.campaign.account_lines import AccountLines
-from airflow_provider_retell.campaign.terms import End, Terms
+from airflow_provider_retell.campaign.plan.account_lines import AccountLines
+from airflow_provider_retell.campaign.run.terms import End, Terms
 from airflow_provider_retell.errors import RetellCallError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.simulator import Simulator

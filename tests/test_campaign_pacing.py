@@ -13,15 +13,15 @@ import httpx
 import pytest
 from test_campaign_run import Campaign, Make, campaign
 
-from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.roster import Roster
-from airflow_provider_retell.campaign.state import CampaignState
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.plan.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.plan.checks import Checks
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.plan.pacing import Moment, Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Roster
+from airflow_provider_retell.campaign.plan.state import CampaignState
 from airflow_provider_retell.outcomes import Outcome
 
 __all__ = ["campaign"]

@@ -13,14 +13,22 @@ from hypothesis import strategies as st
 
 from airflow_provider_retell.api.call_rows import CallRow
 from airflow_provider_retell.calls.intent import tag_of
-from airflow_provider_retell.campaign.checks import Checks, Dial, Later, NotCalled, NotEligible, Refuse, Verdict
-from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey, TaggedAttempt
-from airflow_provider_retell.campaign.ledger import KnownCall, attempts_of, merge, read_call, redial_at
-from airflow_provider_retell.campaign.pacing import MARGIN, Pace, SteadyTime, free_lines
-from airflow_provider_retell.campaign.people import Person, Refusal
-from airflow_provider_retell.campaign.queue import Queue
-from airflow_provider_retell.campaign.roster import Lane, Slot, Turn
-from airflow_provider_retell.campaign.watching import READS_PER_ROUND, Watch
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity, PersonKey, TaggedAttempt
+from airflow_provider_retell.campaign.people.person import Person, Refusal
+from airflow_provider_retell.campaign.plan.calls_in_progress import READS_PER_ROUND, CallsInProgress
+from airflow_provider_retell.campaign.plan.checks import (
+    Checks,
+    Dial,
+    Later,
+    NotCalled,
+    NotEligible,
+    Refuse,
+    Verdict,
+)
+from airflow_provider_retell.campaign.plan.ledger import KnownCall, attempts_of, merge, read_call, redial_at
+from airflow_provider_retell.campaign.plan.pacing import MARGIN, Pace, SteadyTime, free_lines
+from airflow_provider_retell.campaign.plan.queue import Queue
+from airflow_provider_retell.campaign.plan.roster import Lane, Slot, Turn
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours, Redial
 
@@ -425,7 +433,7 @@ def test_lines_of_others_and_reserved_ones_are_left_alone() -> None:
     assert free_lines(limit=20, reserved=0, in_use=3, own=5) == 20  # theirs is older than ours
 
 
-# -- queue and watch -----------------------------------------------------------------------------------------
+# -- queue and calls in progress ---------------------------------------------------------------------------
 
 
 @patient
@@ -482,20 +490,20 @@ def test_the_queue_gives_who_is_due_in_turn(data: st.DataObject) -> None:
 def test_missing_calls_are_read_a_few_at_a_time_in_turn() -> None:
     """None of them is forgotten, however many there are."""
     identity_of = [call(call_id=f"call_{n}") for n in range(READS_PER_ROUND + 5)]
-    watch = Watch(poll_interval=10, analysis_timeout=0)
+    in_progress = CallsInProgress(poll_interval=10, analysis_timeout=0)
     campaign_time = SteadyTime(wall=NOON, boot=0)
     now = campaign_time.read(wall=NOON, boot=0)
     for each in identity_of:
-        watch.update(each, now)
+        in_progress.update(each, now)
     read: list[str] = []
     for n in range(2):
         now = campaign_time.read(wall=NOON + 400 + 10 * n, boot=400 + 10 * n)
-        for call_id in watch.due(now):
-            watch.missed(call_id, now)
-        ids = watch.unlisted()
+        for call_id in in_progress.due(now):
+            in_progress.missed(call_id, now)
+        ids = in_progress.unlisted()
         assert len(ids) == READS_PER_ROUND
         for call_id in ids:
-            watch.update(call(call_id=call_id), now)
+            in_progress.update(call(call_id=call_id), now)
         read += ids
     assert set(read) == {each.call_id for each in identity_of}
-    assert not math.isinf(watch.next_round_in(now.steady))
+    assert not math.isinf(in_progress.next_round_in(now.steady))

@@ -29,11 +29,11 @@ from airflow_provider_retell.calls.campaign_pause import (
     pause_variable,
     read_pause,
 )
-from airflow_provider_retell.campaign.checks import NotEligible
-from airflow_provider_retell.campaign.eligibility import Eligibility
-from airflow_provider_retell.campaign.pauses import Pause, read_pauses
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.terms import End, Terms
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.plan.checks import NotEligible
+from airflow_provider_retell.campaign.run.eligibility import Eligibility
+from airflow_provider_retell.campaign.run.pauses import Pause, read_pauses
+from airflow_provider_retell.campaign.run.terms import End, Terms
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator

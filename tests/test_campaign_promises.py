@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
-from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.roster import Fate, Roster
-from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import NO_LINE, NOT_REACHED
-from airflow_provider_retell.campaign.unanswered import GIVEN_UP
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity, PersonKey
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.plan.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.plan.checks import Checks
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.plan.pacing import Moment, Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Fate, Roster
+from airflow_provider_retell.campaign.plan.state import CampaignState
+from airflow_provider_retell.campaign.plan.trouble import NO_LINE, NOT_REACHED
+from airflow_provider_retell.campaign.plan.unanswered import GIVEN_UP
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 

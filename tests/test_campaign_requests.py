@@ -12,9 +12,9 @@ import pytest
 from conftest import FROM, SteppingClock, TaskInstance
 from test_campaign import operator, people
 
-from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.people import Person, read_person
-from airflow_provider_retell.campaign.requests import CallRequests, rejection
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people.person import Person, read_person
+from airflow_provider_retell.campaign.run.requests import CallRequests, rejection
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellInvalidRequestError
 from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at
 from airflow_provider_retell.simulator import Fault, Simulator

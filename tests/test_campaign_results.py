@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign.parts import PARTS, Parts
-from airflow_provider_retell.campaign.results import LONGEST_FINISH, Results
+from airflow_provider_retell.campaign.results.parts import PARTS, Parts
+from airflow_provider_retell.campaign.results.results import LONGEST_FINISH, Results
 from airflow_provider_retell.errors import RetellError, RetellExportError, RetellInputError
 from airflow_provider_retell.files.columns import row_of, table
 from airflow_provider_retell.files.destination import Destination

@@ -18,20 +18,20 @@ from conftest import FROM, SteppingClock
 
 from airflow_provider_retell.api.client import RetellClient
 from airflow_provider_retell.api.settings import ConnectionSettings
-from airflow_provider_retell.campaign.background import Moments
-from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.pacing import Pace
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.recorder import Recorder, known_calls
-from airflow_provider_retell.campaign.requests import CallRequests
-from airflow_provider_retell.campaign.roster import Fate, Roster
-from airflow_provider_retell.campaign.run import CampaignRun
-from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.summary import people_rows, summarize
-from airflow_provider_retell.campaign.terms import End, Leave, Terms
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.plan.checks import Checks
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.plan.pacing import Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Fate, Roster
+from airflow_provider_retell.campaign.plan.state import CampaignState
+from airflow_provider_retell.campaign.results.summary import people_rows, summarize
+from airflow_provider_retell.campaign.run.background import Moments
+from airflow_provider_retell.campaign.run.campaign_run import CampaignRun
+from airflow_provider_retell.campaign.run.recorder import Recorder, known_calls
+from airflow_provider_retell.campaign.run.requests import CallRequests
+from airflow_provider_retell.campaign.run.terms import End, Leave, Terms
 from airflow_provider_retell.errors import (
     RetellAuthenticationError,
     RetellCallError,
@@ -325,7 +325,7 @@ def test_calls_in_progress_at_a_kill_count_although_the_account_has_forgotten_th
     """Their rows without an ending are in the files; nobody is called again, however late the next try is."""
     made = campaign(count=3)
     with pytest.raises(RetellCallError, match="killed"):
-        made.run(terms=Terms(killed=lambda: made.plan.state.watch.live == 3))
+        made.run(terms=Terms(killed=lambda: made.plan.state.in_progress.live == 3))
     assert [row["outcome"] for row in made.files.placed] == [None] * 3
     made.time.advance(26 * 3600)
     for call_id in made.simulator.calls:
@@ -340,7 +340,7 @@ def test_calls_that_go_on_after_a_kill_have_one_row_in_the_end(campaign: Make) -
     """The next try finds them in the files and in the list, and counts each of them once."""
     made = campaign(count=3, analysis_timeout=600)
     with pytest.raises(RetellCallError, match="killed"):
-        made.run(terms=Terms(killed=lambda: made.plan.state.watch.live == 3))
+        made.run(terms=Terms(killed=lambda: made.plan.state.in_progress.live == 3))
     assert made.run() == End(failure=None)
     made.assert_each_called_once()
     assert [(row["outcome"], "call_analysis" in row) for row in made.files.known()] == [("answered", True)] * 3
@@ -353,7 +353,7 @@ def test_a_call_whose_analysis_is_awaited_counts_as_it_ended(time: ManualClock) 
         made = Campaign(url, simulator, time, 1, analysis_timeout=600)
 
         def ended() -> bool:
-            return any(call.outcome is not None for call in made.plan.state.watch.calls())
+            return any(call.outcome is not None for call in made.plan.state.in_progress.calls())
 
         with pytest.raises(RetellCallError, match="killed"):
             made.run(terms=Terms(killed=ended))

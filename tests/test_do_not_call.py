@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.campaign.do_not_call import LOOKED_AT_EVERY, DoNotCall
+from airflow_provider_retell.campaign.people.do_not_call import LOOKED_AT_EVERY, DoNotCall
 from airflow_provider_retell.errors import RetellError, RetellInputError
 
 pa = pytest.importorskip("pyarrow")

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign.history import READ_EVERY, History
-from airflow_provider_retell.campaign.past_calls import PastCall, merge, read_attempt
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.results import Results
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.results.history import READ_EVERY, History
+from airflow_provider_retell.campaign.results.past_calls import PastCall, merge, read_attempt
+from airflow_provider_retell.campaign.results.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.policy import Attempt, AttemptLimit
 from airflow_provider_retell.simulator import ManualClock

@@ -12,11 +12,11 @@ import pytest
 from test_campaign_run import SIBLINGS, Make, campaign
 from test_plan import Campaign
 
-from airflow_provider_retell.campaign import leaving
-from airflow_provider_retell.campaign.actions import Wait
-from airflow_provider_retell.campaign.leaving import leave
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.terms import LONGEST_LEAVE, End, Leave, Terms
+from airflow_provider_retell.campaign.plan.actions import Wait
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.run import leaving
+from airflow_provider_retell.campaign.run.leaving import leave
+from airflow_provider_retell.campaign.run.terms import LONGEST_LEAVE, End, Leave, Terms
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Redial
 
@@ -59,7 +59,7 @@ def redialing(*, ours: bool = True, **times: float | None) -> Campaign:
         complete=True,
         **given,
     )
-    made.state.watch.update(ended, made.now)
+    made.state.in_progress.update(ended, made.now)
     made.slot().calls = ()
     made.state.load([ended.seen_over(made.now.wall)], made.now)
     return made
@@ -72,7 +72,7 @@ def talking(*, listed: bool = True, **fields: Any) -> Campaign:
     call = made.call(order, **{"placed_at": made.now.wall, **fields})
     made.state.placed(order, call, made.now)
     if listed:
-        made.state.watch.found(call)
+        made.state.in_progress.found(call)
         made.listed.append(call)
     return made
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign import columns as columns_module
-from airflow_provider_retell.campaign.columns import (
+from airflow_provider_retell.campaign.people import columns as columns_module
+from airflow_provider_retell.campaign.people.columns import (
     OWN_FIELDS,
     RESULT_COLUMNS,
     as_variable,
@@ -22,7 +22,13 @@ from airflow_provider_retell.campaign.columns import (
     nearly,
     separator,
 )
-from airflow_provider_retell.campaign.people import Person, Refusal, own_columns, read_person, request_fields
+from airflow_provider_retell.campaign.people.person import (
+    Person,
+    Refusal,
+    own_columns,
+    read_person,
+    request_fields,
+)
 from airflow_provider_retell.errors import RetellInputError
 
 NUMBER = "+14155550100"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_retell.campaign.people import own_columns, read_person
-from airflow_provider_retell.campaign.people_files import read_people_file
-from airflow_provider_retell.campaign.results import Results
+from airflow_provider_retell.campaign.people.files import read_people_file
+from airflow_provider_retell.campaign.people.person import own_columns, read_person
+from airflow_provider_retell.campaign.results.results import Results
 from airflow_provider_retell.errors import RetellError, RetellInputError
 
 pa = pytest.importorskip("pyarrow")

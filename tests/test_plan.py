@@ -13,20 +13,20 @@ import pytest
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.api.sweeps import SINGLE_READS
-from airflow_provider_retell.campaign import plan as plan_module
-from airflow_provider_retell.campaign.actions import Action, Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Checks, NotEligible
-from airflow_provider_retell.campaign.identity import CampaignIdentity, PersonKey
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.listing import LIST_TRUSTED, LONGEST_GAP
-from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.people import Person, Refusal
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
-from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import EQUAL_REFUSALS, REFUSALS, Rejection, is_of_account
-from airflow_provider_retell.campaign.unanswered import GIVEN_UP
-from airflow_provider_retell.campaign.watching import LONGEST_CALL, LONGEST_UNANSWERED
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity, PersonKey
+from airflow_provider_retell.campaign.people.person import Person, Refusal
+from airflow_provider_retell.campaign.plan import plan as plan_module
+from airflow_provider_retell.campaign.plan.actions import Action, Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.plan.call_list import LIST_TRUSTED, LONGEST_GAP
+from airflow_provider_retell.campaign.plan.calls_in_progress import LONGEST_CALL, LONGEST_UNANSWERED
+from airflow_provider_retell.campaign.plan.checks import Checks, NotEligible
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.plan.pacing import Moment, Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Fate, Roster, Slot
+from airflow_provider_retell.campaign.plan.state import CampaignState
+from airflow_provider_retell.campaign.plan.trouble import EQUAL_REFUSALS, REFUSALS, Rejection, is_of_account
+from airflow_provider_retell.campaign.plan.unanswered import GIVEN_UP
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import CallingHours, Redial
 
@@ -517,7 +517,7 @@ def test_the_list_is_read_again_after_a_reconnect_or_half_an_hour() -> None:
     campaign = Campaign([person(0), person(1, not_before=MONDAY + 2000)])
     _, call = campaign.place()
     campaign.end(call)
-    campaign.state.listing.distrust()
+    campaign.state.call_list.distrust()
     campaign.wait(2000)
     assert campaign.plan.next_action(campaign.now) == ReadList()
 
@@ -664,7 +664,7 @@ def test_a_lost_answer_is_settled_by_the_call_of_a_sibling() -> None:
     campaign.state.lost(order, campaign.now)
     campaign.listed.append(over(campaign.call(order), MONDAY, ours=False))
     campaign.wait(5)
-    campaign.state.listing.distrust()
+    campaign.state.call_list.distrust()
     assert (campaign.next(), campaign.fate()) == (Finish(), Fate.DONE)
 
 
@@ -689,7 +689,7 @@ def test_an_answer_is_awaited_before_the_list_is_believed() -> None:
     order = campaign.order()
     call = campaign.call(order)
     campaign.listed.append(over(call, MONDAY, Outcome.NO_ANSWER))
-    campaign.state.listing.distrust()
+    campaign.state.call_list.distrust()
     assert campaign.order().person.row == 1
     campaign.state.placed(order, call, campaign.now)
     assert not campaign.slot().live

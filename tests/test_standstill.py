@@ -8,11 +8,11 @@ import pytest
 from test_plan import Campaign, person
 from test_unanswered import BEGIN, Day
 
-from airflow_provider_retell.campaign.actions import Finish, Place, Wait
-from airflow_provider_retell.campaign.pacing import LONGEST_BACKOFF, LONGEST_PAUSE, Pace
-from airflow_provider_retell.campaign.plan import NO_LINE_FOR
-from airflow_provider_retell.campaign.roster import Fate
-from airflow_provider_retell.campaign.trouble import NO_LINE
+from airflow_provider_retell.campaign.plan.actions import Finish, Place, Wait
+from airflow_provider_retell.campaign.plan.pacing import LONGEST_BACKOFF, LONGEST_PAUSE, Pace
+from airflow_provider_retell.campaign.plan.plan import NO_LINE_FOR
+from airflow_provider_retell.campaign.plan.roster import Fate
+from airflow_provider_retell.campaign.plan.trouble import NO_LINE
 from airflow_provider_retell.policy import CallingHours
 
 HOUR = 3600.0

@@ -15,16 +15,16 @@ from airflow_provider_retell import policy
 from airflow_provider_retell._kwargs import CallFilters
 from airflow_provider_retell.api import endpoints, models
 from airflow_provider_retell.api.models import Call, CallAnalysis, CallCost
-from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.dry_run import DryRun, dry_result, dry_rows
-from airflow_provider_retell.campaign.eligibility import Eligible
-from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.pacing import Pace
-from airflow_provider_retell.campaign.people import Person, Refusal
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.roster import Roster
-from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.summary import people_rows, summarize
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people.person import Person, Refusal
+from airflow_provider_retell.campaign.plan.checks import Checks
+from airflow_provider_retell.campaign.plan.pacing import Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Roster
+from airflow_provider_retell.campaign.plan.state import CampaignState
+from airflow_provider_retell.campaign.results.summary import people_rows, summarize
+from airflow_provider_retell.campaign.run.dry_run import DryRun, dry_result, dry_rows
+from airflow_provider_retell.campaign.run.eligibility import Eligible
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import (
     RetellCampaignOperator,

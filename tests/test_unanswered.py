@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_retell.campaign import unanswered as module
-from airflow_provider_retell.campaign.actions import Finish, Get, Look, Place, ReadList, Wait
-from airflow_provider_retell.campaign.checks import Checks
-from airflow_provider_retell.campaign.identity import CampaignIdentity
-from airflow_provider_retell.campaign.ledger import KnownCall
-from airflow_provider_retell.campaign.pacing import Moment, Pace
-from airflow_provider_retell.campaign.people import Person
-from airflow_provider_retell.campaign.plan import Plan
-from airflow_provider_retell.campaign.roster import Fate, Roster, Slot
-from airflow_provider_retell.campaign.state import CampaignState
-from airflow_provider_retell.campaign.trouble import NOT_REACHED
-from airflow_provider_retell.campaign.unanswered import (
+from airflow_provider_retell.campaign.people.identity import CampaignIdentity
+from airflow_provider_retell.campaign.people.person import Person
+from airflow_provider_retell.campaign.plan import unanswered as module
+from airflow_provider_retell.campaign.plan.actions import Finish, Get, Look, Place, ReadList, Wait
+from airflow_provider_retell.campaign.plan.checks import Checks
+from airflow_provider_retell.campaign.plan.ledger import KnownCall
+from airflow_provider_retell.campaign.plan.pacing import Moment, Pace
+from airflow_provider_retell.campaign.plan.plan import Plan
+from airflow_provider_retell.campaign.plan.roster import Fate, Roster, Slot
+from airflow_provider_retell.campaign.plan.state import CampaignState
+from airflow_provider_retell.campaign.plan.trouble import NOT_REACHED
+from airflow_provider_retell.campaign.plan.unanswered import (
     A_FEW,
     GIVEN_UP,
     STRIKES,

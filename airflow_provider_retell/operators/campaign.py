@@ -32,8 +32,8 @@ from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.rows import CampaignResult, check_include
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.campaign.eligibility import Eligible
-    from airflow_provider_retell.campaign.terms import End
+    from airflow_provider_retell.campaign.run.eligibility import Eligible
+    from airflow_provider_retell.campaign.run.terms import End
 
 _LISTS: Final = ("people", "do_not_call")
 _DEFAULTS: Final = tuple(name for name in RetellCreatePhoneCallOperator.request_fields if name != "to_number")
@@ -236,7 +236,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
             kill.order()
 
     def _run(self, context: Context, event: WakeEvent | None = None) -> CampaignResult:
-        from airflow_provider_retell.campaign.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
+        from airflow_provider_retell.campaign.run.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
 
         memo, now = {} if event is None else event.memo, CLOCK.now()
         began = float(memo.get("began", now))
@@ -256,7 +256,8 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                 task_ends_at=ends_at(self.execution_timeout, began),
                 campaign_began=campaign_began,
             )
-            run.plan.state.watch.left = () if event is None or event.wake is Wake.OVER else tuple(event.calls)
+            left = () if event is None or event.wake is Wake.OVER else event.calls
+            run.plan.state.in_progress.left = tuple(left)
             self._kill.calls = run.sender
             with self._kill:
                 try:

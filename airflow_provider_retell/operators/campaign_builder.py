@@ -19,12 +19,12 @@ from airflow_provider_retell.policy.numbers import e164
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
-    from airflow_provider_retell.campaign.checks import Checks
-    from airflow_provider_retell.campaign.people import Person
-    from airflow_provider_retell.campaign.plan import Plan
-    from airflow_provider_retell.campaign.requests import CallRequests
-    from airflow_provider_retell.campaign.results import Results
-    from airflow_provider_retell.campaign.run import CampaignRun
+    from airflow_provider_retell.campaign.people.person import Person
+    from airflow_provider_retell.campaign.plan.checks import Checks
+    from airflow_provider_retell.campaign.plan.plan import Plan
+    from airflow_provider_retell.campaign.results.results import Results
+    from airflow_provider_retell.campaign.run.campaign_run import CampaignRun
+    from airflow_provider_retell.campaign.run.requests import CallRequests
     from airflow_provider_retell.operators.campaign_process import Beginning, Process
     from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 
@@ -74,11 +74,11 @@ class CampaignBuilder:
     ) -> CampaignRun:
         """Return the campaign to run; no call has been placed so far."""
         from airflow_provider_retell.calls.campaign_pause import pause_of  # noqa: PLC0415
-        from airflow_provider_retell.campaign.account_lines import AccountLines  # noqa: PLC0415
-        from airflow_provider_retell.campaign.background import Moments  # noqa: PLC0415
-        from airflow_provider_retell.campaign.recorder import Recorder  # noqa: PLC0415
-        from airflow_provider_retell.campaign.run import CampaignRun  # noqa: PLC0415
-        from airflow_provider_retell.campaign.terms import Terms  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.account_lines import AccountLines  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.background import Moments  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.campaign_run import CampaignRun  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.recorder import Recorder  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.terms import Terms  # noqa: PLC0415
 
         task, ti, now = self.operator, context["ti"], self.clock.now()
         placed_at = float(memo.get("placed_at", -math.inf))
@@ -134,14 +134,14 @@ class CampaignBuilder:
 
     def rehearse(self, context: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
         """Return the result of a dry run, with the files written, and why the task would fail."""
-        from airflow_provider_retell.campaign.dry_run import (  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.pacing import Moment  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.dry_run import (  # noqa: PLC0415
             ACCOUNT_LINES,
             dry_result,
             dry_rows,
             rehearse,
         )
-        from airflow_provider_retell.campaign.pacing import Moment  # noqa: PLC0415
-        from airflow_provider_retell.campaign.recorder import known_calls  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.recorder import known_calls  # noqa: PLC0415
 
         now = self.clock.now()
         plan, requests, refresh = self._plan(context, began=None, continued=False, unlisted=False)
@@ -157,7 +157,7 @@ class CampaignBuilder:
 
     def finish(self, run: CampaignRun) -> dict[str, Any]:
         """Write all files, and return the result."""
-        from airflow_provider_retell.campaign.summary import people_rows, summarize  # noqa: PLC0415
+        from airflow_provider_retell.campaign.results.summary import people_rows, summarize  # noqa: PLC0415
 
         roster = run.plan.state.roster
         if gone := {call.person.number for call in roster.unowned.values() if call.ours}:
@@ -182,12 +182,12 @@ class CampaignBuilder:
             continued: Whether an earlier process may have placed calls.
             unlisted: Whether they may be too young to be listed.
         """
-        from airflow_provider_retell.campaign.identity import CampaignIdentity  # noqa: PLC0415
-        from airflow_provider_retell.campaign.pacing import Pace  # noqa: PLC0415
-        from airflow_provider_retell.campaign.plan import Plan  # noqa: PLC0415
-        from airflow_provider_retell.campaign.requests import CallRequests  # noqa: PLC0415
-        from airflow_provider_retell.campaign.roster import Roster  # noqa: PLC0415
-        from airflow_provider_retell.campaign.state import CampaignState  # noqa: PLC0415
+        from airflow_provider_retell.campaign.people.identity import CampaignIdentity  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.pacing import Pace  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.plan import Plan  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.roster import Roster  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.state import CampaignState  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.requests import CallRequests  # noqa: PLC0415
 
         task, now = self.operator, self.clock.now()
         names = {name: getattr(context["ti"], name) for name in ("dag_id", "run_id", "task_id", "map_index")}
@@ -216,8 +216,8 @@ class CampaignBuilder:
         return float(self.operator.analysis_timeout) if self.operator.wait_for == "analyzed" else 0.0
 
     def _people(self) -> Iterator[Person]:
-        from airflow_provider_retell.campaign.people import read_person  # noqa: PLC0415
-        from airflow_provider_retell.campaign.people_files import file_url, read_people_file  # noqa: PLC0415
+        from airflow_provider_retell.campaign.people.files import file_url, read_people_file  # noqa: PLC0415
+        from airflow_provider_retell.campaign.people.person import read_person  # noqa: PLC0415
 
         region = self.operator.region
         e164(_EXAMPLE_NUMBER, region)  # a wrong region is an error, and not a bad number for each person
@@ -235,7 +235,7 @@ class CampaignBuilder:
         self, names: Mapping[str, Any], people: int, *, continued: bool, began: Beginning | None
     ) -> float | None:
         """Open the files, if there is a path; return when the first try began, if that is known."""
-        from airflow_provider_retell.campaign.results import Results  # noqa: PLC0415
+        from airflow_provider_retell.campaign.results.results import Results  # noqa: PLC0415
 
         task = self.operator
         if task.path in (None, "", "None"):
@@ -255,10 +255,10 @@ class CampaignBuilder:
         return self._files.open(began_at=None if began is None else began.at)
 
     def _checks(self, began: float, until: float) -> tuple[Checks, Callable[[float], None]]:
-        from airflow_provider_retell.campaign.checks import Checks  # noqa: PLC0415
-        from airflow_provider_retell.campaign.do_not_call import DoNotCall  # noqa: PLC0415
-        from airflow_provider_retell.campaign.eligibility import Eligibility, find  # noqa: PLC0415
-        from airflow_provider_retell.campaign.history import History  # noqa: PLC0415
+        from airflow_provider_retell.campaign.people.do_not_call import DoNotCall  # noqa: PLC0415
+        from airflow_provider_retell.campaign.plan.checks import Checks  # noqa: PLC0415
+        from airflow_provider_retell.campaign.results.history import History  # noqa: PLC0415
+        from airflow_provider_retell.campaign.run.eligibility import Eligibility, find  # noqa: PLC0415
 
         task = self.operator
         timeout = math.inf if task.timeout is None else task.timeout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from airflow_provider_retell.operators.campaign_arguments import due_at
 
 if TYPE_CHECKING:
-    from airflow_provider_retell.campaign.terms import Leave
+    from airflow_provider_retell.campaign.run.terms import Leave
 
 _STORE_KEY: Final = "retell_campaign"
 

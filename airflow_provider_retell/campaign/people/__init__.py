@@ -1,0 +1,1 @@
+"""Read who is to be called, and identify each person."""

@@ -1,0 +1,1 @@
+"""Count and write how a campaign went, and read how earlier ones went."""
