@@ -29,7 +29,7 @@ from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.models import Call
-from airflow_provider_retell.api.reading import LONGEST_RESPONSE
+from airflow_provider_retell.api.response_limits import LONGEST_RESPONSE
 from airflow_provider_retell.api.responses import retry_after
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.errors import (

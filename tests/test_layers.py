@@ -109,7 +109,7 @@ def test_every_room_is_in_the_tree() -> None:
 @pytest.mark.parametrize(
     ("library", "modules"),
     [
-        ("httpx", {"api.client", "api.reading", "api.wire"}),
+        ("httpx", {"api.client", "api.response_limits", "api.wire"}),
         ("msgspec", {"api.call_rows", "api.decoding", "api.call_states", "files.columns"}),
         ("pydantic", {"api.models", "api.requests"}),
     ],

@@ -22,7 +22,7 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.handshake import HANDSHAKE, check_is_simulator, unanswered
 from airflow_provider_retell.api.in_flight import AsyncInFlight, InFlight
-from airflow_provider_retell.api.reading import DOWNLOAD_SECONDS, Reading, limiting, limiting_async
+from airflow_provider_retell.api.response_limits import DOWNLOAD_SECONDS, Body, limiting, limiting_async
 from airflow_provider_retell.api.responses import Response, read, status_error
 from airflow_provider_retell.api.retries import after_failure, retrying
 from airflow_provider_retell.api.settings import ConnectionSettings
@@ -30,7 +30,7 @@ from airflow_provider_retell.api.wire import (
     certificates,
     make_client,
     quiet,
-    sent,
+    to_httpx,
     translated,
 )
 from airflow_provider_retell.errors import RetellConnectionError, RetellError, RetellInputError
@@ -112,14 +112,14 @@ class RetellClient:
         self, request: Request[Any], *, key: bool = True, check: Callable[[], None] | None = None
     ) -> Response:
         trace = self._trace if check is None else limiting(self.settings.complete_response, check=check)
-        made = sent(self._http, request, trace=trace, key=key)
+        made = to_httpx(self._http, request, trace=trace, key=key)
         with self._in_flight, translated(request, self.settings):
             response = self._http.send(made, stream=True)
-            reading = Reading()
+            body = Body()
             with closing(response):
                 for chunk in response.iter_bytes():
-                    reading.add(chunk)
-        return reading.response(response)
+                    body.add(chunk)
+        return body.response(response)
 
     def _shake_hands(self) -> None:
         if self._may_send_key:
@@ -149,9 +149,9 @@ class RetellClient:
         extensions = {"trace": limiting(DOWNLOAD_SECONDS)}
         with self._in_flight, stored, self._follower().stream("GET", link, extensions=extensions) as response:
             if not response.is_success:
-                reading = Reading()
-                reading.add(response.read())
-                raise status_error(request, reading.response(response), self.settings)
+                body = Body()
+                body.add(response.read())
+                raise status_error(request, body.response(response), self.settings)
             yield self._chunks(request, response)
 
     def _chunks(self, request: Request[None], response: httpx.Response) -> Iterator[bytes]:
@@ -237,15 +237,15 @@ class AsyncRetellClient:
         )
 
     async def _exchange(self, request: Request[Any], *, key: bool = True) -> Response:
-        made = sent(self._http, request, trace=self._trace, key=key)
+        made = to_httpx(self._http, request, trace=self._trace, key=key)
         async with self._in_flight:
             with translated(request, self.settings):
                 response = await self._http.send(made, stream=True)
-                reading = Reading()
+                body = Body()
                 async with aclosing(response):
                     async for chunk in response.aiter_bytes():
-                        reading.add(chunk)
-        return reading.response(response)
+                        body.add(chunk)
+        return body.response(response)
 
     async def _shake_hands(self) -> None:
         if self._may_send_key:

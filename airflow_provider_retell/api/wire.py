@@ -15,7 +15,7 @@ import httpx
 
 from airflow_provider_retell import __version__
 from airflow_provider_retell.api.endpoints import Request
-from airflow_provider_retell.api.reading import LONGEST_RESPONSE, TooLongError
+from airflow_provider_retell.api.response_limits import LONGEST_RESPONSE, TooLongError
 from airflow_provider_retell.api.responses import clean
 from airflow_provider_retell.api.settings import BASE_URL_FIELD, ConnectionSettings
 from airflow_provider_retell.errors import RetellConnectionError, RetellInputError, RetellResponseError
@@ -168,7 +168,7 @@ def translated(
         ) from None
 
 
-def sent(
+def to_httpx(
     client: httpx.Client | httpx.AsyncClient, request: Request[Any], *, trace: object, key: bool = True
 ) -> httpx.Request:
     """Return httpx's form of a request.

@@ -31,7 +31,7 @@ class TooLongError(Exception):
     """A response is longer than any of Retell's can be."""
 
 
-class Reading:
+class Body:
     """The body of a response, collected up to ``LONGEST_RESPONSE``."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_retell.api.reading import limiting, limiting_async
+from airflow_provider_retell.api.response_limits import limiting, limiting_async
 
 
 class Stream:
