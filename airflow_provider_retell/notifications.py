@@ -1,4 +1,4 @@
-"""The notifier that phones."""
+"""The notifier: phone people when a task or a run fails, or misses a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The triggers: wait on the triggerer's event loop, without a worker."""
+"""The import path of all triggers, which Airflow stores; ``_call_triggers`` and ``events`` have the classes."""
 
 from __future__ import annotations
 

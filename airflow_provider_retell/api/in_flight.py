@@ -1,4 +1,4 @@
-"""The requests of a client that are in flight while it is closed."""
+"""Close a client while other threads still send: its connections close when the last request has ended."""
 
 from __future__ import annotations
 

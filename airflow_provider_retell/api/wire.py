@@ -1,4 +1,4 @@
-"""Everything about httpx but reading: make its clients and its requests, and translate its errors."""
+"""Turn our clients and requests into httpx's, and httpx's errors into ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types of ``next_step``: what a try wants, what it sees, and what it may do next. Pure: no I/O."""
+"""The arguments and results of ``next_step``: the call that is wanted, the calls seen, the steps. Pure: no I/O."""
 
 from __future__ import annotations
 

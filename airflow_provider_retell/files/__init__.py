@@ -1,1 +1,1 @@
-"""Rows as files, complete and by name."""
+"""Write rows to files that are never seen half written, and list them in a manifest."""

@@ -1,1 +1,1 @@
-"""One poll for all waiters on an event loop."""
+"""Poll Retell once for all deferred tasks and watchers of a triggerer."""

@@ -1,4 +1,4 @@
-"""The terms that a task passes to its campaign, and the results that it gets back."""
+"""The limits and callbacks that an operator gives a campaign, and how the campaign ends or leaves its worker."""
 
 from __future__ import annotations
 
