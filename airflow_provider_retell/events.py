@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_retell._arguments import choice, seconds
+from airflow_provider_retell._argument_checks import choice, seconds
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellInputError

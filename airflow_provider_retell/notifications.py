@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import tenacity
 from airflow.providers.common.compat.sdk import BaseNotifier, Context, conf
 
-from airflow_provider_retell._arguments import choice, flag, seconds
+from airflow_provider_retell._argument_checks import choice, flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.api.endpoints import Request, create_phone_call, get_call

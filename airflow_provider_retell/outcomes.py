@@ -216,6 +216,6 @@ _TAKES: Final = (
 def check_endings(argument: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
     # Imported here: errors import Airflow, which a policy that names endings does not need.
-    from airflow_provider_retell._arguments import words  # noqa: PLC0415
+    from airflow_provider_retell._argument_checks import words  # noqa: PLC0415
 
     return words(argument, given, allowed=ENDINGS, takes=_TAKES)

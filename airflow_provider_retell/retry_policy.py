@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow_provider_retell._arguments import seconds
+from airflow_provider_retell._argument_checks import seconds
 from airflow_provider_retell.errors import RetellCallError, RetellRateLimitError
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict, cast
 
-from airflow_provider_retell._arguments import words
+from airflow_provider_retell._argument_checks import words
 from airflow_provider_retell.outcomes import Outcome, outcome_of
 
 TRANSCRIPT_FIELDS: Final = frozenset(

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_retell._arguments import flag, seconds
+from airflow_provider_retell._argument_checks import flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.identifiers import check_call_id

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
-from airflow_provider_retell._arguments import flag, number, seconds
+from airflow_provider_retell._argument_checks import flag, number, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.concurrency import RequestRate
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE

@@ -13,7 +13,7 @@ from conftest import AIRFLOW_2
 import airflow_provider_retell
 
 PACKAGE = Path(airflow_provider_retell.__file__).parent
-WORDS = {"errors", "outcomes", "rows", "_arguments", "_clock", "_metrics", "_masking", "_number_search"}
+WORDS = {"errors", "outcomes", "rows", "_argument_checks", "_clock", "_metrics", "_masking", "_number_search"}
 """The words that all rooms share."""
 CALLING = WORDS | {"api", "calls", "policy", "files", "provider"}
 IMPORTS = {

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from airflow_provider_retell._arguments import truth
+from airflow_provider_retell._argument_checks import truth
 from airflow_provider_retell._masking import NUMBER_FIELDS, shown
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import Direction

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
-from airflow_provider_retell._arguments import choice, flag, number, rendered_flag, seconds
+from airflow_provider_retell._argument_checks import choice, flag, number, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError

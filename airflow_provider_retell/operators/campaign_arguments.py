@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from airflow_provider_retell._arguments import rendered_flag
+from airflow_provider_retell._argument_checks import rendered_flag
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.policy import AttemptLimit, Redial

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
-from airflow_provider_retell._arguments import choice, flag, rendered_flag, seconds
+from airflow_provider_retell._argument_checks import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request

@@ -12,7 +12,7 @@ from conftest import CREATE, place
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_retell._arguments import LONGEST_DURATION, flag, rendered_flag, seconds
+from airflow_provider_retell._argument_checks import LONGEST_DURATION, flag, rendered_flag, seconds
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
