@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
 
@@ -97,6 +97,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         "metadata",
         "retell_conn_id",
     )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"metadata": "json"}
     ui_color = "#e8f4ea"
 
     def __init__(

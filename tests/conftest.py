@@ -171,6 +171,18 @@ def twins(value: Any) -> list[Any]:
     return [copy.deepcopy(value), pickle.loads(pickle.dumps(value)), value.deserialize(stored, 1)]  # noqa: S301 (ours)
 
 
+def offered_tasks() -> list[Any]:
+    """Return every operator, sensor and transfer that the package offers."""
+    found = []
+    for room in ("operators", "sensors", "transfers"):
+        module = importlib.import_module(f"airflow_provider_retell.{room}")
+        names = getattr(module, "__all__", None) or list(vars(module))
+        classes = [each for each in (getattr(module, name) for name in names) if isinstance(each, type)]
+        own = [each for each in classes if each.__module__.startswith(module.__name__)]
+        found += [each for each in own if issubclass(each, BaseOperator)]
+    return found
+
+
 def place(endpoint: str, scenario: str = "user_hangup", **arguments: Any) -> BaseOperator:
     """Return an operator that places a call of a scenario through one of the two endpoints."""
     given = {"task_id": "call", "to_number": SCENARIOS[scenario].number, "poll_interval": 1, **arguments}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG
-from conftest import CREATE, DAGS, TickingTime
+from conftest import CREATE, DAGS, TickingTime, offered_tasks
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import Environment, TemplateSyntaxError
@@ -286,6 +287,15 @@ def test_rendered_fields_show_no_number_in_any_notation(run: Callable[..., Simpl
         shown = str(done.shown["call", index]["to_number"])
         assert shown.endswith(("***0958", "***0158", "***"))
         assert sum(character.isdigit() for character in shown) <= 4
+
+
+@pytest.mark.parametrize("task", offered_tasks())
+def test_a_field_that_holds_an_object_is_shown_as_json(task: Any) -> None:
+    """Airflow's page shows the object of a templated field as JSON; of a campaign's people it shows the count."""
+    taken = inspect.signature(task.__init__).parameters
+    objects = {name for name in {*task.template_fields} & {*taken} if "Mapping[" in taken[name].annotation}
+    assert dict.fromkeys(objects - {"people"}, "json").items() <= task.template_fields_renderers.items()
+    assert objects
 
 
 def create(to_number: str, **arguments: Any) -> RetellCreatePhoneCallOperator:

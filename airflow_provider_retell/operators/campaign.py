@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from airflow.providers.common.compat.sdk import Context, XComArg, conf
 
@@ -104,20 +104,11 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         *_DEFAULTS,
     )
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
-        **dict.fromkeys(
-            ("retell_conn_id", "people", "path", "history", "do_not_call", "until", "limit"), FieldKind.TEXT
-        ),
-        **dict.fromkeys(("from_number", "override_agent_id"), FieldKind.TEXT),
-        **dict.fromkeys(("retell_llm_dynamic_variables", "custom_sip_headers"), FieldKind.STRINGS),
-        "metadata": FieldKind.OBJECT,
-        "agent_override": FieldKind.VERBATIM,
+        **RetellCreatePhoneCallOperator.field_kinds,
+        **dict.fromkeys(("people", "path", "history", "do_not_call", "until", "limit"), FieldKind.TEXT),
     }
-    hidden_fields = ("custom_sip_headers",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "metadata": "json",
-        "retell_llm_dynamic_variables": "json",
-        "agent_override": "json",
-    }
+    hidden_fields = RetellCreatePhoneCallOperator.hidden_fields
+    template_fields_renderers = RetellCreatePhoneCallOperator.template_fields_renderers
     ui_color = "#e8f4ea"
     _kill: StopCallsOnKill
 

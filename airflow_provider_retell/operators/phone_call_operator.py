@@ -51,13 +51,14 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
 
     request_fields: ClassVar[tuple[str, ...]]
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)
-        **dict.fromkeys(
-            ("retell_conn_id", "agent_id", "override_agent_id", "from_number", "to_number"), FieldKind.TEXT
-        ),
-        **dict.fromkeys(("time_zone", "call_key"), FieldKind.TEXT),
+        **dict.fromkeys(("retell_conn_id", "time_zone", "call_key"), FieldKind.TEXT),
+        **dict.fromkeys(("agent_id", "override_agent_id", "from_number", "to_number"), FieldKind.TEXT),
         **dict.fromkeys(("retell_llm_dynamic_variables", "custom_sip_headers"), FieldKind.STRINGS),
         "metadata": FieldKind.OBJECT,
         "agent_override": FieldKind.VERBATIM,
+    }
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        name: "json" for name, kind in field_kinds.items() if kind is not FieldKind.TEXT
     }
     hidden_fields = ("custom_sip_headers",)
     ui_color = "#e8f4ea"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
@@ -86,11 +86,6 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         "agent_override",
     )
     template_fields = ("retell_conn_id", "is_dry_run", "time_zone", "call_key", *request_fields)
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "metadata": "json",
-        "retell_llm_dynamic_variables": "json",
-        "agent_override": "json",
-    }
     _retell_dials = False
 
     def __init__(
@@ -203,12 +198,6 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         "honor_internal_dnc",
     )
     template_fields = ("retell_conn_id", "is_dry_run", "time_zone", "call_key", *request_fields)
-    template_fields_renderers: ClassVar[dict[str, str]] = {
-        "metadata": "json",
-        "retell_llm_dynamic_variables": "json",
-        "agent_override": "json",
-        "custom_sip_headers": "json",
-    }
     _retell_dials = True
 
     def __init__(
