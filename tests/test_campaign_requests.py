@@ -16,7 +16,7 @@ from airflow_provider_retell.campaign.people.identity import CampaignIdentity
 from airflow_provider_retell.campaign.people.person import Person, read_person
 from airflow_provider_retell.campaign.run.requests import CallRequests, rejection
 from airflow_provider_retell.errors import RetellError, RetellInputError, RetellInvalidRequestError
-from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at
+from airflow_provider_retell.operators.campaign_bounds import due_at, read_limit, until_at
 from airflow_provider_retell.simulator import Fault, Simulator
 
 IDENTITY = CampaignIdentity.of(dag_id="dag", run_id="run", task_id="call", map_index=-1)

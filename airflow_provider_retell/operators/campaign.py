@@ -14,11 +14,15 @@ from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.errors import RetellCallFinalError, RetellCallTimeoutError
 from airflow_provider_retell.files.formats import FileFormat, check_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators.campaign_arguments import check_policies
 from airflow_provider_retell.operators.campaign_builder import CampaignBuilder
 from airflow_provider_retell.operators.campaign_process import Process, first_began, trigger_for
 from airflow_provider_retell.operators.phone_calls import RetellCreatePhoneCallOperator
-from airflow_provider_retell.operators.policies import check_calling_hours
+from airflow_provider_retell.operators.policies import (
+    check_attempts,
+    check_calling_hours,
+    check_eligible,
+    check_rules,
+)
 from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 from airflow_provider_retell.operators.this_try import ends_at
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
@@ -155,7 +159,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         # Airflow before 3.3 does not know the argument.
         super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
         check_format(file_format, None)
-        check_policies(redial=redial, attempts=attempts, history=history, eligible=eligible)
+        check_eligible(eligible)
         self.people = people
         self.path = path
         self.from_number = from_number
@@ -172,8 +176,8 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         self.lines = None if lines is None else number("lines", lines, above=0, whole=True)
         self.reserved_lines = number("reserved_lines", reserved_lines, above=-1, whole=True)
         self.calling_hours = check_calling_hours(calling_hours)
-        self.redial = tuple(redial)
-        self.attempts = attempts
+        self.redial = check_rules(redial)
+        self.attempts = check_attempts(attempts, history=history)
         self.history = history
         self.has_history = history is not None and history is not False
         self.do_not_call = do_not_call

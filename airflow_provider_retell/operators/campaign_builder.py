@@ -14,7 +14,8 @@ from airflow_provider_retell._clock import Clock
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.operators.campaign_arguments import due_at, read_limit, until_at, warn_if_forgetful
+from airflow_provider_retell.operators.campaign_bounds import due_at, read_limit, until_at
+from airflow_provider_retell.operators.policies import warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
 
 if TYPE_CHECKING:

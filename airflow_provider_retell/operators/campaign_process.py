@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from airflow_provider_retell.operators.campaign_arguments import due_at
+from airflow_provider_retell.operators.campaign_bounds import due_at
 
 if TYPE_CHECKING:
     from airflow_provider_retell.campaign.run.terms import Leave
