@@ -16,7 +16,7 @@ DEFAULT_BASE_URL: Final = "https://api.retellai.com"
 
 _TYPED: Final = f"extra__{CONN_TYPE}__"
 _PORTS: Final = {"https": 443, "http": 80}
-_NAMED: Final = 3  # of the unknown names in an extra
+_MAX_NAMES_IN_MESSAGE: Final = 3
 _LONGEST_NAME: Final = 30  # characters
 
 
@@ -224,8 +224,9 @@ def _remarks(password: str, host: str, extra: Mapping[str, Any], *, paused: bool
         yield f"The field {BASE_URL_FIELD} ends with a slash, which is left out."
     if unknown := sorted(extra.keys() - SETTINGS.keys()):
         # Names only, and few of them: a misplaced value may be a secret.
-        names = ", ".join(repr(name[:_LONGEST_NAME]) for name in unknown[:_NAMED])
-        more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+        named = unknown[:_MAX_NAMES_IN_MESSAGE]
+        names = ", ".join(repr(name[:_LONGEST_NAME]) for name in named)
+        more = f" and {len(unknown) - len(named)} more" if len(unknown) > len(named) else ""
         yield f"The field Extra has names that mean nothing here: {names}{more}. Known are {', '.join(SETTINGS)}."
 
 
