@@ -85,7 +85,7 @@ PERHAPS_ARRIVED = [
 ]
 
 
-def each(cases: Mapping[str, Any] | Iterable[Any], name: str = "endpoint") -> pytest.MarkDecorator:
+def each(cases: Mapping[str, Any] | Iterable[Any], name: str = "retell_request") -> pytest.MarkDecorator:
     """Run a test once for each value."""
     if isinstance(cases, Mapping):
         return pytest.mark.parametrize(name, list(cases.values()), ids=list(cases))
@@ -131,8 +131,8 @@ class Wire:
         self.pauses: list[float] = []
         self._blocking = blocking
 
-    def send(self, endpoint: Request[Any], transport: Any = None, **settings: Any) -> Any:
-        return self._do(lambda client: client.send(endpoint), transport, settings)
+    def send(self, request: Request[Any], transport: Any = None, **settings: Any) -> Any:
+        return self._do(lambda client: client.send(request), transport, settings)
 
     def run(self, flow: Flow[Any], transport: Any = None, **settings: Any) -> Any:
         return self._do(lambda client: client.run(flow), transport, settings)
@@ -330,41 +330,41 @@ def test_a_body_that_is_no_json_is_not_sent(wire: Wire, body: dict[str, Any]) ->
 
 @each(PLACING | HARMLESS)
 @each(NEVER_ARRIVED, "refused")
-def test_what_never_arrived_is_repeated(wire: Wire, endpoint: Request[Any], refused: Exception) -> None:
+def test_what_never_arrived_is_repeated(wire: Wire, retell_request: Request[Any], refused: Exception) -> None:
     """A refused connection, or none within the time, has placed no call: any request is sent again."""
     retell = Script(refused, refused, 200)
-    wire.send(endpoint, retell)
+    wire.send(retell_request, retell)
     assert len(retell.requests) == 3
 
 
 @each(PLACING | HARMLESS)
-def test_what_was_turned_away_is_repeated(wire: Wire, endpoint: Request[Any]) -> None:
+def test_what_was_turned_away_is_repeated(wire: Wire, retell_request: Request[Any]) -> None:
     """429 says that nothing was done: any request is sent again."""
     retell = Script(429, 429, 200)
-    wire.send(endpoint, retell)
+    wire.send(retell_request, retell)
     assert len(retell.requests) == 3
 
 
 @each(HARMLESS)
 @each(PERHAPS_ARRIVED, "trouble")
 def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
-    wire: Wire, endpoint: Request[Any], trouble: Any
+    wire: Wire, retell_request: Request[Any], trouble: Any
 ) -> None:
     """Reading, hanging up and creating under one key do no more twice than once."""
     retell = Script(trouble, trouble, 200)
-    wire.send(endpoint, retell)
+    wire.send(retell_request, retell)
     assert len(retell.requests) == 3
 
 
 @each(PLACING)
 @each(PERHAPS_ARRIVED, "trouble")
 def test_what_perhaps_arrived_is_not_repeated_where_it_would_ring_twice(
-    wire: Wire, endpoint: Request[Any], trouble: Any
+    wire: Wire, retell_request: Request[Any], trouble: Any
 ) -> None:
     """A call that may have been placed is not placed again; the error says that it may have been."""
     retell = Script(trouble, 200)
     with pytest.raises(RetellError) as lost:
-        wire.send(endpoint, retell)
+        wire.send(retell_request, retell)
     assert lost.value.may_have_arrived
     assert len(retell.requests) == 1
 
@@ -390,23 +390,23 @@ def test_create_is_repeated_only_with_a_key(wire: Wire, simulator: Simulator) ->
 
 @each({"register": REGISTER, "get": GET})
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422])
-def test_an_answer_that_would_be_the_same_is_final(wire: Wire, endpoint: Request[Any], status: int) -> None:
+def test_an_answer_that_would_be_the_same_is_final(wire: Wire, retell_request: Request[Any], status: int) -> None:
     """Retell's refusals are not asked for twice."""
     retell = Script(status, 200)
     with pytest.raises(RetellStatusError) as refused:
-        wire.send(endpoint, retell)
+        wire.send(retell_request, retell)
     assert refused.value.status_code == status
     assert (len(retell.requests), wire.pauses) == (1, [])
 
 
 @each(HARMLESS)
 def test_an_unreadable_answer_is_asked_for_again_where_that_is_harmless(
-    wire: Wire, endpoint: Request[Any]
+    wire: Wire, retell_request: Request[Any]
 ) -> None:
     """A gateway's page in place of JSON may be gone a moment later."""
     retell = Script(partial(httpx.Response, 200, html="<h1>Welcome</h1>"), 200)
-    wire.send(endpoint, retell)
-    assert len(retell.requests) == (1 if endpoint.empty else 2)
+    wire.send(retell_request, retell)
+    assert len(retell.requests) == (1 if retell_request.empty else 2)
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 4])
@@ -662,11 +662,11 @@ def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> N
 
 @each({"register": REGISTER, "get": GET})
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(wire: Wire, endpoint: Request[Any], status: int) -> None:
+def test_a_redirect_is_not_followed(wire: Wire, retell_request: Request[Any], status: int) -> None:
     """The key goes to the host of the connection and nowhere else."""
     retell = Script(partial(httpx.Response, status, headers={"location": "https://evil.example/v2"}))
     with pytest.raises(RetellResponseError, match="a redirect, which is not followed"):
-        wire.send(endpoint, retell)
+        wire.send(retell_request, retell)
     assert {request.url.host for request in retell.requests} == {"api.retellai.com"}
 
 

@@ -333,8 +333,8 @@ def test_what_is_retried_within_a_task_is_documented(happened: str, failures: li
     said = {line[0]: line[1:] for line in table(section(CONNECTION, RETRIED), "what happened")}
     harmless, risky = (cell.partition(":")[0] == "repeated" for cell in said[happened])
     for error in failures:
-        assert {may_be_retried(error, endpoint) for endpoint in (READ, STOP, KEYED)} == {harmless}
-        assert {may_be_retried(error, endpoint) for endpoint in (REGISTER, CREATE)} == {risky}
+        assert {may_be_retried(error, request) for request in (READ, STOP, KEYED)} == {harmless}
+        assert {may_be_retried(error, request) for request in (REGISTER, CREATE)} == {risky}
 
 
 # -- outcomes.md ---------------------------------------------------------------------------------------------
@@ -439,14 +439,14 @@ class World:
         self.simulator, self.clock, self.monkeypatch, self.run_id = simulator, clock, monkeypatch, run_id
         self.store = Store()
 
-    def send(self, endpoint: endpoints.Request[Any], transport: httpx.BaseTransport) -> None:
+    def send(self, request: endpoints.Request[Any], transport: httpx.BaseTransport) -> None:
         settings = ConnectionSettings(api_key="key_simulator", max_attempts=1)
         with RetellClient(settings, transport=transport) as client:
-            client.send(endpoint)
+            client.send(request)
 
-    def answered(self, endpoint: endpoints.Request[Any], **fault: Any) -> None:
+    def answered(self, request: endpoints.Request[Any], **fault: Any) -> None:
         self.simulator.fail(Fault(endpoint="*", **fault))
-        self.send(endpoint, self.simulator)
+        self.send(request, self.simulator)
 
     def run(self, operator: RetellCreatePhoneCallOperator, **numbers: int) -> str:
         ti = TaskInstance(**numbers)

@@ -18,7 +18,7 @@ EVERYTHING = {"limit": 1000}
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "method", "path", "body"),
+    ("retell_request", "method", "path", "body"),
     [
         (endpoints.register_phone_call({"agent_id": "a"}), "POST", "/v2/register-phone-call", {"agent_id": "a"}),
         (endpoints.create_phone_call(NUMBERS), "POST", "/v2/create-phone-call", NUMBERS),
@@ -36,13 +36,15 @@ EVERYTHING = {"limit": 1000}
         (contacts.get_contact_by_phone("+14155550100"), "GET", "/get-contact-by-phone/%2B14155550100", None),
     ],
 )
-def test_each_request_is_what_retell_documents(endpoint: Request[Any], method: str, path: str, body: Any) -> None:
+def test_each_request_is_what_retell_documents(
+    retell_request: Request[Any], method: str, path: str, body: Any
+) -> None:
     """Method, path and body."""
-    assert (endpoint.method, endpoint.path, endpoint.body) == (method, path, body)
+    assert (retell_request.method, retell_request.path, retell_request.body) == (method, path, body)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "idempotent"),
+    ("retell_request", "idempotent"),
     [
         (endpoints.register_phone_call({"agent_id": "a"}), False),
         (endpoints.create_phone_call(NUMBERS), False),
@@ -60,9 +62,9 @@ def test_each_request_is_what_retell_documents(endpoint: Request[Any], method: s
         (contacts.get_contact_by_phone("+14155550100"), True),
     ],
 )
-def test_what_may_be_sent_twice_says_so(endpoint: Request[Any], idempotent: bool) -> None:
+def test_what_may_be_sent_twice_says_so(retell_request: Request[Any], idempotent: bool) -> None:
     """A second registration is a second call, a second creation without a key rings twice; the rest is safe."""
-    assert endpoint.idempotent is idempotent
+    assert retell_request.idempotent is idempotent
 
 
 def test_a_request_is_built_once() -> None:
@@ -78,12 +80,12 @@ def test_a_number_in_a_path_is_not_shown() -> None:
     assert str(contacts.get_contact_by_phone("+14155550100")) == "GET /get-contact-by-phone/…0100"
 
 
-def test_an_endpoint_is_a_value() -> None:
+def test_a_request_is_a_value() -> None:
     """A request can be kept, compared and sent later, and cannot be changed in between."""
-    endpoint = endpoints.get_call("call_1")
-    assert endpoint == endpoints.get_call("call_1")
+    request = endpoints.get_call("call_1")
+    assert request == endpoints.get_call("call_1")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        endpoint.path = "/v2/elsewhere"
+        request.path = "/v2/elsewhere"
 
 
 def test_a_request_is_a_model_or_a_mapping() -> None:
@@ -140,16 +142,16 @@ def test_a_bad_call_id_makes_no_request(make: Callable[[Any], Request[Any]], cal
 
 
 @pytest.mark.parametrize(
-    "endpoint",
+    "retell_request",
     [
         endpoints.register_phone_call({"agent_id": "a"}),
         endpoints.create_phone_call(NUMBERS),
         endpoints.get_call("a"),
     ],
 )
-def test_a_call_is_read(endpoint: Request[Call]) -> None:
+def test_a_call_is_read(retell_request: Request[Call]) -> None:
     """Three answers are a call object, unknown fields and all."""
-    call = endpoint.read({"call_id": "call_1", "call_status": "registered", "tomorrow": 1})
+    call = retell_request.read({"call_id": "call_1", "call_status": "registered", "tomorrow": 1})
     assert call.json_dict() == {"call_id": "call_1", "call_status": "registered", "tomorrow": 1}
 
 
@@ -169,19 +171,19 @@ def test_what_is_no_call_is_not_read(answer: Any, problem: str) -> None:
         endpoints.get_call("call_1").read(answer)
 
 
-@pytest.mark.parametrize("endpoint", [endpoints.get_concurrency(), endpoints.get_api_key_info()])
-def test_facts_about_the_account_are_read_as_they_are(endpoint: Request[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("retell_request", [endpoints.get_concurrency(), endpoints.get_api_key_info()])
+def test_facts_about_the_account_are_read_as_they_are(retell_request: Request[dict[str, Any]]) -> None:
     """Two answers are objects handed on as they came."""
-    assert endpoint.read({"org_name": "Example"}) == {"org_name": "Example"}
+    assert retell_request.read({"org_name": "Example"}) == {"org_name": "Example"}
     with pytest.raises(ValueError, match="not a JSON object"):
-        endpoint.read("busy")
+        retell_request.read("busy")
 
 
 def test_nothing_is_read_of_a_hang_up() -> None:
     """Retell answers 204 without a body; any body it may send is ignored."""
-    endpoint = endpoints.stop_call("call_1")
-    assert endpoint.empty
-    assert endpoint.read(None) is None
+    request = endpoints.stop_call("call_1")
+    assert request.empty
+    assert request.read(None) is None
 
 
 # -- lists -------------------------------------------------------------------------------------------------

@@ -116,8 +116,8 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     # -- differences between the two operators -------------------------------------------------------------
 
     @abstractmethod
-    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
-        """Return the request. Raises ``RetellInputError`` for a field that cannot be sent."""
+    def _request_with(self, body: Mapping[str, Any]) -> Request[Call]:
+        """Return the request with a body. Raises ``RetellInputError`` for a field that cannot be sent."""
 
     def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 (a subclass looks)
         """Return the fields of the request that must be phone numbers."""
@@ -203,7 +203,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
                 "would speak the braces. Put it into retell_llm_dynamic_variables, and its name into the text, "
                 "as {{name}}. Nothing was sent."
             )
-        request = self._endpoint({name: value for name, value in given.items() if value is not None})
+        request = self._request_with({name: value for name, value in given.items() if value is not None})
         body = request.body or {}
         if self.validate_e164:
             for name in self._checked_numbers(body):

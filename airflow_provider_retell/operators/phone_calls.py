@@ -131,7 +131,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         self.agent_version = agent_version
         self.agent_override = agent_override
 
-    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
+    def _request_with(self, body: Mapping[str, Any]) -> Request[Call]:
         return endpoints.register_phone_call(body)
 
     def _handed_on(self, call: CallRow) -> dict[str, str]:
@@ -249,7 +249,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         self.ignore_e164_validation = ignore_e164_validation
         self.honor_internal_dnc = honor_internal_dnc
 
-    def _endpoint(self, body: Mapping[str, Any]) -> Request[Call]:
+    def _request_with(self, body: Mapping[str, Any]) -> Request[Call]:
         return endpoints.create_phone_call(body)
 
     def _checked_numbers(self, body: Mapping[str, Any]) -> tuple[str, ...]:
