@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, TaskDeferred
-from conftest import CREATE, REGISTER, AirflowRescheduleException, SteppingClock, TaskInstance, fire, place
+from conftest import (
+    CREATE,
+    REGISTER,
+    AirflowRescheduleException,
+    SteppingClock,
+    TaskInstance,
+    fire,
+    offered_tasks,
+    place,
+)
 from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_retell.errors import RetellError
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, RetellRegisterPhoneCallOperator
 from airflow_provider_retell.provider.deferral import (
     BACKSTOP,
     DISAGREEMENT_PAUSE,
@@ -29,7 +38,6 @@ from airflow_provider_retell.provider.deferral import (
 from airflow_provider_retell.provider.options import Options
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
-from airflow_provider_retell.transfers import RetellCallsToObjectStorageOperator
 from airflow_provider_retell.triggers import RetellCallTrigger
 
 EVENTS = [
@@ -102,15 +110,10 @@ def test_airflow_ends_a_wait_with_an_event_as_well(
 # -- one way to continue -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        RetellCallSensor,
-        RetellCallsToObjectStorageOperator,
-        RetellCreatePhoneCallOperator,
-        RetellRegisterPhoneCallOperator,
-    ],
-)
+DEFERRABLE = [each for each in offered_tasks() if "deferrable" in inspect.signature(each.__init__).parameters]
+
+
+@pytest.mark.parametrize("kind", DEFERRABLE)
 def test_every_task_that_defers_continues_in_the_same_way(kind: type[DeferringOperator]) -> None:
     """No task has an ``execute_complete`` or ``resume_execution`` of its own."""
     assert issubclass(kind, DeferringOperator)
