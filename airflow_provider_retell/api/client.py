@@ -266,6 +266,7 @@ class AsyncRetellClient:
             flow: The requests.
             once: Send each of them only once.
         """
+        # The loop of ``RetellClient.run`` with an ``await``: a driver for both would be longer than both.
         send = self.send_once if once else self.send
         step: Callable[[], Request[Any]] = partial(next, flow)
         while True:
