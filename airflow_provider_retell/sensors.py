@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import (
     Context,
     PokeReturnValue,
     XComArg,
-    conf,
 )
 
 from airflow_provider_retell._argument_checks import flag, seconds
@@ -24,7 +23,7 @@ from airflow_provider_retell.calls.watch import Goal, WaitFor, check_wait_for
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import check_endings
-from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent
+from airflow_provider_retell.provider.deferral import DEFAULT_DEFERRABLE, DeferringOperator, WakeEvent
 from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask
 from airflow_provider_retell.provider.map_labels import LIVE, label, label_calls
 from airflow_provider_retell.provider.options import read_options
@@ -80,7 +79,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         fail_on: str | Sequence[str] = (),
         skip_on: str | Sequence[str] = (),
         include: str | Sequence[str] = (),
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         retell_conn_id: str | XComArg = DEFAULT_CONN_ID,
         poke_interval: float | timedelta = 30,
         timeout: float | timedelta = 10800,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
-from airflow.providers.common.compat.sdk import AirflowFailException, Context, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, Context
 
 from airflow_provider_retell._argument_checks import flag, number, seconds
 from airflow_provider_retell._clock import CLOCK
@@ -25,7 +25,13 @@ from airflow_provider_retell.files.contents import Contents
 from airflow_provider_retell.files.destination import Destination
 from airflow_provider_retell.files.formats import FileFormat, check_format, open_format
 from airflow_provider_retell.hooks import RetellHook
-from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent, first_portion
+from airflow_provider_retell.provider.deferral import (
+    DEFAULT_DEFERRABLE,
+    DeferringOperator,
+    Wake,
+    WakeEvent,
+    first_portion,
+)
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.provider.templates import TemplatedOperator
@@ -121,7 +127,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         mask_numbers: bool = False,
         recordings: bool = False,
         requests_per_second: float | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         poll_interval: float | timedelta = 60,
         retell_conn_id: str = DEFAULT_CONN_ID,
         retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from airflow.providers.common.compat.sdk import Context, XComArg, conf
+from airflow.providers.common.compat.sdk import Context, XComArg
 
 from airflow_provider_retell._argument_checks import choice, flag, number, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
@@ -27,7 +27,7 @@ from airflow_provider_retell.operators.stop_calls_on_kill import StopCallsOnKill
 from airflow_provider_retell.operators.this_try import ends_at
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 from airflow_provider_retell.provider.backfills import check_run
-from airflow_provider_retell.provider.deferral import DeferringOperator, Wake, WakeEvent
+from airflow_provider_retell.provider.deferral import DEFAULT_DEFERRABLE, DeferringOperator, Wake, WakeEvent
 from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_campaign
@@ -151,7 +151,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         cancel_on_kill: bool = False,
         dry_run: bool | str | XComArg = False,
         backfill: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         retell_conn_id: str = DEFAULT_CONN_ID,
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.providers.common.compat.sdk import Context, XComArg, conf
+from airflow.providers.common.compat.sdk import Context, XComArg
 
 from airflow_provider_retell._argument_checks import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
 """The beginning of the template that an XComArg becomes inside a text."""
-
-DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
-"""Airflow's setting.
-
-See https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#default-deferrable
-"""
 
 
 class PhoneCallOperator(TemplatedOperator, CallingTask):

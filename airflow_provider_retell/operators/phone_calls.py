@@ -17,12 +17,9 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.gate import OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor
-from airflow_provider_retell.operators.phone_call_operator import (
-    DEFAULT_DEFERRABLE,
-    PhoneCallOperator,
-    shared_arguments,
-)
+from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator, shared_arguments
 from airflow_provider_retell.operators.policies import check_redial
+from airflow_provider_retell.provider.deferral import DEFAULT_DEFERRABLE
 from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
 
-from airflow.providers.common.compat.sdk import BaseOperator, Context
+from airflow.providers.common.compat.sdk import BaseOperator, Context, conf
 
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import shown
@@ -38,6 +38,12 @@ from airflow_provider_retell.provider.options import read_options
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
+
+DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
+"""Airflow's setting, the default of ``deferrable``.
+
+See https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#default-deferrable
+"""
 
 BACKSTOP: Final = 600.0
 """Seconds after the deadline at which Airflow ends a trigger that should have fired by itself."""
