@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -71,3 +72,11 @@ class RetellRetryPolicy(RetryPolicy):
 
 DEFAULT_RETRY_POLICY: Final = RetellRetryPolicy() if HAS_RETRY_POLICIES else None
 """The operators' default; None if this Airflow has no retry policies."""
+
+
+def with_retry_policy(arguments: Mapping[str, Any], retry_policy: Any) -> dict[str, Any]:
+    """Return Airflow's arguments of an operator, with its retry policy unless that is None.
+
+    Airflow before 3.3 does not know the argument.
+    """
+    return {**arguments} if retry_policy is None else {**arguments, "retry_policy": retry_policy}

@@ -35,7 +35,7 @@ from airflow_provider_retell.provider.deferral import (
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_export
 from airflow_provider_retell.provider.templates import TemplatedOperator
-from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY, with_retry_policy
 from airflow_provider_retell.rows import check_include
 
 _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "metadata")
@@ -133,8 +133,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
         retry_policy: Any = DEFAULT_RETRY_POLICY,  # named here, so that one in the DAG's default_args is seen
         **kwargs: Any,
     ) -> None:
-        # Airflow before 3.3 does not know the argument.
-        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
+        super().__init__(**with_retry_policy(kwargs, retry_policy))
         check_format(file_format, compression)
         for name, limit in (("max_file_bytes", max_file_bytes), ("requests_per_second", requests_per_second)):
             if limit is not None:

@@ -32,7 +32,7 @@ from airflow_provider_retell.provider.map_labels import NOT_CALLED, label
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.provider.outlets import announce_campaign
 from airflow_provider_retell.provider.templates import FieldKind, TemplatedOperator
-from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY, with_retry_policy
 from airflow_provider_retell.rows import CampaignResult, check_include
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        # Airflow before 3.3 does not know the argument.
-        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
+        super().__init__(**with_retry_policy(kwargs, retry_policy))
         check_format(file_format, None)
         check_eligible(eligible)
         self.people = people
