@@ -126,7 +126,8 @@ def default(parameter: inspect.Parameter) -> str:
     return repr(parameter.default)
 
 
-SHARED = inspect.signature(PhoneCallOperator.__init__).parameters.keys()
+REGISTER_ARGUMENTS = {name for name, _ in arguments(RetellRegisterPhoneCallOperator.__init__)}
+SHARED = REGISTER_ARGUMENTS - {*RetellRegisterPhoneCallOperator.request_fields}
 
 
 @pytest.mark.parametrize(

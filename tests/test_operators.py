@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable
@@ -50,6 +51,7 @@ from airflow_provider_retell.operators import RetellCreatePhoneCallOperator, Ret
 from airflow_provider_retell.policy import CallingHours
 from airflow_provider_retell.provider.deferral import DISAGREEMENT_PAUSE
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 from airflow_provider_retell.testing import clock_replaced_by
 
@@ -573,6 +575,16 @@ def test_a_bad_argument_fails_when_the_dag_is_parsed(
     """The constructor refuses words and numbers that cannot be meant, and lists what is allowed."""
     with pytest.raises(ValueError, match=allowed):
         place(endpoint, **arguments)
+
+
+def test_every_argument_is_kept(endpoint: str) -> None:
+    """Each argument of the signature becomes an attribute: one that was forgotten would change nothing."""
+    operator: Any = place(endpoint, retry_policy=DEFAULT_RETRY_POLICY)
+    parameters = inspect.signature(type(operator).__init__).parameters.values()
+    taken = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert taken - {"dry_run", "retry_policy"} <= {*vars(operator)}
+    assert operator.is_dry_run is False  # Airflow's operators have a method dry_run
+    assert getattr(operator, "retry_policy", None) is DEFAULT_RETRY_POLICY
 
 
 def test_templated_fields_are_left_alone_until_they_are_rendered(endpoint: str) -> None:

@@ -31,7 +31,6 @@ from airflow_provider_retell.operators import (
     RetellCreatePhoneCallOperator,
     RetellRegisterPhoneCallOperator,
 )
-from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.rows import Analysis, CampaignResult, Cost, OutcomeWord, PersonRow, RefusalWord, Row
 from airflow_provider_retell.sensors import RetellCallSensor
@@ -51,20 +50,17 @@ def parameters(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def test_both_operators_take_the_same_besides_the_fields_of_their_requests() -> None:
-    """A shared argument has the same name, type and default in both, and the base class takes it."""
-    register, create, base = (
+    """A shared argument has the same name, type and default in both."""
+    register, create = (
         {
             name: (each.annotation, each.default)
             for name, each in parameters(operator.__init__).items()
-            if name not in getattr(operator, "request_fields", ())
+            if name not in operator.request_fields
         }
-        for operator in (RetellRegisterPhoneCallOperator, RetellCreatePhoneCallOperator, PhoneCallOperator)
+        for operator in (RetellRegisterPhoneCallOperator, RetellCreatePhoneCallOperator)
     )
     del create["redial"]  # a registered call is dialed by the user's own telephony
     assert register == create
-    assert {name: annotation for name, (annotation, _) in register.items()} == {
-        name: annotation for name, (annotation, _) in base.items()
-    }
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.providers.common.compat.sdk import Context, XComArg
+from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_retell._argument_checks import choice, flag, rendered_flag, seconds
 from airflow_provider_retell._clock import CLOCK
 from airflow_provider_retell._masking import Masker
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.identifiers import check_e164
-from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, Gate, Hours, OutsideHoursAction
-from airflow_provider_retell.calls.watch import WaitFor, check_wait_for
+from airflow_provider_retell.calls.gate import OUTSIDE_HOURS, Gate, Hours
+from airflow_provider_retell.calls.watch import check_wait_for
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.calling import CallingTask
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     # Imported when a task runs: every process that parses a DAG imports this module, and places no call.
     from airflow_provider_retell.api.models import Call
     from airflow_provider_retell.calls.placing import Placement
-    from airflow_provider_retell.policy import CallingHours
 
 _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
 """The beginning of the template that an XComArg becomes inside a text."""
@@ -58,54 +55,37 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
     ui_color = "#e8f4ea"
     _built: Request[Call] | None = None
 
-    def __init__(
-        self,
-        *,
-        retell_conn_id: str | XComArg,
-        wait_for: WaitFor | None,
-        analysis_timeout: float | timedelta,
-        limit_timeout: float | timedelta,
-        fail_on: str | Sequence[str],
-        skip_on: str | Sequence[str],
-        include: str | Sequence[str],
-        deferrable: bool,
-        poll_interval: float | timedelta,
-        timeout: float | timedelta,
-        durable: bool,
-        cancel_on_kill: bool,
-        validate_e164: bool,
-        dry_run: bool | str | XComArg,
-        calling_hours: CallingHours | None,
-        outside_hours: OutsideHoursAction,
-        time_zone: str | XComArg | None,
-        backfill: bool,
-        call_key: str | XComArg | None,
-        retry_policy: Any,
-        **kwargs: Any,
-    ) -> None:
-        # Airflow before 3.3 does not know the argument.
-        super().__init__(**kwargs if retry_policy is None else {**kwargs, "retry_policy": retry_policy})
-        check_wait_for(wait_for, required=False)
-        self.retell_conn_id: Any = retell_conn_id
-        self.wait_for = wait_for
-        self.analysis_timeout = seconds("analysis_timeout", analysis_timeout)
-        self.limit_timeout = seconds("limit_timeout", limit_timeout)
-        self.fail_on = check_endings("fail_on", fail_on)
-        self.skip_on = check_endings("skip_on", skip_on)
-        self.include = check_include(include)
-        self.deferrable = flag("deferrable", deferrable)
-        self.poll_interval = seconds("poll_interval", poll_interval)
-        self.timeout = seconds("timeout", timeout)
-        self.durable = flag("durable", durable)
-        self.cancel_on_kill = flag("cancel_on_kill", cancel_on_kill)
-        self.validate_e164 = flag("validate_e164", validate_e164)
-        self.is_dry_run = dry_run  # Airflow's operators have a method dry_run
-        self.calling_hours = check_calling_hours(calling_hours)
-        self.outside_hours = choice("outside_hours", outside_hours, OUTSIDE_HOURS)
-        self.time_zone: Any = time_zone
-        self.backfill = flag("backfill", backfill)
-        check_call_key(call_key, durable=durable)
-        self.call_key = call_key
+    def _set_shared_arguments(self, given: Mapping[str, Any]) -> None:
+        """Check the arguments that both operators take, and keep them as attributes.
+
+        Args:
+            given: The ``locals()`` of the operator's constructor: to hand on twenty arguments by name would list
+                them three times more.
+
+        Raises:
+            RetellInputError: One of them is invalid.
+        """
+        check_wait_for(given["wait_for"], required=False)
+        self.retell_conn_id = given["retell_conn_id"]
+        self.wait_for = given["wait_for"]
+        self.analysis_timeout = seconds("analysis_timeout", given["analysis_timeout"])
+        self.limit_timeout = seconds("limit_timeout", given["limit_timeout"])
+        self.fail_on = check_endings("fail_on", given["fail_on"])
+        self.skip_on = check_endings("skip_on", given["skip_on"])
+        self.include = check_include(given["include"])
+        self.deferrable = flag("deferrable", given["deferrable"])
+        self.poll_interval = seconds("poll_interval", given["poll_interval"])
+        self.timeout = seconds("timeout", given["timeout"])
+        self.durable = flag("durable", given["durable"])
+        self.cancel_on_kill = flag("cancel_on_kill", given["cancel_on_kill"])
+        self.validate_e164 = flag("validate_e164", given["validate_e164"])
+        self.is_dry_run = given["dry_run"]  # Airflow's operators have a method dry_run
+        self.calling_hours = check_calling_hours(given["calling_hours"])
+        self.outside_hours = choice("outside_hours", given["outside_hours"], OUTSIDE_HOURS)
+        self.time_zone = given["time_zone"]
+        self.backfill = flag("backfill", given["backfill"])
+        self.call_key = given["call_key"]
+        check_call_key(self.call_key, durable=self.durable)
 
     # -- differences between the two operators -------------------------------------------------------------
 
@@ -214,19 +194,3 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
             Masker.of(request.body).text(json.dumps(request.body, ensure_ascii=False)),
         )
         return dry_row(request.body or {})
-
-
-_SHARED: Final = frozenset(
-    name
-    for name, parameter in inspect.signature(PhoneCallOperator.__init__).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY
-)
-
-
-def shared_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an operator that its base class takes: the shared ones, and Airflow's.
-
-    Args:
-        given: The operator's ``locals()``, at the beginning of its constructor.
-    """
-    return {name: value for name, value in given.items() if name in _SHARED} | dict(given["kwargs"])

@@ -17,10 +17,10 @@ from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.settings import DEFAULT_CONN_ID
 from airflow_provider_retell.calls.gate import OutsideHoursAction
 from airflow_provider_retell.calls.watch import WaitFor
-from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator, shared_arguments
+from airflow_provider_retell.operators.phone_call_operator import PhoneCallOperator
 from airflow_provider_retell.operators.policies import check_redial
 from airflow_provider_retell.provider.deferral import DEFAULT_DEFERRABLE
-from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY
+from airflow_provider_retell.retry_policy import DEFAULT_RETRY_POLICY, with_retry_policy
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -118,7 +118,8 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**shared_arguments(locals()))
+        super().__init__(**with_retry_policy(kwargs, retry_policy))
+        self._set_shared_arguments(locals())
         self.agent_id = agent_id
         self.from_number = from_number
         self.to_number = to_number
@@ -233,7 +234,8 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         retry_policy: Any = DEFAULT_RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**shared_arguments(locals()))
+        super().__init__(**with_retry_policy(kwargs, retry_policy))
+        self._set_shared_arguments(locals())
         self.redial = check_redial(redial, wait_for=wait_for, durable=durable)
         self.from_number = from_number
         self.to_number = to_number
