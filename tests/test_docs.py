@@ -18,7 +18,7 @@ import httpx
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.common.compat.sdk import AirflowFailException
-from conftest import DAGS, HOME, SteppingClock, Store, TaskInstance
+from conftest import DAGS, HOME, SteppingClock, Store, TaskInstance, offered_tasks
 from retell.types import PhoneCallResponse
 
 import airflow_provider_retell
@@ -153,6 +153,14 @@ def test_the_arguments_of_both_operators_are_documented_with_their_defaults() ->
     """The third table has what the signatures share."""
     listed = [line[:2] for line in table(section(OPERATORS, "Arguments of both operators"), "argument")]
     assert listed == [line for line in arguments(RetellCreatePhoneCallOperator.__init__) if line[0] in SHARED]
+
+
+@pytest.mark.parametrize("task", offered_tasks())
+def test_every_argument_is_in_a_docstring(task: Any) -> None:
+    """Where the page is not at hand, the class or a base class of this package explains each argument."""
+    classes = [each for each in task.__mro__ if each.__module__.startswith("airflow_provider_retell.")]
+    explained = re.findall(r"^        (\w+): ", "\n".join(each.__doc__ or "" for each in classes), re.MULTILINE)
+    assert {name for name, _ in arguments(task.__init__)} <= {*explained}
 
 
 def test_every_argument_of_a_campaign_is_documented() -> None:

@@ -38,7 +38,35 @@ _XCOM_TEMPLATE: Final = "task_instance.xcom_pull("
 
 
 class PhoneCallOperator(TemplatedOperator, CallingTask):
-    """Place a call; the subclass chooses the request."""
+    """Place a call; the subclass chooses the request.
+
+    Args:
+        retell_conn_id: A connection of type ``retell``.
+        wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
+            status. ``analyzed``: when it also has its ``call_analysis``.
+        analysis_timeout: Seconds to wait for the analysis after the end; not at all if the call never connected.
+        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try fails.
+        fail_on: Statuses, outcomes and disconnection reasons that fail the task.
+        skip_on: The same, but the task is skipped.
+        include: Heavy fields to add to the row, such as ``transcript``.
+        deferrable: Wait in the triggerer, without a worker.
+        poll_interval: Seconds between two polls, or a timedelta.
+        timeout: Seconds to wait for the call, analysis included, or a timedelta; 366 days at most, like all
+            durations.
+        durable: A retry continues with the call of an earlier try instead of placing a second one.
+        cancel_on_kill: Hang up when the task is killed or times out.
+        validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
+        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
+            May be a template.
+        calling_hours: ``CallingHours`` in which the person may be called.
+        outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
+        time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
+        backfill: Whether to call in a backfill too; else the task is skipped there.
+        call_key: A name for the intended call, unique in the Retell account, such as ``appointment-17``: there is
+            one call of that name, whichever DAG, run or task asks for it.
+        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
+        **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
+    """
 
     request_fields: ClassVar[tuple[str, ...]]
     field_kinds = {  # noqa: RUF012 (a ClassVar of the base class)

@@ -34,6 +34,8 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
     Result: the call as a row, even if it is only registered. Two more XComs have their own keys: ``call_id``, and
     ``sip_uri``, the address to dial. A dry run pushes neither.
 
+    The other arguments, such as ``wait_for`` and ``fail_on``, are those of ``PhoneCallOperator``.
+
     See https://docs.retellai.com/api-references/register-phone-call
 
     Args:
@@ -45,31 +47,6 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
         agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
         agent_override: Settings of the agent for this call only. Texts inside are no templates of Airflow's.
-        retell_conn_id: A connection of type ``retell``.
-        wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
-            status. ``analyzed``: when it also has its ``call_analysis``.
-        analysis_timeout: Seconds to wait for the analysis after the end; not at all if the call never connected.
-        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try fails.
-        fail_on: Statuses, outcomes and disconnection reasons that fail the task.
-        skip_on: The same, but the task is skipped.
-        include: Heavy fields to add to the row, such as ``transcript``.
-        deferrable: Wait in the triggerer, without a worker.
-        poll_interval: Seconds between two polls, or a timedelta.
-        timeout: Seconds to wait for the call, analysis included, or a timedelta; 366 days at most, like all
-            durations.
-        durable: A retry continues with the call of an earlier try instead of placing a second one.
-        cancel_on_kill: Hang up when the task is killed or times out.
-        validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
-        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
-            May be a template.
-        calling_hours: ``CallingHours`` in which the person may be called.
-        outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
-        time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
-        backfill: Whether to call in a backfill too, which is skipped otherwise.
-        call_key: A name of the intended call for the complete Retell account, such as ``appointment-17``: there is
-            one call of that name, whichever DAG, run or task asks for it.
-        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
-        **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
 
     request_fields = (
@@ -142,6 +119,8 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
     Result: the call as a row, as soon as Retell has accepted it or, with ``wait_for``, when it is over; also
     ``call_id`` as an XCom with its own key (not in a dry run).
 
+    The other arguments, such as ``wait_for`` and ``fail_on``, are those of ``PhoneCallOperator``.
+
     See https://docs.retellai.com/api-references/create-phone-call
 
     Args:
@@ -155,32 +134,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         custom_sip_headers: Headers of the SIP call: an object of strings, keys beginning with ``X-``.
         ignore_e164_validation: Let ``from_number`` be anything, for custom telephony.
         honor_internal_dnc: Refuse to call a contact that Retell keeps as do-not-call.
-        retell_conn_id: A connection of type ``retell``.
-        wait_for: None: return as soon as Retell has accepted the call. ``ended``: when it is over, whatever the
-            status. ``analyzed``: when it also has its ``call_analysis``.
-        analysis_timeout: Seconds to wait for the analysis after the end; not at all if the call never connected.
-        limit_timeout: Seconds to wait in the task while the account is at its limit, before the try fails.
-        fail_on: Statuses, outcomes and disconnection reasons that fail the task.
-        skip_on: The same, but the task is skipped.
-        include: Heavy fields to add to the row, such as ``transcript``.
-        deferrable: Wait in the triggerer, without a worker.
-        poll_interval: Seconds between two polls, or a timedelta.
-        timeout: Seconds to wait for the call, analysis included, or a timedelta; 366 days at most, like all
-            durations.
-        durable: A retry continues with the call of an earlier try instead of placing a second one.
-        cancel_on_kill: Hang up when the task is killed or times out.
-        validate_e164: Refuse numbers that are not in E.164 form before anything is sent.
-        dry_run: Send nothing: render, check and log the request, and return a row with the outcome ``dry_run``.
-            May be a template.
-        calling_hours: ``CallingHours`` in which the person may be called.
-        outside_hours: What to do while they are shut: ``wait`` until they open, ``skip``, or ``fail``.
-        time_zone: The person's own, such as ``Europe/Berlin``; else all zones of the number count.
-        backfill: Whether to call in a backfill too, which is skipped otherwise.
-        call_key: A name of the intended call for the complete Retell account, such as ``appointment-17``: there is
-            one call of that name, whichever DAG, run or task asks for it.
         redial: Rules by which the task calls again after a call that ended as they name; needs ``wait_for``.
-        retry_policy: Airflow's argument (3.3 and later); ``RetellRetryPolicy`` by default.
-        **kwargs: Airflow's own arguments, such as ``retries`` and ``pool``.
     """
 
     request_fields = (
