@@ -277,13 +277,15 @@ def run_task(
                 return step(make())
         except TaskDeferred as deferral:
             event = fire(deferral.trigger, clock)
-            step = partial(_resume, deferral.method_name, event, ti.context(**context))
+            step = partial(resume, deferral, event, ti.context(**context))
         except AirflowRescheduleException:
             ti.rescheduled = ti.rescheduled or datetime.now(UTC)
 
 
-def _resume(method_name: str, event: Any, context: Any, task: BaseOperator) -> Any:
-    return task.resume_execution(method_name, {"event": event}, context)
+def resume(deferral: TaskDeferred, event: Any, context: Any, task: BaseOperator) -> Any:
+    """Continue a deferred task as Airflow does, with what it has kept for the task."""
+    kept = json.loads(json.dumps(deferral.kwargs or {}))
+    return task.resume_execution(deferral.method_name, {**kept, "event": event}, context)
 
 
 def fire(trigger: Any, clock: SteppingClock | None = None) -> Any:

@@ -27,7 +27,7 @@ import another_server
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from another_server import Fate, Spoil
-from conftest import FROM, SteppingClock, TaskInstance, fire, replaced
+from conftest import FROM, SteppingClock, TaskInstance, fire, replaced, resume
 
 from airflow_provider_retell.errors import RetellExportError, RetellExportOvertakenError
 from airflow_provider_retell.operators import RetellCampaignOperator
@@ -243,7 +243,7 @@ class Campaign:
                     result: dict[str, Any] = step(task)
             except TaskDeferred as deferral:
                 event = fire(deferral.trigger)
-                step = partial(_resume, deferral.method_name, event, ti.context())
+                step = partial(resume, deferral, event, ti.context())
             else:
                 return result
 
@@ -278,10 +278,6 @@ class Campaign:
         (path,) = self.folder.glob("attempts-*.jsonl")
         attempts = [json.loads(line) for line in path.read_text().splitlines()]
         assert len({row["call_id"] for row in attempts}) == EXPECTED.total() == len(attempts)
-
-
-def _resume(method_name: str, event: Any, context: Any, task: Any) -> Any:
-    return task.resume_execution(method_name, {"event": event}, context)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from conftest import (
     fire,
     offered_tasks,
     place,
+    resume,
 )
 from cryptography.fernet import Fernet
 from hypothesis import given
@@ -32,6 +33,7 @@ from airflow_provider_retell.provider.deferral import (
     DeferringOperator,
     Wake,
     WakeEvent,
+    event_for,
     first_portion,
     shortest_deferral,
 )
@@ -105,6 +107,63 @@ def test_airflow_ends_a_wait_with_an_event_as_well(
 ) -> None:
     """A trigger that no triggerer ran in time has timed out; one that could not be run has failed."""
     assert WakeEvent.from_airflow(next_kwargs, now=7.0) == WakeEvent(wake=wake, deadline=7.0, message=message)
+
+
+# -- the event of another trigger --------------------------------------------------------------------------------
+
+OURS = WakeEvent(wake=Wake.TIMEOUT, deadline=5.0, calls={"call_1": "ongoing"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "deadline", "event"),
+    [
+        (OURS.to_payload(), 5.0, OURS),
+        (OURS.to_payload(), 5.000001, WakeEvent(wake=Wake.OVER, deadline=5.000001)),
+        ({"moment": "now"}, 5.0, WakeEvent(wake=Wake.OVER, deadline=5.0)),
+        (OURS.to_payload(), None, OURS),
+    ],
+    ids=["its deadline", "another deadline", "another package", "no deadline"],
+)
+def test_the_event_of_another_trigger_counts_as_none(
+    payload: Any, deadline: float | None, event: WakeEvent
+) -> None:
+    """The table of ``event_for``, row by row."""
+    assert event_for(payload, deadline=deadline) == event
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("kind", ["operator", "sensor"])
+def test_a_task_waits_for_its_own_call_whatever_trigger_wakes_it(
+    kind: str, register: Any, simulator: Simulator, clock: SteppingClock
+) -> None:
+    """On SQLite, a cleared task may be woken with the call of the try before, and would return its row."""
+    ids = iter([register("talks_forever"), register("talks_forever")])
+    arguments: dict[str, Any] = {"to_number": SCENARIOS["talks_forever"].number, "wait_for": "ended"}
+
+    def task(call_id: str = "") -> Any:
+        if kind == "operator":
+            return place(CREATE, deferrable=True, **arguments)
+        return RetellCallSensor(task_id="wait", call_id=call_id or next(ids), deferrable=True)
+
+    def deferral(ti: TaskInstance) -> TaskDeferred:
+        with pytest.raises(TaskDeferred) as deferred:
+            task().execute(ti.context())
+        return deferred.value
+
+    before = deferral(TaskInstance())
+    cleared = TaskInstance(try_number=2, max_tries=1)
+    own = deferral(cleared)
+    ((other,), (call_id,)) = before.trigger.call_ids, own.trigger.call_ids
+    clock.time.advance(60)  # they ring no more
+    if kind == "sensor":  # the operator's new try has stopped it
+        RetellHook().stop_call(other)
+    with pytest.raises(TaskDeferred) as again:
+        resume(own, fire(before.trigger, clock), cleared.context(), task(call_id))
+    assert again.value.trigger.call_ids == [call_id] != [other]
+    assert again.value.trigger.deadline == own.trigger.deadline
+    RetellHook().stop_call(call_id)
+    row = resume(again.value, fire(again.value.trigger, clock), cleared.context(), task(call_id))
+    assert row["call_id"] == call_id
 
 
 # -- one way to continue -----------------------------------------------------------------------------------------

@@ -21,8 +21,10 @@ again by then, it mistakes the end of the first process for the end of the secon
 from __future__ import annotations
 
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -38,6 +40,8 @@ from airflow_provider_retell.provider.options import read_options
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
+
+log = logging.getLogger(__name__)
 
 DEFAULT_DEFERRABLE: Final = conf.getboolean("operators", "default_deferrable", fallback=False)
 """Airflow's setting, the default of ``deferrable``.
@@ -163,9 +167,15 @@ class DeferringOperator(BaseOperator):
     def _resume(self, context: Context, event: WakeEvent) -> Any:
         """Continue after a deferral, and return the result of ``execute``, which becomes the XCom."""
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Continue after the trigger has fired: read the calls again, whatever its event says about them."""
-        return self._resume(context, WakeEvent.read(event))
+    def execute_complete(self, context: Context, event: Mapping[str, Any], deadline: float | None = None) -> Any:
+        """Continue after the trigger has fired: read the calls again, whatever its event says about them.
+
+        Args:
+            context: Airflow's context.
+            event: The event.
+            deadline: That of the wait, as Airflow has kept it for the task; None if it has not (``dag.test()``).
+        """
+        return self._resume(context, event_for(event, deadline=deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Read the calls once more if Airflow itself ended the wait, instead of failing right away."""
@@ -189,8 +199,35 @@ class DeferringOperator(BaseOperator):
         self.defer(
             trigger=cast("BaseTrigger", trigger),
             method_name="execute_complete",
+            kwargs={"deadline": trigger.deadline},
             timeout=timedelta(seconds=limit),
         )
+
+
+def event_for(payload: Any, *, deadline: float | None) -> WakeEvent:
+    """Return the event with which a task continues, if Airflow may have delivered that of another trigger.
+
+    On SQLite, a trigger that is stored right after another was deleted gets its id. Then the event of the deleted
+    one, which still runs, wakes the task of the new one: when a task is cleared, with the call of its last try.
+
+    ============================================  ==============================================
+    the event                                     the task continues with
+    ============================================  ==============================================
+    has the deadline of the wait                  the event
+    has another one, or is of another package     ``over`` without a call: it reads its own call
+    comes without the deadline of the wait        the event
+    ============================================  ==============================================
+
+    Raises:
+        RetellError: It is not an event of this package's trigger, and the deadline of the wait is not known.
+    """
+    if deadline is None:
+        return WakeEvent.read(payload)
+    with suppress(RetellError):
+        if (event := WakeEvent.read(payload)).deadline == deadline:
+            return event
+    log.warning("Airflow resumed the task with the event of another trigger. The task reads its own call instead.")
+    return WakeEvent(wake=Wake.OVER, deadline=deadline)
 
 
 def check_could_wait(woken_by: WakeEvent | None) -> None:
