@@ -40,14 +40,14 @@ class Lane(IntEnum):
     RESEND = 1
     """The response to the last request was lost."""
     BEHIND = 2
-    """The last requests were turned away, their calls found no line, or their responses were lost for nothing."""
+    """The last requests were turned away, placed calls that found no line, or were lost without placing one."""
 
 
 LOSSES: Final = 3
-"""Lost responses in a row from which the list decides, so that the line of that person is free again."""
+"""Lost responses in a row after which the request is not repeated: the list decides, and frees the line."""
 
 TURNED_AWAY: Final = 2
-"""Requests turned away in a row from which a person waits behind the others."""
+"""Requests turned away in a row after which a person waits behind the others."""
 
 
 class Slot:
@@ -60,7 +60,7 @@ class Slot:
         sending: Whether a request is in progress.
         sent_at: When the attempt was first sent, if its response was lost, in steady time; else None.
         asked_at: When it was last sent.
-        await_list: Whether it must not be sent again, so that only the list can show its result.
+        await_list: Whether it must not be sent again: only the list can show its result.
         losses: How many responses of the attempt were lost in a row.
         turned_away: How many requests in a row were turned away, or placed a call that found no line.
         again_at: When the next one may be sent because of that, in seconds since the epoch.
@@ -143,7 +143,7 @@ class Roster:
         callable: The rows that can be called.
         open: How many people have no fate yet.
         called: How many people have a call.
-        rejected: The rows of people whom Retell has refused, in this process or, by the files, in an earlier one.
+        rejected: The rows of people who were refused in this process, or according to the files in an earlier one.
         unowned: Calls of this task to people who are no longer on the list, by their ids.
     """
 
@@ -156,7 +156,7 @@ class Roster:
         self._by_number: dict[int, Slot] = {}
         self._by_id: dict[int, Slot] = {}
         self._refused: list[Refused] = []
-        self._suspects: list[tuple[Slot, Refused]] = []
+        self._provisional: list[tuple[Slot, Refused]] = []
         self._never: set[int] = set()
         for person in people:
             self._add(person, identity)
@@ -181,7 +181,7 @@ class Roster:
         self.callable.append(slot)
 
     def _refuse_all(self, key: PersonKey) -> None:
-        """Refuse a person in all rows, because one of them says so."""
+        """Refuse a person in all rows, because one row says never to call again."""
         self._never |= {key.number, key.id}
         for slot in (self._by_number.get(key.number), self._by_id.get(key.id)):
             if slot is not None and slot.fate is None:
@@ -205,13 +205,13 @@ class Roster:
         """Refuse to call a person."""
         self._refused.append(self._refusal(slot, reason, detail, at))
 
-    def suspect(self, slot: Slot, reason: Refusal, detail: str, *, at: float) -> None:
-        """Refuse a person for now; trouble of the account may turn out to be the reason."""
+    def refuse_provisionally(self, slot: Slot, reason: Refusal, detail: str, *, at: float) -> None:
+        """Refuse a person until it is clear whether the account is the reason."""
         self.rejected.add(slot.person.row)
-        self._suspects.append((slot, self._refusal(slot, reason, detail, at)))
+        self._provisional.append((slot, self._refusal(slot, reason, detail, at)))
 
     def rejected_before(self, to_number: str, identity: CampaignIdentity) -> None:
-        """Note that an earlier process refused a number for a reason of the person's own."""
+        """Note that a person's number was refused in an earlier process, and the account was not the reason."""
         slot = self._by_number.get(identity.person(to_number=to_number, person_id="").number)
         if slot is not None:
             self.rejected.add(slot.person.row)
@@ -221,16 +221,16 @@ class Roster:
         slot.refusal, slot.detail = reason, detail
         return Refused(person=slot.person, reason=reason, detail=detail, at=at)
 
-    def convict(self) -> None:
-        """Keep the suspects refused: their own rows were the reason."""
-        self._refused += [refused for _, refused in self._suspects]
-        self._suspects.clear()
+    def confirm_refusals(self) -> None:
+        """Make the provisional refusals final: the people's own rows are the reason."""
+        self._refused += [refused for _, refused in self._provisional]
+        self._provisional.clear()
 
-    def acquit(self) -> None:
-        """Leave the suspects to a clear: the account was the reason."""
-        for slot, _ in self._suspects:
+    def withdraw_refusals(self) -> None:
+        """Withdraw the provisional refusals, so that a clear calls these people: the account is the reason."""
+        for slot, _ in self._provisional:
             self.close(slot, Fate.NOT_CALLED)
-        self._suspects.clear()
+        self._provisional.clear()
 
     def take_refusals(self) -> list[Refused]:
         """Return the refusals since the last call of this method, for the audit trail."""
@@ -244,7 +244,7 @@ class Roster:
         return self._by_number.get(call.person.number)
 
     def changed(self, call: KnownCall) -> Slot | None:
-        """Return the person who has the id of a call and another number, and was not called at that one."""
+        """Return the person whose row has the id of a call but another number, and who was not called yet."""
         slot = self._by_id.get(call.person.id)
         if slot is None or slot is self.owner(call) or not call.dialed:
             return None
@@ -252,7 +252,7 @@ class Roster:
         return slot if untouched else None
 
     def record(self, slot: Slot | None, call: KnownCall) -> tuple[KnownCall | None, KnownCall]:
-        """Merge in a call as a source shows it; return the call as known before and as known now.
+        """Merge in a call as a source shows it; return the call as known before and after.
 
         Args:
             slot: The person called; None if that person is not on the list.

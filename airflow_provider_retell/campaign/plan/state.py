@@ -38,7 +38,7 @@ class CampaignState:
         roster: The people and their fates.
         in_progress: The calls in progress.
         queue: The people to be called.
-        outstanding: The people whose request is in progress or has lost its response, by row.
+        outstanding: The people whose request is in progress, or whose response was lost, by row.
         call_list: When the list of this task's calls was read.
         trouble: The signs of trouble with the account.
         unanswered: The requests that were not answered.
@@ -108,7 +108,7 @@ class CampaignState:
             self.trouble.stop(NOT_LISTED)
         for slot in list(self.outstanding.values()):
             if slot.sent_at is not None and not slot.sending and self.call_list.shows(slot.asked_at):
-                slot.sent_at = None  # it would be listed: it was not placed
+                slot.sent_at = None  # the list would show the call, so it was not placed
                 slot.turned_away = max(slot.turned_away + 1, TURNED_AWAY)
                 self._resume(slot, now)
 
@@ -125,7 +125,7 @@ class CampaignState:
         slot.sending, slot.sent_at, slot.turned_away = False, None, 0
         self.unanswered.placed(order.person.row)
         self.trouble.placed()
-        self.roster.convict()
+        self.roster.confirm_refusals()
         self._take(call, now, is_answer=True)
         self._resume(slot, now)
 
@@ -148,7 +148,7 @@ class CampaignState:
         Args:
             order: The order.
             now: The time.
-            asked: Seconds that Retell asks to wait.
+            asked: Seconds to wait, if Retell asks for a time.
         """
         slot = self.outstanding[order.person.row]
         slot.sending = False
@@ -158,7 +158,7 @@ class CampaignState:
         self._resume(slot, now)
 
     def unreached(self, order: Place, now: Moment) -> None:
-        """Note a request that certainly placed no call, for which Retell, or the contact, was not reached."""
+        """Note a request that placed no call, because Retell was not reached or the contact could not be read."""
         slot = self.outstanding[order.person.row]
         slot.sending = False
         slot.turn_away(slot.turned_away + 1, now.wall)
@@ -184,7 +184,7 @@ class CampaignState:
         if rejection.of_account or order.person.row not in self.roster.rejected:
             self.trouble.rejected(rejection)
         if self.trouble.found:
-            self.roster.acquit()
+            self.roster.withdraw_refusals()
             self.not_sent(order, now)
             return
         bad_number = rejection.field == "to_number" and not rejection.shared
@@ -192,20 +192,20 @@ class CampaignState:
         self.refused(order, reason, rejection.message, now)
 
     def judge(self) -> None:
-        """Decide at the end whether the people whom Retell refused last stay refused."""
+        """Decide at the end whether the last refusals are final."""
         of_account = self.trouble.at_end(placed=self.roster.called > 0)
-        (self.roster.acquit if of_account else self.roster.convict)()
+        (self.roster.withdraw_refusals if of_account else self.roster.confirm_refusals)()
 
     def refused(self, order: Place, reason: Refusal, detail: str, now: Moment) -> None:
-        """Refuse a person, because Retell refused the request for a reason of the person's own."""
+        """Refuse a person, because Retell refused the request for a reason that concerns this person."""
         slot = self.outstanding[order.person.row]
         slot.sending = False
         if slot.sent_at is not None:
             slot.await_list = True  # an earlier request may have arrived all the same
             return
         del self.outstanding[slot.person.row]
-        # The wish of a person is certain, whatever is the matter with the account.
-        refuse = self.roster.refuse if reason is Refusal.DO_NOT_CALL else self.roster.suspect
+        # That a person asked not to be called is certain, whatever is wrong with the account.
+        refuse = self.roster.refuse if reason is Refusal.DO_NOT_CALL else self.roster.refuse_provisionally
         refuse(slot, reason, detail, at=now.wall)
 
     def looked(self, asked: Iterable[str], found: Iterable[KnownCall], now: Moment) -> None:
@@ -259,7 +259,7 @@ class CampaignState:
             self._resume(slot, now)
 
     def _resume(self, slot: Slot, now: Moment) -> None:
-        """Queue, close or leave a person, as the calls so far require."""
+        """Queue a person, close the person, or wait on, as the calls so far require."""
         if slot.sending:
             return
         found = any(call.attempt >= slot.attempt for call in slot.calls)
