@@ -101,7 +101,7 @@ def test_a_history_that_arrives_empty_is_an_error(simulator: Simulator, rendered
         task_id="call", from_number=FROM, people=people, history="{{ var.value.folder }}"
     )
     task.history = rendered  # as the template may render
-    with pytest.raises(RetellInputError, match=r"history=.* is no folder"):
+    with pytest.raises(RetellInputError, match=r"history=.* is not a folder"):
         task.execute(TaskInstance().context())
     assert not simulator.placed
 
@@ -178,7 +178,7 @@ def test_a_contact_is_read_again_after_trouble_on_the_way(
     simulator.fail(Fault(endpoint=CONTACT, answer=answer, times=6))
     assert campaign(**REMEMBERS)["refused"] == {"do_not_call": 1}
     assert sorted(dialed(simulator)) == [NUMBERS[0], *NUMBERS[2:]]
-    assert "Whether a contact asked not to be called could not be read" in caplog.text
+    assert "A contact could not be read, to see whether the person may be called" in caplog.text
     assert "2065550101" not in caplog.text
 
 

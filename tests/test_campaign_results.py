@@ -479,7 +479,7 @@ def test_a_damaged_part_is_an_error(tmp_path: Path, content: bytes) -> None:
     first.write_part()
     [part] = (tmp_path / PARTS).rglob("attempts-*")
     part.write_bytes(part.read_bytes() + content)
-    with pytest.raises(RetellInputError, match=r"attempts-1-a-00000\.jsonl is damaged: line 2 is no JSON"):
+    with pytest.raises(RetellInputError, match=r"attempts-1-a-00000\.jsonl is damaged: line 2 is not (a )?JSON"):
         list(results(tmp_path, "2-b").known())
 
 
@@ -489,7 +489,7 @@ def test_a_damaged_table_is_an_error(tmp_path: Path) -> None:
     first.add([attempt(1)])
     first.finish(lambda: PEOPLE)
     (tmp_path / "attempts-00000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(RetellInputError, match=r"attempts-00000\.parquet is damaged: it is no Parquet file"):
+    with pytest.raises(RetellInputError, match=r"attempts-00000\.parquet is damaged: it is not a Parquet file"):
         list(results(tmp_path, "2-b").known())
 
 

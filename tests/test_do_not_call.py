@@ -83,8 +83,8 @@ def test_other_columns_do_not_matter(tmp_path: Path, suffix: str, write: Callabl
         ("dnc.csv", "to_number\n+14155550199\n12345\n", "line 3: '12345' is no phone number"),
         ("dnc.csv", "to_number\n14155550199.0\n", "was made a quantity"),
         ("dnc.jsonl", '{"phone": "+14155550199"}', "no row has a to_number"),
-        ("dnc.jsonl", "{", "line 1 is no JSON"),
-        ("dnc.parquet", "", "it is no Parquet file"),
+        ("dnc.jsonl", "{", "line 1 is not JSON"),
+        ("dnc.parquet", "", "it is not a Parquet file"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_an_error(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -292,9 +292,9 @@ def test_any_time_is_one_that_a_call_can_have_or_an_error(name: str, value: Any)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("attempts-00000.jsonl", b'{"call_id": "call', "line 1 is no JSON"),
-        ("attempts-00000.jsonl.gz", b"{}", "it is no gzip file"),
-        ("attempts-00000.parquet", b"PAR1", "it is no Parquet file"),
+        ("attempts-00000.jsonl", b'{"call_id": "call', "line 1 is not JSON"),
+        ("attempts-00000.jsonl.gz", b"{}", "it is not a gzip file"),
+        ("attempts-00000.parquet", b"PAR1", "it is not a Parquet file"),
     ],
 )
 def test_a_damaged_file_is_an_error_each_time(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -323,14 +323,14 @@ def test_files_of_others_are_left_alone_with_one_warning(tmp_path: Path, caplog:
     made.refresh(NOW + READ_EVERY)
     assert set(made.of(ADA)) == {"call_1"}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "'attempts-1.csv' is no file of attempts" in caplog.text
+    assert "'attempts-1.csv' is not an attempts-* file" in caplog.text
 
 
 def test_no_history_yet_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The first campaign has none; a folder with a slip of the pen has none either."""
     caplog.set_level(logging.WARNING)
     assert history(tmp_path / "calls").of(ADA) == {}
-    assert "no attempts-* file is there yet" in caplog.text
+    assert "holds no attempts-* file yet" in caplog.text
 
 
 def test_an_unknown_storage_is_an_error() -> None:

@@ -127,18 +127,18 @@ def test_the_people_of_a_campaign_can_be_those_of_the_next(
         ("csv", b"to_number,timezone\n", "column 'timezone', which is nearly time_zone"),
         ("csv", b"to_number,\n+14155550100,Ada\n", "a column without a name"),
         ("csv", b"to_number,name\n+14155550100,Ada\n+14155550101,Bob,x\n", "Line 3 of the file has 3 cells"),
-        ("csv", b'to_number,name\n+14155550100,"Ada\n+14155550101,Bob\n', "line 2 is no CSV"),
+        ("csv", b'to_number,name\n+14155550100,"Ada\n+14155550101,Bob\n', "line 2 is not CSV"),
         (
             "csv",
             "to_number,name\n+14155550100,J\u00f6rg\n".encode("latin-1"),
             "line 2 is not in UTF-8 (byte 0xf6)",
         ),
         ("csv", "to_number,name\n+14155550100,Ada\n".encode("utf-16"), "it is in UTF-16: save it as CSV in UTF-8"),
-        ("jsonl", b'{"to_number": "+14155550100"}\n{"to_number"\n', "line 2 is no JSON"),
-        ("jsonl", b'[{"to_number": "+14155550100"}]', "line 1 is no JSON object"),
+        ("jsonl", b'{"to_number": "+14155550100"}\n{"to_number"\n', "line 2 is not JSON"),
+        ("jsonl", b'[{"to_number": "+14155550100"}]', "line 1 is not a JSON object"),
         ("jsonl", b'{"to_number": "+14155550100", "tz": "UTC"}\n', "column 'tz', which is nearly time_zone"),
-        ("parquet", b"", "it is no Parquet file"),
-        ("parquet", b"to_number\n", "it is no Parquet file"),
+        ("parquet", b"", "it is not a Parquet file"),
+        ("parquet", b"to_number\n", "it is not a Parquet file"),
         ("txt", b"", r"a file must end in .csv, .jsonl, .parquet"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_table_cut_short_is_refused(tmp_path: Path) -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table({"to_number": ["+14155550100"] * 100}), sink)
     content = sink.getvalue()
-    with pytest.raises(RetellInputError, match="it is no Parquet file"):
+    with pytest.raises(RetellInputError, match="it is not a Parquet file"):
         rows(written(tmp_path, content[:-10], "parquet"))
     with pytest.raises(RetellInputError, match="it cannot be read after row 0"):
         rows(written(tmp_path, content[:4] + b"\xff" * 40 + content[44:], "parquet"))

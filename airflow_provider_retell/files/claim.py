@@ -1,8 +1,8 @@
 """Decide which process may write to a folder: the one that started last.
 
 The claim is a file in ``_retell_unfinished``, beside a folder for the unfinished files of each run. Taking it
-removes the unfinished files of other runs, which may have been killed. A process that still runs, and has lost the
-claim, notices that before it replaces a file.
+removes the unfinished files of other runs, which may have been killed. A process that is still running after it
+lost the claim notices that before it replaces a file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Claim:
             self._storage.remove_tree(posixpath.join(self._folder, name))
 
     def holder(self) -> str | None:
-        """Return a word for the process that has the folder, None if no process has it."""
+        """Return a word that identifies the process that has the folder, None if no process has it."""
         try:
             holder = json.loads(self._storage.read(self._file)).get("claimed_as")
         except (FileNotFoundError, ValueError, AttributeError):

@@ -28,7 +28,7 @@ OTHER_FIELDS: Final = "other_fields"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_FRACTION: Final = 2**52
-"""Floats from here on have no fraction."""
+"""Floats of this size or larger have no fraction."""
 _YEAR_10000: Final = 253_402_300_800_000
 """In milliseconds. Many readers of the files cannot show a later time."""
 
@@ -102,7 +102,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the name of each column with its values, one for each row, in no certain order.
+    """Yield the name of each column with its values, one for each row, in no particular order.
 
     A value fits its column only if it has the column's type; those that fit no column are in ``other_fields``, as
     JSON. Timestamps are milliseconds since the epoch. Columns without a value may be missing.
@@ -186,7 +186,7 @@ def _fitting(kind: Kind, values: list[Any]) -> list[Any]:
 
 
 def _all_fit(kind: Kind, values: list[Any]) -> bool:
-    """Return whether it is certain at a glance that all values fit as they are."""
+    """Return whether a quick check is enough to see that all values fit as they are."""
     types = set(map(type, values)) - {NoneType}
     if not types:
         return True
@@ -278,7 +278,7 @@ _FIT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.BOOLEAN: _boolean,
     Kind.TIMESTAMP: _timestamp,
 }
-"""By kind, what returns the value for a column, or None if it does not fit. Everything fits a column of JSON."""
+"""By kind, the function that returns a value for a column, or None if it does not fit. Any value fits as JSON."""
 
 _PLAIN: Final[Mapping[str, Kind]] = {
     column.name: column.kind for column in COLUMNS if len(column.path) == 1 and column.name != OTHER_FIELDS

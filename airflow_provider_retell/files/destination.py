@@ -133,14 +133,14 @@ class Destination:
     def mark(self, *, began_at: float | None, names: Collection[str] = ()) -> float | None:
         """Write to the manifest what the folder is going to hold, so that others are refused from now on.
 
-        This claims nothing, and so disturbs no process that writes here. It fails as ``claim`` does.
+        This claims nothing, so it disturbs no process that is writing here. It raises the errors of ``claim``.
 
         Args:
             began_at: When this process began, in seconds since the epoch; None if that does not matter.
             names: As for ``claim``.
 
         Returns:
-            When the first of the processes began that fill the folder, None if that is not known.
+            When the first process that fills the folder began, None if that is not known.
         """
         with self._errors_about("written"):
             stored = self._stored_manifest()
@@ -162,7 +162,7 @@ class Destination:
         with self._errors_about("read"):
             if not self._claim.is_held():
                 raise RetellExportOvertakenError(
-                    f"Another run writes to {self._url}, and started later: this one leaves it to that one."
+                    f"Another run that started later writes to {self._url}, so this one stops."
                 )
 
     # -- unfinished files --------------------------------------------------------------------------------------
@@ -201,11 +201,11 @@ class Destination:
         """Make these files appear, and remove all others that earlier runs published.
 
         Files appear one after the other, so a reader in between may see files of both runs. After an interruption
-        it can be called again; files that have already appeared need not be written again.
+        this can be called again; files that have already appeared need not be written again.
 
         Raises:
             RetellInputError: One of the names is taken by a file that this package has not written.
-            RetellExportOvertakenError: A later run writes.
+            RetellExportOvertakenError: A later run has taken the destination over.
         """
         self.check()
         try:
@@ -267,7 +267,7 @@ class Destination:
             raise RetellInputError(f"{self.url(MANIFEST)} cannot be read: {error}. No file was touched.") from None
         if manifest.holds != self.holds:
             raise RetellInputError(
-                f"{self._url} holds {manifest.holds}, and this task writes {self.holds}. Give it a path of "
+                f"{self._url} holds {manifest.holds}, and this task writes {self.holds}. Give the task a path of "
                 "its own, or remove that folder. No file was touched."
             )
         return manifest
@@ -287,7 +287,7 @@ class Destination:
         present = frozenset(n for n in names if posixpath.basename(n) in listed[posixpath.dirname(n)])
         if foreign := present - manifest.names:
             raise RetellInputError(
-                f"{self._url} has {_some(foreign)}, which no run of this package has written, by its manifest "
+                f"{self._url} has {_some(foreign)}, which no run of this package has written, according to "
                 f"{MANIFEST}. Move it, or give the task a path of its own. No file was touched."
             )
         return present

@@ -28,7 +28,7 @@ class Manifest:
         details: More about them, which may differ from one run to the next.
         names: The names of the files, relative to the folder.
         complete: False while the folder may hold files of two runs, because publishing goes on or was interrupted.
-        began_at: When the first process began that fills the folder over several tries, in seconds since the
+        began_at: When the first process began, if the folder is filled over several tries, in seconds since the
             epoch; None if that does not matter.
     """
 
@@ -56,7 +56,7 @@ class Manifest:
         """Return the manifest that is the content of a file.
 
         Raises:
-            ValueError: It is no manifest, or one of a later version of this package.
+            ValueError: It is not a manifest, or one of a later version of this package.
         """
         found = _json(content)
         match found:

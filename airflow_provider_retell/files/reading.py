@@ -58,22 +58,22 @@ def _blocks(file: IO[bytes], *, compressed: bool) -> Iterator[bytes]:
         try:
             yield block if unpacked is None else unpacked.decompress(block)
         except zlib.error as error:
-            raise ValueError(f"it is no gzip file ({error})") from None
+            raise ValueError(f"it is not a gzip file ({error})") from None
     if unpacked is not None and not unpacked.eof:
-        raise ValueError("it ends in the middle")
+        raise ValueError("it is cut off")
 
 
 def json_rows(file: IO[bytes], *, compressed: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSON Lines file; blank lines are passed over."""
+    """Yield the objects of a JSON Lines file, without blank lines."""
     for number, text in enumerate(lines(file, compressed=compressed), start=1):
         if not text.strip():
             continue
         try:
             row = json.loads(text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text)
         except ValueError:
-            raise ValueError(f"line {number} is no JSON") from None
+            raise ValueError(f"line {number} is not JSON") from None
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")  # noqa: TRY004 (what a damaged file raises)
+            raise ValueError(f"line {number} is not a JSON object")  # noqa: TRY004 (as for any damaged file)
         yield number, row
 
 
@@ -105,4 +105,4 @@ def open_parquet(file: IO[bytes]) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except pa.ArrowException as error:
-        raise ValueError(f"it is no Parquet file ({type(error).__name__})") from None
+        raise ValueError(f"it is not a Parquet file ({type(error).__name__})") from None

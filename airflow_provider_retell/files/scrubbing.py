@@ -1,4 +1,4 @@
-"""Scrubbed calls: leave out of an export what people's privacy requires. Pure: no I/O."""
+"""Scrubbed calls: keep personal data out of an export. Pure: no I/O."""
 
 from __future__ import annotations
 

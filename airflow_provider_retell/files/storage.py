@@ -155,9 +155,9 @@ class Storage:
 
 
 def _attach_local_disk() -> None:
-    """Give Airflow the local disk, for which it would import the storages of all providers: half a second of CPU.
+    """Attach the local disk, or Airflow imports the storages of all providers to find it: half a second of CPU.
 
-    A file system that a user has attached for it stays.
+    A file system that a user has attached in its place stays.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/objectstorage.html
     """
@@ -171,12 +171,12 @@ def _attach_local_disk() -> None:
 
 
 def despite_cleaning(steps: Callable[[], None]) -> None:
-    """Run steps that make a folder and files in it, again if another process has removed one of these meanwhile.
+    """Run steps that make a folder and files in it; repeat them if another process removes one of these meanwhile.
 
-    At its end a process removes the folders that it finds empty, and what it takes for a killed process's.
+    When a process ends, it removes empty folders, and files that seem to be left from killed processes.
 
     Raises:
-        FileNotFoundError: That happens every time.
+        FileNotFoundError: One was removed each time.
     """
     for _ in range(_TIMES - 1):
         with suppress(FileNotFoundError):

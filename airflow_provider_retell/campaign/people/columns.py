@@ -1,4 +1,4 @@
-"""The columns of a file of people, and its cells. Pure: the reader of the file passes in its contents.
+"""Check the columns of a file of people, and read its cells. Pure: the caller reads the file.
 
 ===================================================  ===========================================================
 a column                                             is
@@ -39,7 +39,7 @@ VARIABLES: Final = "retell_llm_dynamic_variables"
 OBJECTS: Final = frozenset({"agent_override", "metadata", VARIABLES, "custom_sip_headers"})
 OWN_FIELDS: Final = (*REQUEST_FIELDS, "person_id", "time_zone", "not_before", "not_after")
 DRY_RUN_COLUMN: Final = "earliest_call_at"
-"""The column that ``people-*`` has after a dry run alone."""
+"""The column that ``people-*`` has only after a dry run."""
 
 RESULT_COLUMNS: Final = frozenset({"outcome", "attempts", "call_id", "refused", "detail", "not_called"})
 """The columns of ``people-*`` besides the person's own."""
@@ -56,7 +56,7 @@ _ALIASES: Final = {
     **dict.fromkeys(("callbefore", "latest"), "not_after"),
 }
 _ALIKE: Final = 0.88
-"""The similarity from which a name counts as a typo of another: one wrong letter in nine."""
+"""The least similarity of a typo to the name that was meant: one wrong letter in nine."""
 
 SEPARATORS: Final = ",;\t|"
 
@@ -103,7 +103,7 @@ def _check(names: tuple[str, ...]) -> None:
         if not name.strip():
             raise RetellInputError("The file has a column without a name. Name it, or leave it out.")
         if name == "idempotency_key":
-            raise RetellInputError("The file has a column idempotency_key: each attempt has its own.")
+            raise RetellInputError("The file has a column idempotency_key. Remove it: each attempt has its own.")
         meant = nearly(name)
         if meant is not None:
             raise RetellInputError(
@@ -113,7 +113,7 @@ def _check(names: tuple[str, ...]) -> None:
 
 
 def nearly(name: str) -> str | None:
-    """Return the field of a person that a name is probably a typo of, None if it is a field or like none.
+    """Return the field that a name probably means; None if the name is a field, or resembles none.
 
     >>> nearly("to_numer")
     'to_number'
@@ -142,7 +142,7 @@ def from_csv(names: Sequence[str], cells: Sequence[str], *, line: int) -> dict[s
     if any(cell.strip() for cell in cells[len(names) :]):
         raise RetellInputError(
             f"Line {line} of the file has {len(cells)} cells, and there are {len(names)} columns. A "
-            "cell that holds a separator must be in quotes."
+            "cell that contains a separator must be in quotes."
         )
     return row(dict(zip(names, cells, strict=False)))
 
@@ -169,8 +169,8 @@ def absent(value: object) -> bool:
 def as_variable(value: object) -> str:
     """Return a cell as the text of a dynamic variable.
 
-    A whole number that Parquet or pandas made a float is written as a whole number, ``true`` and ``false`` as in
-    JSON, times in ISO 8601.
+    A whole number that Parquet or pandas turned into a float is written as a whole number, ``true`` and ``false``
+    as in JSON, times in ISO 8601.
     """
     match value:
         case str():

@@ -39,7 +39,7 @@ class DoNotCall:
         if (url := file_url(given)) is not None:
             self._file = RowFile(url, argument="do_not_call", any_columns=True)
         elif isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-            # An empty text or None is what a template or a task that returned nothing leaves behind.
+            # A template or a task that returned nothing leaves an empty text or None.
             raise RetellInputError(
                 f"do_not_call takes numbers, or a file that ends in {', '.join(SUFFIXES)}, not {shown(given)}. "
                 "Leave it out, or give (), if there is no list. Nobody is called."
@@ -54,7 +54,7 @@ class DoNotCall:
             now: Seconds since the epoch.
 
         Raises:
-            RetellInputError: It is not there, or holds a number that cannot be read: no call may be placed.
+            RetellInputError: The file is not there, or a number in it cannot be read: no call may be placed.
             RetellError: The storage fails.
         """
         if self._file is None:
@@ -70,7 +70,7 @@ class DoNotCall:
     def listed(self, to_number: str) -> bool:
         """Return whether a number, in E.164 form, must not be called."""
         if self._numbers is None:
-            raise RetellError("The file of do_not_call was not read yet.")
+            raise RetellError("The do_not_call file was not read yet.")
         number = int(to_number.removeprefix("+"))
         at = bisect_left(self._numbers, number)
         return at < len(self._numbers) and self._numbers[at] == number
@@ -98,6 +98,6 @@ def _numbers(file: RowFile) -> Iterator[tuple[str, Any]]:
         raise RetellInputError(f"{file.name}: no row has a to_number.")
     if not line and file.without_header:
         raise RetellInputError(
-            f"{file.name} is empty, as while it is being written. Nobody is called until it has a row. A .csv or "
-            ".parquet file says by its header that it has none."
+            f"{file.name} is empty: perhaps it is still being written. Nobody is called until it has a row. If "
+            "there are no numbers, give a .csv or .parquet file with only a header."
         )

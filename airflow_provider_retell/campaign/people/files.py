@@ -154,7 +154,7 @@ class RowFile:
                     yield line, from_csv(names, cells, line=line)
                 line = first + reader.line_num
         except csv.Error as error:
-            raise ValueError(f"line {line} is no CSV ({error}); look for a quote that is not closed") from None
+            raise ValueError(f"line {line} is not CSV ({error}); look for a quote that is not closed") from None
 
     def _json_lines(self, file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, found in json_rows(file):
@@ -177,6 +177,6 @@ def _texts(file: IO[bytes]) -> Iterator[str]:
             yield f"{line.decode()}\n"
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"line {number} is not in UTF-8 (byte 0x{line[error.start]:02x}), but in Latin-1 or the like: "
+                f"line {number} is not in UTF-8 (byte 0x{line[error.start]:02x}), but perhaps in Latin-1: "
                 "save the file in UTF-8"
             ) from None

@@ -1,17 +1,17 @@
 """Identify the person of a call by digests: in the key under which Retell places it once, and in its tag.
 
-A person is known by number and by id. The key holds the number alone, so that a person who comes back under
-another id, because an upstream task made new ones, has the same key, and so has one who is in the lists of two map
-indexes at the same time. The tag, by which calls are listed, holds both and the map index, so that it identifies
-the person even if Retell stores no numbers, and the map index that placed the call.
+A person is known by number and by id. The key holds only the number: a person who comes back under another id,
+because an upstream task made new ones, keeps the same key, and so does one who is in the lists of two map indexes.
+The tag, by which calls are listed, holds number, id and map index. So it identifies the person even if Retell
+stores no numbers, and shows which map index placed the call.
 
 .. code-block:: text
 
     tag   run.task.map index.number id.0000.attempt      (12 hex digits for the number, 12 for the id)
     key   airflow.run.task.number.attempt
 
-The functions in ``calls.intent`` build these tags and those of single calls. Neither depends on the time or the
-machine, so the process after a killed one sends its requests again under the same keys.
+The functions in ``calls.intent`` build these tags and those of single calls. Tags and keys do not depend on the
+time or the machine, so the process after a killed one repeats requests under the same keys.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CampaignIdentity:
 
     @classmethod
     def of(cls, *, dag_id: str, run_id: str, task_id: str, map_index: int, namespace: str = "") -> Self:
-        """Return the identity of a task instance. The number of the try is no part of it."""
+        """Return the identity of a task instance. It is the same in each try."""
         beginning = task_prefix(namespace=namespace, dag_id=dag_id, run_id=run_id, task_id=task_id)
         prefix = task_prefix(
             namespace=namespace, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index
@@ -89,7 +89,7 @@ class CampaignIdentity:
         return int(digest(self.beginning, kind, value, length=DIGITS), 16)
 
     def tag(self, person: PersonKey, attempt: int) -> str:
-        """Return the metadata tag of an attempt. A clear continues a campaign, so there is one generation only."""
+        """Return the metadata tag of an attempt. A clear continues a campaign, so the generation is always 0."""
         return numbered(person_prefix(self.prefix, str(person)), generation=0, number=attempt)
 
     def key(self, person: PersonKey, attempt: int) -> str:

@@ -1,6 +1,6 @@
-"""A person of a campaign, from a mapping or from the row of a file, and why one may not be called. Pure.
+"""Read a person of a campaign from a mapping or a row of a file, and refuse one who cannot be called. Pure.
 
-One row that cannot be called is a refused person, and no error: nine thousand others are to be called.
+A row that cannot be called is a refused person, not an error: nine thousand others are still to be called.
 
 =================================================  =============================================================
 ``to_number``                                      the person
@@ -69,7 +69,7 @@ class Person:
         row: The index of the row, counted from 0.
         to_number: In E.164 form; as given if ``refused``.
         person_id: The number if none was given.
-        time_zone: The person's own, None to take those of the number.
+        time_zone: The person's own, None to use those of the number.
         not_before: Seconds since the epoch.
         not_after: Seconds since the epoch.
         given: The row as JSON, for the request and for the results: compact, because there may be 100,000.
@@ -174,8 +174,7 @@ def _check_names(row: int, fields: Mapping[str, Any]) -> None:
         meant = nearly(str(name))
         hint = f"Did you mean {meant}?" if meant else f"Dynamic variables go into {VARIABLES}."
         raise RetellInputError(
-            f"people[{row}] has a field {shown(name)}, which no person has. {hint} "
-            f"The fields: {', '.join(OWN_FIELDS)}."
+            f"people[{row}] has an unknown field {shown(name)}. {hint} The fields: {', '.join(OWN_FIELDS)}."
         )
 
 
@@ -188,7 +187,7 @@ def _text(value: object) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Return a text that every file can hold: half of a surrogate pair, as of a cut-off emoji, is escaped."""
+    """Return a text that every file can hold: half of a surrogate pair, as a cut emoji leaves it, is escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -206,7 +205,7 @@ def _times(fields: Mapping[str, Any], time_zone: str | None) -> tuple[float | No
 
 
 def _moment(name: str, value: object, time_zone: str | None) -> float | None:
-    """Return seconds since the epoch; a time without an offset is one of the person's zone, else of UTC."""
+    """Return seconds since the epoch; a time without an offset is in the person's zone, or in UTC without one."""
     if value is None:
         return None
     try:
@@ -216,7 +215,7 @@ def _moment(name: str, value: object, time_zone: str | None) -> float | None:
     except ValueError:
         moment = None
     if not isinstance(moment, datetime):
-        raise ValueError(  # noqa: TRY004 (one error for all that is wrong with a row)
+        raise ValueError(  # noqa: TRY004 (one error for everything wrong with a row)
             f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00-07:00, not {shown(value)}"
         )
     if moment.tzinfo is None:

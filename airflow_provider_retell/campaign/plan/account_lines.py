@@ -45,7 +45,7 @@ class AccountLines:
 
         Raises:
             RetellError: The account's limit is not available.
-            RetellInputError: ``reserved`` leaves no line of it, so that no call could ever be placed.
+            RetellInputError: ``reserved`` leaves no line, so no call could ever be placed.
         """
         now = self._clock.boottime()
         if self._asked_at is None or now - self._asked_at >= _MAX_AGE:
@@ -55,7 +55,7 @@ class AccountLines:
                 if self._asked_at is None or error.concerns is not Concerns.NOTHING:
                     error.add_note("Give the campaign lines=... to set its own limit.")
                     raise
-                log.warning("The account's lines are not known; %d are used as before: %s", self._lines, error)
+                log.warning("The account's limit is not known; %d lines count as before: %s", self._lines, error)
             self._asked_at = now
         return self._lines
 

@@ -6,7 +6,7 @@ The list is read
 - before a call is placed, if the list is half an hour old, or the process may have been frozen for over a
   minute, or had lost its connection;
 - as soon as the call of a lost response must be listed, if its request is not sent again;
-- after the first call has ended, until that call is listed;
+- after the first call has ended, until a call is listed;
 - before the results are written, if another process may have placed a call that was not listed yet.
 """
 
@@ -32,7 +32,7 @@ class CallList:
     """The state of the list as it was last read. All times are steady ones.
 
     Args:
-        poll_interval: Seconds between two readings while the first call to end is not listed.
+        poll_interval: Seconds between two readings while a call has ended and none is listed.
         continued: Whether an earlier process may have placed calls that are not listed yet.
     """
 

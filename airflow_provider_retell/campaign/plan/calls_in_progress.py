@@ -14,7 +14,7 @@ ringing for more than 15 minutes    still ringing
 live for more than 3 hours          still live: Retell ends a call after two hours at the latest
 ==================================  ===============================================================================
 
-``api.sweeps`` does the same for waits, by other rules, which is why there are two:
+``api.sweeps`` does the same for waits, but by other rules:
 
 =====================  =================================================  =========================================
                        a sweep of a wait                                  a round of a campaign
@@ -160,7 +160,7 @@ class CallsInProgress:
         overdue = [call_id for call_id in self._overdue if call_id in self._calls]
         ids = tuple(dict.fromkeys((*self._missing, *overdue)))[:READS_PER_ROUND]
         self._missing, self._overdue = {}, []
-        for call_id in ids:  # to the end: the others are next, even if these cannot be read
+        for call_id in ids:  # move to the end, so that the others are next even if these cannot be read
             self._calls[call_id] = self._calls.pop(call_id)
         return ids
 
@@ -170,7 +170,7 @@ class CallsInProgress:
 
     def calls(self) -> Sequence[KnownCall]:
         """Return the calls in progress."""
-        # Of a copy, because after a kill another thread asks.
+        # Iterate over a copy, because after a kill another thread calls this.
         return [watched.call for watched in tuple(self._calls.values())]
 
     def to_stop(self) -> list[str]:

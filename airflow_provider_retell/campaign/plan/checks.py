@@ -34,7 +34,7 @@ from airflow_provider_retell.errors import RetellTimeZoneError
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours
 
 LONGEST_BUDGET_WAIT: Final = 24 * 3600.0
-"""Seconds for which a person may wait until ``attempts`` allows another call: nobody is queued for a week."""
+"""The longest wait in seconds until ``attempts`` allows another call; for a longer one, a person is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NotCalled:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The person is not called in this campaign, for a reason of the person's own."""
+    """The person is not called in this campaign, for a reason that concerns only this person."""
 
     reason: Refusal
     detail: str
@@ -94,7 +94,7 @@ class Checks:
         history: Returns the calls to a person, by id or by number, in earlier runs and other campaigns, as a
             mapping from their call ids. Calls of this run may be among them.
         eligible: Returns None for a person who is eligible, given the calls so far.
-        is_slow: Returns whether its last answer took long, so that live calls are looked after before the next.
+        is_slow: Returns whether the last call of ``eligible`` took long: live calls are then read before the next.
     """
 
     began_at: float = 0.0
@@ -138,7 +138,7 @@ class Checks:
 
     @staticmethod
     def _others(history: Mapping[str, Attempt], calls: Sequence[KnownCall]) -> list[Attempt]:
-        own = {call.call_id for call in calls}  # here, and not there, those that found no line are known
+        own = {call.call_id for call in calls}  # even if it found no line: the history may not know that yet
         return [attempt for call_id, attempt in history.items() if call_id not in own]
 
     def time_verdict(self, person: Person, now: float) -> Verdict:

@@ -43,7 +43,7 @@ ONGOING: Final = "ongoing"
 """The status of a call that is connected."""
 
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
-"""The row of a call about which no more can be known."""
+"""The detail in the row of a call about which no more can be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class KnownCall:
 
     @property
     def timed_here(self) -> bool:
-        """True if it counts as placed, or as over, when it was first seen over: Retell says no other time."""
+        """True if it counts as placed, or as over, when it was first seen over, as no other time is known."""
         return not self.live and self.seen_over_at in (self.happened_at, self.ended_at)
 
     def vanished(self, now: float) -> KnownCall:
@@ -152,7 +152,7 @@ def read_call(
 
 
 def _moment(milliseconds: object) -> float | None:
-    """Return a time in seconds since the epoch; None if it is none that a call can have."""
+    """Return a time in seconds since the epoch; None if no call can have that time."""
     seconds = in_seconds(milliseconds)
     return seconds if seconds is not None and _FIRST <= seconds < _LAST else None
 
@@ -207,7 +207,7 @@ def attempts_of(calls: Sequence[KnownCall]) -> list[Attempt]:
 
 
 def without_a_line(calls: Sequence[KnownCall]) -> int:
-    """Return how many of a person's last calls found no line."""
+    """Return how many of a person's calls found no line since the last one that did."""
     newest_first = sorted(calls, key=lambda call: -call.attempt)
     return sum(1 for _ in itertools.takewhile(lambda call: not call.dialed, newest_first))
 

@@ -18,17 +18,17 @@ LONGEST_PAUSE: Final = 120.0
 """Seconds of the longest pause, unless Retell asks for a longer one."""
 
 MARGIN: Final = 0.02
-"""Seconds by which evenly spaced requests may arrive closer together."""
+"""Seconds added to the window, because evenly spaced requests may arrive closer together."""
 
 
 LONGEST_BACKOFF: Final = 300.0
-"""Seconds after which a person who was turned away is called again at the latest."""
+"""The most seconds before a person who was turned away is called again."""
 
 
 def backoff(times: int) -> float:
-    """Return the seconds for which a person waits who was turned away several times in a row.
+    """Return how many seconds a person waits after being turned away several times in a row.
 
-    The first time it is none, because the pace pauses for all.
+    After the first time it is 0, because the pace pauses for all.
 
     >>> [backoff(times) for times in (1, 2, 3, 7)]
     [0.0, 20.0, 40.0, 300.0]
@@ -69,9 +69,9 @@ class SteadyTime:
 class Pace:
     """Let through at most ``calls_per_second``, and fewer for a while after a sign that there were too many.
 
-    This is a sliding window: no second has more calls than the rate, however quiet the minute before was. A rate
-    below one lets one call through every ``1 / rate`` seconds. A fractional rate above one is rounded down, and
-    the window is shortened to keep the average.
+    This is a sliding window: no second has more calls than a whole rate, however quiet the minute before was. A
+    rate below one lets one call through every ``1 / rate`` seconds. A fractional rate above one is rounded down,
+    and the window is shortened to keep the average.
 
     >>> pace = Pace(1)
     >>> pace.take(0)
@@ -133,7 +133,7 @@ class Pace:
     def no_line(self, steady: float) -> None:
         """Pause after a call that found no line, then let one call through in each pause until one gets a line.
 
-        That shows only when the call is read, so that all calls of a round would be placed for nothing.
+        A missing line shows only when the call is read: until then, more calls would be placed for nothing.
         """
         self.slow_down(steady)
         self._probing = True
@@ -151,7 +151,7 @@ class Pace:
     def no_line_for(self, steady: float, *, waiting: bool) -> float:
         """Return for how many seconds people have waited and no call has got a line.
 
-        Between two questions five minutes count at most: in a longer time the process was frozen.
+        At most five minutes count between two uses of this method: the process was frozen for the rest.
 
         Args:
             steady: The time.

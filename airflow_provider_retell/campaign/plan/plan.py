@@ -1,4 +1,4 @@
-"""Decide what a campaign does next. Pure but for ``eligible``, which is the user's; the time is an argument.
+"""Decide what a campaign does next. Pure, except for the user's ``eligible``; the time is an argument.
 
 A driver calls ``next_action`` in a loop, carries out the action, and reports the result to ``state``. A new
 process begins with a new plan, because Retell's list and the campaign's own files hold everything it needs.
@@ -31,8 +31,8 @@ trouble of the account
 ====================================================  ========================================================
 
 Each attempt has one call, no matter which process dies, for this reason: a call is listed at most 330 s after it
-was placed, its key is trusted for 55 minutes, and no call is placed on a list that is older than half an hour. So
-a call that the list does not show was placed within the lifetime of its key, and a request with the same key
+was placed, its key is trusted for 55 minutes, and no call is placed if the list is older than half an hour. So a
+call that the list does not show was placed within the lifetime of its key, and a request with the same key
 returns it.
 """
 
@@ -57,7 +57,7 @@ IDLE_WAIT: Final = 30.0
 """The longest wait in seconds."""
 
 NO_LINE_FOR: Final = 6 * 3600.0
-"""Seconds after which a campaign stops in which people wait, and no call gets a line."""
+"""Seconds for which people may wait without any call getting a line, before the campaign stops."""
 
 PAUSED_WAIT: Final = 4.0
 """The longest wait in seconds while no call may be placed: the campaign goes on soon after its pause."""
@@ -75,7 +75,7 @@ class Plan:
         state: The state.
         lines: The most live calls; the driver may change it at any time.
         paused: Whether the connection or the campaign is paused, or this is not known; the driver sets it.
-        pause_known_until: The steady time until which no pause need be read again; the driver sets it too.
+        pause_known_until: The steady time until which the pauses are known; the driver sets it too.
     """
 
     def __init__(self, state: CampaignState, *, lines: int, limit: int | None = None) -> None:
@@ -116,8 +116,8 @@ class Plan:
     def may_send(self, order: Place, now: Moment) -> bool:
         """Return whether a call may still be placed; ask right before the request, with its connection open.
 
-        If not, report ``not_sent``: since the decision the process may have been frozen, the hours may have
-        closed, or the request may have been delayed until others were sent. If so, the call counts as sent now.
+        After False, report ``not_sent``: since the decision the process may have been frozen, the hours may have
+        closed, or the request may have been delayed until others were sent. After True, the call counts as sent.
         """
         if (
             self._must_not_place
@@ -160,7 +160,7 @@ class Plan:
         return None
 
     def _head(self, now: Moment) -> Slot | None:
-        """Return the next person who is due, and has a line."""
+        """Return the next person who is due, and who has or can have a line."""
         return next(filter(self._has_room, self.state.queue.heads(now.wall)), None)
 
     def _has_room(self, slot: Slot) -> bool:
@@ -212,10 +212,10 @@ class Plan:
             return self.state.trouble.found
         if slots and all(slot.refusal in {Refusal.BAD_NUMBER, Refusal.BAD_REQUEST} for slot in slots):
             if any(slot.refusal is Refusal.BAD_REQUEST for slot in slots):
-                return f"No call was placed: no request could be made or was accepted ({slots[-1].detail})."
+                return f"No call was placed: each request was invalid or refused ({slots[-1].detail})."
             return "No call was placed: none of the people has a number that can be called (bad_number)."
         if self._eligible_failed and not self._eligible_answered and not self.state.begun:
-            return "No call was placed: eligible failed for each person that it was asked about."
+            return "No call was placed: eligible failed for each person it was asked about."
         return None
 
     # -- waiting -------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ lost a response, and was not called by it                      the same
 =============================================================  ====================================================
 
 A redial goes before a first call because it has an appointed time: a person who asked to be called back in ten
-minutes must not wait for others. The last two come first after five requests of the others, so that neither waits
-for ever: what keeps one person from being called may keep only that person, and may last.
+minutes must not wait for others. The last three rows go last, because whatever keeps one person from being called
+may last. After five requests for the others, one of them goes first, so that they do not wait for ever.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Final
 from airflow_provider_retell.campaign.plan.roster import Lane, Slot, Turn
 
 OTHERS_BETWEEN: Final = 5
-"""Requests for others before one for a person whose request was lost, or was turned away more than once."""
+"""Requests for others before one for a person whose response was lost, or who was turned away more than once."""
 
 
 class Queue:
@@ -43,7 +43,7 @@ class Queue:
         return sum(self._count.values())
 
     def count(self, turn: Turn) -> int:
-        """Return how many are in the queue for one reason."""
+        """Return how many people are in the queue for one reason."""
         return self._count[turn]
 
     def add(self, slot: Slot, turn: Turn, due: float = -math.inf) -> None:
@@ -61,7 +61,7 @@ class Queue:
             slot.turn = None
 
     def heads(self, now: float) -> Iterator[Slot]:
-        """Yield those who may be next and are due, the first one first: one of each lane."""
+        """Yield the first due person of each lane, in the order in which to call them."""
         while (due := self.next_due()) is not None and due <= now:
             _, row, ticket, slot = heapq.heappop(self._later)
             regular = slot.lane is Lane.REGULAR
@@ -81,13 +81,13 @@ class Queue:
         self._others = self._others + 1 if lane is Lane.REGULAR else 0
 
     def next_due(self) -> float | None:
-        """Return when the next person who is not yet due will be."""
+        """Return when the next person who is not due yet will be due."""
         while self._later and self._later[0][3].ticket != self._later[0][2]:
             heapq.heappop(self._later)
         return self._later[0][0] if self._later else None
 
     def others_due(self, now: float, rows: Collection[int]) -> bool:
-        """Return whether anybody is due but the people with these rows."""
+        """Return whether anyone is due besides the people with these rows."""
         return any(due <= now and slot.person.row not in rows for due, slot in self._entries())
 
     def drain(self) -> Iterator[Slot]:
@@ -99,7 +99,7 @@ class Queue:
             yield slot
 
     def _entries(self) -> Iterator[tuple[float, Slot]]:
-        """Yield all people in the queue, each with the time when they are due, or were."""
+        """Yield all people in the queue, each with the time when they are due, or ``-inf`` if they are already."""
         for ready in self._ready.values():
             yield from ((-math.inf, slot) for *_, ticket, slot in ready if slot.ticket == ticket)
         yield from ((due, slot) for due, _, ticket, slot in self._later if slot.ticket == ticket)

@@ -31,10 +31,10 @@ from airflow_provider_retell.outcomes import Outcome
 
 EQUAL_REFUSALS: Final = 5
 REFUSALS: Final = 20
-"""Refusals in a row, of people who may have been called, after which a campaign stops, whatever their words."""
+"""Refusals in a row after which a campaign stops, with equal words and with any; an earlier try's do not count."""
 FAILED_CALLS: Final = 10
 CALLERS: Final = ("from_number", "override_agent_id", "override_agent_version", "agent_override")
-"""The fields of who calls: Retell answers 404 to those that it does not know."""
+"""The fields that say who calls: Retell answers 404 if it does not know their values."""
 _ACCOUNT_STATUSES: Final = frozenset({401, 402, 403})
 _DIGITS: Final = re.compile(r"\d+")
 _ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcome.BILLING})
@@ -42,14 +42,13 @@ _ACCOUNT_OUTCOMES: Final = frozenset({Outcome.TECHNICAL, Outcome.BLOCKED, Outcom
 NOT_LISTED: Final = (
     f"The first call to end is not listed under its metadata tag, {LISTED_WITHIN:.0f} s later. Without "
     "the list a retry could not know who was called, so no more calls are placed. Look at the data storage and "
-    "retention settings of the agent in Retell's dashboard: metadata must be stored, and calls be kept for a day "
-    "at least; the API key must be allowed to read the call history. Then clear the task: it goes on with the "
-    "rest."
+    "retention settings of the agent in Retell's dashboard: metadata must be stored, and calls kept for at least "
+    "a day; the API key must be allowed to read the call history. Then clear the task: it goes on with the rest."
 )
 
 NO_LINE: Final = (
     "For six hours no call has got a line: Retell turned all of them away, or others used all lines of the "
-    "account. Look at its concurrency in Retell's dashboard, and at what else calls with it."
+    "account. Look at the account's concurrency in Retell's dashboard, and at what else calls with it."
 )
 
 NOT_REACHED: Final = "For ten minutes Retell has answered no request to place a call."
@@ -62,8 +61,8 @@ class Rejection:
     Attributes:
         status: The HTTP status; None if the request cannot be made, so that it was not sent.
         message: Retell's own words, or those of the check, without phone numbers.
-        field: The field that they name, if it is in the person's row; None otherwise.
-        shared: Whether they also name a field that the task has for all people, this person included.
+        field: The field that the message names, if it is in the person's row; None otherwise.
+        shared: Whether the message also names a field that the task sets for all people, this person included.
     """
 
     status: int | None
@@ -95,14 +94,14 @@ def is_of_account(rejection: Rejection, *, equal: int, in_a_row: int = 1, last: 
     also a shared one  a field                      fewer otherwise                    no
     =================  ===========================  =================================  =====
 
-    A shared field that is wrong for one person may be right for the next: a ``from_number`` that cannot call the
-    ``to_number`` of one country. So the campaign asks for the others before it decides.
+    A shared field that is wrong for one person may be right for the next, such as a ``from_number`` that cannot
+    call one country. So the campaign tries to call the others before it decides.
 
     Args:
         rejection: The last refusal.
-        equal: How many in a row, this one included, have had its words, numbers apart.
-        in_a_row: How many in a row there have been, whatever their words.
-        last: Whether no further person is to be called.
+        equal: How many refusals in a row, this one included, had the same words except for digits.
+        in_a_row: How many refusals in a row there were, whatever their words.
+        last: Whether no other person is left to be called.
         placed: Whether the campaign has placed a call.
     """
     if rejection.of_account or equal >= EQUAL_REFUSALS or in_a_row >= REFUSALS:
@@ -138,7 +137,7 @@ class Trouble:
         self._judge(last=False, placed=True)
 
     def at_end(self, *, placed: bool) -> bool:
-        """Return whether the refusals on which the campaign ends turn out to be of the account.
+        """Return whether the account is the reason for the refusals at the end of the campaign.
 
         Args:
             placed: Whether the campaign has placed a call.

@@ -14,13 +14,13 @@ for ten minutes all requests otherwise                               the campaig
 fewer, or for a shorter time                                         they are repeated, behind those for others
 ===================================================================  ==============================================
 
-The list is read between two such requests, so an outage of all of Retell is found by that. If only the requests
-that place calls fail, the campaign asks for others too, as long as there are any: what fails for them all is an
-outage. At its end nobody else is left to ask, and a few people in trouble must not keep the results of all others
-from being a success; as with refusals, five are not a few.
+The list is read between two such requests, so reading it detects an outage of all of Retell. If only the requests
+that place calls fail, the campaign tries other people too, as long as there are any: if it fails for all of them,
+it is an outage. At the end of the campaign no others are left to try, and a few people must not fail the task for
+all others; as with refusals, five are not a few.
 
-A person who is *given up* is not called in this try: the request may fail for something that only that person has,
-and others must not wait for it. A refusal or a 429 is an answer.
+A person who is *given up* is not called in this try: the request may fail because of that person's row, and others
+must not wait for it. A refusal or a 429 is an answer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STRIKES: Final = 5
 """Unanswered requests for one person, with calls to others in between, after which that person is given up."""
 
 A_FEW: Final = 4
-"""The most people at the end of a campaign whose rows are in trouble, rather than Retell."""
+"""The most unanswered people at the end of a campaign whose rows, rather than Retell, count as the reason."""
 
 GIVEN_UP: Final = "Retell did not answer the requests to call this person, while it placed calls to others"
 
@@ -76,8 +76,8 @@ class Unanswered:
         Args:
             row: The person's row.
             now: The time.
-            others_called: Whether anybody else was called in this campaign.
-            others_due: Returns whether anybody is due now but the people with these rows.
+            others_called: Whether anyone else was called in this campaign.
+            others_due: Returns whether anyone is due now besides the people with these rows.
         """
         if not self._rows or now - self._last > UNREACHABLE_FOR:  # none was sent since
             self._rows.clear()

@@ -35,10 +35,10 @@ from airflow_provider_retell.policy import Attempt
 log = logging.getLogger(__name__)
 
 READ_EVERY: Final = 10.0
-"""Seconds between two readings of the folder, in which two campaigns may not know each other's calls."""
+"""Seconds between two readings of the folder; between them, two campaigns may miss each other's latest calls."""
 
 READ_EVERY_AT_MOST: Final = 60.0
-"""The same for a large folder, and a slow storage: the readings take up one second in twenty."""
+"""The most seconds between two readings; up to this, slow readings take a twentieth of the time."""
 
 _FILES_AT_ONCE: Final = 8
 _LISTINGS: Final = 5
@@ -56,14 +56,14 @@ class History:
         clock: Measures how long a reading takes.
 
     Raises:
-        RetellInputError: The folder is empty or None.
+        RetellInputError: The name of the folder is empty or None.
         RetellError: The storage is not known.
     """
 
     def __init__(self, url: object, *, memory: timedelta, region: str | None = None, clock: Clock = CLOCK) -> None:
         self._name = f"history={shown(str(url))}"
         if str(url or "None") == "None":  # what a template, or a task that returned nothing, leaves behind
-            raise RetellInputError(f"{self._name} is no folder. Say history=False if there is none.")
+            raise RetellInputError(f"{self._name} is not a folder. Give history=False if there is none.")
         self._memory = memory.total_seconds()
         self._region = region
         self._files: dict[str, tuple[str, list[PastCall]]] = {}
@@ -84,7 +84,7 @@ class History:
         return {call.call_id: call.attempt() for call in calls}
 
     def refresh(self, now: float) -> None:
-        """Read the files that are new or have changed, if the last reading is long enough ago.
+        """Read the files that are new or have changed, unless the folder was read a moment ago.
 
         Args:
             now: Seconds since the epoch.
@@ -102,7 +102,9 @@ class History:
                 break
             except FileNotFoundError as error:  # a campaign has replaced its parts by its results meanwhile
                 if not left:
-                    raise RetellError(f"{self._name}: files disappear while they are read ({error}).") from error
+                    raise RetellError(
+                        f"{self._name}: files disappear while they are read ({error}). A retry reads them again."
+                    ) from error
         self._read_at = now
         took = self._clock.monotonic() - began
         self._read_every = min(max(READ_EVERY, 20 * took), READ_EVERY_AT_MOST)
@@ -111,7 +113,7 @@ class History:
         with _storage_errors(self._name):
             versions = {n: v for n, v in self._storage.versions(self._storage.root).items() if self._wanted(n)}
         if not versions:
-            self._warn("nothing", "%s: no attempts-* file is there yet, so nobody counts as called before.")
+            self._warn("nothing", "%s holds no attempts-* file yet, so nobody counts as called before.")
         changed = [name for name, version in versions.items() if self._files.get(name, ("",))[0] != version]
         since = now - self._memory
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
@@ -146,7 +148,7 @@ class History:
             return True
         if not base.startswith(_OURS) and PARTS not in folders:
             self._warn(
-                "foreign", "%s: %s is no file of attempts, and is not read, as others like it.", shown(name)
+                "foreign", "%s: %s is not an attempts-* file. It is ignored, as are others like it.", shown(name)
             )
         return False
 
@@ -156,7 +158,7 @@ class History:
             log.warning(message, self._name, *values)
 
     def _calls(self, name: str, since: float, now: float) -> list[PastCall]:
-        """Return the calls in a file that count; runs in a thread."""
+        """Return the calls in a file that count. Called in a thread."""
         calls = []
         try:
             with _storage_errors(self._name), self._storage.reading(f"{self._storage.root}/{name}") as file:

@@ -1,7 +1,7 @@
 """The parts of a campaign's results: complete files with the rows of each process, until the results are written.
 
-Each process has one file more, with a row for each call that is in no part yet. They are in ``_retell_parts``, in
-a folder named by a digest of the campaign, so that two campaigns never mistake each other's calls for their own.
+Each process has one more file, with a row for each call that is in no part yet. All are in ``_retell_parts``, in a
+folder named after a digest of the campaign, so that no campaign mistakes another's calls for its own.
 Each process uses its own file names, so two at once do not overwrite each other.
 """
 
@@ -115,8 +115,8 @@ class Parts:
     def keep(self, names: Iterable[str]) -> None:
         """Copy files of the results to the parts, because they are about to be replaced.
 
-        The copies have new names each time: an interrupted replacement leaves old and new files, in which the same
-        rows may be at different places.
+        The copies have new names each time: an interrupted replacement leaves old and new files, which may hold
+        the same rows in different places.
         """
         for name in names:
             self._appear(

@@ -39,13 +39,13 @@ from airflow_provider_retell.policy.numbers import e164
 from airflow_provider_retell.rows import DRY_RUN
 
 _TIMES: Final = ("placed_at", "start_timestamp", "seen_over_at", "end_timestamp")
-"""When a call was placed, by the first of these that a row has."""
+"""A call counts as placed at the first of these times that its row has."""
 FIELDS: Final = ("call_id", "to_number", "person_id", "outcome", "call_status", "disconnection_reason", *_TIMES)
 """The columns that are read."""
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 LONGEST_AHEAD: Final = 24 * 3600.0
-"""The times that a call can have: from the one, in seconds since the epoch, to so many seconds from now."""
+"""A call's times lie between ``EARLIEST``, in seconds since the epoch, and this many seconds from now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class PastCall:
 
     @property
     def last_at(self) -> float:
-        """The last time that is known of it, in seconds since the epoch."""
+        """The end of the call if it is known, else the time of placing, in seconds since the epoch."""
         return self.placed_at if self.ended_at is None else self.ended_at
 
     def attempt(self) -> Attempt:
@@ -99,12 +99,12 @@ def read_attempt(row: Mapping[str, Any], *, now: float, region: str | None = Non
     """Return the call in a row of an ``attempts-*`` file, None if there is none.
 
     Args:
-        row: Its times are ISO 8601 (UTC if they have no offset) or datetimes; Retell's own are milliseconds.
+        row: The row. Times are ISO 8601 (UTC without an offset) or datetimes; Retell's own are milliseconds.
         now: Seconds since the epoch.
         region: The country of numbers in a national form.
 
     Raises:
-        ValueError: It does not say who was called, when, or with which outcome.
+        ValueError: The row does not say who was called, when, or with which outcome.
     """
     call_id, outcome, reason = (_word(row.get(name)) for name in ("call_id", "outcome", "disconnection_reason"))
     if outcome is None:
@@ -131,7 +131,7 @@ def read_attempt(row: Mapping[str, Any], *, now: float, region: str | None = Non
 
 
 def merge(one: PastCall, other: PastCall) -> PastCall:
-    """Return one call from two rows about it: the row that saw it over counts, with the earlier of the times."""
+    """Return one call from two rows about it: the row that saw it over, with the earlier ``placed_at``."""
     first, second = sorted((one, other), key=lambda call: (not call.asked_never_again, call.outcome is None))
     return replace(
         first,

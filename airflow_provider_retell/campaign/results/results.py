@@ -2,7 +2,7 @@
 
 While the campaign runs, rows are written part by part (``parts``). A call has a row without an ending as soon as
 it is placed, in a file that is written again and again, so that other campaigns and later tries know of it. It
-leaves this file a part later than its row is in one, so that a reader who lists the files, and then reads them,
+leaves this file one part after its row is in a part, so that a reader that lists the files, and then reads them,
 finds it in one or the other. At the end all files are written: those already published are first copied to the
 parts, and parts are removed last, so that at any moment every row is in a complete file. If a process is
 interrupted, the next one repeats its work with the same result.
@@ -104,14 +104,14 @@ class Results:
         self._in_last_part: list[str] = []
 
     def open(self, *, began_at: float | None = None) -> float | None:
-        """Make the folder this campaign's, before its first call; return when its first try began.
+        """Mark the folder as this campaign's before its first call; return when its first try began.
 
         Args:
             began_at: When this try began, in seconds since the epoch; None for one that calls nobody.
 
         Raises:
-            RetellInputError: It holds another campaign's files, or the format needs a package.
-            RetellExportError: It cannot be written.
+            RetellInputError: The folder holds another campaign's files, or the format needs a package.
+            RetellExportError: The folder cannot be written.
         """
         attempts_format(self._file_format)
         names = [name for name in self._parts.beside() if _RESULT.fullmatch(name)]
@@ -130,7 +130,7 @@ class Results:
             except RetellError as caught:
                 error = caught
                 continue
-            parts = self._parts.names()  # before what is published: a part goes only once its rows are there
+            parts = self._parts.names()  # before the published: a part is removed only once its rows are published
             names = [*self._published(), *parts]
             before = self._parts.versions(names)
             try:
@@ -143,7 +143,7 @@ class Results:
                 if error is not None:
                     raise error
                 return
-        raise error or RetellExportError("The files of earlier tries change while they are read; a retry goes on.")
+        raise error or RetellExportError("The files of earlier tries change while they are read. Retry the task.")
 
     def _published(self) -> list[str]:
         """Return the names of the published files with attempts."""
@@ -157,12 +157,12 @@ class Results:
             self._added.append(str(row.get("call_id")))
 
     def note(self, row: Mapping[str, Any]) -> None:
-        """Note a call that has no row yet, or in place of what was noted about it."""
+        """Note a call that has no row yet; this replaces an earlier note about it."""
         self._placed[str(row["call_id"])] = json_text(row).encode()
         self._placed_is_written = False
 
     def write_placed(self) -> None:
-        """Write the calls that are noted, and were in no part before the last one, if they have changed."""
+        """Write the noted calls that were in no part before the last one, if they have changed."""
         if not self._placed_is_written:
             self._parts.write_placed(b"".join(b"%b\n" % row for row in self._placed.values()))
             self._placed_is_written = True
@@ -202,12 +202,12 @@ class Results:
                 gone = isinstance(error.__cause__, FileNotFoundError)
                 if not (gone or isinstance(error, RetellExportOvertakenError)):
                     raise
-                log.info("Another process writes the results of this campaign, and then this one again: %s", error)
+                log.info("Another process is writing the results; this one writes them again after it: %s", error)
             self._wait_for_the_other()
         return self._finish(people())
 
     def _wait_for_the_other(self) -> None:
-        """Wait until no process has the folder; if one was killed, for as long as it might have taken."""
+        """Wait until no process has the folder, but no longer than it can take: that one may have been killed."""
         until = self._clock.monotonic() + LONGEST_FINISH
         while self._destination.is_claimed() and self._clock.monotonic() < until:
             self._clock.sleep(_LOOK_EVERY)

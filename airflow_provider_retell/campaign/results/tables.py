@@ -40,7 +40,7 @@ _OURS: Final = (
 """The columns of ``attempts-*`` besides the call's fields."""
 
 ATTEMPT_COLUMNS: Final = (_column("call_id", Kind.TEXT), *(each for each in COLUMNS if not each.required), *_OURS)
-"""A refusal has no call, and so no ``call_id``."""
+"""The columns of ``attempts-*``. A refusal has no call, and so no ``call_id``."""
 
 _RESULTS: Final = (
     _column("person_id", Kind.TEXT),

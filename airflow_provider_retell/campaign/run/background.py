@@ -1,4 +1,4 @@
-"""The threads of a campaign: they run its requests concurrently, and share one time."""
+"""The threads that run a campaign's requests concurrently, and the time that they share."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Background:
         return found
 
     def close(self) -> None:
-        """Begin nothing more. Work in progress ends by itself and is not reported."""
+        """Begin nothing more. Work in progress runs to its end, but is not reported."""
         self._reports.clear()
         for pool in (self._pool, self._large):
             pool.shutdown(wait=False, cancel_futures=True)

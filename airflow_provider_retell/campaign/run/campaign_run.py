@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_SLEEP: Final = 1.0
-"""Seconds after which a waiting task checks whether it was killed: it has five to clean up."""
+"""Seconds after which a waiting task checks whether it was killed: it then has five to clean up."""
 _SHORTEST_WAIT, _MAX_THREADS = 0.05, 16
 
 
@@ -84,9 +84,9 @@ class CampaignRun:
     _look_in_progress: bool = field(default=False, init=False)
     _stopped: set[str] = field(default_factory=set, init=False)
     _earlier_placed_at: float | None = field(default=None, init=False)
-    """When an earlier process placed its last call; None from the first reading of the list on."""
+    """When an earlier process placed its last call; None once the list has been read."""
     _unread_since: float | None = field(default=None, init=False)
-    """When the requests that read began to fail; None since calls were listed; a single one does not count."""
+    """When reading calls began to fail; None after calls were listed. Reading a single call does not reset it."""
     _finishing_since: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class CampaignRun:
             return done
         finally:
             self.sender.close()
-            with suppress(RetellError):  # so that what came in the last moment is recorded
+            with suppress(RetellError):  # to record what arrived at the last moment
                 self._background.collect()
             self._background.close()
             self._upkeep.save()
@@ -118,7 +118,7 @@ class CampaignRun:
         self._keep_up()
         with self.sender.plan_lock:
             action = self.plan.next_action(self.moments.now())
-            # ``eligible`` may have taken longer than a reading counts, and requests wait for the lock meanwhile.
+            # ``eligible`` may take longer than a reading counts, and requests wait for the lock meanwhile.
             self._upkeep.read_pauses(self.moments.now())
         match action:
             case Place() as order:
@@ -209,7 +209,7 @@ class CampaignRun:
             self.recorder.given_up(given_up, known=answer is not None)
 
     def _read_failed(self, error: RetellError) -> None:
-        """Log why a request that reads failed; raise it if the account is the reason, or none gets through."""
+        """Log a failed read; raise the error if the account is the reason, or reads have failed for too long."""
         if error.concerns is Concerns.ACCOUNT:
             raise error
         log.warning("A request failed, and is tried again: %s", error)
@@ -229,7 +229,8 @@ class CampaignRun:
             raise RetellCallError(f"The task was killed. {calls}; a clear continues the campaign.")
         if self.clock.now() >= self.terms.ends_at:
             raise RetellCallTimeoutError(
-                "execution_timeout is almost over: nothing more is placed. A retry, or a clear, goes on."
+                "execution_timeout is almost over: nothing more is placed. A retry or a clear continues the "
+                "campaign."
             )
 
     def _keep_up(self) -> None:

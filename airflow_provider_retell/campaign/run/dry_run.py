@@ -1,7 +1,7 @@
 """Find out whom a campaign would call and when, without a request. Pure: it simulates the time.
 
 The campaign's own plan decides, and every call is assumed to be answered and to take two minutes including the
-ringing. So there are no redials and no missing lines, and calls that only Retell's list shows are not known. A
+ringing. So there are no redials, every call gets a line, and calls that only Retell's list shows are not known. A
 real campaign meets longer calls, redials and busy lines, and takes longer.
 """
 
@@ -69,7 +69,7 @@ def rehearse(plan: Plan, requests: CallRequests, *, now: float) -> DryRun:
             calls[call_id] = _answered(calls[call_id], ends[call_id])
         return calls[call_id]
 
-    for call in [each for each in state.in_progress.calls() if each.live]:  # nothing is read, so it stays unknown
+    for call in [each for each in state.in_progress.calls() if each.live]:  # not read: their ends stay unknown
         state.got(call.call_id, None, at)
     while True:
         match plan.next_action(at):
@@ -137,7 +137,7 @@ def _forget(plan: Plan, calls: Mapping[str, KnownCall]) -> None:
 
 
 def dry_result(plan: Plan, dry_run: DryRun, *, now: float) -> dict[str, Any]:
-    """Return the result of a campaign plus ``duration_seconds``: how long it would take from now on."""
+    """Return the result of a campaign plus ``duration_seconds``, the time that it would take from now on."""
     result = summarize(plan.state.roster)
     outcomes = Counter(result["outcomes"]) + Counter({DRY_RUN: len(dry_run.placed_at)})
     return result | {"outcomes": dict(outcomes), "duration_seconds": math.ceil(dry_run.ends_at - now)}
@@ -146,7 +146,7 @@ def dry_result(plan: Plan, dry_run: DryRun, *, now: float) -> dict[str, Any]:
 def dry_rows(plan: Plan, dry_run: DryRun, *, for_xcom: bool = False) -> list[dict[str, Any]]:
     """Return the row of each person as in a campaign, plus ``earliest_call_at`` in ISO 8601 and UTC.
 
-    It is None for a person who would not be called.
+    That time is None for a person who would not be called.
     """
     rows = []
     for row, slot in zip(people_rows(plan.state.roster, for_xcom=for_xcom), plan.state.roster.slots, strict=True):

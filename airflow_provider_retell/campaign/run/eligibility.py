@@ -22,7 +22,7 @@ TIMEOUT: Final = 10.0
 """Seconds to wait for an answer."""
 
 SLOW: Final = 1.0
-"""Seconds from which an answer is slow, so that the campaign looks after its calls before it asks again."""
+"""Seconds after which an answer counts as slow: the campaign then reads its live calls before it asks again."""
 
 Eligible: TypeAlias = Callable[[Mapping[str, Any]], bool | str]
 """Takes a person: the row as given, ``person_id``, ``to_number`` in E.164 form, ``attempts`` and ``last_outcome``.
@@ -47,12 +47,12 @@ def find(eligible: Eligible | str | None) -> Eligible | None:
             f"eligible: {eligible!r} cannot be imported ({error}). Nothing was sent."
         ) from error
     if not callable(found):
-        raise RetellInputError(f"eligible: {eligible!r} is no function. Nothing was sent.")
-    return found  # type: ignore[no-any-return]  # it is callable, and what it takes shows when it is called
+        raise RetellInputError(f"eligible: {eligible!r} is not a function. Nothing was sent.")
+    return found  # type: ignore[no-any-return]  # wrong arguments show only when it is called
 
 
 class Eligibility:
-    """Ask the function; a person is refused if it fails, is too slow, or returns something unexpected.
+    """Ask the function; refuse a person if it fails, is too slow, or returns something unexpected.
 
     Args:
         eligible: The function.
@@ -85,11 +85,11 @@ class Eligibility:
         def ask() -> None:
             try:
                 answers.put(self._eligible(given))
-            except Exception as error:  # noqa: BLE001 (the user's own function: whatever it is, nobody is called)
+            except Exception as error:  # noqa: BLE001 (the user's own function: any error refuses the person)
                 answers.put(error)
 
         asked_at = self._clock.monotonic()
-        # A thread of its own each time: one that hangs must neither hold up the others nor keep the process alive.
+        # A new daemon thread each time: one that hangs must neither delay the others nor keep the process alive.
         threading.Thread(target=ask, name="retell-eligible", daemon=True).start()
         try:
             answer = answers.get(timeout=self._timeout)

@@ -68,7 +68,7 @@ def leave(
 
 
 def _known_here(state: CampaignState, *, has_files: bool) -> bool:
-    """Return whether this process knows something without which a new one would wait again."""
+    """Return whether this process knows something that a new one would have to wait for again."""
     if any(call.live and call.placed_at is None for call in state.in_progress.calls()):
         return True
     if any(slot.lane is Lane.BEHIND and slot.turn is not None for slot in state.roster.callable):

@@ -1,4 +1,4 @@
-"""The two pauses under which a campaign places no call, and the age up to which a reading of them counts.
+"""The two pauses during which a campaign places no call, and how long a reading of them counts.
 
 ===================  ==============================================  ==================  =======================
 the pause of         where it is                                     is read again       a reading counts for
@@ -21,7 +21,7 @@ ever longer than before     pause between the end of one reading and the next
 over ten minutes            are not placed any more, and the campaign ends: a retry goes on
 ==========================  =====================================================================================
 
-A reading is as old as the beginning of its look-up.
+A reading's age counts from the beginning of its look-up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LONGEST_LOOK_UP: Final = 600.0
 """Seconds after which a look-up counts as hanging."""
 
 _SHORT_WAIT: Final = 0.1
-"""Seconds to wait for a look-up while the reading before counts: most take less."""
+"""Seconds to wait for a look-up while the previous reading counts: most take less."""
 _LONG_WAIT: Final = 1.0
 """The same while no call can be placed anyway."""
 
@@ -79,7 +79,7 @@ class Pause:
         """Begin to read the pause if that is due, and take the answer if there is one.
 
         Raises:
-            RetellCallError: A look-up hangs, or raised it.
+            RetellCallError: A look-up hangs, or raised this error.
         """
         if self._answers is None:
             if steady - self.read_at < self.interval:
@@ -90,7 +90,7 @@ class Pause:
                 target=_answer, args=(self.look_up, self._answers), name="retell-pause", daemon=True
             ).start()
         else:
-            self._awaited += min(steady - self._seen_at, LONGEST_GAP)  # in a longer time the process was frozen
+            self._awaited += min(steady - self._seen_at, LONGEST_GAP)  # after a longer gap, it was frozen
         self._seen_at = steady
         try:
             answer = self._answers.get(timeout=_SHORT_WAIT if steady <= self.known_until else _LONG_WAIT)
@@ -98,7 +98,8 @@ class Pause:
             if self._awaited >= LONGEST_LOOK_UP:
                 raise RetellCallError(
                     "For ten minutes Airflow has not answered whether calls are paused. Look at the secrets "
-                    "backend, and at Airflow's API server and its database. A retry, or a clear, goes on."
+                    "backend, and at Airflow's API server and its database. A retry or a clear continues the "
+                    "campaign."
                 ) from None
             return
         self._answers = None

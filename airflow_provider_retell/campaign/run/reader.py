@@ -48,15 +48,15 @@ class Reader:
             try:
                 page = self._client.send(request)
             except RetellPermissionError as error:
-                error.add_note("A campaign lists its calls before it places one: allow this API key to do that.")
+                error.add_note("A campaign lists its calls before it places one: let this API key list calls.")
                 raise
             for call in walk.take(page):
                 if (tagged := self._identity.read(tag_of(call))) is not None:
                     yield call, tagged
             if walk.unreadable:
                 raise RetellResponseError(
-                    f"{request}: {walk.unreadable} calls of the list cannot be read, so that it is not known who "
-                    "was called.",
+                    f"{request}: {walk.unreadable} calls of the list cannot be read, so it is not known who was "
+                    "called.",
                     status_code=200,
                 )
 

@@ -57,10 +57,10 @@ class Files(Protocol):
         """Add rows of attempts and refusals."""
 
     def note(self, row: Mapping[str, Any]) -> None:
-        """Note a call that has no row yet, or in place of what was noted about it."""
+        """Note a call that has no row yet; this replaces an earlier note about it."""
 
     def write_placed(self) -> None:
-        """Write the calls that are noted, and have no row yet."""
+        """Write the noted calls that have no row yet."""
 
     def write_part(self) -> int:
         """Write the rows added so far as one complete file."""
@@ -107,7 +107,7 @@ class Recorder:
         """True if the rows of all calls that are over have their fields."""
         return not self._to_read and not self._reading
 
-    # -- what is there already -------------------------------------------------------------------------------
+    # -- rows of earlier tries -------------------------------------------------------------------------------
 
     def known(self, rows: Iterable[Mapping[str, Any]], now: float) -> Iterator[KnownCall]:
         """Yield the calls in the rows of earlier tries, and note what need not be written or counted again."""
@@ -117,14 +117,14 @@ class Recorder:
         for each in rows:
             if each.get("refused") in _BY_RETELL and each.get("refused_at"):
                 self._roster.rejected_before(str(each["to_number"]), self._identity)
-            if each.get("seen_over_at") and each.get("call_status"):  # a given up one may be over
+            if each.get("seen_over_at") and each.get("call_status"):  # a call that was given up may be over by now
                 self._recorded.add(str(each["call_id"]))
             yield each
 
-    # -- what is new -----------------------------------------------------------------------------------------
+    # -- calls as they are read ------------------------------------------------------------------------------
 
     def saw(self, call: CallRow, known: KnownCall, now: float) -> None:
-        """Take in a call as it was read."""
+        """Note a call as it was read, and record it once it is complete."""
         if self._files is None or not known.ours or call.call_id in self._recorded:
             return
         self._note(call, known, now)
@@ -163,8 +163,8 @@ class Recorder:
             return
         self._recorded.add(call.call_id)
         log.warning(
-            "%s %s: it counts as unknown, and nobody is called again because of it. Look at it in Retell's "
-            "dashboard, and stop it there if it goes on; a clear reads it again.",
+            "%s %s: it counts as unknown, and the person is not called again because of it. Look at it in "
+            "Retell's dashboard, and stop it there if it goes on; a clear reads it again.",
             call.call_id,
             "does not end" if known else "is not known to Retell",
         )
@@ -207,7 +207,7 @@ class Recorder:
         elif answer.concerns is Concerns.NOTHING:
             self._to_read[known.call_id] = known
         else:
-            log.warning("The row of a call lacks its fields, because it cannot be read: %s", answer)
+            log.warning("The row of a call lacks fields, because the call cannot be read: %s", answer)
             self._write(_all_that_is_known(known), known)
 
     def flush(self) -> None:

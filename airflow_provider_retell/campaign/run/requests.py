@@ -8,7 +8,7 @@ a field that both have                                           is sent as
 any other                                                        the person's own
 ===============================================================  ================================================
 
-It contains no time and nothing about the process, because the same key must mean the same request.
+The request contains no time and nothing about the process, because the same key must mean the same request.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class CallRequests:
         """Raise ``RetellInputError`` if the fields for all people are invalid.
 
         Args:
-            needs: Required fields that the people bring, so that they are not missed here.
+            needs: Required fields that the people's rows supply, so that they are not missed here.
         """
         create_phone_call({**dict.fromkeys(needs, _EXAMPLE_NUMBER), **self.defaults, "to_number": _EXAMPLE_NUMBER})
         self._refuse_tag(self.defaults)
 
     def check_callers(self, people: Iterable[Person]) -> None:
-        """Raise ``RetellInputError`` if nothing says from which number to call any of the people."""
+        """Raise ``RetellInputError`` if neither the task nor any of the people has a ``from_number``."""
         if "from_number" in self.defaults:
             return
         own = ("from_number" in request_fields(person) for person in people)
@@ -101,8 +101,8 @@ def unsendable(error: RetellInputError) -> Rejection:
 def rejection(error: RetellStatusError, person: Person, defaults: Mapping[str, Any]) -> Rejection:
     """Return the rejection that an error status means.
 
-    Its field is set if Retell's message names a field of the person's row; or, if the message names none at all
-    and something was not found, or is wrong, to what the row says of who calls.
+    Its field is the first field of the person's row that Retell's message names. If the message names none at all
+    and the status is 400, 404 or 422, it is the row's own caller or agent.
 
     Args:
         error: The error.

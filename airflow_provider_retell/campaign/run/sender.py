@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class NotNow(Exception):  # noqa: N818 (a decision, no error)
+class NotNow(Exception):  # noqa: N818 (a decision, not an error)
     """A call must not be placed any more: it is too late, or the decision is too old."""
 
 
@@ -76,10 +76,10 @@ class Sender:
     Args:
         client: Sends them.
         requests: Makes them.
-        plan: Is asked right before each request, and gets its result.
+        plan: Decides right before each request whether to send it, and receives the result.
         moments: The time.
         killed: Returns True once the task was killed: it places no more calls.
-        recorder: Is given each call that is answered.
+        recorder: Receives each call that Retell answers with.
 
     Attributes:
         plan_lock: Held while the plan is asked, because all threads share its pace.
@@ -118,14 +118,14 @@ class Sender:
         return self._in_flight
 
     def wait(self, seconds: float) -> None:
-        """Wait until no request is in flight, or for so long. Thread-safe."""
+        """Wait until no request is in flight, but at most so many seconds. Thread-safe."""
         with self._answered:
             self._answered.wait_for(lambda: not self._in_flight, seconds)
 
     def live(self) -> list[str]:
-        """Return the calls of this map index that may be live, those included that are not reported yet.
+        """Return the calls of this map index that may be live, including those not reported yet.
 
-        Thread-safe, and safe in a signal handler: after a kill, nothing waits for the campaign's own thread.
+        Thread-safe, and safe in a signal handler: after a kill, nothing may wait for the campaign's own thread.
         """
         placed = tuple(self._placed)  # first: a call that is reported meanwhile is in progress
         return [*dict.fromkeys([*placed, *self._plan.state.in_progress.to_stop()])]
@@ -164,14 +164,14 @@ class Sender:
             return error
 
     def _explained(self, error: RetellInvalidRequestError, request: Request[Call]) -> RetellError:
-        """Return what a refusal means, by the contact if that may be why."""
+        """Return the error for a refusal; read the contact if that may be the reason."""
         body = request.body or {}
         if not body.get("honor_internal_dnc") or error.status_code != HTTPStatus.BAD_REQUEST:
             return error
         try:
             contact = self._client.send(get_contact_by_phone(body["to_number"]))
         except RetellError as unread:
-            log.warning("Whether a contact asked not to be called could not be read: %s", unread)
+            log.warning("A contact could not be read, to see whether the person may be called: %s", unread)
             if unread.concerns is not Concerns.NOTHING:
                 return error
             return RetellConnectionError(f"{error} The contact could not be read.", may_have_arrived=False)
@@ -193,7 +193,7 @@ class Sender:
                 metrics.count("retell.rate_limited")
                 state.turned_away(order, now, asked=answer.retry_after)
             case RetellError() if answer.may_have_arrived:
-                log.warning("A call may have been placed, and the answer is lost; it is looked for: %s", answer)
+                log.warning("A call may have been placed, but its response was lost; it is looked for: %s", answer)
                 state.lost(order, now)
             case RetellStatusError():
                 log.warning("Retell refused a call: %s", answer)
@@ -212,9 +212,10 @@ class Sender:
                 self._placed.discard(call.call_id)
 
     def _tagged(self, order: Place, call: CallRow) -> TaggedAttempt:
-        """Return whom a call that was answered calls, and whether this map index placed it.
+        """Return the person and the attempt of a call that Retell answered with, and whether it is ours.
 
-        Its tag shows whether another one placed it under the same key; Retell may store no tags.
+        The tag shows whether another map index placed it under the same key. Without a tag, which Retell may not
+        store, it counts as ours.
         """
         identity = self._requests.identity
         placed_by = identity.read(tag_of(call))

@@ -12,7 +12,7 @@ from airflow_provider_retell.campaign.results.summary import Progress
 from airflow_provider_retell.errors import RetellError
 
 WORTH_LEAVING: Final = 120.0
-"""Seconds from which a wait is long enough to leave the worker."""
+"""The shortest wait in seconds for which a task leaves its worker."""
 
 LONGEST_LEAVE: Final = LONGEST_CALL + 60
 """Seconds after which a task returns to its worker in any case: the calls that it left are over, or given up."""
@@ -29,10 +29,10 @@ class Terms:
         killed: Returns whether the task was killed.
         calls_after_kill: Returns what becomes of the live calls after a kill, in words, once it is known.
         connection_paused: Looks up whether the connection is paused, so that nothing may be placed.
-        campaign_paused: Looks up whether the campaign is; None if that is not known. Raises an error if it has not
-            been known for too long.
+        campaign_paused: Looks up whether the campaign is paused; None if that is not known. Raises an error if it
+            has not been known for too long.
         refresh: Reads again what may have changed: the list of those not to be called, and the history.
-        lines: Returns how many calls may be live, given how many of this campaign are.
+        lines: Returns how many calls may be live, given how many of this campaign's are.
         report: Receives the progress every half minute.
     """
 

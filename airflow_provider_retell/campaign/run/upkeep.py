@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 REPORT_INTERVAL: Final = 30.0
 PART_INTERVAL: Final = 60.0
 REFRESH_INTERVAL: Final = 5.0
-"""Seconds between two refreshes, in which other campaigns get to know of calls that are placed here.
+"""Seconds between two refreshes, which also write the calls placed here for other campaigns.
 
-Each refreshed object decides by itself how old it may become.
+Each refreshed object decides for itself how old its data may become.
 """
 
 PAUSE_INTERVAL: Final = 15.0
 PAUSE_MAX_AGE: Final = 30.0
-"""Seconds between two readings of the connection's pause, and for which one is good to place calls on."""
+"""Seconds between two readings of the connection's pause, and seconds for which calls may be placed on one."""
 
 
 class Upkeep:
@@ -67,7 +67,7 @@ class Upkeep:
         self.read_pauses(now)
         if now.steady - self._refreshed_at >= REFRESH_INTERVAL:
             self._refreshed_at = now.steady
-            self.write_placed()  # first: what is read then, others have written as early
+            self.write_placed()  # first: other campaigns too write theirs before they read
             self._refresh(now)
         if now.steady - self._written_at >= PART_INTERVAL:
             self._written_at = now.steady
@@ -104,13 +104,13 @@ class Upkeep:
             paused = self._terms.connection_paused()
         except RetellError:
             raise
-        except Exception as error:  # noqa: BLE001 (whatever Airflow raises, it is not known)
+        except Exception as error:  # noqa: BLE001 (after any error of Airflow, the pause is not known)
             self._not_known(error)
             return None
         if paused and not self._connection_pause.on:
             log.warning(
-                "The connection is paused (paused: true in its extra): no call is placed until that is taken out, "
-                "or until the end of the campaign. Looking again every %.0f s; live calls go on.",
+                "The connection is paused (paused: true in its extra): no call is placed until that is removed. "
+                "Looking again every %.0f s until the campaign ends; live calls go on.",
                 PAUSE_INTERVAL,
             )
         elif self._connection_pause.on and not paused:
@@ -118,16 +118,17 @@ class Upkeep:
         return paused
 
     def _not_known(self, error: Exception) -> None:
-        """Bear for ten minutes that Airflow does not say whether the connection is paused."""
+        """Log that Airflow does not say whether the connection is paused; after ten minutes of that, raise."""
         trouble = mask_numbers(f"{type(error).__name__}: {error}")
         if self._now - max(self._connection_pause.read_at, self._began) >= campaign_pause.UNKNOWN_FOR:
             raise RetellCallError(
                 "For ten minutes Airflow has not said whether the connection is paused "
-                f"({trouble}). Look at Airflow's API server and its database. A retry, or a clear, goes on."
+                f"({trouble}). Look at Airflow's API server and its database. A retry or a clear continues the "
+                "campaign."
             ) from error
         log.warning(
-            "Airflow does not say whether the connection is paused, which is asked again: %s. Soon no call is "
-            "placed until it is known; live calls go on.",
+            "Airflow does not say whether the connection is paused: %s. It is asked again; if it does not answer "
+            "soon, no call is placed until it does. Live calls go on.",
             trouble,
         )
 
@@ -149,7 +150,7 @@ class Upkeep:
             if self._files is not None:
                 self._files.write_placed()
         except RetellError as error:  # ``save`` raises it if it lasts
-            log.warning("Other campaigns do not know of the latest calls: %s", error)
+            log.warning("Other campaigns do not know of the latest calls, as they could not be written: %s", error)
 
     def save(self) -> None:
         """Write the recorded rows as a part, and the calls that are in none yet."""
