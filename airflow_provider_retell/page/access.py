@@ -48,7 +48,7 @@ def _may(user: Any, dag_id: str, method: Any) -> bool:
 
 
 def may_read_connection(user: Any, conn_id: str, team: str | None) -> bool:
-    """Return whether a user may read a connection; that of a team only its members may."""
+    """Return whether a user may read a connection; only its members may read a team's."""
     details = ConnectionDetails(conn_id=conn_id, team_name=team)
     return get_auth_manager().is_authorized_connection(method="GET", details=details, user=user)
 
@@ -59,6 +59,6 @@ def visible_dags(user: Any) -> set[str]:
 
 
 def require(allowed: bool) -> None:
-    """Answer 403 unless something is allowed, and also for a DAG that does not exist."""
+    """Answer 403 unless something is allowed. Check this first, or a 404 shows which DAGs do not exist."""
     if not allowed:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "You have no permission for this.")

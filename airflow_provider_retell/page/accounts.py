@@ -66,7 +66,7 @@ class Account:
 
     Args:
         look_up: Returns the settings of the connection; raises ``SettingsError`` if there are none.
-        executor: Runs what is read.
+        executor: Runs the readings.
         clock: The clocks.
     """
 
@@ -78,7 +78,7 @@ class Account:
         self._clock = clock
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        self._looking_up = threading.Lock()  # another one: no viewer waits for a slow secrets backend
+        self._looking_up = threading.Lock()  # separate, so that no viewer waits for a slow secrets backend
         self._client: RetellClient | None = None
         self._settings_at = self._lines_at = 0.0
         self._lines = Lines()
@@ -115,7 +115,7 @@ class Account:
         """Return the lines of the account as known; first wait a moment for a reading that is due.
 
         Args:
-            longest: Maximum seconds.
+            longest: The most seconds to wait.
         """
         with self._asking:
             reading = self._lines_reading
@@ -140,7 +140,7 @@ class Account:
             log.exception("The page could not read the lines in use.")
             self._lines = replace(lines, problem="An error of this package; see the server's log.")
         finally:
-            # A reading may take longer than it is kept, so its age begins at its end.
+            # A reading may take longer than it is kept, so its age counts from its end.
             self._lines_at = self._clock.monotonic()
 
     def client(self) -> RetellClient:
@@ -183,11 +183,11 @@ def _count(value: Any) -> int | None:
 
 
 class Accounts:
-    """The accounts by connection, and by the team for which it is looked up.
+    """The accounts, by connection and by the team for which the connection is looked up.
 
     Args:
         look_up: Returns the settings of a connection for a team, or for none.
-        executor: Runs what is read.
+        executor: Runs the readings.
         clock: The clocks.
     """
 

@@ -1,4 +1,4 @@
-"""Carry out the actions of the page: hang up a call, pause a campaign, let it go on.
+"""Carry out the actions of the page: hang up a call, pause or continue a campaign.
 
 Each is first written to Airflow's audit log; if that fails, nothing is done.
 """
@@ -60,11 +60,11 @@ def hang_up(client: RetellClient, call_id: str, *, user: Any, names: Mapping[str
 
 
 def pause(campaign: Campaign, *, paused: bool, user: Any, now: float) -> None:
-    """Pause a campaign, or let it go on.
+    """Pause or continue a campaign.
 
     Args:
         campaign: The campaign.
-        paused: True to pause it, False to let it go on.
+        paused: True to pause it, False to continue it.
         user: The user who does it.
         now: Seconds since the epoch.
     """
@@ -84,7 +84,7 @@ def pause_of(campaign: Campaign) -> dict[str, str] | None:
 
 
 def _team(campaign: Campaign) -> dict[str, Any]:
-    """Return the argument that makes the Variable one of the team whose tasks read it."""
+    """Return the argument that assigns the Variable to the team whose tasks read it."""
     return teams.argument(teams.of_dag(campaign.dag_id))
 
 

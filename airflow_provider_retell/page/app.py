@@ -58,7 +58,7 @@ async def read_change(request: Request) -> dict[str, Any]:
     except ValueError:
         change = None
     if not isinstance(change, dict):
-        raise HTTPException(status.HTTP_400_BAD_REQUEST, "The request is no JSON object.")
+        raise HTTPException(status.HTTP_400_BAD_REQUEST, "The request is not a JSON object.")
     return change
 
 
@@ -165,7 +165,7 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
         except RetellNotFoundError:
             continue
         except RetellError as error:
-            # Another account may have the call, which goes on meanwhile.
+            # Ask the next account: it may have the call, which is still live.
             problem = problem or error
             continue
         if found:
@@ -178,7 +178,7 @@ def hang_up(user: User, store: Store, change: Change) -> dict[str, Any]:
 
 
 def pause(user: User, change: Change) -> dict[str, Any]:
-    """Pause a campaign, or let it go on."""
+    """Pause or continue a campaign."""
     dag_id, run_id, task_id = (_text(change, name) for name in ("dag_id", "run_id", "task_id"))
     map_index, paused = change.get("map_index", -1), change.get("paused")
     if not isinstance(map_index, int) or not isinstance(paused, bool):

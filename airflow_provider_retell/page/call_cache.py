@@ -1,7 +1,7 @@
-"""The calls of one tag: read once for all people who look at them at the same time, and kept.
+"""A cache of the calls of one list, which is read once for all viewers.
 
-A reading runs in a thread of its own. A viewer waits for it only a moment and then sees the calls known so far, so
-a list of ten pages appears page by page. The calls are kept as ``Entry``, a few hundred bytes each.
+A reading runs in a thread. A viewer waits for it only a moment and then sees the calls known so far, so a list of
+ten pages appears page by page. The calls are kept as ``Entry``, a few hundred bytes each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_LOOK: Final = 1.5
-"""Seconds for which a look waits for a reading."""
+"""The most seconds that a viewer waits for a reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Snapshot:
 
 
 class CallCache:
-    """The calls of one list, kept.
+    """The cached calls of one list.
 
     Args:
         first: The request for the first page of the list.
@@ -82,7 +82,7 @@ class CallCache:
         """Return the calls as known; first wait a moment for a reading that is due.
 
         Args:
-            wait: Maximum seconds.
+            wait: The most seconds to wait.
         """
         with self._changed:
             live = any(entry.live for entry in self._snapshot.entries)
@@ -104,7 +104,7 @@ class CallCache:
             return self._entries.get(call_id)
 
     def read_soon(self) -> None:
-        """Let the next look read again, because something has just been changed."""
+        """Read the list again at the next look, because something has just changed."""
         with self._changed:
             self._readings = self._readings.outdated()
 
@@ -162,7 +162,7 @@ class CallCache:
     def _show(
         self, as_of: float | None, *, complete: bool, cut: bool | None = None, problem: str | None = None
     ) -> None:
-        """Show viewers the calls known so far; only for the holder of the lock."""
+        """Show viewers the calls known so far; the caller holds the lock."""
         self._snapshot = Snapshot(
             entries=tuple(newest_first(self._entries.values())),
             as_of=as_of,

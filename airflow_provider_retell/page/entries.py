@@ -35,15 +35,15 @@ class Entry:
         task: The digest of the task's id in the tag; empty for a call without a tag of a task.
         map_index: -1 for a task that is not mapped.
         person: The digest of the number that a campaign calls; empty if the task places one call. It does not
-            leave the server: a phone number has so few digits that a digest can be turned back into it.
+            leave the server: phone numbers are so short that one can be recovered from its digest.
         attempt: The number of the attempt, counted from 1.
         status: ``call_status``.
         reason: ``disconnection_reason``.
         outcome: None while the call is live.
         number: The last digits of the other side's number, such as "…0100"; empty if there is no number.
         agent: The agent's name, or its id.
-        started_at: Seconds since the epoch; None if it was not answered, or Retell does not say.
-        ended_at: The same for its end.
+        started_at: Seconds since the epoch; None if the call was not answered, or Retell does not say.
+        ended_at: The same for the end of the call.
         talk_seconds: How long it was connected.
         cost_cents: Its cost so far.
     """

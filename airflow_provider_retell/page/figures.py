@@ -53,8 +53,8 @@ class Scope:
 def totals(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return counts, seconds and cents of some calls.
 
-    ``people`` differ by task, map index and, in campaigns, person; ``reached`` are those who spoke; ``lines`` are
-    live calls, and ``lines_peak`` is the largest number that was connected at the same time.
+    ``people`` differ by task and map index, in campaigns by task and number; ``reached`` are those who spoke;
+    ``lines`` are live calls, and ``lines_peak`` is the most calls that were connected at the same time.
     """
     live = sum(entry.live for entry in entries)
     return {
@@ -92,7 +92,7 @@ def over_time(entries: Iterable[Entry]) -> dict[str, Any]:
     """Return the number of calls over time, as bars of a chart.
 
     ``begin`` is in seconds since the epoch, ``width`` the seconds of a bar. A bar has two numbers: calls in which
-    a person spoke, and others. Calls without a time are in none.
+    a person spoke, and other calls. Calls without a time are in no bar.
     """
     dated = sorted((entry.at, entry.outcome in CONVERSATIONS) for entry in entries if entry.at)
     if not dated:

@@ -1,7 +1,7 @@
-"""Add the page to Airflow: a tab of a DAG run and of a task instance, and an entry of the navigation.
+"""Add the page to Airflow: a tab of a DAG run and of a task instance, and an entry in the navigation.
 
-Airflow imports plugins in every process, also in each task's. So the modules of the page are imported by the first
-request to it, in the API server only. For Airflow before 3.1, which has no such tabs, the plugin is an empty one.
+Airflow imports plugins in every process, also in each task's. So the modules of the page are imported at the first
+request to it, in the API server only. For Airflow before 3.1, which has no such tabs, the plugin is empty.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/plugins.html
 """

@@ -81,7 +81,7 @@ def connections_of(dag_id: str, run_id: str) -> list[str]:
 
     They are in the rendered fields of tasks that have begun, and in the DAG unless they are templates.
     """
-    # Airflow 3.1 has a type of its own for the column, which looks nothing up in it.
+    # Airflow 3.1 has its own type for this column, which cannot look up keys.
     value = type_coerce(Rendered.rendered_fields, JSON)[CONNECTION].as_string()
     query = select(value).distinct().where(Rendered.dag_id == dag_id, Rendered.run_id == run_id)
     with create_session(scoped=False) as session:
@@ -107,7 +107,7 @@ def _connections(value: Any) -> Iterator[str]:
 
 
 def campaigns(*, dag_ids: Iterable[str], run_id: str | None = None) -> list[Campaign]:
-    """Return the campaigns of a run, or without a run all campaigns in progress, newest first.
+    """Return the campaigns of a run, or all campaigns in progress if no run is given, newest first.
 
     Args:
         dag_ids: Only of these DAGs.

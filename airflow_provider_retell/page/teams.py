@@ -9,8 +9,9 @@ a connection in the environment       its name, ``AIRFLOW_CONN__<TEAM>___<ID>``
 a connection in a secrets backend     what the backend says: the page asks it for a DAG's team, and cannot list it
 ====================================  =============================================================================
 
-Airflow looks a connection up for a team, and finds those of this team and those of none. So the page uses for the
-calls of a DAG the connection that the DAG's tasks use. Outside of multi-team mode there are no teams.
+When Airflow looks up a connection for a team, it finds the team's own connections and those without a team. So for
+the calls of a DAG, the page uses the connection that the DAG's tasks use. Outside multi-team mode there are no
+teams.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/multi-team.html
 """
@@ -43,10 +44,10 @@ def of_connection(conn_id: str) -> str | None:
 
 
 def by_upper_case(word: str) -> str | None:
-    """Return the team whose name an environment variable has in upper case."""
+    """Return the team whose name in upper case is a given word of an environment variable's name."""
     return next((name for name in sorted(Team.get_all_team_names()) if name.upper() == word), None)
 
 
 def argument(team: str | None) -> dict[str, Any]:
-    """Return the argument by which Airflow's models are asked for a team; older versions do not have it."""
+    """Return the argument that names a team to Airflow's models; older versions do not have it."""
     return {} if team is None else {"team_name": team}

@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 def within(longest: float, looks: Sequence[Callable[[float], T]]) -> list[T]:
-    """Return what several looks see: all begin at once, and together they take no longer than one.
+    """Return the results of several looks. All begin at once, and together they take no longer than one.
 
     Args:
-        longest: Maximum seconds for all of them.
-        looks: Each begins a reading if one is due, waits for it for at most so many seconds, and returns what is
+        longest: The most seconds for all of them.
+        looks: Each begins a reading if one is due, waits for it at most the given seconds, and returns what is
             known then.
     """
     for look in looks:
@@ -38,7 +38,7 @@ def within(longest: float, looks: Sequence[Callable[[float], T]]) -> list[T]:
 
 
 class InTurn(Executor):
-    """Run work in the threads of another executor, of which it holds only a few at a time.
+    """Run work in the threads of another executor, but only in a few of them at a time.
 
     Args:
         threads: The executor.

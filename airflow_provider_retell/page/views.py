@@ -1,4 +1,4 @@
-"""Make the JSON of the page: the calls of a run, and the overview."""
+"""Return the data of the pages as JSON: the calls of a run, and the overview."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def calls_view(
         store: The accounts.
         dag_id: The DAG.
         run_id: The run.
-        task_id: Only this task's.
-        map_index: Only this map index's.
+        task_id: Only this task's calls.
+        map_index: Only this map index's calls.
         outcome: Only calls with this outcome in the list; the totals count all.
         person_of: Only calls to the same person as this call.
         offset: The number of calls before the page.
@@ -88,7 +88,7 @@ def calls_view(
 
 
 def _freshness(snapshots: Iterable[Snapshot], shown: Iterable[Entry]) -> dict[str, Any]:
-    """Return the age of the data shown; of several accounts, that of the oldest."""
+    """Return the age of the data shown, which is that of the oldest reading, and whether it is complete."""
     snapshots = list(snapshots)
     complete = all(snapshot.complete for snapshot in snapshots)
     problem = next((snapshot.problem for snapshot in snapshots if snapshot.problem), None)
@@ -154,7 +154,7 @@ def account_view(conn_id: str, team: str | None, account: Account, wait: float) 
         conn_id: Its connection.
         team: The team of the connection.
         account: The account.
-        wait: Maximum seconds to wait for readings that are due.
+        wait: The most seconds to wait for readings that are due.
     """
     today = account.calls_of_today()
     lines, snapshot = within(wait, [partial(_lines, account), partial(_look, today)])

@@ -8,7 +8,7 @@ const given = new URLSearchParams(location.search);
 const names = {};
 for (const name of ["dag_id", "run_id", "task_id", "map_index"]) {
   const value = given.get(name);
-  if (value && !/^\{[A-Z_]+\}$/.test(value)) names[name] = value; // Airflow leaves what it does not know
+  if (value && !/^\{[A-Z_]+\}$/.test(value)) names[name] = value; // Airflow leaves a placeholder that it cannot fill
 }
 const wanted = { outcome: "", person_of: "", offset: 0 };
 let again;

@@ -1,4 +1,4 @@
-// What both pages share: elements, requests, the look of Airflow, the dialog. Text is only ever set as text.
+// Shared by both pages: elements, requests, Airflow's look, the dialog. Text is only ever set as text, never as HTML.
 
 export const SPOKE = ["answered", "transferred", "callback_requested", "do_not_call"];
 const SOFT = ["voicemail", "ivr"];
@@ -12,7 +12,7 @@ export function tone(outcome) {
   return BAD.includes(outcome) ? "is-bad" : "is-missed";
 }
 
-/** Return an element: its attributes, its handlers (`onclick`), its children. */
+/** Return an element with attributes, handlers (`onclick`) and children. */
 export function h(tag, attributes = {}, ...children) {
   const svg = ["svg", "rect", "title"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
@@ -27,7 +27,7 @@ export function h(tag, attributes = {}, ...children) {
 
 const shown = new Map();
 
-/** Replace what an element holds, if it has changed, and keep the focus where it was. */
+/** Replace the contents of an element if its data has changed, and keep the focus. */
 export function show(id, data, make) {
   const text = JSON.stringify(data);
   if (shown.get(id) === text) return;
@@ -57,7 +57,7 @@ export function moment(seconds) {
   return today ? at.toLocaleTimeString() : at.toLocaleString();
 }
 
-/** Ask the page's own API. Airflow 3.1 has no cookie for it: its token is in the browser's storage. */
+/** Ask the page's own API. Airflow 3.1 sets no cookie for it, so the token comes from the browser's storage. */
 export async function ask(path, change) {
   const options = { headers: {}, credentials: "same-origin" };
   if (change !== undefined) {
@@ -89,7 +89,7 @@ export function explain(error) {
   return error.message;
 }
 
-/** Return the colour behind an element: that of the first element around it which has one. */
+/** Return the colour behind an element: that of the nearest enclosing element that has one. */
 function behind(element) {
   for (let each = element; each; each = each.parentElement) {
     const colour = getComputedStyle(each).backgroundColor;
@@ -98,7 +98,7 @@ function behind(element) {
   return "";
 }
 
-/** Follow the theme of Airflow, in whose frame this page is. */
+/** Follow the theme of Airflow, whose page shows this one in a frame. */
 export function followTheme() {
   let outer = null;
   try {
@@ -119,7 +119,7 @@ export function followTheme() {
   if (outer) new MutationObserver(apply).observe(outer, { attributes: true, attributeFilter: ["class", "data-theme"] });
 }
 
-/** Open another site in a tab of its own: Airflow's frame may open none, so the page around it does. */
+/** Open another site in a new tab. Airflow's frame must not do that, so the page around it does. */
 export function outside(url) {
   let page = document;
   try {
@@ -156,7 +156,7 @@ export function confirmed(question, act, label) {
   });
 }
 
-/** Ask again and again, as often as the server says, while the page is visible. */
+/** Ask repeatedly, as often as the server says, while the page is visible. */
 export function keepAsking(look) {
   let timer;
   let running = false;
@@ -177,7 +177,7 @@ export function problem(text, key = "problem") {
   show(key, text ?? "", (message) => message && h("p", { class: "note warning", role: "alert" }, message));
 }
 
-/** A campaign: how far it is, and the button that pauses it. */
+/** Return the card of a campaign: its progress, and the button that pauses or continues it. */
 export function campaignCard(campaign, { again, named }) {
   const { progress } = campaign;
   const where = `${campaign.task_id}${campaign.map_index >= 0 ? ` [${campaign.map_index}]` : ""}`;
@@ -191,8 +191,8 @@ export function campaignCard(campaign, { again, named }) {
   const press = async () => {
     const paused = campaign.pause === null;
     const question = paused
-      ? `Pause the campaign ${where}? No new calls are placed from five seconds on. Live calls go on.`
-      : `Let the campaign ${where} go on? It places calls again within five seconds.`;
+      ? `Pause the campaign ${where}? It stops placing calls within five seconds. Live calls go on.`
+      : `Continue the campaign ${where}? It places calls again within five seconds.`;
     const act = paused ? "Pause" : "Continue";
     if (!(await confirmed(question, `${act} the campaign`))) return;
     const { dag_id, run_id, task_id, map_index } = campaign;
