@@ -35,7 +35,7 @@ def test_an_interval_is_read(start: Any, end: Any, context: dict[str, Any]) -> N
     [
         (SECOND, FIRST, {}, "end must be later"),
         (FIRST, FIRST, {}, "end must be later"),
-        (FIRST, datetime(2026, 2, 1, tzinfo=UTC), {}, "must not lie ahead"),
+        (FIRST, datetime(2026, 2, 1, tzinfo=UTC), {}, "must not be in the future"),
         (None, None, {}, "start must be given"),
         (FIRST, None, {}, "end must be given"),
         ("soon", SECOND, {}, "got 'soon'"),

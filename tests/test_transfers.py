@@ -664,7 +664,7 @@ NOW = datetime.now(UTC)
     [
         ({"start": NOW - timedelta(days=1), "end": NOW - timedelta(days=2)}, "end must be later than start"),
         ({"start": NOW - timedelta(days=1), "end": NOW - timedelta(days=1)}, "end must be later than start"),
-        ({"end": NOW + timedelta(days=1)}, "end must not lie ahead"),
+        ({"end": NOW + timedelta(days=1)}, "end must not be in the future"),
         ({"start": "yesterday"}, "start must be a datetime"),
         ({"start": None}, "start must be given"),
         ({"path": None}, "path must be given"),

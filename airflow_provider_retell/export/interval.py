@@ -28,8 +28,8 @@ def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: floa
     after = _moment("end", context.get("data_interval_end") if end is None else end)
     if first == after and start is None and end is None:
         raise RetellInputError(
-            f"The data interval of this run is empty (it begins and ends at {first.isoformat()}), as the cron "
-            "schedules of Airflow 3 make them. Give start and end, or the DAG a CronDataIntervalTimetable. "
+            f"The data interval of this run is empty (it begins and ends at {first.isoformat()}), as with the "
+            "cron schedules of Airflow 3. Give start and end, or give the DAG a CronDataIntervalTimetable. "
             "Nothing was sent."
         )
     if first >= after:
@@ -39,7 +39,7 @@ def read_interval(start: Any, end: Any, context: Mapping[str, Any], *, now: floa
         )
     if after.timestamp() > now:
         raise RetellInputError(
-            f"end must not lie ahead, got {after.isoformat()}: calls until then are still to come. "
+            f"end must not be in the future, got {after.isoformat()}: calls until then are still to come. "
             "Nothing was sent."
         )
     return round(first.timestamp() * 1000), round(after.timestamp() * 1000)

@@ -41,8 +41,8 @@ def find_late_arrivals(
         selection: The calls of the export.
         goal: How far each call must have come.
         now: Seconds since the epoch.
-        window: How long to wait for calls after the end of the interval, in seconds. Only calls that started in as
-            many seconds before the end are read, because a call is not expected to last longer.
+        window: How long to wait for calls after the end of the interval, in seconds. Only calls that started
+            within as many seconds before the end are read, because a call is not expected to last longer.
         rate: When the next request may begin.
     """
     # Imported here: models are not needed to parse a DAG.
@@ -57,7 +57,7 @@ def find_late_arrivals(
             for fields in page.calls:
                 try:
                     call = CallRow.read(fields)
-                except ValueError as error:  # it is written as it is
+                except ValueError as error:  # the export writes it as Retell sent it
                     log.warning("%s is not waited for: it is %s.", shown(fields["call_id"]), error)
                     continue
                 if not goal.reached(call, now=now, seen_over=now):

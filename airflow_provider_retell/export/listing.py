@@ -76,7 +76,7 @@ class Selection:
         """Return the request for the first page of the interval, oldest calls first.
 
         Args:
-            since: Leave out what is earlier, in milliseconds since the epoch.
+            since: Leave out calls that started earlier, in milliseconds since the epoch.
         """
         return self._list(started_from=max(self.start, since), started_before=self.end, **self.filters)
 
@@ -107,7 +107,7 @@ class Selection:
         return ", ".join(f"{name} {_describe_filter(name, value)}" for name, value in sorted(self.filters.items()))
 
     def _list(self, **arguments: Any) -> Request[Page[Fields]]:
-        # Oldest first: calls that start while this reads come after what was read, and move no page.
+        # Oldest first: calls that start meanwhile come last, so they do not shift the pages.
         return as_sent(list_calls(page_size=self.page_size, sort_order="ascending", **arguments))
 
 
@@ -133,7 +133,7 @@ class ListedPage:
     """One page of the list.
 
     Attributes:
-        calls: The calls that were not on the page before.
+        calls: The calls that were not on the previous page.
         ids: The ids of all calls of the page.
         cursor: Where the next page begins, None after the last one.
         unreadable: How many items had no ``call_id``.
@@ -154,13 +154,13 @@ def pages(
 ) -> Generator[ListedPage]:
     """Yield the pages from a first one on; the next page is read while the caller handles the current one.
 
-    Two pages are in memory at most.
+    At most two pages are in memory.
 
     Args:
         send: Sends a request; called in a thread.
         first: The request for the first page.
         rate: When the next request may begin.
-        seen: The ids of the page before the first one.
+        seen: The ids on the page before the first one.
 
     Raises:
         RetellResponseError: The list cannot be read to its end.

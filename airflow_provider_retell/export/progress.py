@@ -71,11 +71,11 @@ def page_name(number: int) -> str:
 
 
 class Pulse:
-    """Log every half minute how far the list is, which runs from the oldest call to the newest.
+    """Report every half minute how much of the interval is listed; the list begins with the oldest call.
 
     Args:
         clock: The time.
-        tally: The counts so far, which go on changing.
+        tally: The counts so far, which the export updates.
         start: The start of the interval, in milliseconds since the epoch.
         end: Its end.
     """

@@ -61,7 +61,7 @@ def save_recording(
     name = _save(client, request, link(reread), destination, call_id)
     if name is None:
         log.warning(
-            "The recording of %s is left out: Retell gives a link to it, but it is gone, or the link is not https://.",
+            "The recording of %s is left out: Retell's link to it leads to nothing, or is not https://.",
             call_id,
         )
     return name

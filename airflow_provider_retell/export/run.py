@@ -106,7 +106,7 @@ class Export:
             self.client.send(get_agent(agent_id))
         except RetellPermissionError as error:
             log.warning(
-                "No call of agent %r was found, and it cannot be checked that it exists: %s", agent_id, error
+                "No call of agent %r was found, and whether it exists cannot be checked: %s", agent_id, error
             )
 
     def _list_section(self, section: Section, first: Request[Page[Fields]]) -> None:
@@ -169,7 +169,7 @@ class Export:
         try:
             return self.client.send(complete_call(call_id))
         except RetellNotFoundError:
-            return None  # deleted since it was listed, so that it is nowhere
+            return None  # deleted since it was listed
 
     def _save_recordings(self, calls: Sequence[Fields]) -> dict[str, str]:
         """Save the recordings of some calls, and return the names of the files by call id."""
