@@ -111,7 +111,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         default="429",
         help="what happens to a created call over a limit: it is refused with 429, or it fails (default: 429)",
     )
-    seconds("--ring-in", help="let a person call in every so many seconds")
+    seconds("--ring-in", help="seconds between two people who call in")
     option(
         "--do-not-call",
         action="append",
@@ -119,9 +119,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
         metavar="+NUMBER",
         help="mark the contact with a number as do_not_call; may be repeated",
     )
-    option("--seed", type=int, default=0, metavar="COUNT", help="start with so many past calls")
+    option("--seed", type=int, default=0, metavar="COUNT", help="start with this many past calls")
     option("--seed-days", type=float, default=2.0, metavar="DAYS", help="how far these go back (default: 2)")
-    seconds("--recording-link-seconds", help="serve recordings, with links that are valid for so long")
+    seconds("--recording-link-seconds", help="serve recordings, with links that are valid for this long")
     option(
         "--fault",
         action="append",
@@ -161,7 +161,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, S
 
 def _port(text: str) -> int:
     if not 0 <= (port := int(text)) <= _LAST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is no port: ports are 0 to {_LAST_PORT}")
+        raise argparse.ArgumentTypeError(f"{text} is not a port: ports are 0 to {_LAST_PORT}")
     return port
 
 
@@ -199,7 +199,7 @@ class CallReporter:
         self._open: list[str] = []
 
     def lines(self) -> Iterator[str]:
-        """Return a line for each new call and for each call that is over."""
+        """Yield a line for each new call and for each call that is over."""
         calls, now = self._simulator.calls, self._simulator.clock()
         placed = list(calls)[self._reported :]
         self._reported += len(placed)

@@ -46,7 +46,7 @@ class CallBook:
         clock: Returns the seconds since the epoch.
         script: Chooses the scenario of each call.
         durations: The seconds that the stages of a call take, unless its scenario says otherwise.
-        concurrency_limit: The number of lines: with so many busy, no more calls are created.
+        concurrency_limit: The number of lines: while all are busy, no more calls are created.
         calls_per_second: The number of calls that may be created within any second; `None`: no limit.
         refuse_over_limit: True: a call over a limit is refused. False: it is created and fails.
     """
@@ -167,7 +167,7 @@ class CallBook:
         return self._change(call, updates={**call.updates, **fields})
 
     def analyze(self, call_id: str) -> SimulatedCall:
-        """Let the analysis of a call that is over be there now.
+        """Make the analysis of a call that is over appear now.
 
         Raises:
             KeyError: There is no such call.

@@ -47,7 +47,7 @@ class SimulatedCall:
         stops: The number of stop-call requests for the call.
         reruns: The number of rerun-call-analysis requests for the call.
         updates: The fields that update-call has replaced.
-        analyzed_by: When the analysis is there at the latest.
+        analyzed_by: The latest time at which the analysis appears.
     """
 
     call_id: str

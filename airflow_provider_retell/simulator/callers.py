@@ -33,7 +33,7 @@ class Callers:
         self._chance = random.Random(1)  # noqa: S311 (not for secrets: for the same callers each time)
 
     def ring(self) -> None:
-        """Let all calls come in that are due."""
+        """Let all due calls come in."""
         while self._next <= self._simulator.clock():
             self._next += self._seconds
             (name,) = self._chance.choices(list(_OFTEN), list(_OFTEN.values()))

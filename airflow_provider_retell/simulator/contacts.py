@@ -48,7 +48,7 @@ class Contact:
 
 
 class ContactBook:
-    """Keep the contacts: those that were put, and people who asked on a call not to be called again.
+    """Keep the contacts: those that were added, and people who asked on a call not to be called again.
 
     Args:
         calls: Every call by its id; other code keeps it up to date.

@@ -147,7 +147,7 @@ class Controls:
             self._book.dial(call_id)
 
     def seed(self, count: int, *, days: float = 2.0) -> None:
-        """Add calls of the past days, all of them over. The same count gives the same calls.
+        """Add calls of the past days, all of them over. The same count and days give the same calls.
 
         Args:
             count: The number of calls.

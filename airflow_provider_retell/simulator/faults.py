@@ -38,7 +38,7 @@ class Fault:
         as_date: True: `Retry-After` is written as an HTTP date.
         delay: The seconds until the response is sent.
         times: The number of requests that meet the fault; `None`: all.
-        skip: The number of matching requests that succeed before.
+        skip: The number of matching requests that do not meet the fault before the first one does.
 
     Raises:
         ValueError: The fault would never be met, would do nothing, or would ignore one of its attributes.
@@ -80,7 +80,7 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """Return the name that the record of a request gives for the fault."""
+        """Return the name of the fault in the record of a request."""
         return f"delay {self.delay:g}" if self.answer is None else str(self.answer)
 
     @property
@@ -89,7 +89,7 @@ class Fault:
         return self.after or self.answer in (None, "truncate", "empty")
 
     def strikes(self, request: Request) -> bool:
-        """Return whether the fault is meant for a request."""
+        """Return whether the fault matches a request."""
         target = endpoint_of(request.method, request.path)
         names = [request.path, f"{request.method} {request.path}", target[0].name if target else ""]
         return any(fnmatchcase(name, self.endpoint) for name in names)

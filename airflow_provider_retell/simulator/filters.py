@@ -34,7 +34,7 @@ FIXED_BY_REQUEST = frozenset(
         *("dynamic_variables", "from_number", "metadata", "to_number"),
     }
 )
-"""The filters that are decided by fields that are the same at every stage of a call."""
+"""The filters on fields that are the same at every stage of a call."""
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,

@@ -57,7 +57,7 @@ class Listing:
             positions = self._timeline.of(ids, now)
         else:
             positions = self._timeline.positions(now)
-        # Making a complete call object takes ten times as long: first compare what needs only the request.
+        # Making a complete call object takes ten times as long: first apply filters that need only the request.
         fixed = {name: criteria.pop(name) for name in filters.FIXED_BY_REQUEST & criteria.keys()}
         started = criteria.get("start_timestamp")
         descending = body.get("sort_order", "descending") == "descending"

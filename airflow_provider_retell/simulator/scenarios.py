@@ -232,7 +232,7 @@ def scenario_of(number: str) -> Scenario | None:
 
 
 def scenario_named(plays: str | Scenario) -> Scenario:
-    """Return the scenario with a name. A scenario is returned as it is.
+    """Return the scenario with this name. A scenario is returned unchanged.
 
     Raises:
         ValueError: No scenario has that name.

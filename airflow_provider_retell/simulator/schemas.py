@@ -133,7 +133,7 @@ LIST: Schema = {
         "include_total": _FLAG,
         "filter_criteria": {
             "type": "object",
-            # To ignore a filter would return the wrong calls: refuse those that are not simulated.
+            # Ignoring a filter would return the wrong calls: refuse filters that are not simulated.
             "additionalProperties": False,
             "properties": {
                 "agent": {"type": "array", "items": _AGENT},

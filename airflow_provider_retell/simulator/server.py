@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 ALL_ADDRESSES = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 (listening there is what a user asks for)
 """The addresses that mean all addresses of this machine, each with one by which the machine reaches itself."""
 
-# To linger for 0 seconds: closing the socket then sends a reset.
+# Linger for 0 seconds: closing the socket then sends a reset.
 _RESET = struct.pack("ii", 1, 0)
 # The statuses with which HTTP allows no body.
 _BODILESS = (204, 304)
@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             if response and response.cut == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                # Close it here: the server itself would shut the connection down in good order first.
+                # Close it here: the server would first shut the connection down in good order.
                 socket.close(self.connection.detach())
             return
         self._send(response)
@@ -97,7 +97,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a caller that closes its connection is no error
+        if not isinstance(sys.exception(), OSError):  # a caller may close its connection
             super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
@@ -134,7 +134,7 @@ def serving(handle: Handle, port: int, host: str = LOOPBACK) -> Iterator[str]:
     try:
         yield base_url(ALL_ADDRESSES.get(host, host), server.server_port)
     finally:
-        # Wakes the loop, which notices otherwise only after its interval that it should end.
+        # Wake the loop, which would otherwise notice only after its interval that it should end.
         with suppress(OSError):  # some systems shut down connections only
             server.socket.shutdown(socket.SHUT_RD)
         server.shutdown()

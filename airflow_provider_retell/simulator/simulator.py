@@ -40,11 +40,11 @@ class Simulator(Controls, Transport):
         analysis_delay: Seconds from the end to `call_analysis`.
         list_registered: True: list-calls shows `registered` calls. Retell does not say whether it does.
         list_lag: Seconds by which list-calls lags behind; get-call never does.
-        concurrency_limit: The number of lines: with so many calls dialed or ongoing, no more are created.
+        concurrency_limit: The number of lines: while so many calls are dialed or ongoing, no more are created.
         calls_per_second: The number of calls that may be created within any second; `None`: no limit.
         over_limit: `429`: a call over one of these limits is refused. `call`: it is created, and fails with
             `concurrency_limit_reached`. Retell does not say which it does.
-        recording_link_seconds: Seconds for which links to recordings are valid, which then lead to the simulator.
+        recording_link_seconds: Seconds for which links to recordings are valid; they lead to the simulator.
             `None`: they lead nowhere.
 
     Raises:
@@ -113,7 +113,7 @@ class Simulator(Controls, Transport):
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Return all requests, in the order in which they were dealt with."""
+        """Return all requests, in the order in which they were answered."""
         with self._lock:
             return list(self._requests)
 
@@ -138,7 +138,7 @@ class Simulator(Controls, Transport):
             self._faults.clear()
 
     def serve(self, port: int = 0, *, host: str = LOOPBACK) -> AbstractContextManager[str]:
-        """Serve requests in background threads until the `with` block ends, which yields the base URL.
+        """Serve requests in background threads until the `with` block ends; the block gets the base URL.
 
         Args:
             port: The port; 0: a free one.
@@ -184,5 +184,5 @@ class Simulator(Controls, Transport):
 
 def _check_not_negative(**options: float | None) -> None:
     for name, value in options.items():
-        if value is not None and not value >= 0:  # which NaN is not either
+        if value is not None and not value >= 0:  # true for NaN, too
             raise ValueError(f"{name} is {value}: it cannot be less than 0.")

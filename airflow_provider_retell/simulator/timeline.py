@@ -1,4 +1,4 @@
-"""Keep calls in the order of list-calls, so that a page does not cost a look at all of them."""
+"""Keep calls in the order of list-calls, so that a page is found without going through all of them."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Timeline:
 def walk(
     positions: list[Position], *, descending: bool, last: Position | None, started: Mapping[str, Any] | None
 ) -> Iterator[Position]:
-    """Iterate over the positions of a page and those behind it that a filter of the start may match.
+    """Iterate over the positions of a page and those after it that a filter on the start may match.
 
     Args:
         positions: All positions, the earliest first.
         descending: True: the latest come first.
-        last: The position at which the page before ended; `None`: there is none.
+        last: The position at which the previous page ended; `None`: there is none.
         started: The filter `start_timestamp`, if there is one.
     """
     earliest, latest = _bounds(started)
