@@ -61,7 +61,7 @@ class AirflowApi:
         self.ask("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def first_run(self, dag_id: str) -> str:
-        """Return the id of the run that a DAG has started by itself, as soon as there is one."""
+        """Return the id of a DAG's first run, as soon as there is one."""
         runs: list[str] = []
 
         def started() -> bool:

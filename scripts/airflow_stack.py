@@ -62,7 +62,7 @@ class AirflowStack(AirflowApi):
         home: The folder of the database and all logs, kept at the end; by default a temporary one.
         env: More environment variables for every process, such as `AIRFLOW_CONN_...`.
         patience: Seconds to wait for the components to come up and for a DAG to be parsed.
-        python: The interpreter of the environment that Airflow is taken from, by default this one.
+        python: The interpreter of the environment that Airflow is installed in, by default this one.
     """
 
     components: ClassVar[tuple[str, ...]] = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -112,7 +112,7 @@ class AirflowStack(AirflowApi):
 
         Args:
             name: Its name here: `triggerer`, or `triggerer-2`.
-            command: Airflow's command, such as `triggerer`; by default what a component of this name ran before.
+            command: Airflow's command, such as `triggerer`; by default the one that this component ran before.
         """
         self._spawn(name, *command)
         self._wait_until_healthy(name)
@@ -137,7 +137,7 @@ class AirflowStack(AirflowApi):
         return name in self.running
 
     def log_of(self, name: str) -> Path:
-        """Return the file with all that a component has printed."""
+        """Return the file with everything that a component has printed."""
         return self.home / f"{name}.log"
 
     def processes(self, name: str) -> list[psutil.Process]:
@@ -165,7 +165,7 @@ class AirflowStack(AirflowApi):
         return jobs[0]["id"] if jobs else None
 
     def check_alive(self) -> None:
-        """Raise with the end of its log if a component has ended without being killed."""
+        """Raise, with the end of the log, if a component has ended without being killed."""
         for name, process in self.running.items():
             if (code := process.poll()) is not None:
                 raise self._error(f"{name} has ended with exit code {code}", name)
@@ -185,7 +185,7 @@ class AirflowStack(AirflowApi):
             "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
         }
         # Separate from the user's own Airflow. Without bytecode each process would compile Airflow again,
-        # and a warning of a dependency must not end one.
+        # and a dependency's warning must not end a process.
         unwanted = ("AIRFLOW", "_AIRFLOW", "PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
         direct = f"{LOOPBACK},localhost,{inherited.get('no_proxy') or inherited.get('NO_PROXY', '')}"
@@ -213,7 +213,7 @@ class AirflowStack(AirflowApi):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # by its session all that a component forks is found again
+                start_new_session=True,  # so that everything a component forks is found by its session
             )
         return self.running[name]
 
@@ -226,7 +226,7 @@ class AirflowStack(AirflowApi):
     def _healthy(self, name: str) -> bool:
         match self._commands[name][0]:
             case "api-server":
-                # Its first answer takes the execution API seconds: better now than under the first task.
+                # The execution API takes seconds for its first answer: better now than during the first task.
                 self.ask("GET", "/execution/health")
                 token = self.ask("GET", "/auth/token")["access_token"]
                 self._client.headers["Authorization"] = f"Bearer {token}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".airflow" / "demo"
-SPEED = 10.0  # the call that nobody dials takes five minutes, which are half a minute then
+SPEED = 10.0  # the five minutes of the call that nobody dials take half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Demo:
         shown: The task whose result is shown at the end.
         text: Writes that result.
         dials: Whether phones would ring with a real account.
-        env: What its processes need besides, given the folder of the demo.
+        env: The further environment variables that it needs, given the folder of the demo.
     """
 
     dag_id: str
@@ -91,8 +91,8 @@ class Service:
         connection: The Airflow connection as JSON, with the key.
         agent_id: The agent of the calls.
         numbers: The numbers to call.
-        statuses: The status of each call right now, where that can be known without asking Retell.
-        timeout: Seconds the run may take.
+        statuses: Returns the status of each call right now; empty for Retell itself, which is not asked.
+        timeout: Seconds that the run may take.
     """
 
     introduction: str
@@ -121,12 +121,12 @@ def retell(api_key: str, agent_id: str) -> Service:
 
 
 def simulation(demo: Demo, simulator: Simulator, url: str) -> Service:
-    """Describe a run against the simulator, with one call for each outcome there is."""
+    """Describe a run against the simulator, with one call for each outcome."""
     endings = {outcome_of(it.status, it.reason): it for it in reversed([*SCENARIOS.values()])}
     numbers = sorted(scenario.number for outcome, scenario in endings.items() if outcome)
     return Service(
         introduction=(
-            f"This uses the simulator at {url}, {SPEED:.0f} times as fast as time: {demo.story}.\n"
+            f"This uses the simulator at {url}, {SPEED:.0f} times as fast as real time: {demo.story}.\n"
             f"No phone rings, and nothing leaves this machine. "
             f"(For the real service, set RETELL_API_KEY and RETELL_AGENT_ID.)"
         ),
@@ -226,7 +226,7 @@ def reasons(airflow: AirflowStack, dag_id: str, run_id: str) -> str:
 
 def main() -> int:
     """Return the exit code."""
-    # Ended from outside, it must take Airflow along, as Ctrl-C does.
+    # These signals must end Airflow too, as Ctrl-C does.
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, lambda number, _: sys.exit(128 + number))
     api_key, agent_id = os.environ.get("RETELL_API_KEY"), os.environ.get("RETELL_AGENT_ID")

@@ -1,7 +1,7 @@
 """Do what a new user does, by the documentation alone: install, connect, run, look, follow the link.
 
 The wheel goes into a clean environment with Airflow, the README's DAG into its folder of DAGs, and everything else
-is done in a headless browser against the simulator. What is seen on the way goes into docs/images.
+is done in a headless browser against the simulator. The screenshots go into docs/images.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Seen:
     """The things that the new user has seen.
 
     Attributes:
-        labels: The fields that the form asks for, in its order.
-        placeholders: What some of them show as long as they are empty.
-        corrected: The values that the form makes of numbers that are too small, and of letters.
+        labels: The labels of the form's fields, in its order.
+        placeholders: The placeholders of some of the fields.
+        corrected: The values to which the form corrects numbers that are too small, and letters.
         answers: The answers of the Test button for each connection.
         run: The table of the tasks of the README's DAG.
         rows: The result of the sensor of that DAG.
@@ -246,6 +246,6 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    # Ended from outside, it must take Airflow along, as Ctrl-C does.
+    # The signal must end Airflow too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     walk(ROOT / "docs" / "images")

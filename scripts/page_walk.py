@@ -1,7 +1,7 @@
 """Walk the page of calls in a headless browser: a campaign of 200, live, in Airflow's own UI, with two users.
 
-Airflow's API server is a real one; its tasks run by `dag.test()`, in a process of their own. The calls are at the
-simulator; those of the DAG `hostile` are at a server whose names and metadata are markup. What is seen goes into
+Airflow's API server is a real one; the tasks run with `dag.test()`, in separate processes. The calls are at the
+simulator; those of the DAG `hostile` are at a server whose names and metadata are markup. The screenshots go into
 docs/images.
 """
 
@@ -73,11 +73,11 @@ class Seen:
     """Everything that was seen on the way.
 
     Attributes:
-        texts: What stood on the page, by the moment.
+        texts: The text of the page, by step.
         outside: Requests to other hosts, of which there should be none.
-        errors: What the browser complained about.
-        requests_in_a_minute: Requests to Retell in the minute in which ten pages were open.
-        placed_while_paused: Calls placed during the pause, five seconds after its beginning.
+        errors: The errors in the browser's console.
+        requests_in_a_minute: The page's list requests per minute, while ten pages were open.
+        placed_while_paused: Calls placed during the pause, from five seconds after its beginning on.
         opened: Where the link of a call led.
         facts: Other facts, by name.
     """
@@ -92,12 +92,12 @@ class Seen:
 
 
 class Pages(AirflowStack):
-    """Airflow's pages, with people who log in, and tasks that run by themselves."""
+    """Airflow's API server alone, with users who log in, and DAGs that run without a scheduler."""
 
     components: ClassVar[tuple[str, ...]] = ("api-server",)
 
     def run(self, dag_id: str) -> subprocess.Popen[bytes]:
-        """Run a DAG of the file in a process of its own."""
+        """Run a DAG of the file in a separate process."""
         command = [self._python, str(self._dags / "spring.py"), dag_id]
         with (self.home / f"{dag_id}.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 (our own words)
@@ -108,7 +108,7 @@ class Pages(AirflowStack):
         return process
 
     def run_of(self, dag_id: str) -> str:
-        """Return the id of its run."""
+        """Return the id of a DAG's run."""
         self.wait_until(lambda: self._client.get(f"/api/v2/dags/{dag_id}/dagRuns").is_success, f"No DAG {dag_id}")
         return self.first_run(dag_id)
 
@@ -126,12 +126,12 @@ class Pages(AirflowStack):
         return True
 
     def token(self, user: str) -> str:
-        """Log a user in."""
+        """Log a user in, and return the token."""
         return str(self.ask("POST", "/auth/token", json={"username": user, "password": user})["access_token"])
 
 
 def walk(images: Path) -> Seen:
-    """Walk the way; raise where it does not go on."""
+    """Do all steps; raise if one fails."""
     seen = Seen()
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
@@ -175,14 +175,14 @@ def script(simulator: Simulator) -> None:
 
 
 class Walker:
-    """Goes the way in one browser.
+    """Do the steps in one browser.
 
     Args:
         browser: The browser.
         airflow: Airflow.
         simulator: Retell.
-        images: The folder for what is seen.
-        seen: Takes in what is seen.
+        images: The folder for the screenshots.
+        seen: Receives what is seen.
     """
 
     def __init__(self, browser: Browser, airflow: Pages, simulator: Simulator, images: Path, seen: Seen) -> None:
@@ -190,7 +190,7 @@ class Walker:
         self._images, self._seen = images, seen
 
     def go(self) -> None:
-        """Go the way."""
+        """Do all steps."""
         say("looking at a run without calls")
         ada = self._page("ada")
         quiet = self._airflow.run_to_the_end("quiet")
@@ -292,7 +292,7 @@ class Walker:
             page.context.close()
 
     def _lists(self) -> int:
-        """Count the page's lists: of the run's tag; the campaign itself asks for that of its task."""
+        """Count the page's list requests, which filter by the run's tag; the campaign's filter by its task's."""
         asked = 0
         for request in self._simulator.requests:
             if request.endpoint == "list-calls" and isinstance(request.json, dict):
@@ -319,7 +319,7 @@ class Walker:
         self._seen.facts["placed before the pause"] = before
 
     def _without_rights(self, run_id: str) -> None:
-        say("looking as somebody who may only read")
+        say("looking as a user who may only read")
         page = self._page("vic")
         frame = self._open(page, "spring", run_id)
         expect(frame.get_by_role("button", name=re.compile("^answered"))).to_be_visible()
@@ -403,6 +403,6 @@ class Walker:
 
 
 if __name__ == "__main__":
-    # Ended from outside, it must take Airflow along, as Ctrl-C does.
+    # The signal must end Airflow too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     print(walk(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "images"))

@@ -1,4 +1,4 @@
-"""Run processes in sessions of their own, and end them with all that they have forked."""
+"""Find free ports, and end sessions with all processes that were forked in them."""
 
 from __future__ import annotations
 

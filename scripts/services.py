@@ -117,4 +117,4 @@ def _running(command: Sequence[str], log: Path, ready: Callable[[], bool]) -> It
             time.sleep(0.1)
         yield
     finally:
-        end_sessions([process], signal.SIGINT)  # which PostgreSQL does not answer by waiting for its clients
+        end_sessions([process], signal.SIGINT)  # after SIGTERM, PostgreSQL would wait for its clients

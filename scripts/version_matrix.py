@@ -5,9 +5,9 @@
 
 Both write the tables of docs/versions.md; cells that are not run now keep their last result on this machine.
 
-What an Airflow stands on is as old as itself, as with the constraints that it is published with: older versions do
-not run on all that came later. What this package brings along is the newest of today, or the oldest that
-pyproject.toml and Airflow admit.
+Airflow's dependencies are as old as that Airflow, as with the constraints that it is published with, because old
+versions do not run with all newer dependencies. This package's dependencies are today's newest, or the oldest that
+pyproject.toml and Airflow allow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UV: Final = str(Path(sys.executable).with_name("uv"))
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 TOOLS: Final = ("blockbuster", "hypothesis", "phonenumbers", "pytest", "retell-sdk", "tzdata")
 OURS: Final = ("apache-airflow-providers-common-compat",)
-"""The packages, besides the tools, that are newer than the Airflow."""
+"""The packages, besides the tools, that may be newer than Airflow."""
 
 TOMORROW: Final = datetime.now(UTC).date() + timedelta(days=1)
 
@@ -82,7 +82,7 @@ class Cell:
         bounds = FOLDER / f"{self.name}.txt"
         bounds.write_text("")
         if self.dependencies == "lowest":
-            # The oldest that is there for this Python, not one to be compiled with a Rust of its time.
+            # The oldest with a wheel for this Python: an older one needs a Rust compiler of its time.
             how = ["--resolution=lowest-direct", f"--python-version={self.python}", "--only-binary=pydantic-core"]
             uv("pip", "compile", *how, *dates, f"--output-file={bounds}", "pyproject.toml", "-", given=airflow)
         else:
@@ -105,7 +105,7 @@ class Cell:
         command += (
             ["-m", "", "tests/test_any_airflow.py", examples] if stack else [f"--ignore={examples}", "tests"]
         )
-        command += ["-W", "default"]  # Airflow and its libraries warn of much that is none of this package's doing
+        command += ["-W", "default"]  # Airflow and its libraries issue many warnings of their own
         home = FOLDER / f"{self.name}-home"
         with report.with_suffix(".log").open("w") as log:
             environ = os.environ | {"AIRFLOW_HOME": str(home)}
@@ -118,7 +118,7 @@ def interpreter(python: str) -> str | None:
     """Return the path of a Python, None if it is not installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for path in (shutil.which(f"python{python}"), *map(str, pyenv.glob(f"{python}.*/bin/python"))):
-        # pyenv's shims are there for versions that are not active, too, and fail.
+        # pyenv has shims for versions that are not active, too; those fail.
         if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:  # noqa: S603 (as above)
             return path
     return None
@@ -139,7 +139,7 @@ def uv(*arguments: str, given: str = "") -> None:
 
 
 def outcomes(report: Path) -> Outcomes:
-    """Return the outcome of each test, none without a report; an expected failure counts as skipped."""
+    """Return the outcome of each test, empty without a report; an expected failure counts as skipped."""
     if not report.exists():
         return {}
     found: dict[str, Outcome] = {}
@@ -190,7 +190,7 @@ def main(asked: Sequence[str]) -> int:
     now = [cell for cell in cells if not asked or cell.release.airflow in asked]
     results = {cell: outcomes(cell.report()) for cell in cells}
     stack_results = {cell: outcomes(cell.report(stack=True)) for cell in stacks}
-    # Twice as many as there are processors: the tests wait half of their time.
+    # Twice as many as processors, because the tests wait half of their time.
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         results |= zip(now, pool.map(run, now), strict=True)
     stack_results |= {cell: run_stack(cell) for cell in stacks if cell in now}  # one at a time

@@ -40,7 +40,7 @@ def counted(result: Outcomes) -> str:
 
 
 def told(result: Outcomes, pattern: str) -> str:
-    """Return whether a feature is there."""
+    """Return the cell of a feature: yes, no, failed or not run."""
     kinds = {outcome for name, outcome in result.items() if re.match(pattern, name.rpartition("::")[2])}
     if len(kinds) > 1 or "failed" in kinds:
         return "**failed**"
@@ -54,7 +54,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def environments_table(results: Mapping[tuple[str, str, str], Outcomes], pythons: Sequence[str]) -> str:
-    """Return how many tests passed, by Airflow, dependencies and Python."""
+    """Return how many tests passed by Airflow, dependencies and Python, as a table."""
     rows = []
     for airflow, dependencies in dict.fromkeys((airflow, dependencies) for airflow, dependencies, _ in results):
         cells = [results.get((airflow, dependencies, python)) for python in pythons]
@@ -63,7 +63,7 @@ def environments_table(results: Mapping[tuple[str, str, str], Outcomes], pythons
 
 
 def features_table(results: Mapping[str, Outcomes]) -> str:
-    """Return which feature is there, by Airflow."""
+    """Return which features each Airflow has, as a table."""
     rows = [[name, *(told(it, pattern) for it in results.values())] for name, pattern in FEATURES.items()]
     return f"Measured on {datetime.now(UTC).date()}.\n\n" + table(["", *results], rows)
 
