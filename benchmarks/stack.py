@@ -271,13 +271,18 @@ def run(
 
 
 def _busy(airflow: AirflowStack) -> dict[str, float]:
-    """Return the CPU seconds of all processes of each component, those that have ended included."""
+    """Return the CPU seconds of all processes of each component, those that have ended included.
+
+    A process of the executor looks at a task that has ended only when it begins the next: its time does not count
+    as a child's until then, and would count in a later run.
+    """
     busy = dict.fromkeys((*airflow.running, SUPERVISORS, TASKS), 0.0)
     for name, leader in airflow.running.items():
-        for it in processes_of({leader.pid}):
+        for it in processes_of({leader.pid}, zombies=True):
             with suppress(psutil.NoSuchProcess):
                 times = it.cpu_times()
                 of_executor = name == "scheduler" and it.pid != leader.pid
-                busy[SUPERVISORS if of_executor else name] += times.user + times.system
+                own = TASKS if it.status() == psutil.STATUS_ZOMBIE else SUPERVISORS
+                busy[own if of_executor else name] += times.user + times.system
                 busy[TASKS if of_executor else name] += times.children_user + times.children_system
     return busy

@@ -26,12 +26,17 @@ def free_ports(count: int) -> list[int]:
         return [listener.getsockname()[1] for listener in listeners]
 
 
-def processes_of(sessions: Collection[int]) -> list[psutil.Process]:
-    """List the live processes of sessions, whatever became of their parents and process groups."""
+def processes_of(sessions: Collection[int], *, zombies: bool = False) -> list[psutil.Process]:
+    """List the live processes of sessions, whatever became of their parents and process groups.
+
+    Args:
+        sessions: The ids of the sessions.
+        zombies: Also list those that have ended, and whose parents have not looked at them yet.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours to look at
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) in sessions and (zombies or process.status() != psutil.STATUS_ZOMBIE):
                 found.append(process)
     return found
 
