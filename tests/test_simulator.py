@@ -593,6 +593,26 @@ def test_call_can_be_registered_without_a_request(world: World) -> None:
     assert len(world.simulator.requests) == 2  # the other registration, and one get-call
 
 
+def test_call_can_be_created_without_a_request(world: World) -> None:
+    """A call that the test itself creates is like one that a request created, under the same key the same one."""
+    asked_for = world.get(world.create(metadata={"n": 1}).json()["call_id"])
+    body = {"from_number": FROM, "to_number": ANSWERED, "metadata": {"n": 1}}
+    by_hand = world.get(world.simulator.create(body))
+    assert {**by_hand, "call_id": ""} == {**asked_for, "call_id": ""}
+    assert len({world.simulator.create({**body, "idempotency_key": "a"}) for _ in range(2)}) == 1
+    assert len(world.simulator.placed) == 3
+    assert len(world.simulator.requests) == 3  # the other creation, and two get-calls
+
+
+def test_call_over_the_limit_cannot_be_created_without_a_request() -> None:
+    """A test is refused the call that a request would be refused."""
+    world = World(concurrency_limit=1)
+    world.create()
+    with pytest.raises(ValueError, match="429"):
+        world.simulator.create({"from_number": FROM, "to_number": ANSWERED})
+    assert len(world.simulator.placed) == 1
+
+
 def test_threads_share_a_simulator() -> None:
     """Calls placed at the same time from many threads are all there, each with its own id."""
     world = World(concurrency_limit=1000)
