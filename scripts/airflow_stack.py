@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import httpx
 from airflow_api import AirflowApi, AirflowError, AirflowTimeoutError
-from processes import LOOPBACK, end_sessions, free_ports, processes_of
+from processes import GRACE, LOOPBACK, end_sessions, free_ports, processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,13 +124,13 @@ class AirflowStack(AirflowApi):
         if code != 0:
             raise self._error(f"airflow {name} {' '.join(arguments)} has ended with exit code {code}", name)
 
-    def kill(self, name: str, sig: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, name: str, sig: signal.Signals = signal.SIGKILL, *, grace: float = GRACE) -> None:
         """End a component and wait until none of its processes is left.
 
         SIGKILL hits all of them at once, like a power cut. Another signal goes to the main process alone, as
-        a supervisor sends it; after five seconds the rest is killed.
+        a supervisor sends it; after `grace` seconds the rest is killed.
         """
-        end_sessions([self.running.pop(name)], sig)
+        end_sessions([self.running.pop(name)], sig, grace=grace)
 
     def is_running(self, name: str) -> bool:
         """Return whether a component should be running: it was started, and was not killed."""

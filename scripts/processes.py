@@ -41,14 +41,16 @@ def processes_of(sessions: Collection[int], *, zombies: bool = False) -> list[ps
     return found
 
 
-def end_sessions(leaders: Collection[subprocess.Popen[bytes]], sig: signal.Signals) -> None:
-    """Signal the leaders, give their sessions a few seconds to end, and kill the remaining processes."""
+def end_sessions(
+    leaders: Collection[subprocess.Popen[bytes]], sig: signal.Signals, *, grace: float = GRACE
+) -> None:
+    """Signal the leaders, give their sessions some seconds to end, and kill the remaining processes."""
     sessions = {leader.pid for leader in leaders}
     try:
         if sig != signal.SIGKILL:
             for leader in leaders:
                 leader.send_signal(sig)
-            deadline = time.monotonic() + GRACE
+            deadline = time.monotonic() + grace
             while processes_of(sessions) and time.monotonic() < deadline:
                 time.sleep(0.25)
     finally:  # also when an impatient Ctrl-C cuts the waiting short

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import processes
 import pytest
 from airflow_api import AirflowError
 from airflow_stack import AirflowStack
@@ -83,9 +82,8 @@ def test_a_start_that_fails_says_why_and_leaves_nothing_behind(dags: Path) -> No
     assert not stack.home.exists()
 
 
-def test_nobody_in_a_session_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_of_a_session_outlives_it() -> None:
     """A process that ignores SIGTERM is killed, and so is a child with a process group of its own."""
-    monkeypatch.setattr(processes, "GRACE", 0.5)
     leader = subprocess.Popen(  # noqa: S603 - our own words
         [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -93,7 +91,7 @@ def test_nobody_in_a_session_outlives_it(monkeypatch: pytest.MonkeyPatch) -> Non
     with leader.stdout:
         assert [leader.stdout.readline() for _ in range(2)] == [b"ready\n"] * 2
     groups = {os.getpgid(process.pid) for process in processes_of({leader.pid})}
-    end_sessions([leader], signal.SIGTERM)
+    end_sessions([leader], signal.SIGTERM, grace=0.5)
     assert len(groups) == 2
     assert processes_of({leader.pid}) == []
     assert leader.returncode == -signal.SIGKILL

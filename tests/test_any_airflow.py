@@ -14,7 +14,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import processes
 import pytest
 from airflow_2_stack import Airflow2Stack
 from airflow_api import AirflowError
@@ -215,13 +214,11 @@ def test_a_triggerer_that_ends_hangs_up_on_nobody(
     airflow: AirflowStack,
     simulator: Simulator,
     talk: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
     sig: signal.Signals,
 ) -> None:
     """A restart is no kill: the next triggerer goes on with the wait."""
     run_id, call_id = talk
-    monkeypatch.setattr(processes, "GRACE", 30)
-    airflow.kill("triggerer", sig)
+    airflow.kill("triggerer", sig, grace=30)
     airflow.start("triggerer")
     wait_until_polled(simulator, call_id)
     assert simulator.call(call_id)["call_status"] == "ongoing"
