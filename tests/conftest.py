@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -64,7 +65,7 @@ from airflow_provider_retell.operators import (  # noqa: E402
     RetellCreatePhoneCallOperator,
     RetellRegisterPhoneCallOperator,
 )
-from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator  # noqa: E402
+from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Request, Response, Simulator  # noqa: E402
 from airflow_provider_retell.testing import Clock, SteppingClock, clock_replaced_by  # noqa: E402
 
 # How long an example takes says how busy the machine is, and nothing about the rule.
@@ -255,6 +256,34 @@ def connect(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
         connect()
         yield connect
+
+
+class CirclingList(Simulator):
+    """A Retell each of whose pages of calls leads to the second one.
+
+    Attributes:
+        second_page: The key of that page, once it was given away.
+    """
+
+    second_page: str | None = None
+
+    def respond(self, request: Request, wait: Callable[[float], bool]) -> Response | None:
+        reply = super().respond(request, wait)
+        if reply is None or request.path != "/v3/list-calls":
+            return reply
+        page = json.loads(reply.body)
+        if page["has_more"]:
+            self.second_page = page["pagination_key"] = self.second_page or page["pagination_key"]
+        return replace(reply, body=json.dumps(page).encode())
+
+
+@pytest.fixture
+def circling_list(time: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[CirclingList]:
+    """Make a Retell whose list leads round in circles the connection ``retell_default``."""
+    simulator = CirclingList(clock=time)
+    with simulator.serve() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_RETELL_DEFAULT", simulator.connection(url))
+        yield simulator
 
 
 def replaced(clock: Clock | None) -> AbstractContextManager[None]:

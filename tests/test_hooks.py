@@ -18,7 +18,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.secrets import BaseSecretsBackend
 from blockbuster import blockbuster_ctx
-from conftest import SteppingClock
+from conftest import CirclingList, SteppingClock
 
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.flows import stop
@@ -41,7 +41,6 @@ from airflow_provider_retell.polling.poller import Poller
 from airflow_provider_retell.polling.shared import shared_poller
 from airflow_provider_retell.provider.options import Options, read_options
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
-from airflow_provider_retell.simulator import filters as list_filters
 
 FROM, TO = "+12025550199", SCENARIOS["agent_hangup"].number
 REGISTER = {"agent_id": "agent_1", "to_number": TO}
@@ -122,21 +121,19 @@ def test_pages_are_asked_for_as_they_are_used(connect: Connect, simulator: Simul
     assert [request.endpoint for request in simulator.requests].count("list-calls") == 1
 
 
-def test_a_list_that_leads_round_in_circles_is_an_error(
-    connect: Connect, simulator: Simulator, time: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_that_leads_round_in_circles_is_an_error(circling_list: CirclingList, time: ManualClock) -> None:
     """A server stuck on one page does not keep a task busy for ever, and a part of a list is not taken for all."""
-    with RetellHook() as hook:
-        for _ in range(5):
-            hook.register_phone_call(REGISTER)
-        time.advance(60)
-        newest = next(iter(hook.list_calls()))
-        stuck = list_filters.encode_cursor((newest.start_timestamp or 0, newest.call_id))
-        monkeypatch.setattr(list_filters, "encode_cursor", lambda _: stuck)
-        with pytest.raises(RetellResponseError, match="leads back to a page that was read before"):
-            list(hook.list_calls(page_size=1))
-    asked = [request.json for request in simulator.requests if request.endpoint == "list-calls"]
-    assert [body.get("pagination_key") for body in asked[1:]] == [None, stuck]
+    for _ in range(5):
+        circling_list.register(REGISTER)
+    time.advance(60)
+    with (
+        RetellHook() as hook,
+        pytest.raises(RetellResponseError, match="leads back to a page that was read before"),
+    ):
+        list(hook.list_calls(page_size=1))
+    asked = [request.json for request in circling_list.requests if request.endpoint == "list-calls"]
+    assert circling_list.second_page
+    assert [body.get("pagination_key") for body in asked] == [None, circling_list.second_page]
 
 
 @pytest.mark.parametrize(

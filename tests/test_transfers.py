@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SteppingClock, Store, TaskInstance, run_task
+from conftest import CirclingList, SteppingClock, Store, TaskInstance, run_task
 from failing_storage import Failures, KilledError, attach, failing
 from fsspec.implementations.local import LocalFileSystem
 
@@ -763,17 +763,13 @@ def test_an_unknown_destination_fails_before_the_first_request(
 
 
 def test_a_repeated_cursor_is_an_error(
-    export: Callable[..., dict[str, Any]], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    export: Callable[..., dict[str, Any]], circling_list: CirclingList, tmp_path: Path
 ) -> None:
     """A list that leads round in circles is not taken for complete."""
-    from airflow_provider_retell.simulator import filters  # noqa: PLC0415 (used here alone)
-
-    simulator.seed(SEEDED)
-    first = held(simulator)[60]
-    stuck = filters.encode_cursor((first["start_timestamp"], first["call_id"]))
-    monkeypatch.setattr(filters, "encode_cursor", lambda _: stuck)
+    circling_list.seed(SEEDED)
     with pytest.raises(RetellResponseError, match="leads back"):
         export()
+    assert circling_list.second_page
     assert not everything(tmp_path / "calls")
 
 
