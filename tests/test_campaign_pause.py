@@ -20,7 +20,6 @@ from test_campaign_run import campaign as made
 from test_plan import Campaign as PlannedCampaign
 from test_plan import person
 
-from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.calls.campaign_pause import (
     PAUSE_INTERVAL,
     PAUSE_MAX_AGE,
@@ -38,6 +37,7 @@ from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.simulator import ManualClock
+from airflow_provider_retell.testing import clock_replaced_by
 
 __all__ = ["made"]
 

@@ -11,12 +11,12 @@ from conftest import CREATE, FROM, SteppingClock, TaskInstance, place, run_task
 from jinja2 import Environment, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 
-from airflow_provider_retell._clock import clock_replaced_by
 from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator
 from airflow_provider_retell.provider.map_labels import label
 from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.simulator import SCENARIOS, ManualClock, Simulator
+from airflow_provider_retell.testing import clock_replaced_by
 
 pytestmark = pytest.mark.usefixtures("connect")
 
