@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import twins
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -149,19 +148,3 @@ def test_moments_without_a_zone_are_refused() -> None:
         Attempt(placed_at=MONDAY, ended_at=naive)
     with pytest.raises(RetellInputError, match=r"at must be a datetime with a time zone"):
         AttemptLimit(1, per=DAY).allows([], naive)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "AttemptLimit(3, per=timedelta(days=7))",
-        "AttemptLimit(1, per=timedelta(hours=1, minutes=30), gap=timedelta(seconds=1))",
-        "AttemptLimit(7, per=timedelta(days=7), silence_after_conversation=timedelta(days=7, microseconds=5))",
-    ],
-)
-def test_a_value_reads_as_it_was_written_and_can_be_copied(code: str) -> None:
-    """A log shows code; copies are equal."""
-    value = eval(code)  # noqa: S307 (it stands above)
-    for twin in twins(value):
-        assert (twin, hash(twin), repr(twin)) == (value, hash(value), code)
-    assert value != AttemptLimit(2, per=7 * DAY)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from conftest import twins
 
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
 
@@ -97,6 +98,25 @@ def test_a_dag_with_policies_is_serialised_as_people_read_it(dag: DAG) -> None:
     for value in (HOURS, NIGHT, LIMIT):
         assert json.dumps(repr(value)) in text
     assert set(DagSerialization.from_dict(data).task_dict) == {"one", "mapped", "mapped_kwargs"}
+
+
+WRITTEN = [
+    "AttemptLimit(3, per=timedelta(days=7))",
+    "AttemptLimit(1, per=timedelta(hours=1, minutes=30), gap=timedelta(seconds=1))",
+    "AttemptLimit(7, per=timedelta(days=7), silence_after_conversation=timedelta(days=7, microseconds=5))",
+    "Redial('no_answer', 'busy', after=timedelta(hours=2), times=2)",
+    "Redial('dial_busy', after=timedelta(0), times=1)",
+    "Redial('error', after=timedelta(days=1, minutes=5), times=9)",
+]
+
+
+@pytest.mark.parametrize("code", WRITTEN)
+def test_a_value_reads_as_it_was_written_and_can_be_copied(code: str) -> None:
+    """A log shows code; copies are equal, and values that are written otherwise are not."""
+    value = eval(code)  # noqa: S307 (it stands above)
+    for twin in twins(value):
+        assert (twin, hash(twin), repr(twin)) == (value, hash(value), code)
+    assert [other for other in WRITTEN if eval(other) == value] == [code]  # noqa: S307 (as above)
 
 
 XCOM = """
