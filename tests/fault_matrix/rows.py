@@ -131,7 +131,7 @@ PROCESSES: Final = (
 )
 LIKE_A_RETRY: Final = Miss(
     shown="1 call, success",
-    reason="Airflow numbers the attempt after such a clear as a retry. So it continues with the existing call: "
+    reason="Airflow numbers the try after such a clear as a retry. So it continues with the existing call: "
     "never two calls, but no new one.",
 )
 RINGS_ON: Final = Miss(
