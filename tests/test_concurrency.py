@@ -84,10 +84,10 @@ def test_the_first_error_ends_it() -> None:
 
 def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
     """Four a second is one each quarter of a second; time that went by otherwise is not slept again."""
-    pace, begun = RequestRate(4, clock=clock), []
+    rate, begun = RequestRate(4, clock=clock), []
     for busy in (0, 0, 0.1, 5, 0):
         clock.time.advance(busy)
-        pace.wait()
+        rate.wait()
         begun.append(clock.now())
     first = begun[0]
     assert [round(time - first, 6) for time in begun] == [0, 0.25, 0.5, 5.5, 5.75]
@@ -101,7 +101,7 @@ def test_a_pace_holds_for_all_threads() -> None:
 
         def monotonic(self) -> float:
             if not others:
-                others.append(pool.submit(pace.wait))
+                others.append(pool.submit(rate.wait))
                 wait(others, timeout=0.1)  # without a lock it has its turn meanwhile
             return super().monotonic()
 
@@ -110,9 +110,9 @@ def test_a_pace_holds_for_all_threads() -> None:
 
     others: list[Future[None]] = []
     clock = Interrupted(ManualClock(0))
-    pace = RequestRate(1, clock=clock)
+    rate = RequestRate(1, clock=clock)
     with ThreadPoolExecutor(1) as pool:
-        pace.wait()
+        rate.wait()
     assert clock.slept == [1]
 
 
