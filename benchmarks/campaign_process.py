@@ -140,7 +140,7 @@ def placed(count: int, *, lines: int, calls_per_second: float) -> Work:
 
 
 def checked(work: Work, count: int, placed: int) -> Work:
-    """Return what a try took; raise unless everybody was called once."""
+    """Return what a try took; raise unless each person was called once."""
     if work.result["outcomes"] != {"answered": count} or placed != count:
         raise RuntimeError(f"Of {count} people, {placed} calls: {work.result}")
     return work

@@ -20,7 +20,7 @@ SETTLED: Final = 10.0
 """Seconds after their start, when the triggers poll at their interval."""
 ROUNDS: Final = 3
 FAIREST: Final = 20
-"""get-calls in a round that the goal grants where the list shows no registered calls."""
+"""get-calls in a round that the goal grants if the list shows no registered calls."""
 
 
 def figures() -> Iterator[Figure]:

@@ -1,6 +1,6 @@
-"""How Sphinx makes a site of the pages: `make docs`.
+"""Make a site of the pages with Sphinx: `make docs`.
 
-The pages are Markdown that reads as well where the repository is browsed. The source folder is therefore the
+The pages are Markdown that reads as well in the repository as on the site. The source folder is therefore the
 repository itself: a link from page to page works here and there.
 """
 

@@ -109,7 +109,7 @@ def retell(api_key: str, agent_id: str) -> Service:
     return Service(
         introduction=(
             f"This uses the real Retell service, because RETELL_API_KEY and RETELL_AGENT_ID are set.\n"
-            f"It registers {len(numbers)} calls with the agent {agent_id} and dials nobody:\n"
+            f"It registers {len(numbers)} calls with the agent {agent_id} and dials none of them:\n"
             f"unless your telephony dials them, they end as registered_call_timeout after five minutes."
         ),
         connection=json.dumps({"conn_type": "retell", "password": api_key}),

@@ -39,7 +39,7 @@ def counted(result: Outcomes) -> str:
     return f"{passed} passed" + f", **{failed} failed**" * bool(failed)
 
 
-def told(result: Outcomes, pattern: str) -> str:
+def support(result: Outcomes, pattern: str) -> str:
     """Return the cell of a feature: yes, no, failed or not run."""
     kinds = {outcome for name, outcome in result.items() if re.match(pattern, name.rpartition("::")[2])}
     if len(kinds) > 1 or "failed" in kinds:
@@ -64,7 +64,7 @@ def environments_table(results: Mapping[tuple[str, str, str], Outcomes], pythons
 
 def features_table(results: Mapping[str, Outcomes]) -> str:
     """Return which features each Airflow has, as a table."""
-    rows = [[name, *(told(it, pattern) for it in results.values())] for name, pattern in FEATURES.items()]
+    rows = [[name, *(support(it, pattern) for it in results.values())] for name, pattern in FEATURES.items()]
     return f"Measured on {datetime.now(UTC).date()}.\n\n" + table(["", *results], rows)
 
 

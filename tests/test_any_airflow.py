@@ -1,6 +1,6 @@
 """Test a real Airflow of any version: scheduler, triggerer, and people who mark or clear a task.
 
-`make test-matrix` runs it on every version, and tells in docs/versions.md what came of it.
+`make test-matrix` runs it on every version, and writes the results into docs/versions.md.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, si
 
 
 def test_a_retry_goes_on_with_the_call_of_the_try_before(airflow: AirflowStack, simulator: Simulator) -> None:
-    """A retry continues with the live call of the try before, so nobody is called twice."""
+    """A retry continues with the live call of the try before, so no person is called twice."""
     before = set(simulator.calls)
     run_id = run(airflow, "retried")
     (call_id,) = set(simulator.calls) - before
@@ -184,7 +184,7 @@ def test_the_link_to_the_call_is_there_while_the_task_waits(airflow: AirflowStac
     assert str(airflow.links("talk", run_id, "call")["Retell call"]).endswith(call_id)
 
 
-@weaker(AIRFLOW_2, reason="Airflow 2 tells nobody but its database that the task is not deferred any more")
+@weaker(AIRFLOW_2, reason="Airflow 2 only writes into its database that the task is not deferred any more")
 def test_a_deferred_task_that_is_marked_failed_hangs_up(
     airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
 ) -> None:
@@ -210,7 +210,7 @@ def test_a_deferred_task_that_is_cleared_hangs_up_and_calls_again(
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGKILL], ids=lambda sig: sig.name)
-def test_a_triggerer_that_ends_hangs_up_on_nobody(
+def test_a_triggerer_that_ends_stops_no_call(
     airflow: AirflowStack,
     simulator: Simulator,
     talk: tuple[str, str],
@@ -225,16 +225,16 @@ def test_a_triggerer_that_ends_hangs_up_on_nobody(
     assert state(airflow, run_id) == "deferred"
 
 
-def test_a_triggerer_that_loses_its_triggers_to_another_hangs_up_on_nobody(
+def test_a_triggerer_that_loses_its_triggers_to_another_stops_no_call(
     airflow: AirflowStack, simulator: Simulator, talk: tuple[str, str]
 ) -> None:
     """A triggerer that was frozen finds its triggers taken over: it lets go, and the task goes on."""
     run_id, call_id = talk
     held_up = airflow.running["triggerer"]
-    tell(held_up, signal.SIGSTOP)
+    signal_session(held_up, signal.SIGSTOP)
     airflow.start("triggerer")
     wait_until_polled(simulator, call_id)
-    tell(held_up, signal.SIGCONT)
+    signal_session(held_up, signal.SIGCONT)
     time.sleep(10)  # long enough for it to look, find out, and do whatever it does
     assert simulator.call(call_id)["call_status"] == "ongoing"
     assert state(airflow, run_id) == "deferred"
@@ -288,7 +288,7 @@ def state(airflow: AirflowStack, run_id: str) -> str | None:
     return instance["state"]
 
 
-def tell(leader: subprocess.Popen[bytes], sig: signal.Signals) -> None:
+def signal_session(leader: subprocess.Popen[bytes], sig: signal.Signals) -> None:
     """Send a signal to all processes of a component."""
     for process in processes_of({leader.pid}):
         process.send_signal(sig)

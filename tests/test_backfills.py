@@ -1,4 +1,4 @@
-"""Test runs for past dates: a backfill calls nobody, and a late run says so."""
+"""Test runs for past dates: a backfill places no call, and a late run says so."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_a_late_run_says_how_late(
         pass
     context = {"dag": dag, "dag_run": run(start=DUE - interval)}
     check_run(context, backfill=False, now=(DUE + late).timestamp())
-    told = f"This run is {intervals} intervals of its schedule late: it was due at 2026-07-06 09:00 UTC"
-    assert (told in caplog.text) == bool(intervals)
+    warning = f"This run is {intervals} intervals of its schedule late: it was due at 2026-07-06 09:00 UTC"
+    assert (warning in caplog.text) == bool(intervals)
 
 
 @pytest.mark.parametrize("kind", [DagRunType.MANUAL, DagRunType.BACKFILL_JOB])

@@ -54,5 +54,5 @@ def test_a_wait_that_ended_as_it_should_is_right() -> None:
     ],
 )
 def test_a_wait_that_ended_otherwise_is_wrong(change: dict[str, Any], problem: str) -> None:
-    """Another kind of event, another status, too early and too late are each told apart."""
+    """Another kind of event, another status, too early and too late are each recognised."""
     assert complaint(WAIT, replace(RIGHT, **change)) == problem

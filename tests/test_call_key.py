@@ -206,7 +206,7 @@ def test_a_retry_hours_later_looks_before_it_sends(
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
-def test_a_retry_places_another_where_fail_on_names_the_first(
+def test_a_retry_places_another_if_fail_on_names_the_first(
     ask: Callable[..., Any], simulator: Simulator, store: bool
 ) -> None:
     """As without a name; and later tasks get the newest one."""

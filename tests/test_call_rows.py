@@ -73,7 +73,7 @@ def result(request: Any, content: bytes) -> Any:
 @example(body={"call_id": "call_1", "call_analysis": {"in_voicemail": "yes"}}, include=())
 @example(body={"call_id": ""}, include=())
 def test_a_call_read_as_a_row_is_the_row_of_its_model(body: Any, include: tuple[str, ...]) -> None:
-    """The same fields, the same values where a model would convert them, and the same errors."""
+    """The same fields, the same values if a model would convert them, and the same errors."""
     content = json.dumps(body).encode()
     model, found = (
         result(get_call("call_1"), content),
@@ -122,6 +122,6 @@ def test_the_row_of_a_model_leaves_the_model_alone() -> None:
         ("4.5", None),
     ],
 )
-def test_the_cost_of_a_call_is_read_where_it_is_a_number(cost: object, expected: float | None) -> None:
+def test_the_cost_of_a_call_is_read_if_it_is_a_number(cost: object, expected: float | None) -> None:
     """Reports and results count cents; a price that is no number counts as none."""
     assert cents(cost) == expected

@@ -73,7 +73,7 @@ def test_everybody_is_called_and_the_result_is_small(simulator: Simulator, clock
     assert ti.xcoms["progress"]["done"] == 4
 
 
-def test_rendered_fields_show_how_many_and_nobody(simulator: Simulator, clock: SteppingClock) -> None:
+def test_rendered_fields_show_how_many_and_no_person(simulator: Simulator, clock: SteppingClock) -> None:
     """Airflow stores rendered fields: of people and numbers they hold the count, and the task still calls them."""
     task = operator(do_not_call=[people()[0]["to_number"]], until="{{ '2999-01-01' }}")
     ti = TaskInstance()
@@ -98,7 +98,9 @@ def test_the_results_are_files(simulator: Simulator, clock: SteppingClock, tmp_p
     assert result["refused"] == {"bad_number": 1}
 
 
-def test_a_retry_and_a_clear_call_nobody_again(simulator: Simulator, clock: SteppingClock, tmp_path: Path) -> None:
+def test_a_retry_and_a_clear_call_no_person_again(
+    simulator: Simulator, clock: SteppingClock, tmp_path: Path
+) -> None:
     """Another try finds who was called, with or without the list."""
     path = str(tmp_path / "out")
     first = operator(path=path).execute(TaskInstance().context())

@@ -313,7 +313,7 @@ def test_lines_are_busy_while_people_are_left(campaign: Campaign) -> None:
 
 
 @pytest.mark.parametrize("name", [*LOST, "429"])
-def test_however_an_answer_is_lost_nobody_is_called_twice_or_never(campaign: Campaign, name: str) -> None:
+def test_however_an_answer_is_lost_no_person_is_called_twice_or_never(campaign: Campaign, name: str) -> None:
     """Thirty requests in a row that place calls lose their answers, or are turned away."""
     campaign.retell.fail(name, PLACING, 30)
     campaign.check(campaign.run())
@@ -330,7 +330,7 @@ def test_a_list_that_fails_delays_the_campaign(campaign: Campaign, name: str, at
     campaign.check(campaign.run(clock=ProcessClock(campaign.retell.clock, at, "own", fail)))
 
 
-def test_bursts_of_429_lose_nobody(campaign: Campaign) -> None:
+def test_bursts_of_429_lose_no_person(campaign: Campaign) -> None:
     """Every few seconds a dozen requests are turned away; they spend no attempt."""
     clock = Bursts(campaign.retell)
     campaign.check(campaign.run(clock=clock))
@@ -374,7 +374,7 @@ def test_a_worker_killed_three_times_at_random_moments(campaign: Campaign, seed:
 
 @dead_leave_sockets
 def test_a_clear_while_calls_are_live_and_one_after_the_end(campaign: Campaign) -> None:
-    """A clear continues: it waits for the live calls, calls the rest, and once all is over it calls nobody."""
+    """A clear continues: it waits for the live calls, calls the rest, and once all is over it places no call."""
     campaign.run_until_killed(1, 40, "sending")
     assert campaign.retell.live() > 0
     first = campaign.run(2)
@@ -393,7 +393,7 @@ def test_a_clear_while_calls_are_live_and_one_after_the_end(campaign: Campaign) 
     ("where", "at", "seconds"),
     [("sending", 5, 60), ("asleep", 40, 60), ("sending", 40, 4000), ("asleep", 5, 4000)],
 )
-def test_a_frozen_process_calls_nobody_whom_another_has_called(
+def test_a_frozen_process_calls_no_person_whom_another_has_called(
     campaign: Campaign, where: str, at: int, seconds: float
 ) -> None:
     """Meanwhile the retry works, for a minute or for longer than a key lives; then both go on, one by one."""

@@ -158,7 +158,7 @@ def test_what_a_kill_does_to_the_calls_and_says_of_them(
 def test_a_kill_of_a_deferred_campaign_stops_its_calls_if_wanted(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path, *, stops: bool
 ) -> None:
-    """The next try waits for the calls that go on, calls nobody again, and writes how each call ended."""
+    """The next try waits for the calls that go on, calls no person again, and writes how each call ended."""
     waiting = defer(operator(path=str(tmp_path), lines=4, deferrable=True, cancel_on_kill=stops), TaskInstance())
     asyncio.run(waiting.on_kill())
     assert stopped(simulator) == (numbers(4) if stops else [])
@@ -231,7 +231,7 @@ def test_execution_timeout_of_a_deferred_campaign_stops_its_calls(
 def test_the_processes_of_a_deferred_try_are_counted(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
-    """Which of two rows about one call is newer does not depend on the random part of the names of their files."""
+    """The newer of two rows about one call is known without the random part of the names of their files."""
     (ada,) = people(1)
     simulator.play(ada["to_number"], "dial_no_answer")
     rule = Redial("no_answer", after=timedelta(hours=1), times=3)

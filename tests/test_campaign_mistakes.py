@@ -28,7 +28,7 @@ VERSION = {"override_agent_version": "v3"}
 def test_a_mistake_in_all_rows_fails_the_task(
     simulator: Simulator, clock: SteppingClock, connect: Any, mistake: dict[str, Any], count: int
 ) -> None:
-    """Nothing can be sent for any of them, and a task that calls nobody because of that is not green."""
+    """Nothing can be sent for any of them, and a task that places no call because of that is not green."""
     task = operator(people=[{**each, **mistake} for each in people(count)])
     with pytest.raises(RetellCallError, match=next(iter(mistake))):
         task.execute(TaskInstance().context())
@@ -80,7 +80,7 @@ def test_a_dry_run_refuses_whom_the_campaign_would_refuse(
         assert (there["earliest_call_at"] is None) == (here["call_id"] is None)
 
 
-def test_a_dry_run_fails_where_the_campaign_would(clock: SteppingClock) -> None:
+def test_a_dry_run_fails_as_the_campaign_would(clock: SteppingClock) -> None:
     """One mistake in all rows, without a connection."""
     task = operator(people=[{**each, **INT} for each in people(9)], dry_run=True)
     with pytest.raises(RetellCallError, match="amount"):

@@ -144,7 +144,7 @@ class SlowWire(httpx.BaseTransport):
         self._inner.close()
 
 
-def test_requests_run_side_by_side_where_one_at_a_time_would_be_too_slow(campaign: Make) -> None:
+def test_requests_run_side_by_side_if_one_at_a_time_would_be_too_slow(campaign: Make) -> None:
     """Each answer takes long, and the pace is reached all the same: several requests are under way."""
     made: Campaign = campaign(count=8, lines=8, calls_per_second=4)
     wire: Any = SlowWire()

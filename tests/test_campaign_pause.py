@@ -101,7 +101,7 @@ def campaign(count: int, **arguments: Any) -> RetellCampaignOperator:
 def test_a_paused_campaign_places_no_call_five_seconds_later(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, after: float
 ) -> None:
-    """A pause takes effect within five seconds, and so does its end; nobody is lost."""
+    """A pause takes effect within five seconds, and so does its end; no person is lost."""
     clock = Pausing(server, monkeypatch, after=after, until=after + 60)
     clock.sleep(0)
     with clock_replaced_by(clock), caplog.at_level(logging.INFO):
@@ -397,7 +397,7 @@ def test_a_campaign_whose_pause_stays_unknown_ends(
 
 
 @pytest.mark.parametrize("seconds", [0.5, 6, 9])
-def test_a_slow_eligible_holds_up_nobody_for_ever(made: Make, seconds: float) -> None:
+def test_a_slow_eligible_holds_up_no_person_for_ever(made: Make, seconds: float) -> None:
     """The pauses are read again after its answer, which may take longer than a reading of them counts."""
     campaign = made(count=4)
     asked: list[int] = []

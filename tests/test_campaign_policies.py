@@ -133,7 +133,7 @@ def test_a_contact_that_retell_keeps_as_do_not_call_is_refused(
 def test_any_other_400_is_trouble_of_the_account(
     campaign: Run, simulator: Simulator, contact: bool | str | None
 ) -> None:
-    """Without ``do_not_call: true`` a refusal that names no field stops the campaign and refuses nobody."""
+    """Without ``do_not_call: true`` a refusal that names no field stops the campaign and refuses no person."""
     if contact is not None:
         simulator.put_contact(NUMBERS[1], do_not_call=bool(contact))
     if contact:
@@ -155,7 +155,9 @@ def test_without_honor_internal_dnc_no_contact_is_read(campaign: Run, simulator:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_contact_that_may_not_be_read_refuses_nobody(campaign: Run, simulator: Simulator, status: int) -> None:
+def test_a_contact_that_may_not_be_read_refuses_no_person(
+    campaign: Run, simulator: Simulator, status: int
+) -> None:
     """If the reason cannot be known it counts as trouble, and a clear goes on."""
     simulator.put_contact(NUMBERS[1], do_not_call=True)
     simulator.fail(
@@ -173,7 +175,7 @@ def test_a_contact_that_may_not_be_read_refuses_nobody(campaign: Run, simulator:
 def test_a_contact_is_read_again_after_trouble_on_the_way(
     campaign: Run, simulator: Simulator, answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither refused nor trouble until it can be read; nobody is rung meanwhile."""
+    """Neither refused nor trouble until it can be read; no phone rings meanwhile."""
     simulator.put_contact(NUMBERS[1], do_not_call=True)
     simulator.fail(Fault(endpoint=CONTACT, answer=answer, times=6))
     assert campaign(**REMEMBERS)["refused"] == {"do_not_call": 1}
@@ -447,7 +449,7 @@ def test_people_whose_hours_are_shut_are_passed_over_until_they_open(
 # -- runs for past dates ---------------------------------------------------------------------------------------
 
 
-def test_a_backfill_calls_nobody_unless_wanted(campaign: Run, simulator: Simulator) -> None:
+def test_a_backfill_places_no_call_unless_wanted(campaign: Run, simulator: Simulator) -> None:
     """It is skipped, and says why."""
     backfill = SimpleNamespace(run_type=DagRunType.BACKFILL_JOB)
     with pytest.raises(AirflowSkipException, match="belongs to a backfill"):

@@ -331,7 +331,7 @@ class CampaignPromises(RuleBasedStateMachine):
         assert len(keys) == len(set(keys)), "rung twice for one attempt"
 
     @invariant()
-    def nobody_is_rung_during_a_call_or_beyond_what_redial_allows(self) -> None:
+    def no_phone_rings_during_a_call_or_beyond_what_redial_allows(self) -> None:
         for person in {ring.person for ring in self.retell.rings}:
             rings = [ring for ring in self.retell.rings if ring.person == person]
             dialed = [ring for ring in rings if ring.outcome != Outcome.CAPACITY]
@@ -343,7 +343,7 @@ class CampaignPromises(RuleBasedStateMachine):
             assert len(dialed) <= 1 + TIMES, "called again too often"
 
     @invariant()
-    def nobody_is_rung_outside_the_hours(self) -> None:
+    def no_phone_rings_outside_the_hours(self) -> None:
         for ring in self.retell.rings[-LINES:]:
             assert HOURS.is_open(None, datetime.fromtimestamp(ring.created, UTC)), "rung outside the hours"
             assert ring.created < self.until, "rung after until"
@@ -366,7 +366,7 @@ class CampaignPromises(RuleBasedStateMachine):
         for slot in process.state.roster.slots:
             person = IDENTITY.person(to_number=slot.person.to_number, person_id=slot.person.person_id)
             rings = [ring for ring in self.retell.rings if ring.person == person]
-            assert slot.fate in {Fate.DONE, Fate.NOT_CALLED}, "somebody is lost"
+            assert slot.fate in {Fate.DONE, Fate.NOT_CALLED}, "a person is lost"
             if alone:
                 assert {ring.call_id for ring in rings} == {call.call_id for call in slot.calls}, (
                     "a call is not known"
@@ -398,7 +398,7 @@ class CampaignPromises(RuleBasedStateMachine):
         self.check_end(process)
         for promise in (
             self.one_call_per_attempt_and_person,
-            self.nobody_is_rung_during_a_call_or_beyond_what_redial_allows,
+            self.no_phone_rings_during_a_call_or_beyond_what_redial_allows,
             self.lines_and_pace_are_kept,
         ):
             promise()

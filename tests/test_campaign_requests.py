@@ -76,7 +76,7 @@ def test_the_same_attempt_is_the_same_request() -> None:
         assert (first.body or {})[name] != (second.body or {})[name]
 
 
-def test_the_key_by_which_calls_are_found_is_nobody_elses() -> None:
+def test_the_key_by_which_calls_are_found_is_the_campaign_s_alone() -> None:
     """A value of the user's under it would hide the call from the campaign."""
     taken = {"metadata": {"airflow_call": "mine"}}
     with pytest.raises(RetellInputError, match="airflow_call"):
@@ -223,7 +223,7 @@ def test_limit_that_is_no_number_of_people_is_an_error(given: Any) -> None:
 def test_a_list_of_numbers_never_to_be_called_that_vanishes_stops_the_campaign(
     simulator: Simulator, clock: SteppingClock, connect: Any, tmp_path: Any
 ) -> None:
-    """Nobody is called whom it may name; nobody is refused for it; a clear goes on."""
+    """No person whom it may name is called, or refused for it; a clear goes on."""
     listed = tmp_path / "dnc.csv"
     listed.write_text(f"to_number\n{people(1)[0]['to_number']}\n")
     for each in people(20):

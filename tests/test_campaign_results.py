@@ -161,7 +161,7 @@ def test_a_table_has_types_that_do_not_depend_on_the_people(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_no_people_are_files_without_rows(tmp_path: Path, file_format: str) -> None:
-    """A campaign without anybody succeeds, and what reads its files finds them."""
+    """A campaign without people succeeds, and what reads its files finds them."""
     paths = results(tmp_path, file_format=file_format).finish(list)
     assert [posixpath.basename(path) for path in paths] == [
         f"{k}-00000.{file_format}" for k in ("people", "attempts")
@@ -473,7 +473,7 @@ def test_a_process_ends_well_whatever_another_one_does_and_whenever(
 
 @pytest.mark.parametrize("content", [b'{"call_id": "call_1"', b"[1]\n", b"\xff\n"])
 def test_a_damaged_part_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """A person who was called may be in it, so nobody is called, and the message names file and line."""
+    """A person who was called may be in it, so no call is placed, and the message names file and line."""
     first = results(tmp_path)
     first.add([attempt(1)])
     first.write_part()

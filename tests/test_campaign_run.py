@@ -224,7 +224,7 @@ def test_each_person_is_called_once_and_recorded(campaign: Make) -> None:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, 12))
-def test_a_crash_at_any_request_calls_nobody_twice(campaign: Make, at: int, *, after: bool) -> None:
+def test_a_crash_at_any_request_calls_no_person_twice(campaign: Make, at: int, *, after: bool) -> None:
     """The process dies before or after each request in turn; the next one goes on, and finds every call."""
     made = campaign(count=4, calls_per_second=1, lines=2)
     with pytest.raises(Crash):
@@ -235,7 +235,7 @@ def test_a_crash_at_any_request_calls_nobody_twice(campaign: Make, at: int, *, a
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", [1, 2, 3])
-def test_a_crash_at_any_write_calls_nobody_twice(campaign: Make, at: int, *, after: bool) -> None:
+def test_a_crash_at_any_write_calls_no_person_twice(campaign: Make, at: int, *, after: bool) -> None:
     """The process dies at each write of a part; who is in the part, or not, is called once."""
     made = campaign(count=12, calls_per_second=1, lines=2)
     made.files.dies_at, made.files.after = at, after
@@ -276,7 +276,7 @@ def test_a_thread_of_a_process_that_is_over_places_nothing(campaign: Make) -> No
     made.assert_each_called_once()
 
 
-def test_three_crashes_in_a_row_lose_nobody(campaign: Make) -> None:
+def test_three_crashes_in_a_row_lose_no_person(campaign: Make) -> None:
     """Each process is killed soon after the one before; the campaign ends with each person called once."""
     made = campaign(count=10, calls_per_second=1)
     for at in (4, 5, 6):
@@ -322,7 +322,7 @@ def test_calls_that_retell_no_longer_keeps_count(campaign: Make) -> None:
 
 
 def test_calls_in_progress_at_a_kill_count_although_the_account_has_forgotten_them(campaign: Make) -> None:
-    """Their rows without an ending are in the files; nobody is called again, however late the next try is."""
+    """Their rows without an ending are in the files; no person is called again, however late the next try is."""
     made = campaign(count=3)
     with pytest.raises(RetellCallError, match="killed"):
         made.run(terms=Terms(killed=lambda: made.plan.state.in_progress.live == 3))
@@ -383,7 +383,7 @@ def test_a_person_who_left_the_list_is_known_by_a_row_without_a_number(campaign:
     assert made.dials == {made.people[1].to_number: 1}
 
 
-def test_a_clear_after_the_end_calls_nobody(campaign: Make) -> None:
+def test_a_clear_after_the_end_places_no_call(campaign: Make) -> None:
     """A clear of a campaign that is over finds all calls, and sends no request that places one."""
     made = campaign()
     made.run()
@@ -462,7 +462,7 @@ def test_trouble_on_the_way_neither_loses_nor_repeats_a_call(campaign: Make, fau
 
 
 @pytest.mark.parametrize("over_limit", ["429", "call"])
-def test_too_few_lines_lose_nobody(time: ManualClock, over_limit: Any) -> None:
+def test_too_few_lines_lose_no_person(time: ManualClock, over_limit: Any) -> None:
     """The account has fewer lines than the campaign was promised: calls without a line spend no attempt."""
     simulator = Simulator(clock=time, concurrency_limit=2, over_limit=over_limit)
     with simulator.serve() as url:
@@ -473,7 +473,7 @@ def test_too_few_lines_lose_nobody(time: ManualClock, over_limit: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
-def test_trouble_of_the_account_refuses_nobody(campaign: Make, status: int) -> None:
+def test_trouble_of_the_account_refuses_no_person(campaign: Make, status: int) -> None:
     """After such an answer nothing more is placed, and a clear goes on with everybody."""
     made = campaign(calls_per_second=1)
     made.simulator.fail(Fault(endpoint=PLACING, answer=status, skip=2, times=None))
@@ -530,8 +530,8 @@ def test_numbers_refused_in_an_earlier_try_are_not_counted_again(campaign: Make)
     assert made.dials == {each.to_number: 1 for each in made.people if each.to_number not in bad}
 
 
-def test_a_key_that_may_not_list_calls_nobody(campaign: Make) -> None:
-    """Without the list nobody knows who was called: that fails before the first call."""
+def test_a_key_that_may_not_list_places_no_call(campaign: Make) -> None:
+    """Without the list it is not known who was called: that fails before the first call."""
     made = campaign()
     made.simulator.fail(Fault(endpoint=LISTING, answer=403, times=None))
     with pytest.raises(RetellPermissionError):
@@ -615,7 +615,7 @@ def test_until_leaves_the_rest_and_waits_for_live_calls(campaign: Make, time: Ma
 
 
 def test_live_calls_are_stopped_at_the_timeout(campaign: Make, time: ManualClock) -> None:
-    """``timeout`` stops calls that are live: a campaign has an end even if somebody talks for ever."""
+    """``timeout`` stops calls that are live: a campaign has an end even if a person talks for ever."""
     made = campaign(count=2)
     for each in made.people:
         made.simulator.play(each.to_number, "talks_forever")
@@ -642,7 +642,7 @@ def test_a_kill_places_nothing_more_and_leaves_live_calls(campaign: Make) -> Non
 
 
 def test_a_task_leaves_its_worker_for_long_waits_only(campaign: Make) -> None:
-    """It stays while somebody is to be called, leaves for a redial in ten minutes, and for the last calls."""
+    """It stays while a person is to be called, leaves for a redial in ten minutes, and for the last calls."""
     made = campaign(redial=(Redial("no_answer", after=timedelta(minutes=10), times=1),), count=3)
     made.simulator.play(made.people[0].to_number, "dial_no_answer")
     terms = Terms(may_leave=True)
@@ -672,7 +672,7 @@ def test_a_bad_key_in_the_middle_fails_and_a_retry_goes_on(campaign: Make) -> No
 @pytest.mark.parametrize(
     "name", ["dial_busy", "dial_no_answer", "voicemail_reached", "user_declined", "error_asr"]
 )
-def test_however_a_call_went_nobody_is_called_again_without_a_rule(campaign: Make, name: str) -> None:
+def test_however_a_call_went_there_is_no_second_without_a_rule(campaign: Make, name: str) -> None:
     """Without ``redial`` each person is called once, reached or not."""
     made = campaign(count=3)
     for each in made.people:

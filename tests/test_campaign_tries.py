@@ -151,10 +151,10 @@ def test_progress_is_logged_counted_and_pushed(
 # -- storage -----------------------------------------------------------------------------------------------------
 
 
-def test_whichever_operation_of_the_storage_fails_nobody_is_called_twice(
+def test_whichever_operation_of_the_storage_fails_no_person_is_called_twice(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
-    """Before the first call it is an error and nobody is called; later the task fails, and a clear goes on."""
+    """Before the first call it is an error and no call is placed; later the task fails, and a clear goes on."""
     before = during = 0
     for at in range(1, 200, 3):
         failures = Failures()
@@ -185,7 +185,7 @@ def test_whichever_operation_of_the_storage_fails_nobody_is_called_twice(
     assert during > 3
 
 
-@pytest.mark.parametrize("holds", ["another campaign", "files of somebody else", "a file"])
+@pytest.mark.parametrize("holds", ["another campaign", "another program's files", "a file"])
 def test_a_path_that_cannot_be_used_is_an_error_before_the_first_call(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path, holds: str
 ) -> None:
@@ -193,7 +193,7 @@ def test_a_path_that_cannot_be_used_is_an_error_before_the_first_call(
     match holds:
         case "another campaign":
             operator(people=[], path=str(tmp_path)).execute(TaskInstance().context())
-        case "files of somebody else":
+        case "another program's files":
             (tmp_path / "people-00000.jsonl").write_text("{}\n")
     path = str(tmp_path) if holds != "a file" else str(Path(__file__))
     ti = TaskInstance()
@@ -221,7 +221,7 @@ class TakenOver(SteppingClock):
 
 
 @pytest.mark.parametrize("after", [1, 3, 6, 20])
-def test_another_process_that_runs_meanwhile_calls_nobody_again(
+def test_another_process_that_runs_meanwhile_calls_no_person_again(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path, after: int
 ) -> None:
     """The first one stands still, and finds afterwards whom the other one called; both have the right result."""
@@ -252,7 +252,7 @@ class Yielding(SteppingClock):
         super().sleep(seconds)
 
 
-def test_two_processes_at_once_call_nobody_twice(
+def test_two_processes_at_once_call_no_person_twice(
     simulator: Simulator, clock: SteppingClock, tmp_path: Path
 ) -> None:
     """In any order of work each key places one call, and both processes end with the same result."""

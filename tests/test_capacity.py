@@ -1,4 +1,4 @@
-"""Where the account is at its limit, a task waits before its try is spent, and never calls anybody twice."""
+"""Test an account at its limit: a task waits before its try is spent, and calls no person twice."""
 
 from __future__ import annotations
 

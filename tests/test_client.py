@@ -176,7 +176,7 @@ def test_a_request_carries_the_key_and_the_body_as_json(wire: Wire) -> None:
 
 
 def test_a_request_without_a_body_has_none(wire: Wire) -> None:
-    """Nothing is sent where Retell documents nothing."""
+    """No body is sent if Retell documents none."""
     retell = Script(200)
     wire.send(endpoints.stop_call("call_1"), retell)
     assert retell.requests[0].content == b""
@@ -347,7 +347,7 @@ def test_what_was_turned_away_is_repeated(wire: Wire, retell_request: Request[An
 
 @each(HARMLESS)
 @each(PERHAPS_ARRIVED, "trouble")
-def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
+def test_what_perhaps_arrived_is_repeated_if_that_is_harmless(
     wire: Wire, retell_request: Request[Any], trouble: Any
 ) -> None:
     """Reading, hanging up and creating under one key do no more twice than once."""
@@ -358,7 +358,7 @@ def test_what_perhaps_arrived_is_repeated_where_that_is_harmless(
 
 @each(PLACING)
 @each(PERHAPS_ARRIVED, "trouble")
-def test_what_perhaps_arrived_is_not_repeated_where_it_would_ring_twice(
+def test_what_perhaps_arrived_is_not_repeated_if_it_would_ring_twice(
     wire: Wire, retell_request: Request[Any], trouble: Any
 ) -> None:
     """A call that may have been placed is not placed again; the error says that it may have been."""
@@ -400,7 +400,7 @@ def test_an_answer_that_would_be_the_same_is_final(wire: Wire, retell_request: R
 
 
 @each(HARMLESS)
-def test_an_unreadable_answer_is_asked_for_again_where_that_is_harmless(
+def test_an_unreadable_answer_is_asked_for_again_if_that_is_harmless(
     wire: Wire, retell_request: Request[Any]
 ) -> None:
     """A gateway's page in place of JSON may be gone a moment later."""
@@ -536,7 +536,7 @@ STATUSES = {
 def test_a_refused_registration_is_a_typed_error(
     wire: Wire, status: int, kind: type[RetellStatusError], form: Callable[[int], httpx.Response]
 ) -> None:
-    """Class by status, Retell's own words in whichever form they come, and no retry where it would not help."""
+    """Class by status, Retell's own words in whichever form they come, and no retry if it would not help."""
     with pytest.raises(kind) as refused:
         wire.send(REGISTER, Script(partial(form, status)), max_attempts=1)
     assert type(refused.value) is kind
@@ -580,7 +580,7 @@ def test_an_error_is_no_longer_than_a_line(wire: Wire) -> None:
 
 
 def test_an_error_knows_how_long_to_wait(wire: Wire) -> None:
-    """``retry_after`` is what Retell asks for, also where this package waits no more."""
+    """``retry_after`` is what Retell asks for, also when this package waits no more."""
     with pytest.raises(RetellRateLimitError) as slower:
         wire.send(GET, Script(slow_down("3600")), max_attempts=1)
     assert slower.value.retry_after == 3600
@@ -789,7 +789,7 @@ def test_requests_to_retell_are_not_logged_one_by_one(
 
 
 @pytest.mark.parametrize("answer", ["drop", "reset", "truncate"])
-def test_a_connection_that_breaks_is_repeated_where_that_is_harmless(
+def test_a_connection_that_breaks_is_repeated_if_that_is_harmless(
     wire: Wire, simulator: Simulator, answer: Any
 ) -> None:
     """A real socket breaks as the transports above do."""

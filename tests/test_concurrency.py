@@ -93,7 +93,7 @@ def test_requests_begin_at_an_even_pace(clock: SteppingClock) -> None:
     assert [round(time - first, 6) for time in begun] == [0, 0.25, 0.5, 5.5, 5.75]
 
 
-def test_a_pace_holds_for_all_threads() -> None:
+def test_a_rate_holds_for_all_threads() -> None:
     """No two requests are given the same moment to begin: a thread that asks amid another's turn has the next."""
 
     class Interrupted(SteppingClock):

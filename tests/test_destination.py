@@ -373,7 +373,7 @@ def run(store: Store, token: str, *, again: bool) -> None:
 
 
 STEP = {"disk": 1, "memory": 1, "s3": 17}
-"""Every operation fails once; on S3, where an operation takes long, only some, different ones per way to fail."""
+"""Every operation fails once; on S3, whose operations take long, only some, different ones per way to fail."""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Test Airflow as in production: PostgreSQL, CeleryExecutor over Redis, two workers, two triggerers.
 
-`make test-distributed` runs this, and installs PostgreSQL and Redis from Debian's packages where they are missing.
+`make test-distributed` runs this, and installs PostgreSQL and Redis from Debian's packages if they are missing.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def test_of_fifty_calls_none_is_placed_twice_hung_up_on_or_lost_when_a_worker_an
     )
 
 
-def test_a_triggerer_that_stood_still_hangs_up_on_nobody_when_it_goes_on(
+def test_a_triggerer_that_stood_still_stops_no_call_when_it_goes_on(
     airflow: AirflowStack, simulator: Simulator, clock: Time
 ) -> None:
     """Airflow has given its triggers to another and has it kill the ones that it still has: the calls go on."""

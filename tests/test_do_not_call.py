@@ -47,7 +47,7 @@ def test_national_numbers_are_those_of_the_region(tmp_path: Path) -> None:
         read(path)
 
 
-def test_nobody_may_be_on_the_list() -> None:
+def test_the_list_may_be_empty() -> None:
     """An empty list is allowed."""
     assert not DoNotCall(()).listed(NUMBER)
 
@@ -116,7 +116,7 @@ def test_a_missing_file_is_an_error_each_time(tmp_path: Path) -> None:
         read(path)
 
 
-def test_a_list_that_was_not_read_lets_nobody_be_called(tmp_path: Path) -> None:
+def test_a_list_that_was_not_read_lets_no_person_be_called(tmp_path: Path) -> None:
     """An answer before the first reading would be a guess."""
     with pytest.raises(RetellError, match="not read yet"):
         DoNotCall(str(csv(tmp_path / "dnc.csv"))).listed(NUMBER)

@@ -119,7 +119,7 @@ def default(parameter: inspect.Parameter) -> str:
             return "required"
         case inspect.Parameter(name="deferrable"):  # False here, and what the reader's configuration says there
             return "Airflow's `default_deferrable`"
-        case inspect.Parameter(name="retry_policy"):  # None where Airflow has no retry policies
+        case inspect.Parameter(name="retry_policy"):  # None if Airflow has no retry policies
             return "RetellRetryPolicy()"
         case inspect.Parameter(default=timedelta() as pause):
             return f"timedelta(minutes={pause.total_seconds() / 60:g})"
@@ -157,7 +157,7 @@ def test_the_arguments_of_both_operators_are_documented_with_their_defaults() ->
 
 @pytest.mark.parametrize("task", offered_tasks())
 def test_every_argument_is_in_a_docstring(task: Any) -> None:
-    """Where the page is not at hand, the class or a base class of this package explains each argument."""
+    """Without the page at hand, the class or a base class of this package explains each argument."""
     classes = [each for each in task.__mro__ if each.__module__.startswith("airflow_provider_retell.")]
     explained = re.findall(r"^        (\w+): ", "\n".join(each.__doc__ or "" for each in classes), re.MULTILINE)
     assert {name for name, _ in arguments(task.__init__)} <= {*explained}
@@ -423,7 +423,7 @@ def test_every_attribute_of_an_error_is_documented(name: str, error: type[Retell
             assert any(f"`{each.name}`" in text for text in sections), (name, each.name)
 
 
-class Nobody(httpx.BaseTransport):
+class Unreachable(httpx.BaseTransport):
     """A network on which every request meets the same error."""
 
     def __init__(self, error: httpx.HTTPError) -> None:
@@ -475,10 +475,10 @@ class World:
         RetellHook().get_conn()
 
     def refused(self) -> None:
-        self.send(CREATE, Nobody(httpx.ConnectError("[Errno 111] Connection refused")))
+        self.send(CREATE, Unreachable(httpx.ConnectError("[Errno 111] Connection refused")))
 
     def late(self) -> None:
-        self.send(CREATE, Nobody(httpx.ReadTimeout("The read operation timed out")))
+        self.send(CREATE, Unreachable(httpx.ReadTimeout("The read operation timed out")))
 
     def busy(self) -> None:
         self.run(create("dial_busy", wait_for="ended", fail_on="busy"))

@@ -245,26 +245,26 @@ def test_registered_calls_are_dialed_by_one_s_own_telephony(
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "printed"),
     [
         (None, r"For the owner of the calls: call_\w+ 1 of 1 call ended as listed in fail_on: .*error_retell"),
         (Fault(endpoint="create-phone-call", answer=402), "For the account owner: POST .*: 402 "),
         (Fault(endpoint="create-phone-call", answer=400), "For the DAG author: POST .*: 400 "),
     ],
 )
-def test_a_callback_tells_who_must_act(
+def test_a_callback_names_who_must_act(
     saved: Callable[[str], Any],
     retell_simulator: Simulator,
     capfd: pytest.CaptureFixture[str],
     fault: Fault | None,
-    told: str,
+    printed: str,
 ) -> None:
     """The callback on the page gets the error, and names the person who must act."""
     if fault:
         retell_simulator.fail(fault)
     run = saved(dag_of(RECIPES, "Alert when a task fails")).test()
     assert run.state == "failed"
-    assert re.search(told, capfd.readouterr().out)
+    assert re.search(printed, capfd.readouterr().out)
 
 
 def test_a_phone_rings_when_a_task_fails(saved: Callable[[str], Any], retell_simulator: Simulator) -> None:

@@ -232,7 +232,7 @@ def test_calls_are_registered_waited_for_and_handed_on(airflow: AirflowStack, si
 
 
 def test_a_wait_survives_a_triggerer_that_dies(airflow: AirflowStack, simulator: Simulator) -> None:
-    """Another triggerer continues the wait of a dead one; nobody is called again or hung up on."""
+    """Another triggerer continues the wait of a dead one; no call is placed again or stopped."""
     before = len(simulator.calls)
     run_id = airflow.trigger("calls", conf=people("user_hangup", "dial_busy"))
     for instances in airflow.watch("calls", run_id, timeout=120):
@@ -246,7 +246,7 @@ def test_a_wait_survives_a_triggerer_that_dies(airflow: AirflowStack, simulator:
 
 
 def test_calls_that_are_over_start_the_dag_that_analyses_them(airflow: AirflowStack) -> None:
-    """Nobody triggers the second DAG: it starts when the calls of the first are over, with each one's outcome."""
+    """The second DAG needs no trigger: it starts when the calls of the first are over, with each one's outcome."""
     airflow.unpause("retell_analysis")
     run_id = airflow.trigger("retell_campaign")
     assert airflow.wait_for_run("retell_campaign", run_id, timeout=120) == "success"

@@ -156,19 +156,21 @@ def test_the_outcome_chooses_what_follows(
     assert {task for task, state in done.states.items() if state == "success"} == {"call", "choose", follows}
 
 
-def test_finished_calls_are_told_of(run: Callable[..., SimpleNamespace]) -> None:
+def test_finished_calls_are_announced(run: Callable[..., SimpleNamespace]) -> None:
     """Each call that is over makes an event, with its id and outcome, of the asset that its outcome names."""
     AssetEvent = pytest.importorskip("airflow.models.asset").AssetEvent  # noqa: N806 (Airflow 2 has another)
     from airflow.utils.session import create_session  # noqa: PLC0415 (Airflow's home is set in conftest)
 
     done = run("calls_then_analysis")
     assert done.state == "success"
-    told = {row["call_id"]: row["outcome"] for row in done.result("wait")[0]}
-    assert sorted(told.values()) == ["answered", "no_answer", "voicemail"]
+    outcomes = {row["call_id"]: row["outcome"] for row in done.result("wait")[0]}
+    assert sorted(outcomes.values()) == ["answered", "no_answer", "voicemail"]
     with create_session() as session:
         events = [(event.uri, event.extra) for event in session.query(AssetEvent).order_by(AssetEvent.id)]
-    assert sorted(uri for uri, _ in events) == sorted(f"retell://retell_default/calls/{o}" for o in told.values())
-    assert {extra["call_id"]: extra["outcome"] for _, extra in events} == told
+    assert sorted(uri for uri, _ in events) == sorted(
+        f"retell://retell_default/calls/{o}" for o in outcomes.values()
+    )
+    assert {extra["call_id"]: extra["outcome"] for _, extra in events} == outcomes
 
 
 def test_a_night_is_exported_summarised_and_drawn(

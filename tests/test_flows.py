@@ -239,7 +239,7 @@ def test_a_call_that_is_over_is_left_alone(
     assert sent(simulator) == ["get-call"]
 
 
-def test_a_registered_call_is_left_alone_where_wanted(
+def test_a_registered_call_is_left_alone_if_wanted(
     run: Run, simulator: Simulator, register: Callable[..., str]
 ) -> None:
     """A call that is not dialed times out by itself."""
@@ -250,7 +250,7 @@ def test_a_registered_call_is_left_alone_where_wanted(
     assert sent(simulator) == ["get-call"]
 
 
-def test_a_registered_call_is_hung_up_where_wanted(
+def test_a_registered_call_is_hung_up_if_wanted(
     run: Run, simulator: Simulator, register: Callable[..., str]
 ) -> None:
     """A created call shows as registered while it rings: it is stopped, and a refusal is no failure."""

@@ -618,7 +618,7 @@ def test_the_button_tells_a_host_that_httpx_cannot_read(vault: type[Vault]) -> N
     assert "the field Host (Base URL) is not a URL" in message
 
 
-def test_what_should_be_mended_is_told(
+def test_a_connection_that_should_be_mended_is_warned_about(
     connect: Connect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that works all the same is used with a warning, which the button shows too."""

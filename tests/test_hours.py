@@ -94,10 +94,10 @@ def test_a_task_that_holds_a_worker_says_until_when(
 ) -> None:
     """The warning names the hours, the number by its last digits, and the moment at which they open."""
     run(to_number="+14155550100")
-    told = capsys.readouterr().out if not AIRFLOW_2 else caplog.text
-    assert "the calling hours of …0100 are shut, and open next at 2026-07-06 13:00 UTC" in told
-    assert "on the worker" in told
-    assert "4155550100" not in told
+    warning = capsys.readouterr().out if not AIRFLOW_2 else caplog.text
+    assert "the calling hours of …0100 are shut, and open next at 2026-07-06 13:00 UTC" in warning
+    assert "on the worker" in warning
+    assert "4155550100" not in warning
 
 
 def test_the_wait_takes_nothing_from_the_timeout(run: Callable[..., Any], simulator: Simulator) -> None:
@@ -325,7 +325,7 @@ def test_a_clear_in_the_night_stops_the_call_of_the_day(
 def test_an_earlier_call_is_looked_for_in_the_night(
     run: Callable[..., Any], simulator: Simulator, time: ManualClock
 ) -> None:
-    """A look at the list calls nobody: what may still ring after a clear is found and stopped at any hour."""
+    """A look at the list rings no phone: what may still ring after a clear is found and stopped at any hour."""
     first = run(scenario="talks_forever")
     time.advance(120)
     begins = datetime.fromtimestamp(time(), NEW_YORK)

@@ -25,7 +25,7 @@ def pressed(transport: httpx.BaseTransport, **settings: Any) -> tuple[bool, str]
 # -- the key is accepted -------------------------------------------------------------------------------------
 
 
-def test_a_good_key_is_told_by_its_workspace(simulator: Simulator) -> None:
+def test_a_good_key_shows_its_workspace(simulator: Simulator) -> None:
     """The answer names the workspace, so that a key of the wrong one is noticed, and the calls going on."""
     simulator.handle_request(_request("POST", "/v2/create-phone-call", json=CREATE))
     assert pressed(simulator) == (

@@ -33,7 +33,7 @@ IMPORTS = {
     "page": CALLING,
     "simulator": set(),
 }
-"""Which rooms a room may import, besides itself; the files of the root and ``operators`` may import every room."""
+"""The rooms that a room may import, besides itself; the files of the root and ``operators`` may import all."""
 
 
 def room(module: str) -> str:

@@ -38,7 +38,7 @@ def test_a_mapped_task_with_the_button_keeps_airflows_defaults(task: Any, argume
 
 @pytest.mark.parametrize("call_id", [["call_1", "call_2"], (), "call_1", None])
 def test_a_link_that_cannot_be_made_is_empty(call_id: Any) -> None:
-    """Many calls have no button, and where there are no XComs there is none either: it never raises."""
+    """Many calls have no button, and without XComs there is none either: it never raises."""
     assert RetellCallLink().get_link(SimpleNamespace(call_id=call_id), ti_key=None) == ""
 
 

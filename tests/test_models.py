@@ -110,7 +110,7 @@ def test_a_required_text_must_be_there(field: str, given: Any) -> None:
 
 @pytest.mark.parametrize("field", ["from_number", "to_number"])
 def test_an_optional_text_is_not_sent_blank(field: str) -> None:
-    """The text "None" is a mistake where the field may be left out, too."""
+    """The text "None" is a mistake even if the field may be left out."""
     assert refusal(**{field: "None"}) == f"{field} must be given, got 'None'. Nothing was sent."
 
 

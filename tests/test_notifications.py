@@ -108,15 +108,15 @@ def test_one_notifier_serves_many_failures(notifier: Make, simulator: Simulator)
     assert spoken == ["task of dag failed: no rows", "task of dag failed: no table"]
 
 
-@pytest.mark.parametrize(("more", "told"), [({}, "no error is known"), ({"reason": "timed_out"}, "timed_out")])
+@pytest.mark.parametrize(("more", "error"), [({}, "no error is known"), ({"reason": "timed_out"}, "timed_out")])
 def test_a_message_asks_for_an_exception_that_is_not_known(
-    notifier: Make, simulator: Simulator, more: dict[str, Any], told: str
+    notifier: Make, simulator: Simulator, more: dict[str, Any], error: str
 ) -> None:
     """In the DAG processor there is none: the phone rings all the same."""
     context = {name: value for name, value in failure(**more).items() if name != "exception"}
     notifier(message=MESSAGE)(context)
     assert simulator.placed[0].request["retell_llm_dynamic_variables"] == {
-        "message": f"task of dag failed: {told}"
+        "message": f"task of dag failed: {error}"
     }
 
 
@@ -335,7 +335,7 @@ def test_answers_are_not_waited_for_longer_than_airflow_lets_a_callback_run(
 
 
 @pytest.mark.parametrize("exception", ["a text, as the DAG processor has it", None])
-def test_where_nothing_can_wait_all_are_called(
+def test_all_are_called_if_nothing_can_wait(
     notifier: Make, simulator: Simulator, clock: SteppingClock, caplog: pytest.LogCaptureFixture, exception: Any
 ) -> None:
     """If nothing can wait, all numbers are called, and the log says so."""
@@ -455,7 +455,7 @@ def test_trouble_is_one_line_in_the_log(
         assert secret not in record.getMessage()
 
 
-def test_a_paused_connection_rings_nobody(
+def test_a_paused_connection_rings_no_phone(
     notifier: Make, simulator: Simulator, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The pause is read for each call, and the log says what to do."""

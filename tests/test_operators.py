@@ -267,7 +267,7 @@ def _killed_while_waiting(
 
 
 def test_a_kill_leaves_a_registered_call_alone_that_nobody_dialed(time: ManualClock, simulator: Simulator) -> None:
-    """A registered call rings nobody until it is dialed, and times out by itself."""
+    """A registered call rings no phone until it is dialed, and times out by itself."""
     kill(_killed_while_waiting(REGISTER, "registered_call_timeout", time))
     assert [request.endpoint for request in simulator.requests] == [REGISTER, "get-call"]
 
@@ -359,7 +359,7 @@ def resumption(endpoint: str, time: ManualClock) -> tuple[TaskInstance, Any]:
 def test_a_wait_that_airflow_ended_stops_the_call(
     endpoint: str, simulator: Simulator, time: ManualClock, clock: SteppingClock
 ) -> None:
-    """Where Airflow gives up on the trigger, the call is found by its XCom, stopped, and the error says so."""
+    """If Airflow gives up on the trigger, the call is found by its XCom, stopped, and the error says so."""
     ti, resumed = resumption(endpoint, time)
     with pytest.raises(RetellCallTimeoutError, match=r"Trigger timeout.* was stopped"):
         resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
@@ -380,7 +380,7 @@ def test_a_trigger_that_failed_leaves_the_call_alone(
 
 
 @pytest.mark.parametrize("after", ["the deferral", "a try that failed"])
-def test_a_signal_to_a_task_that_is_done_hangs_up_on_nobody(
+def test_a_signal_to_a_task_that_is_done_stops_no_call(
     time: ManualClock, simulator: Simulator, after: str
 ) -> None:
     """The trigger watches the call now, or a retry will: Airflow may end the process of the task for all that."""

@@ -29,7 +29,7 @@ else:
 ASSET, ALIAS = Asset("retell://retell_default/calls"), AssetAlias("finished")
 
 
-def told(events: Any, alias: AssetAlias = ALIAS) -> list[tuple[str, dict[str, Any]]]:
+def announced(events: Any, alias: AssetAlias = ALIAS) -> list[tuple[str, dict[str, Any]]]:
     """Return the events of an alias: the asset and the extra of each."""
     if AIRFLOW_2:
         return [(event["dest_dataset_uri"], event["extra"]) for event in events[alias].dataset_alias_events]
@@ -45,7 +45,7 @@ def test_an_alias_gets_an_event_for_each_call_that_is_over() -> None:
     events = OutletEventAccessors()
     called = [*rows(2), {"call_id": "call_2", "outcome": "busy"}, {"call_id": "call_3", "outcome": None}]
     announce_calls({"outlet_events": events}, [ALIAS], called, retell_conn_id="retell_default")
-    assert told(events) == [
+    assert announced(events) == [
         ("retell://retell_default/calls/answered", {"call_id": "call_0", "outcome": "answered"}),
         ("retell://retell_default/calls/answered", {"call_id": "call_1", "outcome": "answered"}),
         ("retell://retell_default/calls/busy", {"call_id": "call_2", "outcome": "busy"}),
@@ -69,7 +69,7 @@ def test_each_connection_id_has_a_uri(conn_id: str, server: str) -> None:
     announce_calls(context, [ALIAS], rows(1), retell_conn_id=conn_id)
     announce_export(context, [ALIAS], {}, retell_conn_id=conn_id)
     announce_campaign(context, [ALIAS], {}, retell_conn_id=conn_id)
-    assert [uri for uri, _ in told(events)] == [
+    assert [uri for uri, _ in announced(events)] == [
         f"retell://{server}/{path}" for path in ("calls/answered", "exports", "campaigns")
     ]
 
@@ -95,7 +95,7 @@ def test_an_export_tells_its_summary() -> None:
     events, summary = OutletEventAccessors(), {"calls": 3, "outcomes": {"answered": 3}}
     announce_export({"outlet_events": events}, [ASSET, ALIAS], summary, retell_conn_id="other")
     assert events[ASSET].extra == summary
-    assert told(events) == [("retell://other/exports", summary)]
+    assert announced(events) == [("retell://other/exports", summary)]
 
 
 @pytest.mark.parametrize("context", [{}, {"outlet_events": OutletEventAccessors()}])
@@ -122,7 +122,7 @@ def test_an_operator_tells_of_its_call_once(clock: SteppingClock, simulator: Sim
 
     row = run_task(make, TaskInstance(), clock, outlet_events=events)
     extra = {"call_id": row["call_id"], "outcome": "busy"}
-    assert told(events) == [("retell://retell_default/calls/busy", extra)]
+    assert announced(events) == [("retell://retell_default/calls/busy", extra)]
     assert events[ASSET].extra == extra
 
 
@@ -137,7 +137,7 @@ def test_a_sensor_tells_of_each_call_once(clock: SteppingClock, simulator: Simul
         task_id="wait", call_id=ids, deferrable=deferrable, outlets=[ALIAS]
     )
     found = run_task(make, TaskInstance(), clock, outlet_events=events)
-    assert [extra for _, extra in told(events)] == [
+    assert [extra for _, extra in announced(events)] == [
         {"call_id": row["call_id"], "outcome": row["outcome"]} for row in found
     ]
 
@@ -148,7 +148,7 @@ def test_a_dry_run_tells_of_nothing() -> None:
     dry = RetellRegisterPhoneCallOperator(task_id="call", agent_id="agent_1", dry_run=True, outlets=[ALIAS])
     row = run_task(lambda: dry, outlet_events=events)
     run_task(lambda: RetellCallSensor(task_id="wait", call_id=row, outlets=[ALIAS]), outlet_events=events)
-    assert told(events) == []
+    assert announced(events) == []
 
 
 @pytest.mark.parametrize("uri", [calls_uri("retell_default", "answered"), exports_uri("other")])

@@ -88,14 +88,14 @@ def test_a_try_that_a_clear_replaced_still_stops_its_call(state: str | None, own
     assert owns_replaced(state) is owns
 
 
-def test_where_nothing_can_be_asked_nothing_is_known() -> None:
+def test_without_anything_to_ask_nothing_is_known() -> None:
     """Outside of a task's process, and in Airflow 2, there is no answer."""
     assert owns_task(TaskInstance(), None) is None
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 has no such error")
 def test_airflows_own_error_is_read() -> None:
-    """The status code is found where Airflow 3 puts it."""
+    """The status code is found in the place in which Airflow 3 puts it."""
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415 (Airflow 3 only)
     from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415
 

@@ -506,7 +506,7 @@ def test_the_page_s_files_are_its_own_and_small(app: FastAPI) -> None:
 
 
 def test_nothing_describes_the_api_to_strangers(app: FastAPI) -> None:
-    """Airflow asks nobody here for a login, so FastAPI's own pages are off."""
+    """Airflow asks for no login here, so FastAPI's own pages are off."""
     client = TestClient(app)
     assert [client.get(f"{PREFIX}/{path}").status_code for path in ("docs", "redoc", "openapi.json")] == [404] * 3
 

@@ -71,7 +71,7 @@ def cache(retell: Retell, clock: SteppingClock) -> CallCache:
 
 @given(pages=st.integers(1, 50), pauses=st.lists(st.floats(0, 7), max_size=200), live=st.booleans())
 def test_a_minute_costs_a_bounded_number_of_requests(pages: int, pauses: list[float], *, live: bool) -> None:
-    """However often somebody looks: 12 for a list of one page, 18 for a longer one, after its first walk."""
+    """However often it is looked at: 12 for a list of one page, 18 for a longer one, after its first walk."""
     now, readings, spent = 0.0, Readings(), list[tuple[float, int]]()
     for pause in pauses:
         now += pause
@@ -121,7 +121,7 @@ def test_ten_who_look_cost_no_more_than_one(retell: Retell, cache: CallCache, cl
     assert len(retell.asked) == 12
 
 
-def test_nothing_is_asked_while_nobody_looks(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
+def test_nothing_is_asked_while_no_page_is_open(retell: Retell, cache: CallCache, clock: SteppingClock) -> None:
     """The page costs nothing once it is closed."""
     cache.look()
     clock.sleep(3600)

@@ -98,7 +98,7 @@ def test_a_number_is_shown_by_its_last_digits(fields: dict[str, Any], shown: str
 
 
 def test_a_name_holds_no_number() -> None:
-    """Somebody may have named an agent after a number; the name is masked like any text."""
+    """An agent may be named after a number; the name is masked like any text."""
     assert Entry.read(call(agent_name="Line +1 415 555 0100")).agent == "Line …0100"
 
 
@@ -184,7 +184,7 @@ def test_live_calls_come_first_then_the_newest() -> None:
 
 @given(st.integers(0, 500), st.integers(-10, 1000), st.integers(-10, 1000))
 def test_pages_are_bounded_and_never_empty_beyond_the_end(count: int, offset: int, limit: int) -> None:
-    """A list that became shorter shows its last page; nobody gets more than a page at once."""
+    """A list that became shorter shows its last page; no request gets more than a page at once."""
     page = one_page([entry(str(n)) for n in range(count)], outcome=None, offset=offset, limit=limit, tasks={})
     assert page["matching"] == count
     assert len(page["rows"]) <= min(max(limit, 1), MOST_PER_PAGE)

@@ -80,8 +80,8 @@ def test_a_table_is_read_without_nulls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "content"), [("csv", b"to_number,name\n"), ("jsonl", b"")])
-def test_nobody_is_a_list_too(tmp_path: Path, suffix: str, content: bytes) -> None:
-    """A query that finds nobody writes a file without rows."""
+def test_a_file_without_people_is_a_list_too(tmp_path: Path, suffix: str, content: bytes) -> None:
+    """A query that finds no people writes a file without rows."""
     assert rows(written(tmp_path, content, suffix)) == []
 
 
@@ -174,7 +174,7 @@ def test_a_table_without_numbers_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """Nobody is called, and it is no storage in trouble: a retry would find the same."""
+    """No call is placed, and it is no storage in trouble: a retry would find the same."""
     for path in (tmp_path / "people.csv", tmp_path / "no folder" / "people.jsonl"):
         with pytest.raises(RetellInputError, match="there is no such file"):
             rows(path)

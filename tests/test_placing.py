@@ -151,7 +151,7 @@ def test_fail_on_without_wait_for_has_no_effect(
 def test_who_asked_never_to_be_called_again_is_not(
     endpoint: str, time: ManualClock, simulator: Simulator, store: Store | None
 ) -> None:
-    """Not even where fail_on names that ending: it fails the task, without a retry."""
+    """Not even if fail_on names that ending: it fails the task, without a retry."""
     attempts = Attempts(endpoint, time, store, "user_requested_dnc")
     attempts.retry()
     time.advance(600)
@@ -310,7 +310,7 @@ def test_a_clear_stops_the_live_call_and_places_a_new_one(
 
 
 def test_a_clear_after_the_end_places_a_new_call(endpoint: str, time: ManualClock, simulator: Simulator) -> None:
-    """A cleared task calls again, also where its first call went well."""
+    """A cleared task calls again, also if its first call went well."""
     attempts = Attempts(endpoint, time, Store(), "user_hangup")
     first = attempts.retry()
     time.advance(600)
@@ -620,7 +620,7 @@ def test_a_key_that_grows_old_between_two_attempts_is_not_used_again(
 
 
 def test_the_call_of_another_airflow_is_not_taken_for_ones_own(time: ManualClock, simulator: Simulator) -> None:
-    """Two Airflows with one account and DAGs of the same names share keys: nobody is called or hung up on."""
+    """Two Airflows with one account and DAGs of the same names share keys: no call is placed or stopped."""
     theirs = Attempts(CREATE, time, Store(), "talks_forever").retry()["call_id"]
     time.advance(60)
     ours = Attempts(CREATE, time, Store(), "user_hangup")
@@ -665,7 +665,7 @@ def test_a_clear_without_a_record_waits_while_a_phone_may_ring(
 
 
 def test_a_clear_of_a_call_that_is_over_does_not_wait(time: ManualClock, simulator: Simulator) -> None:
-    """Where one try placed one call and Retell lists it as over, no other one can ring."""
+    """If one try placed one call and Retell lists it as over, no other one can ring."""
     attempts = Attempts(CREATE, time, None, "user_hangup")
     attempts.retry()
     time.advance(600)

@@ -611,7 +611,7 @@ def test_what_a_file_knows_counts_though_the_account_forgot_it() -> None:
 
 
 def test_a_new_process_waits_for_calls_that_are_not_listed_yet() -> None:
-    """Before somebody is reported as not called, whatever the dead process placed would be listed."""
+    """Before a person is reported as not called, each call that the dead process placed would be listed."""
     earlier = Campaign()
     call = earlier.call(earlier.order())
     campaign = Campaign(checks={"until": MONDAY}, continued=True)
@@ -750,7 +750,7 @@ def test_a_refusal_that_is_not_about_the_person_stops_the_campaign(status: int) 
 
 @pytest.mark.parametrize("broken_by", [None, "a success", "other words"])
 def test_five_equal_refusals_in_a_row_stop_the_campaign(broken_by: str | None) -> None:
-    """Nobody is marked as refused then; without five in a row, each of them is."""
+    """No person is marked as refused then; without five in a row, each of them is."""
     campaign = Campaign([person(row) for row in range(7)], lines=9)
     for row in range(5):
         if row == 4 and broken_by == "a success":
@@ -790,7 +790,7 @@ def refuse(campaign: Campaign, count: int) -> None:
 
 
 def test_twenty_refusals_in_a_row_stop_the_campaign_whatever_their_words() -> None:
-    """Words that quote a name, or the id of a request, are never equal; nobody is marked as refused."""
+    """Words that quote a name, or the id of a request, are never equal; no person is marked as refused."""
     campaign = Campaign([person(row) for row in range(REFUSALS + 5)])
     refuse(campaign, REFUSALS)
     assert f"{REFUSALS} people in a row" in str(failure(campaign))
@@ -801,7 +801,7 @@ def test_twenty_refusals_in_a_row_stop_the_campaign_whatever_their_words() -> No
 @pytest.mark.parametrize(
     ("placed", "refused", "of_account"), [(0, 5, True), (0, 4, False), (1, 5, False), (1, REFUSALS, True)]
 )
-def test_refusals_in_other_words_at_the_end_are_the_account_s_if_nobody_was_called(
+def test_refusals_in_other_words_at_the_end_are_the_account_s_if_no_person_was_called(
     placed: int, refused: int, *, of_account: bool
 ) -> None:
     """An account that lacks something is no list of bad numbers, though each is refused in words of its own."""
@@ -994,7 +994,7 @@ def test_an_empty_campaign_succeeds_without_a_request() -> None:
     assert campaign.plan.next_action(campaign.now) == Finish()
 
 
-def test_the_wait_says_when_somebody_may_have_to_be_called() -> None:
+def test_the_wait_says_when_a_person_may_have_to_be_called() -> None:
     """A task that has nothing to place for long leaves its worker."""
     campaign = Campaign([person(0), person(1, not_before=MONDAY + 7200)], lines=1)
     _, call = campaign.place()
@@ -1027,7 +1027,7 @@ def test_the_wait_says_when_somebody_may_have_to_be_called() -> None:
 )
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_call_that_does_not_end_is_given_up(status: str, seconds: float, *, listed: bool) -> None:
-    """It is read once more by itself; then its line is free, and nobody is called again because of it."""
+    """It is read once more by itself; then its line is free, and no person is called again because of it."""
     campaign = Campaign()
     _, call = campaign.place()
     reads = 0

@@ -45,7 +45,7 @@ def test_form_and_hook_agree() -> None:
 
 
 def test_both_forms_have_the_same_fields() -> None:
-    """Labels, explanations and defaults of the extra fields, where Airflow draws forms with wtforms."""
+    """Labels, explanations and defaults of the extra fields, if Airflow draws forms with wtforms."""
     wtforms = pytest.importorskip("wtforms")
     pytest.importorskip("flask_appbuilder")
     form = type("Form", (wtforms.Form,), RetellHook.get_connection_form_widgets())()

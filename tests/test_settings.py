@@ -291,7 +291,7 @@ def test_a_simulator_may_be_on_another_machine(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["https://api.retellai.com", "http://127.0.0.1:8787", "http://localhost:1"])
-def test_no_handshake_is_needed_where_no_key_can_be_overheard(host: str) -> None:
+def test_no_handshake_is_needed_if_no_key_can_be_overheard(host: str) -> None:
     """Whatever the extra says: the key stays on this machine, or is encrypted."""
     settings = ConnectionSettings.read(conn_id="c", password=KEY, host=host, extra='{"simulator": true}')
     assert not settings.needs_handshake

@@ -152,7 +152,7 @@ def test_a_call_that_is_not_waited_for_is_not_over(retell_simulator: Simulator) 
     assert run_task(create(wait_for=None))["call_status"] == "registered"
 
 
-def test_a_number_plays_what_it_is_told(retell_simulator: Simulator) -> None:
+def test_a_number_plays_its_scenarios(retell_simulator: Simulator) -> None:
     """One scenario after the other, then the last again and again; other numbers are not concerned."""
     retell_simulator.play(ADA, "dial_busy", SCENARIOS["dial_no_answer"])
     outcomes = [run_task(create(durable=False), TaskInstance(max_tries=n))["outcome"] for n in range(3)]

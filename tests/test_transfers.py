@@ -367,7 +367,7 @@ def test_of_two_runs_at_once_the_later_one_writes(
     simulator.seed(SEEDED)
 
     class Overtaking(Store):
-        """When the earlier run writes down its second page, the later one starts and ends."""
+        """A store that lets the later run start and end when the earlier one writes down its second page."""
 
         later: dict[str, Any] | None = None
 

@@ -67,7 +67,7 @@ def test_the_dag_of_the_readme_runs_as_it_is(seen: Seen) -> None:
 
 
 def test_mapped_tasks_say_whom_they_call(seen: Seen) -> None:
-    """By the last four digits: instead of a number nobody can match, and never the whole one."""
+    """By the last four digits: enough to find a person by, and never the complete number."""
     assert "…0100" in seen.run
     assert "…0120" in seen.run
     assert "+1415555" not in seen.run + seen.log

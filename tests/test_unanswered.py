@@ -46,13 +46,13 @@ ANSWERS: Final = ("placed", "no answer", "lost after all", "no line", *WITHOUT_C
 # -- the table ------------------------------------------------------------------------------------------------
 
 
-def nobody(_rows: Collection[int]) -> bool:
-    """Nobody else could be called."""
+def no_one(_rows: Collection[int]) -> bool:
+    """No other person could be called."""
     return False
 
 
 def unanswered(
-    made: Unanswered, row: int, seconds: float, *, called: bool = True, due: Callable[..., bool] = nobody
+    made: Unanswered, row: int, seconds: float, *, called: bool = True, due: Callable[..., bool] = no_one
 ) -> Verdict:
     return made.unanswered(row, seconds, others_called=called, others_due=due)
 
@@ -317,7 +317,7 @@ def test_an_outage_stops_the_campaign(called: int, left: int, lines: int, answer
 def test_whatever_the_requests_of_some_meet_all_others_are_called(
     troubled: dict[int, list[str]], lines: int, seed: int
 ) -> None:
-    """And nobody is called more often than allowed, whatever the answers."""
+    """And no person is called more often than allowed, whatever the answers."""
     recovers = {row: [*answers, "placed"] for row, answers in troubled.items()}
     day = Day(8, lines=lines, troubled=recovers, seed=seed)
     day.run()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from version_matrix import RELEASES, outcomes
-from version_page import FEATURES, PAGE, counted, told
+from version_page import FEATURES, PAGE, counted, support
 
 REPORT = """<testsuites><testsuite name="pytest">
 <testcase classname="tests.test_a" name="test_goes[1]" /><testcase classname="tests.test_a" name="test_goes[2]" />
@@ -31,7 +31,7 @@ REPORT = """<testsuites><testsuite name="pytest">
 def test_a_feature_is_there_if_all_its_tests_passed(tmp_path: Path, pattern: str, shown: str) -> None:
     """`no` is a test that is known to fail; one that failed, or did not run, looks like neither."""
     (tmp_path / "report.xml").write_text(REPORT)
-    assert told(outcomes(tmp_path / "report.xml"), pattern) == shown
+    assert support(outcomes(tmp_path / "report.xml"), pattern) == shown
 
 
 def test_failures_are_counted(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_first_look_before_the_end_does_not_count(skew: float) -> None:
 
 
 def test_an_end_far_ahead_is_not_believed() -> None:
-    """Where Retell's clock is ahead by more than the bound, all that is known is the first look."""
+    """If Retell's clock is ahead by more than the bound, all that is known is the first look."""
     watch = Watch(["call_1"], ANALYZED, since=1005)
     watch.update(by_id(ended(at=90_000)), now=1605)
     assert watch.reached

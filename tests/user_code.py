@@ -28,7 +28,7 @@ from airflow_provider_retell.sensors import RetellCallSensor
 from airflow_provider_retell.triggers import RetellFinishedCallsTrigger
 
 
-def tell(context: Mapping[str, Any]) -> None:
+def alert(context: Mapping[str, Any]) -> None:
     """Take what Airflow hands to a callback."""
 
 
@@ -66,7 +66,7 @@ register = RetellRegisterPhoneCallOperator(
     retry_policy=RetellRetryPolicy(first_delay=timedelta(seconds=30), longest_delay=timedelta(minutes=5)),
     pool="retell",  # and Airflow's own, such as these
     retries=2,
-    on_failure_callback=tell,
+    on_failure_callback=alert,
     execution_timeout=timedelta(hours=2),
 )
 create = RetellCreatePhoneCallOperator(

@@ -114,12 +114,12 @@ class CallRow(Struct, frozen=True, gc=False):
 
     @property
     def start_timestamp(self) -> int | None:
-        """When it was answered, in milliseconds since the epoch."""
+        """The time at which it was answered, in milliseconds since the epoch."""
         return self.row.get("start_timestamp")
 
     @property
     def end_timestamp(self) -> int | None:
-        """When it ended, likewise."""
+        """The time at which it ended, likewise."""
         return self.row.get("end_timestamp")
 
     @property

@@ -155,7 +155,7 @@ class RetellClient:
             yield self._chunks(request, response)
 
     def _chunks(self, request: Request[None], response: httpx.Response) -> Iterator[bytes]:
-        # Translated here: further out, a network error could not be told from an error of the caller's.
+        # Translated here: further out, a network error could not be distinguished from an error of the caller's.
         with translated(request, self.settings, server=_STORAGE):
             yield from response.iter_bytes()
 

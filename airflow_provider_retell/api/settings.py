@@ -102,7 +102,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "max_attempts": NumberInExtra(
         label="Attempts",
-        help="Maximum number of times a request is sent, where repeating it is harmless.",
+        help="Maximum number of times a request is sent, if repeating it is harmless.",
         default=4,
         minimum=1,
         integer=True,

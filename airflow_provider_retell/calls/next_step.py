@@ -247,7 +247,7 @@ def _cleared(wanted: Wanted, calls: Sequence[CallRow], generation: int, record: 
     if live:
         return StopFirst(live, first)
     # After one try, which places one call, no other call can ring beside the one that is shown. After several
-    # tries, or where a try may place several calls, a later one may ring without being listed.
+    # tries, or if a try may place several calls, a later one may ring without being listed.
     one_try = wanted.intent.generation - generation == 1 and not (wanted.fail_on or wanted.redial)
     if record is None and not one_try and _may_ring(wanted, wanted.began, now):
         return LookForTag(wanted.intent.prefix)

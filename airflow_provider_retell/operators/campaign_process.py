@@ -68,7 +68,7 @@ def trigger_for(operator: Any, leave: Leave, memo: Mapping[str, float]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """When the first try of a campaign began, in seconds since the epoch.
+    """The time at which the first try of a campaign began, in seconds since the epoch.
 
     Attributes:
         at: As far as that is known.

@@ -19,7 +19,7 @@ class Column:
     Attributes:
         dag: The DAG that does it.
         title: Its name on the page.
-        registers: Whether it registers calls, which somebody else dials; else it has Retell dial.
+        registers: Whether it registers calls, which another telephony dials; else it has Retell dial.
         deferrable: Whether it waits in the triggerer.
         ours: Whether it is this package's.
     """

@@ -126,7 +126,7 @@ def cleared_when_dead(cell: Cell) -> None:
 
 
 def cleared_while_ringing(cell: Cell) -> None:
-    """Clear the run while a phone rings that cannot be stopped; after a while somebody answers."""
+    """Clear the run while a phone rings that cannot be stopped; after a while the call is answered."""
     cell.wait_until_waiting()
     cell.clear()
     # The task that is killed tries to stop the call, and so does the one that comes after it.
@@ -158,7 +158,7 @@ def marked_failed(cell: Cell) -> None:
 
 
 def answered_after_the_time_out(cell: Cell) -> None:
-    """Let a phone ring, which cannot be stopped, until the time of its task is over; then somebody answers."""
+    """Let a phone ring, which cannot be stopped, until the time of its task is over; then the call is answered."""
     # Twice before Airflow interrupts the task, and twice after that.
     cell.wait_for_requests("stop-call", 4)
     cell.line.end_calls()

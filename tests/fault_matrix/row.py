@@ -23,7 +23,7 @@ class Goal(Enum):
 
 
 class Group(Enum):
-    """Which table of the page a row stands in."""
+    """The table of the page in which a row stands."""
 
     ANSWERS = "Answers that go wrong"
     PROCESSES = "Processes that die"

@@ -68,7 +68,7 @@ class Airflow(AirflowStack):
         (port,) = free_ports(1)
         self._spawn("api-server for people", "api-server", "--port", str(port), "--apps", "core")
         self._client.base_url = f"http://{LOOPBACK}:{port}"
-        self.wait_until(lambda: self._client.get("/api/v2/version").is_success, "Nobody serves people")
+        self.wait_until(lambda: self._client.get("/api/v2/version").is_success, "No API server for people")
 
     def wait_for_dags(self, count: int) -> None:
         """Wait until so many DAGs are known."""

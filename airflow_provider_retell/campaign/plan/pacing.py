@@ -59,7 +59,7 @@ class SteadyTime:
 
         Args:
             wall: ``time.time()``.
-            boot: ``time.clock_gettime(time.CLOCK_BOOTTIME)``, where the system has it, else ``time.monotonic()``.
+            boot: ``time.clock_gettime(time.CLOCK_BOOTTIME)`` if the system has it, else ``time.monotonic()``.
         """
         self._steady += max(wall - self._wall, boot - self._boot, 0.0)
         self._wall, self._boot = wall, boot

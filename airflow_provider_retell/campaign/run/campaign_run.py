@@ -84,9 +84,9 @@ class CampaignRun:
     _look_in_progress: bool = field(default=False, init=False)
     _stopped: set[str] = field(default_factory=set, init=False)
     _earlier_placed_at: float | None = field(default=None, init=False)
-    """When an earlier process placed its last call; None once the list has been read."""
+    """The time at which an earlier process placed its last call; None once the list has been read."""
     _unread_since: float | None = field(default=None, init=False)
-    """When reading calls began to fail; None after calls were listed. Reading a single call does not reset it."""
+    """The time since which reading fails; None once calls are listed. Reading a single call does not reset it."""
     _finishing_since: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ class Pause:
     read_at: float = field(default=-math.inf, init=False)
     known_until: float = field(default=-math.inf, init=False)
     _answers: _Answers | None = field(default=None, init=False)
-    """Where the look-up in progress leaves its answer."""
+    """The place in which the look-up in progress leaves its answer."""
     _began_at: float = field(default=0.0, init=False)
     _awaited: float = field(default=0.0, init=False)
     _seen_at: float = field(default=0.0, init=False)

@@ -1,7 +1,7 @@
 """A DAG per column of the fault matrix: four of this package, and two that users would write instead.
 
 Each has three siblings: `..._mapped` places three calls at once, `..._limited` has a dag-run time-out, `..._timed`
-an `execution_timeout`. A run is given its connections, so that a fault in one run's Retell is nobody else's.
+an `execution_timeout`. A run is given its connections, so that the fault of one is not another's.
 """
 
 from __future__ import annotations

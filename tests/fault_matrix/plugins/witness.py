@@ -1,4 +1,4 @@
-"""An Airflow plugin that tells the fault matrix what it cannot see from outside, and holds tasks where it says.
+"""An Airflow plugin that notes for the fault matrix what cannot be seen from outside, and holds tasks as it asks.
 
 It notes which process runs a task, and which call ids a task hands on.
 """
