@@ -2,65 +2,78 @@
 
 A try records what it is about to send before a request that rings a phone, and the call's id right after it. A
 later try reads that record. Without one (Airflow before 3.3 has no task state store, a clear may empty it, and
-the response to a registration may be lost), Retell's list of calls takes its place, and the same rules apply.
-*Cleared* means that a user cleared the task after the record was written. The first row that fits counts. Under
-the same key Retell returns the same call for an hour; calls that are only registered have no key, and do not ring
-by themselves.
+the response to a registration may be lost), Retell's list of calls takes its place, and the same rules apply. A
+call that is found by its tag counts as known from then on.
+
+Retell dials a *created* call, and under the same key it returns the same one for an hour. A *registered* call has
+no key, and does not ring by itself. In each table the first row that fits counts.
+
+After a clear: a user cleared the task after the record was written or the newest call placed; or, if there is
+neither, at any time.
+
+===========================  =============================================  ====================================
+record                       the call                                       the next step
+===========================  =============================================  ====================================
+none, not durable            has no tag                                     PlaceNew
+none, or answer lost         not looked for                                 LookForTag
+call known                   not read                                       Read
+any                          lives, unless it is only registered            StopFirst, then PlaceNew
+none, created                found by its tag and over, but another may      LookForTag again
+                             ring beside it: 330 s
+none or lost, created        cannot be listed                               Refuse: it may be going on
+none or lost, created        not listed, but it may ring: 330 s             LookForTag again
+any                          otherwise                                      PlaceNew
+===========================  =============================================  ====================================
+
+Otherwise:
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
 ===========================  =============================================  ====================================
 none, first try              -                                              PlaceNew
 none, not durable            has no tag                                     PlaceNew, with the same key
-none, later try              not looked for                                 LookForTag
-none, retried                not listed                                     PlaceNew, with the same key
-none, retried                cannot be listed, the key is still trusted     PlaceNew, with the same key
-none, retried                cannot be listed, the key may have expired     Refuse
-none, cleared                cannot be listed                               Refuse: it may be going on
-none, cleared                not listed, but it may ring: 330 s             LookForTag again
-none, cleared                not listed, and none can ring                  PlaceNew
+none                         not looked for                                 LookForTag
+none, created                cannot be listed, the key may have expired     Refuse
+none                         otherwise                                      PlaceNew, with the same key
 refused                      was certainly not placed                       PlaceNew, under the same number
-of another connection        may be another account's; not after a clear    Refuse
-and another API key
+of another connection        by another API key: maybe another account's    Refuse
 call known                   not read                                       Read
 call known                   to another number, or by another agent         Refuse
 call known                   lives                                          Adopt
 call known                   over, the person asked for no more calls       Adopt
+call known                   over, ``redial`` asks for more, and no         Adopt: the task calls again when it
+                             earlier one is unknown to Retell               is due
 call known                   over as ``fail_on`` names it                   PlaceNew, under the next number
-call known                   over, stopped, and not named in ``fail_on``    Refuse: people decide
+call known                   over, stopped                                  Refuse: people decide
 call known                   over otherwise                                 Adopt
 call known                   unknown to Retell                              Refuse
-call known                   its earlier ones are unknown to Retell         as if no ``redial`` followed
-call known, cleared          lives                                          StopFirst, then PlaceNew
-call known, cleared          over, or unknown to Retell                     PlaceNew
-answer lost, created         within the key's hour                          SendAgain, with the same key
-answer lost, created         the same, under another API key: this may be   LookForTag; again while it may ring:
-                             another account                                330 s; then Refuse
+answer lost                  asked for to another number, or by another     Refuse
+                             agent
+answer lost, created         within the key's hour, by the same API key     SendAgain, with the same key
 answer lost                  not looked for                                 LookForTag
-answer lost, created         not listed, or cannot be listed                Refuse
-answer lost, registered      not listed, or cannot be listed                PlaceNew: nothing rings by itself
-answer lost, cleared         cannot be listed                               Refuse: it may be going on
-answer lost, cleared         not listed, but it may ring: 330 s             LookForTag again
-answer lost, cleared         not listed, and it cannot ring                 PlaceNew
+answer lost, created         not listed, asked for by another API key, but  LookForTag again
+                             it may ring: 330 s
+answer lost, created         otherwise                                      Refuse
+answer lost, registered      otherwise                                      PlaceNew: nothing rings by itself
 ===========================  =============================================  ====================================
-
-A call that is found by its tag counts as known from then on. While the task's ``redial`` asks for another call,
-the call that is over is adopted: the task calls again when it is due.
 
 A call with a name of its own (``call_key``) may be another task's, so every try asks Retell for the list:
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
 ===========================  =============================================  ====================================
+under another ``call_key``   any                                            Refuse; after a clear, as if none
+of another connection        by another API key; not after a clear          Refuse
 any                          not looked for                                 LookForTag
 any                          cannot be listed                               Refuse
-under another ``call_key``   any                                            Refuse; after a clear, as if none
-none                         not listed                                     PlaceNew
-any                          over, at the first try or after a clear        Adopt
 call known                   not listed                                     Read
 call known, cleared          unknown to Retell                              PlaceNew
-answer lost, cleared         not listed, the key has expired                PlaceNew
-any                          otherwise                                      as above; a clear stops nothing
+answer lost, cleared         not listed, and no key is trusted any more     PlaceNew
+none                         not listed                                     PlaceNew
+any                          as asked for, over, at the first try or at     Adopt
+                             that after a clear
+any                          otherwise                                      as in the table before: a clear
+                                                                            stops nothing
 ===========================  =============================================  ====================================
 """
 

@@ -1,6 +1,6 @@
 """Place one intended call once, whatever happens to the worker, by carrying out the decisions of ``next_step``.
 
-A call that follows another one of the same try needs no such decision: see ``Placement.place``.
+A call that follows another one of the same try needs no such decision: see ``Placement._follow``.
 """
 
 from __future__ import annotations
