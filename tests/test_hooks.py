@@ -591,7 +591,7 @@ def test_the_hook_leaves_the_tag_of_another_call_out(connect: Connect, simulator
     """A row's metadata that is handed on must not make the new call a call of the old task."""
     metadata = {
         "kind": 1,
-        TAG: numbered(person_prefix("0123456789abcdef.01234567.000000."), generation=0, number=0),
+        TAG: numbered(person_prefix("0123456789abcdef.01234567.000000."), generation=0, ordinal=0),
     }
     with RetellHook() as hook:
         hook.create_phone_call({**CREATE, "metadata": metadata})

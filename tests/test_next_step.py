@@ -74,11 +74,11 @@ def wanted(**more: Any) -> Wanted:
     return Wanted(**given | more)
 
 
-def call(status: str, reason: str | None = None, *, generation: int = 2, number: int = 0, **more: Any) -> Call:
+def call(status: str, reason: str | None = None, *, generation: int = 2, ordinal: int = 0, **more: Any) -> Call:
     """Return a call of this task as Retell shows it."""
-    tag = replace(INTENT, generation=generation, number=number).tag
+    tag = replace(INTENT, generation=generation, ordinal=ordinal).tag
     fields = {
-        "call_id": f"call_{generation}_{number}",
+        "call_id": f"call_{generation}_{ordinal}",
         "call_status": status,
         "disconnection_reason": reason,
         "metadata": {TAG: tag},
@@ -89,7 +89,7 @@ def call(status: str, reason: str | None = None, *, generation: int = 2, number:
 
 def record(**more: Any) -> Record:
     """Return the record of a request whose response was lost a minute ago."""
-    given: dict[str, Any] = {"generation": 2, "number": 0, "sent_at": NOW - 60, "try_number": 1, "body": ASKED}
+    given: dict[str, Any] = {"generation": 2, "ordinal": 0, "sent_at": NOW - 60, "try_number": 1, "body": ASKED}
     return Record(**given | more)
 
 
@@ -100,8 +100,8 @@ BUSY = call("not_connected", "dial_busy")
 LONG_AGO = NOW - KEY_LIFETIME
 NO_RINGING = NOW - LONGEST_RINGING
 ELSEWHERE = replace(KNOWN, conn_id="a")
-SECOND = replace(KNOWN, number=1, call_id="call_2_1", earlier=("call_2_0",))
-BUSY_AGAIN = call("not_connected", "dial_busy", number=1)
+SECOND = replace(KNOWN, ordinal=1, call_id="call_2_1", earlier=("call_2_0",))
+BUSY_AGAIN = call("not_connected", "dial_busy", ordinal=1)
 REDIAL = (Redial("busy", after=timedelta(hours=1), times=5),)
 NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
 
@@ -160,7 +160,7 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (wanted(fail_on=("busy",)), None, (BUSY,), NEXT),
         # refused
         (wanted(), REFUSED, None, NEW),
-        (wanted(), replace(REFUSED, number=1), None, NEXT),
+        (wanted(), replace(REFUSED, ordinal=1), None, NEXT),
         (wanted(conn_id="b"), record(conn_id="a", refused=True), None, NEW),
         (wanted(key_digest="2"), record(key_digest="1", refused=True), None, NEW),
         # of another connection and another API key
@@ -241,7 +241,7 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (wanted(intent=NAMED), KNOWN, (BUSY_AGAIN,), Read(("call_2_0",))),
         (wanted(intent=NAMED_CLEARED), KNOWN, Missing.UNKNOWN, NEW),
         (wanted(intent=NAMED_CLEARED), record(sent_at=LONG_AGO), Missing.UNLISTED, NEW),
-        (wanted(intent=NAMED_CLEARED, retell_dials=False), record(), Missing.UNLISTED, NEW),
+        (wanted(intent=NAMED_CLEARED, retell_dials=False), record(ordinal=1), Missing.UNLISTED, NEW),
         (wanted(intent=NAMED, first_try=True), None, Missing.UNLISTED, NEW),
         (wanted(intent=NAMED, first_try=True, fail_on=("busy",)), None, (BUSY,), Adopt(BUSY)),
         (wanted(intent=NAMED, first_try=True), None, (call("ended", to_number=OTHER),), Refuse),
@@ -573,4 +573,4 @@ def follow_plan(retell: Retell, store: Store | None, *, try_number: int, dies: l
         if fate:
             raise Crash
         retell.clock.time = max(retell.clock.now(), due)
-        after = sender.number
+        after = sender.ordinal

@@ -29,7 +29,7 @@ NUMBER = "+14155550100"
 
 def call(call_id: str = "call_1", **fields: Any) -> dict[str, Any]:
     """Return a call as Retell lists it: one of a task that is not mapped."""
-    tag = numbered(person_prefix(task_prefix(**NAMES, task_id="call", map_index=-1)), generation=0, number=0)
+    tag = numbered(person_prefix(task_prefix(**NAMES, task_id="call", map_index=-1)), generation=0, ordinal=0)
     listed = {"call_id": call_id, "call_status": "ended", "disconnection_reason": "user_hangup"}
     return {**listed, "to_number": NUMBER, "direction": "outbound", "metadata": {"airflow_call": tag}, **fields}
 
@@ -42,11 +42,11 @@ def entry(call_id: str = "call_1", **fields: Any) -> Entry:
 def test_a_tag_says_whose_call_it_is() -> None:
     """A task counts its calls from 0, a campaign from 1; both are attempts from 1 on."""
     prefix = task_prefix(**NAMES, task_id="call", map_index=7)
-    one = Entry.read(call(metadata={"airflow_call": numbered(person_prefix(prefix), generation=2, number=1)}))
+    one = Entry.read(call(metadata={"airflow_call": numbered(person_prefix(prefix), generation=2, ordinal=1)}))
     assert (one.task, one.map_index, one.person, one.attempt) == (task_digest("call"), 7, "", 2)
     person = digest("number", length=12) + digest("id", length=12)
     many = Entry.read(
-        call(metadata={"airflow_call": numbered(person_prefix(prefix, person), generation=0, number=1)})
+        call(metadata={"airflow_call": numbered(person_prefix(prefix, person), generation=0, ordinal=1)})
     )
     assert (many.map_index, many.person, many.attempt) == (7, person[:12], 1)
 
@@ -58,7 +58,7 @@ def test_one_number_under_two_ids_is_one_person() -> None:
         for index, half in enumerate("bc")
     ]
     calls = [
-        Entry.read(call(f"call_{key}", metadata={"airflow_call": numbered(key, generation=0, number=1)}))
+        Entry.read(call(f"call_{key}", metadata={"airflow_call": numbered(key, generation=0, ordinal=1)}))
         for key in keys
     ]
     assert totals(calls)["people"] == 1
@@ -106,7 +106,7 @@ def test_nothing_that_leaves_the_server_can_be_turned_into_a_number() -> None:
     """Not the number, not a digest of it: a phone number has too few digits to be hidden by a digest."""
     person = digest("number", length=12)
     key = person_prefix(task_prefix(**NAMES, task_id="call", map_index=-1), person + "b" * 12)
-    read = Entry.read(call(metadata={"airflow_call": numbered(key, generation=0, number=1), "x": NUMBER}))
+    read = Entry.read(call(metadata={"airflow_call": numbered(key, generation=0, ordinal=1), "x": NUMBER}))
     shown = str(one_page([read], outcome=None, offset=0, limit=10, tasks={task_digest("call"): "call"}))
     assert "4155550100" not in shown
     assert person not in shown

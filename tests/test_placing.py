@@ -18,7 +18,7 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.calls.capacity import LineWait
 from airflow_provider_retell.calls.gate import Gate, Hours
-from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, run_prefix, task_prefix
+from airflow_provider_retell.calls.intent import STORE_KEY, TAG, Intent, Record, run_prefix, task_prefix
 from airflow_provider_retell.calls.placing import Placement
 from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import KEY_LIFETIME
@@ -352,6 +352,28 @@ def test_something_else_in_the_store_is_no_reason_to_call(
     with pytest.raises(RetellCallFinalError, match=r"Not called again.*retell_call"):
         Attempts(endpoint, time, Store({STORE_KEY: value})).retry()
     assert simulator.requests == []
+
+
+def test_the_stored_form_of_a_record_stays() -> None:
+    """A record of the last version is read, and the next one is written in the same form."""
+    stored = {
+        "generation": 4,
+        "number": 1,
+        "sent_at": 1769813990.0,
+        "try_number": 2,
+        "body": None,
+        "call_id": "call_2",
+        "refused": False,
+        "sent_again_at": None,
+        "prefix": "0123456789abcdef.01234567.000000.",
+        "earlier": ["call_1"],
+        "conn_id": "retell_default",
+        "key_digest": "0123456789abcdef",
+    }
+    record = Record.read(stored)
+    assert record is not None
+    assert (record.ordinal, record.earlier) == (1, ("call_1",))
+    assert record.to_json() == stored
 
 
 def test_the_users_own_key_is_never_overwritten(endpoint: str, time: ManualClock, simulator: Simulator) -> None:

@@ -65,9 +65,9 @@ def person_prefix(task: str, person: str = _NO_PERSON) -> str:
     return f"{task}{person}."
 
 
-def numbered(prefix: str, *, generation: int, number: int) -> str:
-    """Return the tag of one call: its prefix, generation and number."""
-    return f"{prefix}{generation:04}.{number:04}"
+def numbered(prefix: str, *, generation: int, ordinal: int) -> str:
+    """Return the tag of one call: its prefix, generation and ordinal."""
+    return f"{prefix}{generation:04}.{ordinal:04}"
 
 
 def named_prefix(call_key: str) -> str:
@@ -87,7 +87,7 @@ class Intent:
     Attributes:
         prefix: The beginning of the tags of all calls of this task.
         generation: Grows when a user clears the task, stays when Airflow retries it.
-        number: How many calls of this generation came before.
+        ordinal: How many calls of this generation came before.
         cleared: Whether a user has cleared the task.
         tries_before: How many tries there were before the last clear.
         named: Whether the call has a name of its own (``call_key``), so that all tasks that use it share one call.
@@ -95,7 +95,7 @@ class Intent:
 
     prefix: str
     generation: int = 0
-    number: int = 0
+    ordinal: int = 0
     cleared: bool = False
     named: bool = False
     tries_before: int = 0
@@ -134,9 +134,9 @@ class Intent:
     def tag(self) -> str:
         """The value of the metadata tag. Its parts have fixed widths, so that calls can be listed by each prefix.
 
-        Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and number (4 each).
+        Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and ordinal (4 each).
         """
-        return numbered(self.prefix, generation=self.generation, number=self.number)
+        return numbered(self.prefix, generation=self.generation, ordinal=self.ordinal)
 
     @property
     def key(self) -> str:
@@ -151,7 +151,7 @@ def tag_of(call: Call | CallRow) -> str:
 
 
 def counts(call: Call | CallRow, record: Record | None = None) -> tuple[int, int]:
-    """Return the generation and the number of a call: those in its tag, else those on record, else zeros.
+    """Return the generation and the ordinal of a call: those in its tag, else those on record, else zeros.
 
     Args:
         call: The call; its metadata may be gone, for instance because the agent stores basic attributes only.
@@ -160,7 +160,7 @@ def counts(call: Call | CallRow, record: Record | None = None) -> tuple[int, int
     if found := _COUNTS.fullmatch(tag_of(call)):
         return int(found[1]), int(found[2])
     if record is not None and call.call_id == record.call_id:
-        return record.generation, record.number
+        return record.generation, record.ordinal
     if record is not None and call.call_id in record.earlier:
         return record.generation, record.earlier.index(call.call_id)
     return 0, 0
@@ -186,7 +186,7 @@ class Record:
 
     Attributes:
         generation: As in ``Intent``.
-        number: As in ``Intent``.
+        ordinal: As in ``Intent``; ``number`` in the store.
         sent_at: When it was sent first, in seconds since the epoch.
         try_number: The try that sent it.
         body: The body, only as long as it may have to be sent again, because it is personal data.
@@ -200,7 +200,7 @@ class Record:
     """
 
     generation: int
-    number: int
+    ordinal: int
     sent_at: float
     try_number: int
     body: dict[str, Any] | None = None
@@ -214,7 +214,9 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the store keeps it."""
-        return {**asdict(self), "earlier": list(self.earlier)}
+        stored = asdict(self) | {"earlier": list(self.earlier), "number": self.ordinal}
+        del stored["ordinal"]
+        return stored
 
     @property
     def last_sent_at(self) -> float:
@@ -231,17 +233,18 @@ class Record:
         if value is None:
             return None
         try:
-            record = cls(**{**value, "earlier": tuple(value.get("earlier", ()))})
+            stored = {**value, "earlier": tuple(value.get("earlier", ()))}
+            record = cls(ordinal=stored.pop("number"), **stored)
             sound = (
                 isinstance(record.generation, int)
-                and isinstance(record.number, int)
+                and isinstance(record.ordinal, int)
                 and isinstance(record.sent_at, int | float)
                 and isinstance(record.sent_again_at, int | float | None)
                 and isinstance(record.body, dict | None)
                 and isinstance(record.call_id, str | None)
                 and (record.refused or record.call_id is not None or record.body is not None)
             )
-        except (AttributeError, TypeError):
+        except (AttributeError, KeyError, TypeError):
             sound = False
         if not sound:
             raise RetellCallFinalError(

@@ -35,7 +35,7 @@ none, not durable            has no tag                                     Plac
 none                         not looked for                                 LookForTag
 none, created                cannot be listed, the key may have expired     Refuse
 none                         otherwise                                      PlaceNew, with the same key
-refused                      was certainly not placed                       PlaceNew, under the same number
+refused                      was certainly not placed                       PlaceNew, under the same ordinal
 of another connection        by another API key: maybe another account's    Refuse
 call known                   not read                                       Read
 call known                   to another number, or by another agent         Refuse
@@ -43,7 +43,7 @@ call known                   lives                                          Adop
 call known                   over, the person asked for no more calls       Adopt
 call known                   over, ``redial`` asks for more, and no         Adopt: the task calls again when it
                              earlier one is unknown to Retell               is due
-call known                   over as ``fail_on`` names it                   PlaceNew, under the next number
+call known                   over as ``fail_on`` names it                   PlaceNew, under the next ordinal
 call known                   over, stopped                                  Refuse: people decide
 call known                   over otherwise                                 Adopt
 call known                   unknown to Retell                              Refuse
@@ -128,7 +128,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
         return _without_record(wanted, seen, first, now)
     cleared = record.generation != wanted.intent.generation
     if record.refused:
-        return first if cleared else PlaceNew(record.generation, record.number)
+        return first if cleared else PlaceNew(record.generation, record.ordinal)
     if record.call_id is not None:
         if seen is None:
             return Read((*record.earlier, record.call_id) if wanted.redial else (record.call_id,))
@@ -187,7 +187,7 @@ def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> 
 
 def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: float) -> Step:
     """Decide on a request whose response was lost."""
-    sent = Intent(prefix=wanted.intent.prefix, generation=record.generation, number=record.number)
+    sent = Intent(prefix=wanted.intent.prefix, generation=record.generation, ordinal=record.ordinal)
     if record.generation != wanted.intent.generation:
         if seen is Missing.UNLISTABLE and wanted.retell_dials:
             return Refuse(HIDDEN)
@@ -202,7 +202,7 @@ def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: floa
     if seen is None or (seen is Missing.UNLISTED and not same_key and _may_ring(wanted, record.last_sent_at, now)):
         return LookForTag(sent.tag)
     if not wanted.retell_dials:
-        return PlaceNew(record.generation, record.number)
+        return PlaceNew(record.generation, record.ordinal)
     listed = "calls cannot be listed" if seen is Missing.UNLISTABLE else "no call with its tag is listed"
     return Refuse(
         f"Not called again: {(now - record.sent_at) / 60:.0f} minutes ago try {record.try_number} asked Retell "
@@ -222,7 +222,7 @@ def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now:
     own = None if intent.named else record
     ordered = sorted(calls, key=lambda call: counts(call, own))
     newest = ordered[-1]
-    generation, number = (own.generation, own.number) if own is not None else counts(newest)
+    generation, ordinal = (own.generation, own.ordinal) if own is not None else counts(newest)
     if generation != intent.generation and not intent.named:
         return _cleared(wanted, calls, generation, record, now)
     if difference := differs(request_of(newest), wanted.body):
@@ -239,7 +239,7 @@ def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now:
     if next_call_at(wanted.redial, plan, over_at=now) is not None or (intent.named and wanted.first_try):
         return Adopt(newest)
     if matches(newest, wanted.fail_on):
-        return PlaceNew(generation, number + 1)
+        return PlaceNew(generation, ordinal + 1)
     if newest.outcome == Outcome.STOPPED:
         return Refuse(
             f"Not called again: {newest.call_id} of an earlier try was stopped, by this task when it was killed "

@@ -113,7 +113,7 @@ class Occasion:
             map_index=self.map_index,
         )
         person = digest(number, self.deadline, length=PERSON_DIGITS)
-        return numbered(person_prefix(task, person), generation=0, number=self.try_number)
+        return numbered(person_prefix(task, person), generation=0, ordinal=self.try_number)
 
     def __str__(self) -> str:
         """Return a description for a message."""

@@ -78,7 +78,7 @@ class Placement:
         """Return the call of this task: an earlier try's, or a new one. May wait for a free line.
 
         Args:
-            after: The number of the call that is over and that the new one follows.
+            after: The ordinal of the call that is over and that the new one follows.
 
         Raises:
             RetellCallFinalError: A person must decide whether a call is placed.
@@ -98,7 +98,7 @@ class Placement:
                 sender.calls = (*sender.calls, call.call_id)
                 if not (found_no_line(call) and matches(call, self.fail_on) and self.line.pause()):
                     return call
-                placing = self._next(sender.number)
+                placing = self._next(sender.ordinal)
 
     def recall(self, call_id: str) -> None:
         """Restore what this try has placed so far, in a process that does not know it. Places no call.
@@ -112,7 +112,7 @@ class Placement:
         sender = self.sender
         record = sender.record()
         if record is not None and record.call_id == call_id:
-            sender.calls, sender.number = (*record.earlier, call_id), record.number
+            sender.calls, sender.ordinal = (*record.earlier, call_id), record.ordinal
             sender.placed_at = record.last_sent_at
             return
         seen = self._look(sender.intent.prefix, again=False)
@@ -123,10 +123,10 @@ class Placement:
                 f"{call_id}, so it is unknown how many calls there were. A retry looks again.",
                 call_ids=(call_id,),
             )
-        sender.calls, sender.number = (*self._before(call, None, seen), call_id), counts(call)[1]
+        sender.calls, sender.ordinal = (*self._before(call, None, seen), call_id), counts(call)[1]
 
-    def _next(self, number: int) -> PlaceNew:
-        return PlaceNew(self.sender.intent.generation, number + 1)
+    def _next(self, ordinal: int) -> PlaceNew:
+        return PlaceNew(self.sender.intent.generation, ordinal + 1)
 
     def _follow(self, placing: PlaceNew) -> CallRow:
         sender = self.sender
@@ -134,7 +134,7 @@ class Placement:
         known = sender.store is not None and not sender.intent.named
         seen = Missing.UNLISTED if known or not sender.durable else self._look(sender.intent.prefix, again=False)
         newest = max(seen, key=counts) if isinstance(seen, tuple) else None
-        if newest is None or counts(newest) < (placing.generation, placing.number):
+        if newest is None or counts(newest) < (placing.generation, placing.ordinal):
             return sender.send_new(placing)[0]
         sender.calls = self._before(newest, None, seen)
         return self._adopt(newest, None)
@@ -203,12 +203,12 @@ class Placement:
         """Return the ids of the calls of the same generation that were placed before this one, oldest first."""
         numbers = partial(counts, record=None if self.sender.intent.named else record)
         if isinstance(this, PlaceNew):
-            generation, number, own_id = this.generation, this.number, None
+            generation, ordinal, own_id = this.generation, this.ordinal, None
         else:
-            (generation, number), own_id = numbers(this), this.call_id
+            (generation, ordinal), own_id = numbers(this), this.call_id
         listed = sorted(seen, key=numbers) if isinstance(seen, tuple) else []
-        known = [call.call_id for call in listed if (generation, 0) <= numbers(call) < (generation, number)]
-        if record is not None and record.generation == generation and record.number <= number:
+        known = [call.call_id for call in listed if (generation, 0) <= numbers(call) < (generation, ordinal)]
+        if record is not None and record.generation == generation and record.ordinal <= ordinal:
             known += [*record.earlier, *filter(None, [record.call_id])]
         return tuple(dict.fromkeys(each for each in known if each != own_id))
 
@@ -216,10 +216,10 @@ class Placement:
         sender = self.sender
         placed_by = f"try {record.try_number}" if record else "an earlier try or task"
         metrics.count("retell.calls.adopted")
-        sender.number, sender.placed_at = counts(call)[1], sender.clock.now()
+        sender.ordinal, sender.placed_at = counts(call)[1], sender.clock.now()
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
         if record is not None and (not sender.intent.named or record.call_id == call.call_id):
-            sender.number, sender.placed_at = record.number, record.last_sent_at
+            sender.ordinal, sender.placed_at = record.ordinal, record.last_sent_at
             if record.call_id is None:
                 sender.write(replace(record, call_id=call.call_id, body=None))
         # A list leaves the transcript out.

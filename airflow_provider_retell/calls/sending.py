@@ -63,7 +63,7 @@ class RecordedSender:
         clock: The time.
         calls: The ids of the calls of this generation that were placed before, oldest first; after placing, the
             call placed or adopted as well.
-        number: The number of the call placed or adopted last.
+        ordinal: The ordinal of the call placed or adopted last.
         placed_at: When that call was placed, in seconds since the epoch; if unknown, when it was adopted.
         rows: The projection in which calls are read: tasks hand on rows, and a model costs several times as much.
         last: The record of what this process sent or adopted last; None before that.
@@ -82,7 +82,7 @@ class RecordedSender:
     clock: Clock = CLOCK
     calls: tuple[str, ...] = ()
 
-    number: int = field(init=False)
+    ordinal: int = field(init=False)
     placed_at: float = field(init=False)
     rows: Projection[CallRow] = field(init=False)
     last: Record | None = field(default=None, init=False)
@@ -91,7 +91,7 @@ class RecordedSender:
         if not self.durable:
             self.store = None
         self.rows = row_projection(self.include)
-        self.number = self.intent.number
+        self.ordinal = self.intent.ordinal
         self.placed_at = self.clock.now()
 
     def record(self) -> Record | None:
@@ -106,7 +106,7 @@ class RecordedSender:
         """Return the record of a request that is sent now, or of the call that it has found."""
         return Record(
             generation=step.generation,
-            number=step.number,
+            ordinal=step.ordinal,
             sent_at=self.clock.now(),
             try_number=self.try_number,
             body=body,
@@ -120,15 +120,15 @@ class RecordedSender:
     def send_new(self, step: PlaceNew) -> tuple[CallRow, bool]:
         """Send a request, and return its call and whether the call existed before."""
         self.gate.check()
-        intent = replace(self.intent, generation=step.generation, number=step.number)
+        intent = replace(self.intent, generation=step.generation, ordinal=step.ordinal)
         sent = self.new_record(step, body=self._with_tag(intent))
         call = self.send_recorded(sent, again=False)
         return call, was_there_before(call, first_sent_at=sent.sent_at)
 
     def send_recorded(self, record: Record, *, again: bool) -> CallRow:
         """Send the request of a record; store the record before if a phone may ring, and the result after."""
-        intent = replace(self.intent, generation=record.generation, number=record.number)
-        self.number, self.placed_at = record.number, record.sent_at
+        intent = replace(self.intent, generation=record.generation, ordinal=record.ordinal)
+        self.ordinal, self.placed_at = record.ordinal, record.sent_at
         request = replace(
             self.rows.one(self.request), body=record.body, key_digest=record.key_digest if again else ""
         )

@@ -75,10 +75,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PlaceNew:
-    """Place a call under a generation and a number."""
+    """Place a call under a generation and an ordinal."""
 
     generation: int
-    number: int
+    ordinal: int
 
 
 @dataclass(frozen=True)

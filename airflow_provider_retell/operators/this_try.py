@@ -25,7 +25,7 @@ class ThisTry:
         sent: Whether it has sent a request that may have placed a call.
         placed_at: When its call was placed.
         over_at: When its call was over, if another call follows it.
-        number: The number of its call, as in ``Intent``.
+        number: The ordinal of its call, as in ``Intent``; triggers are stored with this name.
         calls: The ids of its calls, and of the calls of earlier tries that they follow, oldest first.
         follows: Whether the next call follows that one.
         waited: Seconds spent waiting for a free line.
@@ -58,7 +58,7 @@ class ThisTry:
 
     def after(self, sender: RecordedSender) -> Self:
         """Return the memory with the calls that were placed or adopted."""
-        calls, number, placed_at = sender.calls, sender.number, sender.placed_at
+        calls, number, placed_at = sender.calls, sender.ordinal, sender.placed_at
         return replace(self, sent=True, calls=calls, number=number, placed_at=placed_at)
 
     def to_memo(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from airflow_provider_retell.rows import cents, in_seconds
 _TAG: Final = re.compile(
     rf"[0-9a-f]{{16}}\.([0-9a-f]{{8}})\.([0-9a-f]{{6}})\.([0-9a-f]{{{PERSON_DIGITS}}})\.(\d{{4,}})\.(\d{{4,}})"
 )
-"""Run, task, map index, person, generation, number."""
+"""Run, task, map index, person, generation, ordinal."""
 
 _NO_PERSON: Final = "0" * PERSON_DIGITS
 _NUMBER_DIGITS: Final = PERSON_DIGITS // 2

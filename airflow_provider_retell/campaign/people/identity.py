@@ -90,7 +90,7 @@ class CampaignIdentity:
 
     def tag(self, person: PersonKey, attempt: int) -> str:
         """Return the metadata tag of an attempt. A clear continues a campaign, so the generation is always 0."""
-        return numbered(person_prefix(self.prefix, str(person)), generation=0, number=attempt)
+        return numbered(person_prefix(self.prefix, str(person)), generation=0, ordinal=attempt)
 
     def key(self, person: PersonKey, attempt: int) -> str:
         """Return the idempotency key of an attempt, which all map indexes of the task share."""
