@@ -135,11 +135,12 @@ def test_a_call_that_found_no_line_is_placed_again(
     assert sum(clock.slept) >= 5 + 10 + 20
 
 
+@pytest.mark.parametrize("fail_on", [(), ("busy",)])
 def test_what_does_not_fail_the_task_is_its_result(
-    endpoint: str, simulator: Simulator, clock: SteppingClock
+    endpoint: str, simulator: Simulator, clock: SteppingClock, fail_on: tuple[str, ...]
 ) -> None:
-    """Without fail_on a call that found no line is an ending like any other."""
-    row = run_task(lambda: place(endpoint, NO_LINE, wait_for="ended"), clock=clock)
+    """If fail_on does not name it, a call that found no line is an ending like any other."""
+    row = run_task(lambda: place(endpoint, NO_LINE, wait_for="ended", fail_on=fail_on), clock=clock)
     assert row["outcome"] == "capacity"
     assert len(simulator.calls) == 1
 

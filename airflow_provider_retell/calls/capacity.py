@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell._clock import CLOCK, Clock
-from airflow_provider_retell.outcomes import DisconnectionReason
+from airflow_provider_retell.outcomes import DisconnectionReason, matches
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -60,6 +61,11 @@ class LineWait:
         return True
 
 
-def found_no_line(call: Call | CallRow) -> bool:
-    """Return whether a call was never dialed because the account had too many calls at once."""
+def is_capacity(call: Call | CallRow) -> bool:
+    """Return whether a call found no line, because the account had too many at once: it was never dialed."""
     return call.disconnection_reason == DisconnectionReason.CONCURRENCY_LIMIT_REACHED
+
+
+def is_capacity_named(call: Call | CallRow, fail_on: Sequence[str]) -> bool:
+    """Return whether a call found no line and ``fail_on`` names that: another one replaces it in the same try."""
+    return is_capacity(call) and matches(call, fail_on)

@@ -17,7 +17,7 @@ from airflow_provider_retell.api.call_rows import row_projection
 from airflow_provider_retell.api.key_rotation import key_digest
 from airflow_provider_retell.api.pages import PageWalk
 from airflow_provider_retell.api.patience import LONGEST_RINGING, NOT_THERE_YET
-from airflow_provider_retell.calls.capacity import LineWait, found_no_line
+from airflow_provider_retell.calls.capacity import LineWait, is_capacity_named
 from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
 from airflow_provider_retell.calls.next_step import next_step
 from airflow_provider_retell.calls.sending import RecordedSender
@@ -42,7 +42,6 @@ from airflow_provider_retell.errors import (
     RetellPermissionError,
     RetellRateLimitError,
 )
-from airflow_provider_retell.outcomes import matches
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -96,7 +95,7 @@ class Placement:
                     raise
             else:
                 sender.calls = (*sender.calls, call.call_id)
-                if not (found_no_line(call) and matches(call, self.fail_on) and self.line.pause()):
+                if not (is_capacity_named(call, self.fail_on) and self.line.pause()):
                     return call
                 placing = self._next(sender.ordinal)
 

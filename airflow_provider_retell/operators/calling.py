@@ -40,14 +40,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.providers.common.compat.sdk import Context
 
 from airflow_provider_retell._clock import CLOCK
-from airflow_provider_retell.calls.capacity import LineWait, found_no_line
+from airflow_provider_retell.calls.capacity import LineWait, is_capacity, is_capacity_named
 from airflow_provider_retell.calls.gate import Hours, OutsideHours, OutsideHoursAction, utc
 from airflow_provider_retell.calls.watch import Goal, WaitFor
 from airflow_provider_retell.errors import RetellCallTimeoutError
 from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.operators.stop_on_kill import StopOnKill
 from airflow_provider_retell.operators.this_try import ThisTry, ends_at, try_began
-from airflow_provider_retell.outcomes import matches
 from airflow_provider_retell.provider.deferral import DeferringOperator, WakeEvent, check_could_wait
 from airflow_provider_retell.provider.links import CALL_ID_KEY, LinkedTask, handed_on_id
 from airflow_provider_retell.provider.map_labels import LIVE, NOT_CALLED, label, label_calls
@@ -157,7 +156,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         if not self.wait_for or not (self.fail_on or self.redial):
             return False
         (call,) = wait.watch.calls.values()
-        no_line = found_no_line(call) and matches(call, self.fail_on)
+        no_line = is_capacity_named(call, self.fail_on)
         if not (no_line or self.redial):
             return False
         if wait.woken_by is not None and not wait.woken_by.memo:
@@ -178,7 +177,7 @@ class CallingTask(LinkedTask, DeferringOperator):
 
         earlier = [each for each in self._try.calls if each != call.call_id]
         calls = [*read_earlier(self._hook.get_conn(), earlier), call]
-        self._attempts = sum(each is None or not found_no_line(each) for each in calls)
+        self._attempts = sum(each is None or not is_capacity(each) for each in calls)
         now = CLOCK.now()
         over_at = end_of(call, placed_at=self._try.placed_at, now=now)
         due = next_call_at(self.redial, calls, over_at=over_at)
