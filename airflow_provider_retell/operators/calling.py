@@ -1,19 +1,21 @@
 """Place calls or adopt them, wait for them, and return the last one: the flow of both call operators.
 
-From the event of a trigger to the XCom:
+From the event of a trigger to the XCom (``phone_calls`` has the way from an argument to the request):
 
 1. ``provider.deferral``: ``execute_complete`` reads the event; if Airflow itself ended the wait,
    ``resume_execution`` makes one. Both hand it to ``_resume``.
-2. ``_resume`` takes from it the id of the call and the memory of this try. An event of Airflow's own has neither:
-   the id then is the task's XCom ``call_id``.
+2. ``_resume`` takes from it the id of the call and the memory of this try. An event of Airflow's own, or in place
+   of another trigger's, has neither: the id then is the task's XCom ``call_id``.
 3. ``TaskWait.poll`` reads the call. If there is none yet, the task waited until it may call, and
-   ``_run`` places it.
-4. ``_wait_on``, if the call has not reached the goal, defers again, or gives up at the deadline.
-5. ``_run`` asks ``_prepare_next_call`` whether another call follows. If so, ``_call`` places it and waits for it.
+   ``_run`` places it; if the trigger could not wait, the try fails and places nothing.
+4. ``_wait_on``, if the call has not reached the goal, waits on, or gives up at the deadline.
+5. ``_run`` asks ``_prepare_next_call`` whether another call follows. If so, ``_call`` places it, pushes its
+   ``call_id`` as an XCom of its own, and waits for it.
 6. ``TaskWait.rows`` makes the row of the last call, or raises. ``_run`` announces it to the task's assets, and
-   returns it: it becomes the XCom ``return_value``.
+   returns it, with ``redial`` also its ``attempts``: it becomes the XCom ``return_value``.
 
-The first line that fits counts. The *goal* is that the call is over, and analyzed if ``wait_for`` says so:
+Without ``wait_for`` a call is at its goal once it is placed, and its row is returned. With ``wait_for`` the *goal*
+is that the call is over, and analyzed if that is asked for. The first line that fits counts:
 
 =========================================  ======================================================================
 the call                                   the task
@@ -21,9 +23,10 @@ the call                                   the task
 cannot be read                             fails, unless the error says nothing about it (see ``api.patience``)
 not at the goal, and the trigger failed    fails with ``RetellCallError``; a retry goes on with the call
 not at the goal at the deadline            stops it (``cancel_on_kill``), fails with ``RetellCallTimeoutError``
-not at the goal before the deadline        defers again
+not at the goal before the deadline        waits on, deferred or on its worker
+is to be placed, and the trigger failed    fails with ``RetellCallError`` and places nothing; a retry continues
 found no line, and ``fail_on`` names that  places another call, for up to ``limit_timeout``
-is over as ``redial`` names it             defers until another call is due, and places it
+is over as ``redial`` names it             waits until another call is due, and places it
 ``do_not_call``, and ``fail_on`` names it  fails with ``RetellCallFinalError``: no retry calls again
 is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry may place another call
 is over as ``skip_on`` names it            is skipped (``AirflowSkipException``)

@@ -1,17 +1,18 @@
 """Hand a wait over to a trigger, and continue in the task when it ends.
 
-A deferred task continues for one of three reasons, two of which can also come from Airflow itself:
+A deferred task continues for one of three reasons, which can also come from Airflow itself:
 
 ===========  ===================================  =============================  ====================
 ``wake``     from the trigger                     from Airflow                   the task
 ===========  ===================================  =============================  ====================
-``over``     every call has reached the goal,     never                          reads them, returns,
+``over``     every call has reached the goal,     another trigger's event came   reads them, returns,
              or it is time for the next call                                     or places the next
 ``timeout``  the deadline has passed              no triggerer ran it in time    reads once more [1]_
 ``failed``   an error that waiting does not cure  the trigger could not be run   reads once more [1]_
 ===========  ===================================  =============================  ====================
 
-.. [1] and goes on as after ``over`` if the goal is reached by then; else it gives up, or raises.
+.. [1] and goes on as after ``over`` if the goal is reached by then; else it gives up, or raises. If there is no
+   call yet, there is nothing to read: it places the first one after ``timeout``, and raises after ``failed``.
 
 An event never comes earlier than ``shortest_deferral`` seconds (an option in the section ``[retell]``) after the
 deferral. The scheduler learns with a delay that the process that deferred has ended. If it has queued the task
