@@ -2,6 +2,19 @@
 
 Both signatures repeat the shared arguments, because that is all that type checkers and editors read: Python cannot
 yet express "these, typed, plus all that Airflow takes" (PEP 728). A test compares the two.
+
+The way of ``to_number`` from the DAG file to Retell:
+
+1. ``RetellCreatePhoneCallOperator.__init__`` keeps it as it is: it may be a template, or another task's output.
+2. ``TemplatedOperator._do_render_template_fields`` renders it; ``_mask`` hides it in Airflow's rendered fields.
+3. ``PhoneCallOperator._build_request`` puts the fields together for the next step, then checks for E.164 form.
+4. ``endpoints.create_phone_call`` validates them as a ``CreatePhoneCallRequest``, which becomes a ``Request``.
+5. ``PhoneCallOperator._placement`` adds the ``Intent``, which names the call, and a ``Gate`` with calling hours.
+6. ``Placement.place`` asks ``next_step`` whether a call is placed at all: here ``PlaceNew``.
+7. ``RecordedSender.send_new`` has ``Gate.check`` decide whether that may be now, and adds the tag.
+8. ``RecordedSender.send_recorded`` adds the key, and writes the request into Airflow's task state store.
+9. ``RecordedSender._send`` asks the gate again before each attempt, which ``RetellClient.send_once`` makes.
+10. ``wire.sent`` writes the body as JSON into the request that httpx sends.
 """
 
 from __future__ import annotations
