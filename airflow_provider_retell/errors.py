@@ -16,7 +16,7 @@
     │   └── RetellServerError           5xx, 408, 409, 425                                     transient
     ├── RetellResponseError         an unreadable response                                     transient
     ├── RetellCallError             the call itself went wrong                                 transient
-    │   ├── RetellCallTimeoutError      the call was not over in time                          transient
+    │   ├── RetellCallTimeoutError      it was not over, or could not be placed, in time       transient
     │   └── RetellCallFinalError        the call is over and cannot change any more            final
     └── RetellExportError           an export that cannot be complete                          transient
         └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
@@ -24,18 +24,24 @@
 *Final* errors are ``AirflowFailException`` too: the task fails without an Airflow retry, also in a user's own task
 that calls the hook. After a *transient* error Airflow's ``retries`` apply.
 
-``RetellError.concerns`` says what a failure is about, and every layer decides by it:
+``RetellError.concerns`` says what a failure is about. A wait for calls decides by it as follows, and a campaign as
+``campaign.run.campaign_run`` and ``campaign.plan.calls_in_progress`` do:
 
 =========================  ==========================  ================================================
 failure                    concerns                    while waiting for calls
 =========================  ==========================  ================================================
 no response                nothing                     waited out until the deadline
 429, 5xx, 408, 409, 425    nothing                     waited out until the deadline
-unreadable response        nothing                     waited out, ten minutes in a row at most
-404, 422                   the call the request names  waited out for the first minute, then this call's
-                                                       waiters fail
+unreadable response        nothing                     waited out for ten minutes from the first, unless
+                                                       a read succeeds in between (``api.patience``)
+404, 422                   the call the request names  waited out for a minute from the first, then
+                                                       this call's waiters fail (``api.sweeps``)
 400, any other 4xx         this request                this call's waiters fail
-401, 402, 403              the account                 all waiters fail
+403 for a list             the account                 its calls are read one by one
+401, 402, any other 403    the account                 all waiters fail, unless the connection holds
+                                                       another key by now
+no connection found        (no ``RetellError``)        in a triggerer repeated for half a minute, then
+                                                       all waiters fail; one found before is kept
 =========================  ==========================  ================================================
 
 408, 409 and 425 are lost responses: a gateway gave up, or a request with the same key is still being carried out.
@@ -70,7 +76,7 @@ class RetellError(Exception):
     Attributes:
         concerns: What the failure is about.
         may_have_arrived: Whether Retell may have carried out the request, or an earlier attempt at it, although
-            it failed: True after a lost or unreadable response and after a 5xx.
+            it failed: True after a lost or unreadable response, a 5xx, 408, 409 or 425.
     """
 
     concerns: Concerns = Concerns.REQUEST
@@ -222,7 +228,7 @@ class RetellCallError(RetellError):
 
 
 class RetellCallTimeoutError(RetellCallError):
-    """The call was not over within the operator's ``timeout`` or ``execution_timeout``."""
+    """The call was not over within ``timeout`` or ``execution_timeout``, or there was no time left to place it."""
 
 
 class RetellCallFinalError(RetellCallError, AirflowFailException):

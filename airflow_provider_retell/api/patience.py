@@ -10,7 +10,7 @@ from typing import Final
 from airflow_provider_retell.errors import Concerns, RetellError, RetellResponseError
 
 UNREADABLE_FOR: Final = 600.0
-"""Seconds for which a wait puts up with nothing but unreadable responses.
+"""Seconds for which a wait puts up with unreadable responses.
 
 A gateway's maintenance page goes away by itself; the page of a wrong host does not.
 """
@@ -25,13 +25,14 @@ LONGEST_RINGING: Final = 330.0
 class Patience:
     """Decide how long one wait puts up with failing reads.
 
-    =====================================  ==============================================================
+    =====================================  ===============================================================
     the failure                            the wait goes on
-    =====================================  ==============================================================
-    an unreadable response                 until all have been unreadable for ``UNREADABLE_FOR`` seconds
+    =====================================  ===============================================================
+    an unreadable response                 until ``UNREADABLE_FOR`` seconds after the first one, unless a
+                                           read succeeds in between; other failures change nothing
     any other that concerns nothing        always: the wait's own deadline limits it
-    concerns the call, request or account  never (``Sweeps`` hold back a call that is not found yet)
-    =====================================  ==============================================================
+    concerns the call, request or account  never (``api.sweeps`` holds back a call that is not found yet)
+    =====================================  ===============================================================
     """
 
     def __init__(self) -> None:

@@ -102,7 +102,9 @@ class Sweeps(Generic[C]):
     list: any other                    ends with it
     get: 401, 402, 403, 429            ends with it
     get: no response                   hands it to this call, and leaves the rest to the next sweep
-    get: 404, 422 in the first minute  leaves this call out: it is not there yet (but not the last sweep)
+    get: 404, 422 for a minute         leaves this call out: it is not there yet (but not the last sweep).
+                                       The minute begins when it is first not found, in a rescheduled
+                                       sensor at the first poke
     get: any other                     hands it to this call, and goes on
     =================================  ==================================================================
 

@@ -74,6 +74,7 @@ class Rounds(Generic[W, R]):
     nothing               all waiters get it, which ``api.patience`` lets them bear; the next round is delayed: by
                           1, 2, 4 ... 30 s
     the account           all waiters get it, unless a new look-up finds another key (``api.key_rotation``)
+    (any other error)     all waiters get it, such as that of a look-up (``polling.refreshing_client``)
     ====================  ===================================================================================
 
     Args:
