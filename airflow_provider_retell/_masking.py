@@ -4,13 +4,18 @@
 a number in                                     is masked by
 ==============================================  =========================================================
 a log line or an error, as a part of a text     ``mask_numbers``; ``shown`` for a value that a user gave
-a request that is logged, a response of Retell  ``Masker``, which knows the call's own numbers
 a log line, an error or the grid, alone         ``last_digits``
+a request that is logged, a response of Retell  ``Masker``, which knows the numbers in the request's body
+                                                and guesses all others, such as those of a GET
+the path of a request                           ``last_digits``, in ``api.contacts``
 the page                                        ``last_digits`` and ``mask_numbers``, in ``page.entries``
-Airflow's rendered fields, a task's log         Airflow; ``provider.templates`` says which texts to hide
+Airflow's rendered fields, a task's log         Airflow, as ``***0100``; ``provider.templates`` has a rule
+                                                of its own for the texts to hide
+the rows of a sensor's ``call_id``              ``sensors``, which shows the ids of the calls
 ``people``, ``do_not_call`` of a campaign       ``operators.campaign``, which shows how many there are
 the files of an export with ``mask_numbers``    ``Masker``, in ``files.contents``
 an XCom, a campaign's files, other exports      nothing: what reads them works with the numbers
+Airflow's task state store                      nothing, while the answer to a request is outstanding
 ==============================================  =========================================================
 
 ``_number_search`` holds the table of what counts as a number.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from airflow_provider_retell._masking import shown
+from airflow_provider_retell._masking import last_digits, shown
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE, criteria, page_body
 from airflow_provider_retell.api.identifiers import is_e164
@@ -69,7 +69,7 @@ def get_contact_by_phone(number: str) -> Request[Fields]:
     return Request(
         method="GET",
         path=f"/get-contact-by-phone/{quote(number, safe='')}",
-        shown_path=f"/get-contact-by-phone/…{number[-4:]}",
+        shown_path=f"/get-contact-by-phone/{last_digits(number)}",
         read=_read_contact,
         idempotent=True,
     )
