@@ -17,6 +17,7 @@ from airflow_provider_retell.hooks import RetellHook
 from airflow_provider_retell.outcomes import DisconnectionReason
 from airflow_provider_retell.simulator import SCENARIOS, Fault, Scenario, Simulator
 from airflow_provider_retell.simulator.__main__ import parse
+from airflow_provider_retell.simulator.endpoints import ENDPOINTS
 
 DOCS = (Path(__file__).parents[1] / "docs" / "simulator.md").read_text()
 
@@ -64,6 +65,12 @@ def test_documentation_names_every_option(capsys: pytest.CaptureFixture[str]) ->
         parse(["--help"])
     for option in set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}:
         assert f"`{option}" in DOCS, option
+
+
+def test_documentation_names_every_endpoint() -> None:
+    """The list of what a fault may name has all that the simulator answers, in its order."""
+    (listed,) = re.findall(r"^ENDPOINT is (.*?), or a pattern", DOCS, flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"`([a-z-]+)`", listed) == [endpoint.name for endpoint in ENDPOINTS]
 
 
 def test_documentation_names_all_that_a_simulator_can_do() -> None:
