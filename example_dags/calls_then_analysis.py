@@ -25,7 +25,7 @@ with DAG(
     register = RetellRegisterPhoneCallOperator.partial(
         task_id="register",
         agent_id=os.environ.get("RETELL_AGENT_ID", "agent_example"),
-        map_index_template="…{{ task.to_number[-4:] }}",
+        map_index_template="{{ last_digits }}",
     ).expand(to_number=numbers)
     RetellCallSensor(task_id="wait", call_id=register.output, poke_interval=5, deferrable=True, outlets=[FINISHED])
 
