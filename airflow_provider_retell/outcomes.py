@@ -5,9 +5,9 @@ Page: https://docs.retellai.com/reliability/debug-call-disconnect
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 
 class Direction(StrEnum):
@@ -37,7 +37,41 @@ class CallStatus(StrEnum):
         return self in _TERMINAL
 
 
-_TERMINAL = frozenset({CallStatus.ENDED, CallStatus.ERROR, CallStatus.NOT_CONNECTED})
+class _Stage(NamedTuple):
+    """The facts that follow from a status.
+
+    Attributes:
+        over: Whether the call is over for good.
+        answered: Whether a person or a machine answered; None if only a start of the call shows that.
+    """
+
+    over: bool
+    answered: bool | None
+
+
+_STAGES: Final[Mapping[str, _Stage]] = {
+    CallStatus.REGISTERED: _Stage(over=False, answered=False),
+    CallStatus.ONGOING: _Stage(over=False, answered=True),
+    CallStatus.ENDED: _Stage(over=True, answered=True),
+    CallStatus.NOT_CONNECTED: _Stage(over=True, answered=False),
+    CallStatus.ERROR: _Stage(over=True, answered=None),
+}
+_UNKNOWN: Final = _Stage(over=False, answered=None)
+_TERMINAL: Final = frozenset(status for status, stage in _STAGES.items() if stage.over)
+
+
+def _statuses(*, over: bool, answered: bool) -> frozenset[str]:
+    return frozenset(status for status, stage in _STAGES.items() if stage == (over, answered))
+
+
+RINGING: Final = _statuses(over=False, answered=False)
+"""The statuses of live calls that were not answered yet."""
+TALKING: Final = _statuses(over=False, answered=True)
+"""The statuses of live calls that were answered."""
+UNANSWERED: Final = _statuses(over=True, answered=False)
+"""The statuses of calls that were never answered."""
+WITHOUT_TIMES: Final = tuple(str(status) for status, stage in _STAGES.items() if stage.over and not stage.answered)
+"""The statuses of calls that may be over without a start or an end, because they may never have been answered."""
 
 
 class DisconnectionReason(StrEnum):
@@ -183,9 +217,10 @@ def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Out
 
 def is_connected(call_status: str | None, start_timestamp: object) -> bool:
     """Return whether a person or a machine answered."""
-    if call_status == CallStatus.NOT_CONNECTED:
-        return False
-    return call_status == CallStatus.ENDED or start_timestamp is not None
+    stage = _STAGES.get(call_status or "", _UNKNOWN)
+    if stage.over and stage.answered is not None:
+        return stage.answered
+    return start_timestamp is not None
 
 
 class _Ending(Protocol):

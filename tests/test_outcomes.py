@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.outcomes import (
+    RINGING,
+    TALKING,
+    UNANSWERED,
+    WITHOUT_TIMES,
     CallStatus,
     DisconnectionReason,
     Outcome,
     check_endings,
+    is_connected,
     outcome_of,
 )
 
@@ -74,6 +80,32 @@ def test_an_ending_without_a_known_reason(call_status: str, reason: str | None, 
 def test_a_call_that_is_not_over_has_no_outcome(call_status: str | None) -> None:
     """While a call may still change it has no outcome, whatever reason it shows."""
     assert outcome_of(call_status, "user_hangup") is None
+
+
+@pytest.mark.parametrize(
+    ("call_status", "groups", "connected"),
+    [
+        ("registered", [RINGING], [False, True]),
+        ("ongoing", [TALKING], [False, True]),
+        ("ended", [], [True, True]),
+        ("not_connected", [UNANSWERED, WITHOUT_TIMES], [False, False]),
+        ("error", [WITHOUT_TIMES], [False, True]),
+        ("archived", [], [False, True]),
+        (None, [], [False, True]),
+    ],
+)
+def test_the_groups_of_a_status(
+    call_status: str | None, groups: list[Collection[str]], connected: list[bool]
+) -> None:
+    """A status says whether a call was answered; of a failed, a live and an unknown one its start says that."""
+    assert [it for it in (RINGING, TALKING, UNANSWERED, WITHOUT_TIMES) if call_status in it] == groups
+    assert [is_connected(call_status, start) for start in (None, 1774000004000)] == connected
+
+
+@pytest.mark.parametrize("status", CallStatus)
+def test_every_status_is_judged(status: CallStatus) -> None:
+    """A new status must be said to ring, to talk or to be over: else calls in it would wait in vain."""
+    assert [status in RINGING, status in TALKING, status.is_terminal].count(True) == 1
 
 
 def test_three_statuses_are_terminal() -> None:

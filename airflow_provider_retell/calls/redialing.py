@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
-from airflow_provider_retell.outcomes import CallStatus
+from airflow_provider_retell.outcomes import UNANSWERED
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -57,4 +57,4 @@ def end_of(call: CallRow, *, placed_at: float, now: float) -> float:
     """
     if isinstance(call.end_timestamp, int):
         return call.end_timestamp / 1000
-    return min(now, placed_at + LONGEST_RINGING) if call.call_status == CallStatus.NOT_CONNECTED else now
+    return min(now, placed_at + LONGEST_RINGING) if call.call_status in UNANSWERED else now

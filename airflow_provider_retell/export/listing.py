@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.api.concurrency import RequestRate
@@ -16,8 +16,7 @@ from airflow_provider_retell.api.endpoints import Request, get_call, list_calls
 from airflow_provider_retell.api.filters import MAX_PAGE_SIZE
 from airflow_provider_retell.api.pages import Fields, Page, PageWalk, as_sent
 from airflow_provider_retell.errors import RetellInputError
-
-_WITHOUT_CONVERSATION: Final = ("not_connected", "error")
+from airflow_provider_retell.outcomes import WITHOUT_TIMES
 
 
 def read_filters(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,8 +84,8 @@ class Selection:
 
         Retell has no filter for them alone, so the list also has calls with a start.
         """
-        wanted = self.filters.get("call_status") or _WITHOUT_CONVERSATION
-        statuses = [status for status in _WITHOUT_CONVERSATION if status in wanted]
+        wanted = self.filters.get("call_status") or WITHOUT_TIMES
+        statuses = [status for status in WITHOUT_TIMES if status in wanted]
         return self._list(**{**self.filters, "call_status": statuses}) if statuses else None
 
     def describe_interval(self) -> str:

@@ -20,9 +20,10 @@ from airflow_provider_retell.api.filters import MAX_PAGE_SIZE, any_of
 from airflow_provider_retell.api.flows import Flow
 from airflow_provider_retell.api.pages import Fields, PageWalk, as_sent
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.outcomes import WITHOUT_TIMES
 
 WITHOUT_AN_END: Final[Mapping[str, Mapping[str, Any]]] = {
-    "unanswered": {"call_status": any_of(["not_connected", "error"])},
+    "unanswered": {"call_status": any_of(WITHOUT_TIMES)},
     "stopped": {"disconnection_reason": any_of(["manual_stopped", "no_concurrency_fallback"])},
 }
 """The filters of calls that may have no end: not connected, failed, or stopped before they were answered."""

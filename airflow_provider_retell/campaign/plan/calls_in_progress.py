@@ -53,8 +53,6 @@ LONGEST_CALL: Final = 3 * 3600.0
 See https://docs.retellai.com/api-references/create-agent (``max_call_duration_ms``)
 """
 
-_RINGING: Final = "registered"
-
 READS_PER_ROUND: Final = SINGLE_READS
 """The most missing calls to read one by one in a round."""
 
@@ -153,7 +151,7 @@ class CallsInProgress:
         watched = self._calls.get(call.call_id)
         known_for = 0.0 if watched is None else now.steady - watched.since
         age = known_for if call.placed_at is None else max(known_for, now.wall - call.placed_at)
-        return call.live and age >= (LONGEST_UNANSWERED if call.status == _RINGING else LONGEST_CALL)
+        return call.live and age >= (LONGEST_UNANSWERED if call.ringing else LONGEST_CALL)
 
     def unlisted(self) -> tuple[str, ...]:
         """Return the calls to read one by one in this round, and forget them until the next one."""

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell.campaign.people.identity import PersonKey
-from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.outcomes import RINGING, TALKING, Outcome
 from airflow_provider_retell.policy import Attempt, Redial, next_redial
 from airflow_provider_retell.rows import cents, in_seconds
 
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
-ONGOING: Final = "ongoing"
-"""The status of a call that is connected."""
-
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
 """The detail in the row of a call about which no more can be known."""
 
@@ -84,6 +81,16 @@ class KnownCall:
     def live(self) -> bool:
         """True if the call may ring or be in progress."""
         return self.outcome is None
+
+    @property
+    def ringing(self) -> bool:
+        """True if it may ring: it is not answered yet."""
+        return self.status in RINGING
+
+    @property
+    def talking(self) -> bool:
+        """True if it is in progress."""
+        return self.status in TALKING
 
     @property
     def unreadable(self) -> bool:

@@ -13,7 +13,7 @@ from airflow_provider_retell.campaign.plan.actions import Place
 from airflow_provider_retell.campaign.plan.call_list import CallList
 from airflow_provider_retell.campaign.plan.calls_in_progress import CallsInProgress
 from airflow_provider_retell.campaign.plan.checks import Checks
-from airflow_provider_retell.campaign.plan.ledger import ONGOING, KnownCall, merge, redial_at, without_a_line
+from airflow_provider_retell.campaign.plan.ledger import KnownCall, merge, redial_at, without_a_line
 from airflow_provider_retell.campaign.plan.pacing import Moment, Pace
 from airflow_provider_retell.campaign.plan.queue import Queue
 from airflow_provider_retell.campaign.plan.roster import LOSSES, TURNED_AWAY, Fate, Roster, Slot, Turn
@@ -253,7 +253,7 @@ class CampaignState:
             self.call_list.call_over(now.steady)
             self.trouble.ended(call.outcome)
             (self.pace.recover if call.dialed else self.pace.no_line)(now.steady)
-        elif call.status == ONGOING:
+        elif call.talking:
             self.pace.got_line(now.steady)
         if slot is not None and call != known:
             self._resume(slot, now)

@@ -23,7 +23,7 @@ from airflow_provider_retell.campaign.plan.trouble import Rejection
 from airflow_provider_retell.campaign.results.summary import people_rows, summarize
 from airflow_provider_retell.campaign.run.requests import CallRequests, unsendable
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.outcomes import CallStatus, Outcome
 from airflow_provider_retell.rows import DRY_RUN
 
 CALL_SECONDS: Final = 120.0
@@ -79,7 +79,11 @@ def rehearse(plan: Plan, requests: CallRequests, *, now: float) -> DryRun:
                 call_id = f"{DRY_RUN}_{len(calls)}"
                 key = identity.person(to_number=order.person.to_number, person_id=order.person.person_id)
                 calls[call_id] = KnownCall(
-                    call_id=call_id, person=key, attempt=order.attempt, status="registered", placed_at=at.wall
+                    call_id=call_id,
+                    person=key,
+                    attempt=order.attempt,
+                    status=CallStatus.REGISTERED,
+                    placed_at=at.wall,
                 )
                 ends[call_id] = at.wall + CALL_SECONDS
                 placed_at[order.person.row] = at.wall
@@ -114,7 +118,7 @@ def _answered(call: KnownCall, at: float) -> KnownCall:
         call_id=call.call_id,
         person=call.person,
         attempt=call.attempt,
-        status="ended",
+        status=CallStatus.ENDED,
         outcome=Outcome.ANSWERED,
         placed_at=call.placed_at,
         ended_at=at,
