@@ -629,7 +629,7 @@ def test_a_connection_that_should_be_mended_is_warned_about(
         "The field Password (API key) has white space around the key, which is left out.",
         (
             "The field Extra has names that mean nothing here: 'time_out'. "
-            "Known are timeout, max_attempts, max_retry_delay, paused, simulator."
+            "Known: timeout, max_attempts, max_retry_delay, paused, simulator."
         ),
     ]
     accepted = "Key accepted, workspace Simulated organisation, 0 of 20 concurrent calls in use."

@@ -37,7 +37,7 @@ def test_any_other_number_is_refused(number: Any, got: str) -> None:
         check_e164("to_number", number)
     assert str(refused.value) == (
         f"to_number must be a phone number in E.164 form, such as +14155550100, got {got}. "
-        "Nothing was sent. validate_e164=False switches this check off."
+        "Nothing was sent. An operator's validate_e164=False switches this check off."
     )
     assert isinstance(refused.value, AirflowFailException)
 

@@ -220,7 +220,7 @@ def test_an_object_is_an_object(field: str, given: Any) -> None:
         (Decimal(1), "is of type Decimal"),
         (float("nan"), "is NaN, as pandas reads an empty cell"),
         (float("-inf"), "is infinite"),
-        ("\ud800", "is no valid Unicode text"),
+        ("\ud800", "is not valid Unicode text"),
         ({"a": [{1}]}, "holds something else (Object of type set is not JSON serializable)"),
         ([{"a": float("nan")}], "holds something else (Out of range float values are not JSON compliant)"),
         ({(1, 2): 3}, "holds something else (keys must be str, int, float, bool or None, not tuple)"),

@@ -365,7 +365,7 @@ def test_an_extra_may_be_empty(extra: str | None) -> None:
             {"extra": json.dumps({"retries": 5, "Timeout": 5, "timeout": 30})},
             (
                 "The field Extra has names that mean nothing here: 'Timeout', 'retries'. "
-                "Known are timeout, max_attempts, max_retry_delay, paused, simulator."
+                "Known: timeout, max_attempts, max_retry_delay, paused, simulator."
             ),
         ),
     ],
@@ -385,7 +385,7 @@ def test_a_remark_quotes_little_of_a_misplaced_name() -> None:
     """A value in place of a name may be a secret, or a list of people."""
     (remark,) = read(extra=json.dumps({f"{place} {KEY * 4}": 1 for place in range(9)})).remarks
     assert KEY * 2 not in remark
-    assert remark.endswith(" and 6 more. Known are timeout, max_attempts, max_retry_delay, paused, simulator.")
+    assert remark.endswith(" and 6 more. Known: timeout, max_attempts, max_retry_delay, paused, simulator.")
 
 
 def test_no_refusal_shows_the_key() -> None:

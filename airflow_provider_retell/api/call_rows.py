@@ -1,7 +1,7 @@
 """Calls read as the rows that tasks pass on, without a model of each. Pure: no I/O.
 
-A model of a call costs thirty times as much as its row. It is only made of a call with a value that a model would
-convert, such as a number written as text, so that a row is always that of the model.
+Making a model of a call takes thirty times as long as making its row. A model is made only of a call with a value
+that it would convert, such as a number written as text, so that both ways give the same row.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class CallRow(Struct, frozen=True, gc=False):
 
     @classmethod
     def read(cls, body: Any, include: Collection[str] = ()) -> Self:
-        """Return the call in the body of a response, which becomes the row.
+        """Return the call in the body of a response; the body itself becomes the row.
 
         Args:
             body: The decoded body.
             include: Heavy fields to keep.
 
         Raises:
-            ValueError: There is no call in it, as for ``Call.read``.
+            ValueError: The body holds no call, as for ``Call.read``.
         """
         try:
             convert(body, _Plain)
@@ -145,7 +145,7 @@ class _Cost(Struct, gc=False):
 
 
 class _Plain(Struct, gc=False):
-    """A call of which a model would convert no value: the fields that a model would convert to their types."""
+    """The fields whose values a model may convert; a call that passes as this needs no model."""
 
     call_id: Annotated[str, Meta(min_length=1)]
     call_status: str | None = None
@@ -161,7 +161,7 @@ class _Plain(Struct, gc=False):
 
 
 def _read_all(items: list[Any], *, include: Collection[str]) -> dict[str, CallRow]:
-    """Return the calls of a page, which become their rows; raise ``ValueError`` if one needs a model."""
+    """Return the calls of a page, whose items become the rows; raise ``ValueError`` if one needs a model."""
     try:
         convert(items, list[_Plain])
     except ValidationError as error:

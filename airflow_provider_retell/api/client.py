@@ -38,7 +38,7 @@ from airflow_provider_retell.errors import RetellConnectionError, RetellError, R
 T = TypeVar("T")
 
 _LONG_RESPONSE: Final = 512_000
-"""Bytes from which on a response is read in a thread of its own. A page of live calls is shorter: a ms to read."""
+"""Longer responses, in bytes, are read in a thread. A page of live calls is shorter, and takes 1 ms to read."""
 _STORAGE: Final = "the storage to which Retell's link leads"
 
 
@@ -98,7 +98,7 @@ class RetellClient:
         return Retrying(sleep=self._sleep, **retrying(request, self.settings, retry_rate_limits=retry_rate_limits))
 
     def send_once(self, request: Request[T], *, check: Callable[[], None] | None = None) -> T:
-        """Send one request, whatever becomes of it, and return its result.
+        """Send one request without retries, and return its result.
 
         Args:
             request: The request.
@@ -143,7 +143,7 @@ class RetellClient:
         """
         if not self.settings.may_follow(link):
             raise RetellInputError(
-                f"{request}: the link that Retell gives is not an https:// link. It is not followed."
+                f"{request}: the link that Retell gives is not an https:// link, and was not followed."
             )
         stored = translated(request, self.settings, server=_STORAGE)
         extensions = {"trace": limiting(DOWNLOAD_SECONDS)}
@@ -225,13 +225,13 @@ class AsyncRetellClient:
         return await AsyncRetrying(sleep=self._sleep, **retrying(request, self.settings))(send_again)
 
     async def send_once(self, request: Request[T]) -> T:
-        """Send one request, whatever becomes of it, and return its result."""
+        """Send one request without retries, and return its result."""
         await self._shake_hands()
         response = await self._exchange(request)
         if len(response.content) < _LONG_RESPONSE:
             return read(request, response, self.settings)
-        # In a thread, not to hold up the loop; in one for all, since the collector goes through all that is read,
-        # and the C library keeps freed memory for the thread that had it.
+        # In a thread, so as not to block the loop; in a single one, since Python's collector goes through all that
+        # is being read, and the C library keeps freed memory for the thread that had it.
         return await asyncio.get_running_loop().run_in_executor(
             self._reader, read, request, response, self.settings
         )
@@ -264,7 +264,7 @@ class AsyncRetellClient:
 
         Args:
             flow: The requests.
-            once: Send each of them only once.
+            once: Send each request without retries.
         """
         # The loop of ``RetellClient.run`` with an ``await``: a driver for both would be longer than both.
         send = self.send_once if once else self.send

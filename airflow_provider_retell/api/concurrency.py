@@ -52,8 +52,8 @@ def read_details(
 ) -> Iterator[tuple[str, T]]:
     """Yield each call id with what ``read`` returns for it, in the order given.
 
-    At most twice ``concurrency`` results are in memory. The first error in the order given is raised; after it no
-    further read begins, and those in progress are waited for.
+    At most twice ``concurrency`` results are in memory. The first error in the order given is raised once the
+    reads in progress have ended; no further one begins.
 
     >>> dict(read_details(str.upper, ["call_1", "call_2"]))
     {'call_1': 'CALL_1', 'call_2': 'CALL_2'}

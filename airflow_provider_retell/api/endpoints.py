@@ -50,8 +50,8 @@ class Request(Generic[T]):
         empty: Whether a response without a body is expected.
         shown_path: The path as messages show it, None for the path itself.
         decode: Turns the body of the response into what ``read`` takes; raises ``ValueError`` if it cannot.
-        key_digest: The ``key_digest`` of server and key under which it may have been carried out before. Under
-            another one it is not repeated. Empty if it was not sent before.
+        key_digest: The ``key_digest`` of the server and API key with which it may have been carried out before: it
+            is not repeated with others. Empty if it was not sent before.
     """
 
     method: str
@@ -88,7 +88,7 @@ class Request(Generic[T]):
         return None if self.body is None else self.body.get("pagination_key")
 
     def at(self, cursor: str) -> Self:
-        """Return the request for the page that begins at a cursor, for any page of the same list."""
+        """Return the request for the page that begins at a cursor; this one may be for any page of the list."""
         return replace(self, body={**(self.body or {}), "pagination_key": cursor})
 
 
@@ -124,7 +124,7 @@ def register_phone_call(request: RegisterPhoneCallRequest | Mapping[str, Any]) -
         path="/v2/register-phone-call",
         body=RegisterPhoneCallRequest.read(request).body(),
         read=_read_call,
-        idempotent=False,  # Retell takes no idempotency key here: each request registers a call of its own
+        idempotent=False,  # Retell takes no idempotency key here: each request registers another call
     )
 
 
@@ -195,10 +195,10 @@ def list_calls(
     Args:
         call_ids: Only these.
         metadata: Only calls whose top-level metadata has these values (strings, numbers or booleans).
-        agent_id: Only this agent's.
-        call_status: Only in one of these: ``not_connected``, ``ongoing``, ``ended``, ``error``.
+        agent_id: Only this agent's calls.
+        call_status: Only calls with one of these: ``not_connected``, ``ongoing``, ``ended``, ``error``.
         direction: ``inbound`` or ``outbound``.
-        batch_call_id: Only this batch's.
+        batch_call_id: Only this batch's calls.
         started_from: Only calls answered at this time or later, in milliseconds since the epoch.
         started_before: Only calls answered before this time, likewise.
         filter_criteria: Filters in Retell's own form, beside those above.
@@ -232,7 +232,7 @@ def list_calls(
 
 
 def list_tagged_calls(key: str, value: str, *, op: Literal["eq", "sw"]) -> Request[Page[Call]]:
-    """Read the calls whose top-level metadata has under a key a given value, or one that begins with it."""
+    """Read the calls whose top-level metadata has a given value under a key, or a value that begins with it."""
     return list_calls(filter_criteria={"metadata": [{"key": key, "type": "string", "op": op, "value": value}]})
 
 

@@ -16,8 +16,8 @@ MAX_PAGE_SIZE: Final = 1000
 
 
 def any_of(values: str | Sequence[str]) -> dict[str, Any]:
-    """Return the filter that lets any of some words pass, given as a sequence or as one word."""
-    # One word is a sequence too, of letters.
+    """Return the filter that passes any of the given words: a sequence, or one word."""
+    # A single word is a sequence too, of letters.
     return {"type": "enum", "op": "in", "value": [values] if isinstance(values, str) else list(values)}
 
 
@@ -59,7 +59,7 @@ def between(first: int | None, before: int | None) -> dict[str, Any] | None:
 def criteria(
     given: Mapping[str, Any], named: Mapping[str, Any], arguments: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return the filters as the part of a body, an empty one without any.
+    """Return the part of a body that holds the filters; empty if there are none.
 
     Args:
         given: Filters in Retell's own form.

@@ -60,12 +60,12 @@ def stop(call_id: str, *, leave_registered: bool) -> Flow[StopResult]:
 
     Args:
         call_id: The call.
-        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
+        leave_registered: Do not stop a call that has not been dialed yet: it times out by itself.
     """
     try:
         call: Call = yield get_call(call_id)
     except RetellNotFoundError as error:
-        # Retell may not show a call yet that rings already.
+        # Retell may not yet show a call that is already ringing.
         return StopResult(message=f"{call_id} could not be stopped ({error})", may_go_on=True)
     if call.is_terminal:
         return StopResult(message=f"{call_id} was over already ({call.outcome})")

@@ -22,7 +22,7 @@ def check_e164(field: str, value: object) -> None:
         raise RetellInputError(
             f"{field} must be a phone number in E.164 form, such as +14155550100, got "
             f"{shown(value, is_number=True)}. "
-            "Nothing was sent. validate_e164=False switches this check off."
+            "Nothing was sent. An operator's validate_e164=False switches this check off."
         )
 
 

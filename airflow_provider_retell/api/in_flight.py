@@ -26,9 +26,9 @@ C = TypeVar("C", bound=Closable)
 class _Count:
     """Count the requests in flight.
 
-    Connections are closed once the client was closed and no request is in flight. httpx alone would close them at
-    once: a request that ends later would break, and one that waits for a connection would open another, which is
-    never closed.
+    Connections are closed once the client has been closed and no request is in flight. httpx alone would close
+    them at once: a request that ends later would break, and one that waits for a connection would open another,
+    which is never closed.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class _Count:
             self._count += 1
 
     def _end(self) -> bool:
-        """Count it no more; return whether the connections are to be closed now."""
+        """Count a request as over; return whether to close the connections now."""
         with self._lock:
             self._count -= 1
             return self._closed and not self._count
 
     def _let_none_begin(self) -> bool:
-        """Let no more requests begin; return whether the connections are to be closed now."""
+        """Let no more requests begin; return whether to close the connections now."""
         with self._lock:
             self._closed = True
             return not self._count

@@ -1,6 +1,6 @@
 """Decide what becomes of a request when the API key of its connection is rotated. Pure: no I/O.
 
-Retell refuses a key that is not valid any more (401, 402, 403), and a refused request was not carried out. The
+Retell refuses a key that is no longer valid (401, 402, 403), and a refused request was not carried out. The
 connection is then looked up once more:
 
 ==============================================  ==================================================================
@@ -12,9 +12,8 @@ is for another server                           is sent once more by a poller, w
                                                 server raises its error
 ==============================================  ==================================================================
 
-An idempotency key means nothing to another account, and whether another API key is of another account cannot be
-seen. So a request to place a call that may have been carried out before, its response being lost, goes to the same
-server with the same API key only:
+An idempotency key means nothing to another account, and an API key does not show whose it is. So if the response
+to a request to place a call was lost, the request goes only to the same server, with the same API key:
 
 ==============================================  ==================================================================
 the response to an earlier attempt              the request under another API key
@@ -41,7 +40,7 @@ _DIGEST_DIGITS: Final = 16
 
 
 def key_digest(settings: ConnectionSettings) -> str:
-    """Return a short hash of server and key. The same one is the same account; another may be another account."""
+    """Return a short hash of server and key. Equal hashes mean one account; different ones may mean two."""
     return hashlib.sha256(f"{settings.base_url} {settings.api_key}".encode()).hexdigest()[:_DIGEST_DIGITS]
 
 
@@ -64,7 +63,7 @@ def is_rotated(used: ConnectionSettings, found: ConnectionSettings | None, *, mo
 
 
 def check_same_key(request: Request[Any], sent_under: str | None, settings: ConnectionSettings) -> None:
-    """Raise if a request may have been carried out under another API key than it would be sent with.
+    """Raise if an earlier attempt at a request may have been carried out under another API key.
 
     Args:
         request: The request.
@@ -78,8 +77,8 @@ def check_same_key(request: Request[Any], sent_under: str | None, settings: Conn
         return
     error = RetellCallError(
         f"{request}: the response to an earlier attempt was lost, and the connection {settings.conn_id!r} holds "
-        "another API key by now. If that is another account's, its idempotency key means nothing there, so the "
-        "request is not sent again. A retry of the task looks for the call."
+        "another API key by now. If that belongs to another account, the request's idempotency key means nothing "
+        "there, so the request is not sent again. A retry of the task looks for the call."
     )
     error.may_have_arrived = True
     raise error

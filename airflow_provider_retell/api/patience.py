@@ -1,6 +1,6 @@
 """Decide whether a wait goes on after a failed read. Pure: no I/O, no clock of its own.
 
-The table in ``errors`` says which status or trouble concerns what, and what follows in all.
+The table in ``errors`` says what each failure concerns, and what follows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NOT_THERE_YET: Final = 60.0
 """Seconds for which a call that Retell has just placed may not be found."""
 
 LONGEST_RINGING: Final = 330.0
-"""Seconds after which a call that rings has been answered or given up: Retell's five minutes, and some."""
+"""Seconds after which a ringing call has been answered or given up: Retell's five minutes and a margin."""
 
 
 class Patience:

@@ -94,7 +94,7 @@ def _not_json(value: object, error: Exception) -> str:
         case Mapping() | list() | tuple():
             return f"holds something else ({str(error).partition(':')[0]})"
         case str():
-            return "is no valid Unicode text"
+            return "is not valid Unicode text"
     return f"is of type {type(value).__name__}"
 
 

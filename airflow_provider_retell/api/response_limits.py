@@ -1,4 +1,4 @@
-"""Read responses within limits of time and size, which httpx has not: it only limits the gap between two chunks.
+"""Read responses within limits of time and size, which httpx lacks: it only limits the gap between two chunks.
 
 A response that trickles in, its headers included, would keep a worker busy for as long as it goes on.
 """
@@ -15,7 +15,7 @@ import httpx
 from airflow_provider_retell.api.responses import Response
 
 LONGEST_RESPONSE: Final = 100_000_000
-"""Bytes of a response, unpacked, beyond which it is not read: a gateway may send one without an end."""
+"""Maximum bytes of an unpacked response: a gateway may send one that never ends."""
 
 DOWNLOAD_SECONDS: Final = 3600.0
 """Seconds that a download may take: a call of two hours has a recording of some 250 MB."""
@@ -39,7 +39,7 @@ class Body:
         self._bytes = 0
 
     def add(self, chunk: bytes) -> None:
-        """Add a chunk; raise ``TooLongError`` if it is one too many."""
+        """Add a chunk; raise ``TooLongError`` if the body gets too long."""
         self._bytes += len(chunk)
         if self._bytes > LONGEST_RESPONSE:
             raise TooLongError
@@ -86,7 +86,7 @@ def limiting_async(seconds: float) -> Callable[[str, Mapping[str, Any]], Awaitab
 
 
 def _limit(stream: Any, seconds: float, now: Callable[[], float]) -> None:
-    """Let a network stream of httpcore, blocking or asynchronous, read no longer than this after each writing."""
+    """Limit the time that a network stream of httpcore, blocking or asynchronous, may read after each write."""
     read, write, ends_at = stream.read, stream.write, math.inf
 
     def write_and_begin(buffer: bytes, timeout: float | None = None) -> Any:

@@ -72,7 +72,7 @@ def read(request: Request[T], response: Response, settings: ConnectionSettings) 
 
 
 def status_error(request: Request[Any], response: Response, settings: ConnectionSettings) -> RetellStatusError:
-    """Return the error for an error status, also if the body cannot be read."""
+    """Return the error for an error status, even if the body cannot be read."""
     kind = RetellStatusError.kind(response.status_code)
     message = clean(_message(response), request, settings)
     return kind(

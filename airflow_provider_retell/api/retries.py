@@ -70,9 +70,9 @@ def retrying(
 
 
 def after_failure(failed: Exception, send: Callable[P, T]) -> Callable[P, T]:
-    """Return a sender for tenacity once the first attempt has failed, which fails with its error and then sends.
+    """Return a sender for tenacity after a failed first attempt: it first raises that error, then sends.
 
-    Most requests need no second attempt, and what tenacity makes for each would be a tenth of their cost.
+    Most requests need no second attempt, so tenacity, a tenth of a request's cost, comes in only after a failure.
     """
     first = [failed]
 
@@ -89,7 +89,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 
 def may_be_retried(error: BaseException, request: Request[Any]) -> bool:
-    """Return whether a failed request is sent again in place.
+    """Return whether a failed request is sent again.
 
     ===================================  ========================================
     the failure                          sent again

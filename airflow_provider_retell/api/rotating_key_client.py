@@ -35,7 +35,7 @@ class RotatingKeyClient(RetellClient):
         super().__init__(settings, **options)
         self._look_up = look_up
         self._rotation = threading.Lock()
-        self._lost: dict[str, str] = {}  # what the responses were lost under, by idempotency key
+        self._lost: dict[str, str] = {}  # the `key_digest` of a lost response, by idempotency key
 
     def send_once(self, request: Request[T], *, check: Callable[[], None] | None = None) -> T:
         """Send one request, and once more if the key was rotated; return its result.
@@ -50,7 +50,7 @@ class RotatingKeyClient(RetellClient):
         except RetellError as error:
             if not may_be_rotated(error) or not is_rotated(used, self._renewed(used)):
                 raise
-            log.info("Retell refused the key, and the connection holds another by now: %s", error)
+            log.info("Retell refused the API key; trying the connection's new one: %s", error)
         return self._send(request, check)
 
     def _send(self, request: Request[T], check: Callable[[], None] | None) -> T:
@@ -65,7 +65,7 @@ class RotatingKeyClient(RetellClient):
             raise
 
     def _renewed(self, used: ConnectionSettings) -> ConnectionSettings | None:
-        """Return the connection as it is now, whose key is used from now on; None if it cannot be looked up."""
+        """Return the connection as it is now, and use its key from now on; None if it cannot be looked up."""
         with self._rotation:
             if self.settings is not used:
                 return self.settings  # another thread was faster

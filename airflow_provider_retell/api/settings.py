@@ -82,7 +82,7 @@ class FlagInExtra:
         """Return the flag that was given, as Airflow reads its own booleans; the default for None and empty text.
 
         Raises:
-            ValueError: It is no flag; the message continues after the name of the field.
+            ValueError: It is not a flag; the message continues after the name of the field.
         """
         if given is None or given == "":
             return self.default
@@ -137,7 +137,7 @@ class ConnectionSettings:
     Attributes:
         api_key: Retell's API key.
         base_url: Scheme, host and port, without a path.
-        timeout: Seconds to wait for one response.
+        timeout: Seconds for each step of a request, such as connecting, or the gap between two chunks.
         max_attempts: Maximum number of times a request is sent.
         max_retry_delay: Maximum seconds between two attempts; caps Retry-After too.
         paused: Whether no call may be placed.
@@ -227,7 +227,7 @@ def _remarks(password: str, host: str, extra: Mapping[str, Any], *, paused: bool
         named = unknown[:_MAX_NAMES_IN_MESSAGE]
         names = ", ".join(repr(name[:_LONGEST_NAME]) for name in named)
         more = f" and {len(unknown) - len(named)} more" if len(unknown) > len(named) else ""
-        yield f"The field Extra has names that mean nothing here: {names}{more}. Known are {', '.join(SETTINGS)}."
+        yield f"The field Extra has names that mean nothing here: {names}{more}. Known: {', '.join(SETTINGS)}."
 
 
 def _api_key(password: str | None) -> str:

@@ -61,7 +61,7 @@ C = TypeVar("C", bound=SeenCall)
 
 @dataclass(frozen=True, kw_only=True)
 class Projection(Generic[C]):
-    """The fields that are read of calls, and the type that holds them: a model, a row, or a state.
+    """The fields to read of a call, and the type that holds them: a model, a row, or a state.
 
     Attributes:
         one: Returns the same request for one call, read as this type.
@@ -75,22 +75,22 @@ class Projection(Generic[C]):
 MODELS: Final[Projection[Call]] = Projection(one=lambda request: request, page=lambda request: request)
 
 Reading: TypeAlias = Mapping[str, C | RetellError]
-"""The calls read, by call id; in place of a call that could not be read, the error."""
+"""The calls read, by call id; an error in place of a call that could not be read."""
 
 SINGLE_READS: Final = 20
 """Calls that one sweep reads one by one before it leaves the others to the next."""
 
 SHORTEST_LIST: Final = 20
-"""A list of so many ids that is refused is not halved any more: to read them one by one is cheaper."""
+"""A refused list of this many ids or fewer is not halved: reading them one by one is cheaper."""
 
 
 class Sweeps(Generic[C]):
-    """Read the calls that are waited for again and again, with few requests each time.
+    """Read the calls of waiting tasks again and again, with few requests each time.
 
     A sweep uses list-calls first, then get-call for the calls that the list does not show: Retell does not
     document whether it lists calls that are still ``registered``, so a call missing from the list is not lost.
-    Most of those have not changed, so one sweep reads only some of them, and different ones each time; as long as
-    all that it read were over, it reads more. Only the last sweep reads all. One call alone is read with get-call.
+    Most of those have not changed, so one sweep reads only some of them, and different ones each time; if all of
+    these are over, it reads more. Only the last sweep reads all. One call alone is read with get-call.
 
     What a failed read does:
 
@@ -135,7 +135,7 @@ class Sweeps(Generic[C]):
         return self._steps(call_ids, single_reads=SINGLE_READS)
 
     def last_sweep(self, call_ids: Sequence[str]) -> Iterator[Flow[Reading[C]]]:
-        """Return the steps of a sweep that no other one follows: it reads every call, or hands it an error.
+        """Return the steps of the final sweep: it reads every call, or returns an error for it.
 
         Args:
             call_ids: The calls.
@@ -211,12 +211,12 @@ class Sweeps(Generic[C]):
             return False
         if call_id not in self._first_missed:
             self._first_missed[call_id] = self._now - self._waited
-            log.info("%s is not there yet, and is looked for again: %s", call_id, error)
+            log.info("Retell does not show %s yet; looking again: %s", call_id, error)
         return self._now < self._first_missed[call_id] + NOT_THERE_YET
 
 
 def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
-    """Read all of some calls, with as few requests as possible.
+    """Read calls with as few requests as possible.
 
     Args:
         call_ids: The calls, or one call.
@@ -235,7 +235,7 @@ def read_calls(call_ids: str | Sequence[str]) -> Flow[dict[str, Call]]:
 
 
 def list_many(call_ids: Sequence[str], projection: Projection[C]) -> Flow[list[C]]:
-    """Return those of some calls that Retell lists, with as few requests as possible, and read none one by one.
+    """Return those of the given calls that Retell lists; read none one by one.
 
     Args:
         call_ids: The calls.
@@ -261,7 +261,7 @@ def list_many(call_ids: Sequence[str], projection: Projection[C]) -> Flow[list[C
 
 
 def _halves(call_ids: list[str]) -> list[list[str]]:
-    """Return a refused list in two parts, none if it is short: one by one is cheaper then.
+    """Return a refused list in two parts; nothing if it is short: reading one by one is cheaper then.
 
     Retell does not document how many ids it takes, and may refuse a list because of one of them.
     """

@@ -62,7 +62,7 @@ def make_client(kind: type[C], settings: ConnectionSettings, transport: Any, **o
         ) from None
     try:
         return kind(**{**_options(settings), **options}, transport=transport)
-    except Exception as error:  # noqa: BLE001 (httpx raises what it finds in the environment as it is)
+    except Exception as error:  # noqa: BLE001 (httpx passes on any error of the environment)
         raise RetellInputError(_environment_problem(error, settings)) from None
 
 
@@ -91,13 +91,13 @@ def use_key(client: httpx.Client, api_key: str) -> None:
 
 
 def certificates(settings: ConnectionSettings) -> ssl.SSLContext:
-    """Return what https:// connections are checked with, those to a simulator's links included."""
+    """Return the TLS context of https:// connections, including those to a simulator's links."""
     return _tls_context(not settings.is_plain_http, *map(os.environ.get, _CERTIFICATES))
 
 
 @cache
 def _tls_context(trust_env: bool, *_certificates: str | None) -> ssl.SSLContext:
-    """Return what all clients of a process check certificates with: to read them takes longer than a request."""
+    """Return the TLS context that a process's clients share: reading certificates takes longer than a request."""
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
@@ -174,7 +174,7 @@ def to_httpx(
     """Return httpx's form of a request.
 
     Args:
-        client: The client that is to send it.
+        client: The client that will send it.
         request: The request.
         trace: Sees each step of it.
         key: Whether the API key goes with it.
@@ -209,7 +209,7 @@ def to_httpx(
 
 @lru_cache(maxsize=64)
 def _url(url: str) -> httpx.URL:
-    """Return a URL, which takes longer to read than to send: most requests go to a few."""
+    """Return a parsed URL; cached, because parsing is slow and most requests go to a few URLs."""
     return httpx.URL(url)
 
 
