@@ -139,7 +139,7 @@ def test_a_ringing_call_of_another_number_fails_too(ask: Callable[..., Any], sim
     """It is not listed, and the key finds it."""
     simulator.play(TO, "talks_forever")
     ask(wait_for=None)
-    with pytest.raises(RetellCallFinalError, match=r"…0155.*…0156.*another call needs another one"):
+    with pytest.raises(RetellCallFinalError, match=r"…0155.*…0156.*another call needs another call_key"):
         ask(to_number=OTHER, dag="another", wait_for=None)
 
 

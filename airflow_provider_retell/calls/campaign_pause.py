@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_INTERVAL: Final = 4.0
 PAUSE_MAX_AGE: Final = 5.0
-"""The greatest age in seconds of a reading of the pause on which calls are placed."""
+"""Seconds for which a reading of the pause counts: on an older one, no call is placed."""
 
 UNKNOWN_FOR: Final = 600.0
 """Seconds after which a campaign ends if Airflow does not say whether it is paused."""
@@ -54,7 +54,7 @@ def pause_variable(*, dag_id: str, run_id: str, task_id: str, map_index: int) ->
 def read_pause(stored: str | None) -> dict[str, str] | None:
     """Return ``by`` and ``at`` of a campaign's pause, as they were written; None if it is not paused.
 
-    A Variable written by hand pauses the campaign too, whatever it holds but ``false``.
+    A Variable written by hand pauses the campaign too, unless it holds ``false``.
 
     >>> read_pause('{"paused": true, "by": "ada"}'), read_pause("true"), read_pause("false")
     ({'by': 'ada', 'at': ''}, {'by': '', 'at': ''}, None)
@@ -91,7 +91,7 @@ class CampaignPause:
 
         Raises:
             RetellCallError: It has not said so for ten minutes.
-            RetellCallFinalError: The same, because it refuses.
+            RetellCallFinalError: The same, because it refuses to.
         """
         try:
             pause = read_pause(read_variable(self.name))
@@ -122,8 +122,8 @@ class CampaignPause:
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning(
-                "Airflow does not say whether the campaign is paused (Variable %r), which is asked again: %s. "
-                "Soon no call is placed until it is known; live calls go on.",
+                "Airflow does not say whether the campaign is paused (Variable %r); asking again: %s. After a few "
+                "seconds no call is placed until it does; live calls go on.",
                 self.name,
                 trouble,
             )
@@ -132,9 +132,9 @@ class CampaignPause:
         said = f"For {UNKNOWN_FOR / 60:.0f} minutes Airflow has not said whether the campaign is paused"
         if refused:
             return RetellCallFinalError(
-                f"{said}: it refuses this task to read the Variable {self.name!r} ({trouble}). Give tasks of this "
-                "DAG the permission to read Variables, in Airflow's API server or in the secrets backend that "
-                "refuses, then clear the task: it goes on with the rest."
+                f"{said}: it does not let this task read the Variable {self.name!r} ({trouble}). Give tasks of "
+                "this DAG the permission to read Variables, in Airflow's API server or in the secrets backend "
+                "that refuses, then clear the task: it goes on with the rest."
             )
         return RetellCallError(
             f"{said}: the Variable {self.name!r} cannot be read ({trouble}). Look at Airflow's API server and its "

@@ -36,7 +36,7 @@ class ConnectionPause:
     _read_at: float | None = field(default=None, init=False)
 
     def note(self, *, paused: bool) -> None:
-        """Take in what the connection says at this moment."""
+        """Note whether the connection is paused, as read just now."""
         self._on, self._read_at = paused, self.clock.monotonic()
 
     def is_on(self) -> bool:
@@ -62,7 +62,7 @@ class ConnectionPause:
         while self.is_on():
             if waited >= limit:
                 raise RetellCallError(
-                    f"Not called: the connection {self.conn_id!r} is paused, by paused: true in its extra"
+                    f"Not called: the connection {self.conn_id!r} is paused (paused: true in its extra)"
                     f"{f', for {waited:.0f} s now' if waited else ''}. Take that out to let calls be placed; a "
                     "retry of this task looks again."
                 )

@@ -34,7 +34,7 @@ OUTSIDE_HOURS: Final = ("wait", "skip", "fail")
 
 
 def utc(moment: float) -> str:
-    """Return a time in seconds since the epoch as messages show it; it is infinite if hours do not open."""
+    """Return a time as messages show it, given in seconds since the epoch; infinite if the hours never open."""
     if math.isinf(moment):
         return "no time in the year to come"
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
@@ -92,7 +92,7 @@ class Hours:
             check_zone(self.time_zone)
 
     def opens_at(self, now: float) -> float:
-        """Return the first time from ``now`` on at which the person may be called; infinite if never in a year.
+        """Return when the person may be called, ``now`` at the earliest; infinite if never in a year.
 
         Raises:
             RetellTimeZoneError: The person's time zone is not known, and the hours need one.
@@ -118,7 +118,7 @@ class Hours:
             raise OutsideHours(self.describe(opens_at), opens_at=opens_at)
 
     def describe(self, opens_at: float) -> str:
-        """Return a sentence on hours that are shut."""
+        """Return a sentence that says that the hours are shut."""
         whom = last_digits(self.number) or "this call"
         next_opening = (
             "do not open in the year to come" if math.isinf(opens_at) else f"open next at {utc(opens_at)}"

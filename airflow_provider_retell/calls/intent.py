@@ -90,7 +90,7 @@ class Intent:
         ordinal: How many calls of this generation came before.
         cleared: Whether a user has cleared the task.
         tries_before: How many tries there were before the last clear.
-        named: Whether the call has a name of its own (``call_key``), so that all tasks that use it share one call.
+        named: Whether the call has its own name (``call_key``), so that all tasks that use it share one call.
     """
 
     prefix: str
@@ -104,7 +104,7 @@ class Intent:
     def of(
         cls, context: Mapping[str, Any], *, retries: int, namespace: str = "", call_key: str | None = None
     ) -> Self:
-        """Return the intent of the running task. The try number is no part of it."""
+        """Return the intent of the running task. The try number is not part of it."""
         ti = context["ti"]
         task = task_prefix(
             namespace=namespace,
@@ -127,7 +127,7 @@ class Intent:
     def as_recorded(self, record: Record | None) -> Self:
         """Return the intent under the names on record: the option ``namespace`` may have changed since."""
         if record is None or self.named or record.prefix.count(".") != self.prefix.count("."):
-            return self  # a record of a call_key has no parts, and one of before has no prefix
+            return self  # the prefix of a call_key has fewer parts, and an old record has none
         return replace(self, prefix=record.prefix)
 
     @property
@@ -167,12 +167,12 @@ def counts(call: Call | CallRow, record: Record | None = None) -> tuple[int, int
 
 
 def is_tag(value: object) -> bool:
-    """Return whether a value of metadata is a tag of this package: the entry of a row that was handed on."""
+    """Return whether a value of metadata is a tag of this package, such as that of a row passed on by a task."""
     return isinstance(value, str) and _COUNTS.fullmatch(value) is not None
 
 
 def untagged(request: Request[Call]) -> Request[Call]:
-    """Return a request without the tag of another call: metadata that was handed on brings it along."""
+    """Return a request without the tag of another call, which metadata copied from a row brings along."""
     metadata = (request.body or {}).get("metadata") or {}
     if not is_tag(metadata.get(TAG)):
         return request
@@ -187,12 +187,12 @@ class Record:
     Attributes:
         generation: As in ``Intent``.
         ordinal: As in ``Intent``; ``number`` in the store.
-        sent_at: When it was sent first, in seconds since the epoch.
+        sent_at: When it was first sent, in seconds since the epoch.
         try_number: The try that sent it.
         body: The body, only as long as it may have to be sent again, because it is personal data.
         call_id: The call that it placed, None while that is not known.
         refused: Whether Retell certainly did not carry it out.
-        sent_again_at: When it was sent last, if more than once.
+        sent_again_at: When it was last sent, if more than once.
         prefix: The beginning of the tags; a ``call_key`` has another one.
         earlier: The ids of the calls of this generation that were placed before, oldest first.
         conn_id: The connection that it was sent through.
@@ -220,7 +220,7 @@ class Record:
 
     @property
     def last_sent_at(self) -> float:
-        """The time of the last request. A call that came of it has stopped ringing ``LONGEST_RINGING`` later."""
+        """The time of the last request. A call that it placed has stopped ringing ``LONGEST_RINGING`` later."""
         return self.sent_at if self.sent_again_at is None else self.sent_again_at
 
     @classmethod

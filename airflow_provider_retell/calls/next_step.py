@@ -1,6 +1,6 @@
 """Decide what a try does about the call that an earlier try may have placed. Pure: no I/O, no clock, no Airflow.
 
-A try records what it is about to send before a request that rings a phone, and the call's id right after it. A
+Before a request that rings a phone, a try records what it is about to send, and right after it the call's id. A
 later try reads that record. Without one (Airflow before 3.3 has no task state store, a clear may empty it, and
 the response to a registration may be lost), Retell's list of calls takes its place, and the same rules apply. A
 call that is found by its tag counts as known from then on.
@@ -57,7 +57,7 @@ answer lost, created         otherwise                                      Refu
 answer lost, registered      otherwise                                      PlaceNew: nothing rings by itself
 ===========================  =============================================  ====================================
 
-A call with a name of its own (``call_key``) may be another task's, so every try asks Retell for the list:
+A call with its own name (``call_key``) may be another task's, so every try asks Retell for the list:
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step
@@ -137,7 +137,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
 
 
 def _elsewhere(wanted: Wanted, record: Record) -> Refuse | None:
-    """Return a refusal if the call on record is not to be found under this try's names, or in its account."""
+    """Return a refusal if this try cannot find the call on record, under its ``call_key`` or in its account."""
     if record.prefix not in {"", wanted.intent.prefix}:
         return Refuse(
             f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "

@@ -12,7 +12,7 @@ of a ``DeadlineAlert``                           DAG, run and deadline          
 ===============================================  =====================================  ==========================
 
 Airflow may run a callback twice: a frozen worker and the DAG processor both report one failure, and a trigger runs
-again on another triggerer. The idempotency key is made of the occasion, so it is the same then.
+again on another triggerer. The idempotency key is made of the occasion, so both have the same.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/logging-monitoring/callbacks.html
 """

@@ -77,7 +77,7 @@ class Placement:
         """Return the call of this task: an earlier try's, or a new one. May wait for a free line.
 
         Args:
-            after: The ordinal of the call that is over and that the new one follows.
+            after: The ordinal of the finished call that the new one follows.
 
         Raises:
             RetellCallFinalError: A person must decide whether a call is placed.
@@ -100,13 +100,13 @@ class Placement:
                 placing = self._next(sender.ordinal)
 
     def recall(self, call_id: str) -> None:
-        """Restore what this try has placed so far, in a process that does not know it. Places no call.
+        """Restore what this try has placed so far, in a process that does not know it. Place no call.
 
         Args:
             call_id: The last call of the try.
 
         Raises:
-            RetellError: It cannot be found out. Another call might be one too many.
+            RetellError: That cannot be found out, so another call might be one too many.
         """
         sender = self.sender
         record = sender.record()
@@ -236,7 +236,7 @@ class Placement:
                 # A retry may come so soon that Retell does not show the call yet.
                 if record is None or sender.clock.now() >= record.last_sent_at + NOT_THERE_YET:
                     return Missing.UNKNOWN
-                log.info("The call of an earlier try is not there yet, and is read again: %s", error)
+                log.info("Retell does not show the call of an earlier try yet; reading it again: %s", error)
             sender.gate.check_task()
             sender.clock.sleep(STOP_INTERVAL)
 

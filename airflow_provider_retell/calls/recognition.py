@@ -1,4 +1,4 @@
-"""Recognise a call: is it the one that was asked for, and was it there before it was asked for? Pure: no I/O."""
+"""Recognise a call: is it the one that the task asks for, and is it older than the request? Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def differs(placed: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
-    """Return in words how a call differs from the one that is wanted, None if it is the same.
+    """Return in words how a call differs from the wanted one, None if it does not.
 
     The called number and the agent are compared if both sides have them.
 
@@ -58,14 +58,14 @@ _SHORTEST_NUMBER: Final = 7
 
 
 def was_there_before(call: Call | CallRow, *, first_sent_at: float) -> bool:
-    """Return whether the call in a response existed before its key was used first.
+    """Return whether the call in a response existed before the request was first sent.
 
     Retell answers a key that it knows with the call of the first request. A call that is older than the request,
     or that is already over although its phone must have rung, was not placed by it.
 
     Args:
         call: The call in the response.
-        first_sent_at: When the request was sent first, in seconds since the epoch.
+        first_sent_at: When the request was first sent, in seconds since the epoch.
     """
     known = [at for at in (call.start_timestamp, call.end_timestamp) if isinstance(at, int)]
     if known:

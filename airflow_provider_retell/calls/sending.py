@@ -1,6 +1,6 @@
 """Send the request that places a call, and record the call right after.
 
-A request that rings a phone is also recorded before it is sent. A registration rings none, so that would not be
+A request that rings a phone is also recorded before it is sent. For a registration, which rings none, that is not
 worth a request to Airflow: if its response is lost, a later try finds the call by its tag, or registers another.
 """
 
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 _SAME_MOMENT: Final = 1.0  # seconds
 _OLDEST_CHECK: Final = 60.0
-"""Seconds after which a request is not sent on an old check: to open a connection takes less."""
+"""Seconds after which a check is too old to send a request on: opening a connection takes less."""
 
 _SAME_NAMES: Final = (
     "Either this task has placed that call before, or another Airflow with a DAG, a run and a task of the same "
     "names uses this Retell account (set the option namespace in section [retell] of one of them)."
 )
-_SAME_CALL_KEY: Final = "Its call_key is the same: another call needs another one."
+_SAME_CALL_KEY: Final = "Its call_key is the same: another call needs another call_key."
 
 
 @dataclass
@@ -103,7 +103,7 @@ class RecordedSender:
     def new_record(
         self, step: PlaceNew, *, body: dict[str, Any] | None = None, call_id: str | None = None
     ) -> Record:
-        """Return the record of a request that is sent now, or of the call that it has found."""
+        """Return the record of a request that is sent now, or of the call that it found."""
         return Record(
             generation=step.generation,
             ordinal=step.ordinal,
@@ -145,7 +145,7 @@ class RecordedSender:
         return call
 
     def _send(self, request: Request[CallRow], record: Record) -> CallRow:
-        # A 429 is not retried in here: the wait for a line has one owner, and one bound.
+        # A 429 is not retried here: only `LineWait` waits for a line, so that one limit holds.
         for attempt in self.client.attempts(request, retry_rate_limits=False):
             with attempt:
                 # Checked before each attempt: in between the task may be killed and the key may expire.
@@ -188,8 +188,8 @@ class RecordedSender:
         held_up = self.clock.now() - checked_at
         if held_up > _OLDEST_CHECK:
             raise RetellConnectionError(
-                f"{request}: this process was held up for {held_up:.0f} s before the request was sent, so all is "
-                "checked again first. It was not carried out.",
+                f"{request}: this process was held up for {held_up:.0f} s before the request was sent, so "
+                "everything is checked again first. The request was not carried out.",
                 may_have_arrived=False,
             )
 
@@ -201,11 +201,11 @@ class RecordedSender:
         if TAG in metadata:
             if intent.named:
                 raise RetellInputError(
-                    f"metadata has a key {TAG!r} of its own: a call with a call_key is found by that. Leave it "
+                    f"metadata must not have the key {TAG!r}, by which a call with a call_key is found. Leave it "
                     "out. Nothing was sent."
                 )
             log.warning(
-                "metadata has a key %r of its own, which is kept: a call whose response is lost cannot be found.",
+                "The key %r of metadata is kept as given: a call whose response is lost cannot be found by it.",
                 TAG,
             )
             return body

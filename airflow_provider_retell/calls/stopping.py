@@ -1,4 +1,4 @@
-"""Stop a call that is not wanted any more, although Retell may refuse to stop it while the phone rings."""
+"""Stop a call that is no longer wanted, although Retell may refuse to stop it while the phone rings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stop_until_over(
     Args:
         runner: Sends the requests.
         call_id: The call.
-        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
+        leave_registered: Do not stop a call that has not been dialed yet: it times out by itself.
         clock: The time.
 
     Raises:
@@ -62,4 +62,4 @@ def _retrying(call_id: str, give_up_at: float, clock: Clock) -> Iterator[None]:
     except RetellError as error:
         if error.concerns is not Concerns.NOTHING or clock.now() >= give_up_at:
             raise
-        log.warning("%s could not be stopped, which is tried again: %s", call_id, error)
+        log.warning("%s could not be stopped; trying again: %s", call_id, error)

@@ -94,7 +94,7 @@ class TaskWait:
 
         Raises:
             RetellError: A call cannot be waited for.
-            RetellCallError: The trigger could not wait, and this poll does not show the calls over either.
+            RetellCallError: The trigger could not wait, and this poll does not find the calls over either.
         """
         try:
             if not self.watch.reached:
@@ -104,7 +104,7 @@ class TaskWait:
         except RetellError as error:
             if not self._patience.bears(error, now=self.clock.monotonic()):
                 raise
-            log.warning("Reading the calls failed, and is tried again: %s", error)
+            log.warning("Reading the calls failed; trying again: %s", error)
         else:
             self._patience.succeeded()
         if self._details is None and self._trigger_failed and self.woken_by is not None:
@@ -117,7 +117,8 @@ class TaskWait:
 
     def _look(self) -> None:
         waiting = self.watch.waiting
-        # The last reading reads every call. One that is not found is unknown: the trigger has waited for it.
+        # The last reading reads every call. One that it does not find is unknown to Retell, since Retell has had
+        # time to show it.
         last = self.timed_out or self._trigger_failed
         sweeps = self._sweeps
         steps = sweeps.last_sweep(waiting) if last else sweeps.sweep(waiting, now=self.clock.monotonic())

@@ -35,7 +35,7 @@ class Goal:
     waited_out: frozenset[str] = frozenset()
 
     def left_after(self, event: WakeEvent) -> Goal:
-        """Return the goal that is left when a task continues after a deferral."""
+        """Return the goal that remains after a deferral."""
         return replace(self, waited_out=event.waited_out)
 
     def reached(self, call: SeenCall, *, now: float, seen_over: float) -> bool:
@@ -124,7 +124,7 @@ class Watch(Generic[C]):
         return progress if changed else None
 
     def check(self) -> None:
-        """Raise the error of a call that could not be read, first one that waiting cannot cure."""
+        """Raise the error of a call that could not be read; one that waiting cannot cure goes first."""
         for error in sorted(self._errors, key=lambda error: error.concerns is Concerns.NOTHING):
             raise error
 
