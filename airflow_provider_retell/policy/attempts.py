@@ -76,11 +76,11 @@ class AttemptLimit:
     datetime.datetime(2026, 7, 6, 14, 0, tzinfo=datetime.timezone.utc)
 
     The window is rolling: a call placed on Monday at 10:00 stops counting on the next Monday at 10:00. Each call
-    counts from the moment it is placed, answered or not; one that found no free line never rang, and does not.
+    counts from the moment it is placed, answered or not, unless it found no free line and so never rang.
     ``gap`` and ``silence_after_conversation`` run from the end of a call. A conversation is a call with the
     outcome ``answered``, ``transferred``, ``callback_requested`` or ``do_not_call``.
 
-    The rule on debts in the United States counts the day of the conversation as the first of seven without a call.
+    The US rule on collecting debts counts the day of the conversation as the first of seven without a call.
     ``timedelta(days=7)`` keeps it: after a conversation on Monday the next call is possible a week later, on the
     eighth day, at the same hour.
 
@@ -136,7 +136,7 @@ class AttemptLimit:
         return self.next_allowed(attempts, at) == at
 
     def next_allowed(self, attempts: Iterable[Attempt], at: datetime) -> datetime:
-        """Return the first time from ``at`` on at which a person with these attempts may be called.
+        """Return when a person with these attempts may be called, ``at`` at the earliest.
 
         Args:
             attempts: All known attempts to call the person, in any order.

@@ -39,7 +39,7 @@ class CallingHours:
 
     Args:
         start: The first minute, as ``"HH:MM"``.
-        end: The first minute after it, as ``"HH:MM"``; ``"24:00"`` is midnight at the end of the day.
+        end: The first minute after the window, likewise; ``"24:00"`` is midnight at the end of the day.
         days: Days of the week: ``"mon-fri"``, ``"mon,wed"``, ``"mon-wed,fri"``.
         time_zone: ``"callee"`` takes the zone given for the person, otherwise all zones of the number's area, and
             is open only while all of them are. A name of the IANA database, such as ``"Europe/Berlin"``, applies
@@ -113,7 +113,7 @@ class CallingHours:
         return next_open(self.week, self._zones(number, time_zone), second) == second
 
     def next_opening(self, number: str | None, at: datetime, time_zone: str | None = None) -> datetime | None:
-        """Return the first time from ``at`` on at which a person may be called, in UTC.
+        """Return when a person may be called, ``at`` at the earliest, in UTC.
 
         That is ``at`` itself if the hours are open then, and None if they do not open in the next 373 days,
         because the zones of the number are never open together: then give the person's own zone.
@@ -167,9 +167,7 @@ def _second(at: datetime) -> int:
 def _seconds(argument: str, time: str) -> int:
     match = _TIME.fullmatch(time) if isinstance(time, str) else None
     if match is None:
-        raise input_error(
-            f'CallingHours takes times as "HH:MM" from "00:00" to "24:00", not {time!r}: {argument}.'
-        )
+        raise input_error(f'{argument} of CallingHours must be "HH:MM" from "00:00" to "24:00", not {time!r}.')
     return int(match[1]) * HOUR + int(match[2]) * 60 if match[1] else DAY
 
 
@@ -177,8 +175,8 @@ def _window(argument: str, start: str, end: str) -> Span:
     opens, shuts = _seconds(argument, start), _seconds(argument, end)
     if opens in {shuts, DAY}:
         raise input_error(
-            f'CallingHours from {start} to {end} would never open: {argument}. Write "00:00", "24:00" for the '
-            "complete day. Leave a day without calls out of days, or write None for it in exceptions."
+            f'{argument} of CallingHours: from {start} to {end} it would never open. Write "00:00", "24:00" for '
+            "the complete day. Leave a day without calls out of days, or write None for it in exceptions."
         )
     return (opens, shuts if opens < shuts else shuts + DAY)
 
@@ -237,6 +235,6 @@ def _date(given: object) -> date:
         day = given
     if isinstance(day, datetime) or not isinstance(day, date):
         raise input_error(
-            f'closed of CallingHours takes dates, as date(2026, 12, 25) or "2026-12-25", not {shown(given)}.'
+            f'closed of CallingHours takes dates, such as date(2026, 12, 25) or "2026-12-25", not {shown(given)}.'
         )
     return date(day.year, day.month, day.day)

@@ -12,7 +12,7 @@ def check_duration(argument: str, given: object, *, zero: bool = False) -> timed
     if not isinstance(given, timedelta) or given < timedelta(0) or (not given and not zero):
         least = "of zero or more" if zero else "over zero"
         raise input_error(f"{argument} must be a time {least}, such as timedelta(hours=2), not {given!r}.")
-    # A subclass, such as pendulum's, has a repr and an arithmetic of its own.
+    # A subclass, such as pendulum's, has its own repr and arithmetic.
     return timedelta(days=given.days, seconds=given.seconds, microseconds=given.microseconds)
 
 

@@ -57,7 +57,7 @@ class Week:
 
 
 def next_open(week: Week, zones: tuple[str, ...], at: int) -> int | None:
-    """Return the first second from ``at`` on that is in a window in each of the zones.
+    """Return the first second that is in a window in each of the zones, ``at`` at the earliest.
 
     None if there is none in the next ``LONGEST_SEARCH_DAYS`` days.
     """

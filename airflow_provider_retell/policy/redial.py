@@ -40,9 +40,9 @@ class Redial:
     >>> next_redial(rules, [Attempt(placed_at=noon, outcome="no_answer")])
     datetime.datetime(2026, 7, 6, 14, 0, tzinfo=datetime.timezone.utc)
 
-    Even the broad status ``ended`` never covers two endings. No rule calls a person again who asked not to be
-    called (``do_not_call``). And after a call that was hung up through the API or the dashboard another is placed
-    only if a rule names ``stopped`` or ``manual_stopped``.
+    The broad status ``ended`` never covers two endings. After ``do_not_call`` no rule calls again. After a call
+    that was hung up through the API or the dashboard, only a rule that names ``stopped`` or ``manual_stopped``
+    does.
 
     Args:
         *endings: Outcomes, statuses and disconnection reasons, one or more.

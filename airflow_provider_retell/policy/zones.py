@@ -2,10 +2,11 @@
 
 The data of ``phonenumbers`` lists exchanges, but not all of them: a missing one falls back to a single zone of its
 area code. +1 850 555 gets the zone of New York, although western Florida has Chicago's time. So here a number gets
-all zones of its area code, and a number without an area code all zones of its country. For a code that was laid
-over the area of an older one, the data lists no exchanges: it gets the zones of the older one. A mobile number
-counts as one without, unless mobile phones of its country have the area codes of landlines: in Indonesia the data
-gives all of them the zone of Jakarta. Toll-free and similar numbers belong to no place and get none.
+all zones of its area code, and a number without an area code all zones of its country. An overlay code, which
+shares the area of an older one, has no exchanges in the data: it gets the zones of the older one. A mobile number
+counts as one without an area code, unless mobile phones of its country have the area codes of landlines: in
+Indonesia the data gives all of them the zone of Jakarta. Toll-free and similar numbers belong to no place and get
+no zone.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ OVERLAYS: Final = {
     "930": "812",  # southern Indiana
     "986": "208",  # Idaho
 }
-"""Area codes of North America with the older one whose area they share, if the data gives the two other zones.
+"""Overlay codes of North America, each with the older code of its area, if the data gives the two other zones.
 
 See https://www.nanpa.com and https://cnac.ca
 """
@@ -104,7 +105,7 @@ def zones_of(number: str) -> tuple[str, ...]:
     except phonenumbers.NumberParseException:
         raise time_zone_error(
             f"{shown(number, is_number=True)} is no phone number in E.164 form, such as +14155550100: its time "
-            "zone is not known. Give the number so, or the person's own time_zone."
+            "zone is not known. Give the number in that form, or the person's own time_zone."
         ) from None
     zones = sorted(_listed_zones(parsed))
     if not zones:
