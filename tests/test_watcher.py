@@ -256,7 +256,7 @@ def test_trouble_of_retell_is_waited_out_and_said_once(
     assert pauses[:3] == [60.0, 120.0, 240.0]
     assert max(pauses) == LONGEST_BACKOFF
     ours = [it.getMessage() for it in caplog.records if it.name.endswith("watcher")]
-    assert len([line for line in ours if "fails and is tried again, while polling" in line]) == 1
+    assert len([line for line in ours if "failed while polling; trying again" in line]) == 1
     assert "works again" in ours[-1]
 
 
@@ -275,7 +275,7 @@ def test_without_a_store_nothing_is_announced(
         await first
 
     run(work)
-    assert "reading its position: Asset not found" in caplog.text
+    assert "failed while reading its position; trying again: Asset not found" in caplog.text
 
 
 def test_a_cursor_that_cannot_be_saved_is_saved_later(
@@ -298,7 +298,7 @@ def test_a_cursor_that_cannot_be_saved_is_saved_later(
         assert store[watcher.key]["announced"]
 
     run(work)
-    assert "the cursor could not be saved, which is tried again: no answer" in caplog.text
+    assert "the cursor could not be saved; trying again: no answer" in caplog.text
 
 
 def test_changed_filters_go_on_where_the_others_were(
@@ -381,7 +381,7 @@ def test_a_failure_to_decide_is_waited_out(clock: SteppingClock, caplog: pytest.
         return True
 
     assert [it["call_id"] for it in asyncio.run(first_event(Lister(), clock, done=done))["calls"]] == ["call_2"]
-    assert caplog.text.count("is tried again, while polling: an odd call") == 1
+    assert caplog.text.count("failed while polling; trying again: an odd call") == 1
 
 
 async def first_event(lister: Any, clock: SteppingClock, *, done: Any) -> Any:

@@ -64,7 +64,7 @@ class Cursor:
     def read(cls, stored: Any) -> Self:
         """Return the cursor that ``to_json`` wrote.
 
-        Of a cursor of another version only ``ended_from`` is read, which every version has. The calls of the ten
+        If it is of another version, only ``ended_from`` is read, which every version has. The calls of the ten
         minutes around it are then announced twice.
 
         Raises:
@@ -88,7 +88,7 @@ class Cursor:
         return cls(ended_from=ended_from, announced=announced, known=known)
 
     def for_other_filters(self) -> Self:
-        """Return the cursor with which a watcher with other filters continues this one."""
+        """Return the cursor from which a watcher with other filters continues."""
         return replace(self, announced={})
 
 
@@ -153,7 +153,7 @@ def calls_to_announce(
         end = fields.get("end_timestamp")
         if not isinstance(end, int) or end < cursor.ended_from:
             continue
-        latest = max(latest, min(end, now_ms))  # a date that lies ahead must not hide the calls until then
+        latest = max(latest, min(end, now_ms))  # an end in the future must not hide earlier ones
         mark, minute = digest(fields["call_id"]), end // MINUTE_MS
         if mark in announced[minute] or not matches(fields, filters):
             continue
@@ -205,7 +205,7 @@ def _read(fields: Fields) -> Call:
     try:
         return Call.read(fields)
     except ValueError:
-        # A status that is no text must not hide all other calls.
+        # A status that is not text must not hide all other calls.
         return Call.read({**fields, "call_status": None})
 
 

@@ -1,8 +1,8 @@
 """List the calls of an account that may have ended since a watcher's last look. No I/O: a client runs the flows.
 
 Retell can only sort its list by the start of the calls, and does not document whether calls that were never
-answered have an end. So three lists are read: the calls that ended since then, the newest calls that were not
-connected or failed, and the newest calls that were stopped, perhaps before they were answered.
+answered have an end. So three lists are read: the calls that ended since the last look, the newest calls that were
+not connected or failed, and the newest calls that were stopped, perhaps before they were answered.
 
 See https://docs.retellai.com/api-references/list-calls
 """
@@ -32,7 +32,7 @@ PAGES_AT_ONCE: Final = 5
 """Pages of ended calls after which a watcher that is far behind announces them, before it reads on."""
 
 OVERLAP_MS: Final = 600_000
-"""The delay with which the list may show a call, after it has shown calls that ended later, in milliseconds."""
+"""Milliseconds by which the list may show a call late, after calls that ended later."""
 
 FAR_BEHIND_MS: Final = 3_600_000
 """Milliseconds before the present up to which a list may be read in parts."""
@@ -44,10 +44,10 @@ KNOWN_AT_MOST: Final = 3000
 """The most calls of a list to remember, in a rush: 24 kB. Airflow warns of values of more than 64 kB."""
 
 LATE_MS: Final = OVERLAP_MS + round(LONGEST_RINGING * 1000)
-"""The longest time between the beginning of a call and its place in such a list, in milliseconds."""
+"""Maximum milliseconds from the beginning of a call until a list of ``WITHOUT_AN_END`` shows it."""
 
 NEWEST_PAGES: Final = 100
-"""The most pages of such a list to read in search of a known call."""
+"""The most pages of a list of ``WITHOUT_AN_END`` to read in search of a known call."""
 
 DIGEST_LENGTH: Final = 8
 MINUTE_MS: Final = 60_000
@@ -65,8 +65,8 @@ class Known:
     Attributes:
         digests: The newest ones, in the order of the list.
         complete: Whether the list has no others, so that any other call is new, wherever it is listed.
-        recent: How many were new within the last ``LATE_MS``, by the minute: a call that is listed late is listed
-            behind so many at most.
+        recent: How many were new within the last ``LATE_MS``, by the minute: at most this many are listed before
+            a call that is listed late.
     """
 
     digests: tuple[str, ...] = ()
@@ -74,13 +74,13 @@ class Known:
     recent: Mapping[int, int] = field(default_factory=dict)
 
     def with_new(self, number: int, *, now_ms: int) -> Self:
-        """Return the same with some calls counted as new, and without the counts of long ago."""
+        """Return a copy with some more calls counted as new, and without the counts of long ago."""
         counts = {**self.recent, now_ms // MINUTE_MS: self.recent.get(now_ms // MINUTE_MS, 0) + number}
         oldest = (now_ms - LATE_MS) // MINUTE_MS
         return replace(self, recent={minute: it for minute, it in counts.items() if it and minute >= oldest})
 
     def depth(self, at_least: int = KNOWN_AT_LEAST) -> int:
-        """Return how many calls to remember: some lie behind a call that is listed late, too."""
+        """Return how many calls to remember: enough that some are listed behind a call that is listed late."""
         return min(max(at_least, 2 * sum(self.recent.values())), KNOWN_AT_MOST)
 
     def enough(self, pages: Sequence[Sequence[str]]) -> bool:
@@ -103,7 +103,7 @@ class Want:
     Attributes:
         ended_from: Calls that ended at this time or later, in milliseconds since the epoch.
         filters: Arguments of ``list_calls`` that the calls must match: ``agent_id``, ``direction``, ``metadata``.
-        known: The calls that it knows of each list of ``WITHOUT_AN_END``; empty before its first look.
+        known: The calls that it knows in each list of ``WITHOUT_AN_END``; empty before its first look.
     """
 
     ended_from: int
@@ -203,7 +203,7 @@ def list_ended(
         read += 1
         if walk.request is not None and read >= PAGES_AT_ONCE and starts == sorted(starts):
             last = starts[-1] if starts else 0
-            # Not in the middle of a rush: the next look begins ten minutes before, and would come no further.
+            # Not in the middle of a rush: the next look begins ten minutes before, and would get no further.
             if ended_from + 2 * OVERLAP_MS < last < now * 1000 - FAR_BEHIND_MS:
                 return Ended(calls=calls, up_to=last)
     return Ended(calls=calls)

@@ -37,7 +37,7 @@ Call.model_rebuild()
 T = TypeVar("T")
 
 FLOWS_AT_ONCE: Final = 20
-"""More would wait in httpx's pool, which goes through all that wait for each request."""
+"""More would wait in httpx's pool, which goes through all its waiters for each request."""
 
 LONGEST_ROUND: Final = 60.0
 """Seconds after which a round leaves the calls that it has not read yet to the next."""

@@ -67,7 +67,7 @@ class RefreshingClient:
             return self._clients[-1]
 
     async def renewed(self, used: ConnectionSettings) -> ConnectionSettings:
-        """Return the connection as it is now: look it up at once, unless it is not the one that was used."""
+        """Return the connection as it is now; look it up at once if it is still the one that was used."""
         async with self._one_at_a_time:
             if self._clients[-1].settings is used:
                 await self._refresh()
@@ -101,12 +101,12 @@ class RefreshingClient:
             except RetellError:
                 raise  # the connection exists, but cannot be used
             except Exception as error:  # noqa: BLE001 (whatever a secrets backend raises)
-                log.warning("The connection could not be looked up, which is tried again: %s", error)
+                log.warning("The connection could not be looked up; trying again: %s", error)
                 await self._clock.asleep(pause)
         return await self._look_up_once()
 
     async def _look_up_once(self) -> ConnectionSettings:
-        # Shielded: before Airflow 3.2, the response to a cancelled look-up is taken for that to the next one.
+        # Shielded: before Airflow 3.2, the next look-up would get the response to a cancelled one.
         asked = asyncio.ensure_future(self._look_up())
         asked.add_done_callback(lambda it: it.cancelled() or it.exception())
         try:

@@ -80,7 +80,7 @@ class Rounds(Generic[W, R]):
     Args:
         read: Reads for some waiters; it may answer some of them early.
         client: The client, which is looked up again when Retell refuses the key.
-        shortest: The least seconds between two rounds.
+        shortest: Minimum seconds between two rounds.
         clock: The time.
     """
 
@@ -149,7 +149,7 @@ class Rounds(Generic[W, R]):
         while True:
             await self._wait_until_due(began + self._shortest)
             began = self._clock.monotonic()
-            # Without a name for the list, which would keep it in memory until the next round.
+            # The list gets no name, which would keep it in memory until the next round.
             if began >= self._trouble.until:
                 await self._round([*self._asks])
             else:
@@ -190,7 +190,7 @@ class Rounds(Generic[W, R]):
             except RetellError as error:
                 if not may_be_rotated(error) or not is_rotated(used, await self._client.renewed(used), moves=True):
                     raise
-                log.info("Retell refused the key, and the connection holds another by now: %s", error)
+                log.info("Retell refused the API key; trying the connection's new one: %s", error)
                 await self._read(asks)
         except Exception as error:  # noqa: BLE001 (whatever it is, the waiters must learn of it)
             if isinstance(error, RetellRateLimitError):
@@ -216,7 +216,7 @@ class _Trouble:
 
     def begin(self, error: RetellError, *, now: float) -> None:
         if self.error is None:
-            log.warning("Polling failed, and is tried again: %s", error)
+            log.warning("Polling failed; trying again: %s", error)
         self._rounds += 1
         if isinstance(error, RetellStatusError) and error.retry_after is not None:
             pause = min(error.retry_after, LONGEST_PAUSE)
@@ -226,5 +226,5 @@ class _Trouble:
 
     def end(self) -> None:
         if self.error is not None:
-            log.info("Polling works again, after %d rounds that failed.", self._rounds)
+            log.info("Polling works again, after %d failed rounds.", self._rounds)
         self.error, self.until, self._rounds = None, float("-inf"), 0

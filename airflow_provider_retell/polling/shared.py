@@ -44,7 +44,7 @@ def shared_poller(
 ) -> AbstractAsyncContextManager[Poller]:
     """Share one poller, one client and one look-up of a connection among all waiters on this event loop.
 
-    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last user closes it.
+    A client costs some 20 ms of the loop and 0.8 MB, a look-up some 40 ms. The last user closes the poller.
 
     Args:
         retell_conn_id: The connection.

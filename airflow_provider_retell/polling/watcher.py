@@ -34,7 +34,7 @@ UNCONFIRMED_EVENTS: Final = 10
 """Events that may wait for Airflow to store them before the next poll."""
 
 Poll = tuple[Mapping[str, Any] | None, Cursor | None]
-"""The payload to announce, or None; and the cursor that holds once it is stored, only with the last event."""
+"""The payload to announce, or None; with a poll's last event also the cursor that holds once it is stored."""
 
 
 class FinishedCallsPoller(Protocol):
@@ -123,14 +123,14 @@ class Watcher:
         self._stored.append((self.clock.monotonic() + self.settle, cursor))
 
     async def save(self) -> None:
-        """Save the last cursor whose events are stored, if there is one; a failure is tried again."""
+        """Save the last cursor whose events are stored, if there is one; a failure is left to the next save."""
         settled = [entry for entry in self._stored if entry[0] <= self.clock.monotonic()]
         if not settled:
             return
         try:
             await self._write(settled[-1][1])
         except Exception as error:  # noqa: BLE001 (whatever Airflow raises: the next cursor says all this one does)
-            log.warning("%s: the cursor could not be saved, which is tried again: %s", self.name, error)
+            log.warning("%s: the cursor could not be saved; trying again: %s", self.name, error)
         else:
             self._stored = [entry for entry in self._stored if entry not in settled]
 
@@ -165,7 +165,7 @@ class Watcher:
             return None
         if stored.get("version") != cursor.to_json()["version"]:
             log.warning(
-                "%s: the cursor is of version %r: some calls may come twice.", self.name, stored.get("version")
+                "%s: the cursor is of version %r: some calls may come again.", self.name, stored.get("version")
             )
         return cursor
 
@@ -178,14 +178,14 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 (whatever it is, the watcher goes on)
                 if (trouble := f"{doing}: {error}") != self._trouble:
                     self._trouble = trouble
-                    log.warning("%s fails and is tried again, while %s: %s", self.name, doing, error)
+                    log.warning("%s failed while %s; trying again: %s", self.name, doing, error)
                 await self.clock.asleep(
                     min(max(self.poll_interval, 1) * 2.0 ** min(failures, 10), LONGEST_BACKOFF)
                 )
                 failures += 1
             else:
                 if self._trouble:
-                    log.info("%s works again, after %d attempts that failed.", self.name, failures)
+                    log.info("%s works again, after %d failed attempts.", self.name, failures)
                     self._trouble = ""
                 return result
 
