@@ -203,7 +203,7 @@ def test_a_campaign_that_forgets_wishes_is_warned_about(
     given = {name: str(tmp_path) if value == "{here}" else value for name, value in arguments.items()}
     campaign(**given)
     campaign(ti=TaskInstance(try_number=2), **given)
-    assert caplog.text.count("never to be called again is called by the next one") == warns
+    assert caplog.text.count("will call people who ask in this one never to be called again") == warns
 
 
 # -- who asked in a call ---------------------------------------------------------------------------------------

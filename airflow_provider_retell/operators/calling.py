@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from airflow_provider_retell.policy import Redial
 
 _LONGEST_SLEEP: Final = 60.0
-"""Seconds after which a task that waits on its worker reads the clock again, which may have been set."""
+"""Maximum seconds until a task that waits on its worker reads the clock again: the clock may be set."""
 
 
 class CallingTask(LinkedTask, DeferringOperator):
@@ -229,7 +229,7 @@ class CallingTask(LinkedTask, DeferringOperator):
         return LineWait(limit=min(self.limit_timeout, left), waited=self._try.waited)
 
     def _ends_at(self) -> float:
-        """Return when to stop placing calls, and waiting for one: the rest of the time is for stopping it."""
+        """Return when to stop placing calls and waiting for one; the time left is for stopping it."""
         return ends_at(self.execution_timeout, self._try.began)
 
     def _handed_on(self, call: CallRow) -> dict[str, str]:
@@ -257,7 +257,7 @@ class CallingTask(LinkedTask, DeferringOperator):
             if self.deferrable:
                 from airflow_provider_retell._call_triggers import RetellCallTrigger  # noqa: PLC0415 (as in _wait_until)
 
-                self._kill.release()  # from here on it is the trigger that stops the call
+                self._kill.release()  # from here on, the trigger stops the call
                 self._defer_to(
                     RetellCallTrigger(
                         retell_conn_id=self.retell_conn_id,

@@ -49,7 +49,7 @@ class CampaignBuilder:
         do_not_call: The argument as given.
         namespace: The option ``namespace``, which keeps two Airflows with one account apart.
         process: The process.
-        clock: The clocks.
+        clock: The time.
     """
 
     operator: Any
@@ -148,7 +148,7 @@ class CampaignBuilder:
         plan, requests, refresh = self._plan(context, began=None, continued=False, unlisted=False)
         if self.operator.lines is None:
             plan.lines = max(ACCOUNT_LINES - self.operator.reserved_lines, 1)
-            log.info("lines is not given, and nothing is asked: %d lines are assumed.", plan.lines)
+            log.info("lines is not given, and a dry run does not ask Retell: %d lines are assumed.", plan.lines)
         if self._files is not None:
             known = known_calls(self._files.known(), requests.identity, now=now)
             plan.state.load(known, Moment(now, 0.0))
@@ -181,7 +181,7 @@ class CampaignBuilder:
             context: Airflow's.
             began: When the first try began, if that is known; None for a dry run.
             continued: Whether an earlier process may have placed calls.
-            unlisted: Whether they may be too young to be listed.
+            unlisted: Whether those calls may be too recent to be listed.
         """
         from airflow_provider_retell.campaign.people.identity import CampaignIdentity  # noqa: PLC0415
         from airflow_provider_retell.campaign.plan.pacing import Pace  # noqa: PLC0415
@@ -242,12 +242,12 @@ class CampaignBuilder:
         if task.path in (None, "", "None"):
             if people > WITHOUT_PATH:
                 raise RetellInputError(
-                    f"path must be given for more than {WITHOUT_PATH} people, and here are {people}."
+                    f"path must be given for more than {WITHOUT_PATH} people, and there are {people}."
                 )
             if continued and began is not None and self.clock.now() - began.at_earliest > KNOWN_FOR:
                 raise RetellInputError(
-                    "This campaign began over 24 hours ago and has no path: who was called is not known for sure "
-                    "any more, so nobody is called. Give it a path, and let a new run call those who are left."
+                    "This campaign began over 24 hours ago and has no path: it is no longer certain who was "
+                    "called, so nobody is called. Give it a path, and let a new run call those who are left."
                 )
             return None if began is None else began.at
         where = "" if names["map_index"] < 0 else f", map index {names['map_index']}"

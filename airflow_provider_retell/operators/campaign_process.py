@@ -71,8 +71,8 @@ class Beginning:
     """The time at which the first try of a campaign began, in seconds since the epoch.
 
     Attributes:
-        at: As far as that is known.
-        at_earliest: No call of the campaign is older.
+        at: The best estimate.
+        at_earliest: The lower bound: no call of the campaign is older.
     """
 
     at: float

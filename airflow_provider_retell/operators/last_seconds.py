@@ -25,8 +25,8 @@ LAST_SECONDS: Final = 4.0
 def last_client(context: Mapping[str, Any], settings: ConnectionSettings) -> RetellClient | None:
     """Return a client for the last requests of a killed task; None if another process has the task by now.
 
-    It is a client of its own, because the task's may be in the middle of a request. Ask in a thread on Airflow 3,
-    never in a signal handler.
+    The task's own client may be in the middle of a request. On Airflow 3, call this in a thread, never in a signal
+    handler.
 
     Args:
         context: Airflow's context.

@@ -1,4 +1,4 @@
-"""The base of both call operators: their shared arguments, and what is made of them to place a call."""
+"""The base of both call operators: their shared arguments, and how they become a call."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class RetellRegisterPhoneCallOperator(PhoneCallOperator):
         metadata: A JSON object of at most 50 kB that comes back with the call.
         retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
         agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
-        agent_override: Settings of the agent for this call only. Texts inside are no templates of Airflow's.
+        agent_override: Settings of the agent for this call only. Texts inside are not Airflow templates.
     """
 
     request_fields = (
@@ -141,7 +141,7 @@ class RetellCreatePhoneCallOperator(PhoneCallOperator):
         to_number: The number to call as text in E.164 form.
         override_agent_id: The agent that speaks, instead of the one bound to ``from_number``.
         override_agent_version: A version number, ``latest``, ``latest_published`` or a tag such as ``prod``.
-        agent_override: Settings of the agent for this call only. Texts inside are no templates of Airflow's.
+        agent_override: Settings of the agent for this call only. Texts inside are not Airflow templates.
         metadata: A JSON object of at most 50 kB that comes back with the call.
         retell_llm_dynamic_variables: What the agent's prompt may quote: an object of strings.
         custom_sip_headers: Headers of the SIP call: an object of strings, keys beginning with ``X-``.

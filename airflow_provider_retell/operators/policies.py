@@ -82,10 +82,10 @@ def check_eligible(given: object) -> None:
 
 
 def warn_if_forgetful(*, honor_internal_dnc: Any, history: Any) -> None:
-    """Warn if nothing would remember who asks in a call of this campaign never to be called again."""
+    """Warn if a person's request never to be called again would be forgotten after this campaign."""
     if not history and not rendered_flag("honor_internal_dnc", honor_internal_dnc or False):
         log.warning(
-            "A person who asks in a call of this campaign never to be called again is called by the next one: "
+            "The next campaign will call people who ask in this one never to be called again: "
             "give honor_internal_dnc=True, so that Retell remembers, or history, a folder of earlier results."
         )
 

@@ -1,7 +1,7 @@
 """Stop all live calls of a task at the same time when the task is killed.
 
-A killed task has five seconds. Meanwhile requests that place calls may be in flight, whose calls ring after the
-kill, and a call that still rings may not be stopped yet. So calls are stopped in a few rounds:
+A killed task has five seconds. Requests in flight may place calls that ring only after the kill, and Retell may
+refuse to stop a call that still rings. So calls are stopped in a few rounds:
 
 =============================================  ================================================================
 a call                                         in each round
@@ -36,7 +36,7 @@ _AT_ONCE: Final = 20
 _ROUND: Final = 0.25
 """Seconds for which a round waits, at most: for answers, for calls to be stopped, and before the next one."""
 _LAST_ROUND: Final = LAST_SECONDS - 1.0
-"""Seconds after which no round begins, so that there is time for what the last one has begun."""
+"""Seconds after which no round begins, so that the last one has time to finish."""
 _SHOWN: Final = 5
 _NONE: Final = "It had no live calls"
 
@@ -49,7 +49,7 @@ class Calls(Protocol):
         """The number of requests whose result is still to come."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until no request is in flight, or for so long."""
+        """Wait until no request is in flight, for ``seconds`` at most."""
 
     def live(self) -> Sequence[str]:
         """Return the ids of the calls that may be live."""
@@ -97,7 +97,7 @@ class StopCallsOnKill:
             self._thread.order()
 
     def outcome(self) -> str:
-        """Wait until the calls are stopped, if they are, and return in words what becomes of them."""
+        """Wait until the calls are stopped, if wanted, and return in words what becomes of them."""
         if self._wanted:
             self._thread.wait(LAST_SECONDS)
         return self._outcome

@@ -31,7 +31,7 @@ class StopOnKill:
     Args:
         context: Airflow's context. A process that lost its task to a retry must not stop the retry's call.
         wanted: Whether to stop calls at all.
-        leave_registered: Leave a call alone that has not been dialed yet: it times out by itself.
+        leave_registered: Do not stop a call that has not been dialed yet: it times out by itself.
 
     Attributes:
         killed: Whether the task was killed.

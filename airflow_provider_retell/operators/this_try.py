@@ -27,7 +27,7 @@ class ThisTry:
         over_at: When its call was over, if another call follows it.
         number: The ordinal of its call, as in ``Intent``; triggers are stored with this name.
         calls: The ids of its calls, and of the calls of earlier tries that they follow, oldest first.
-        follows: Whether the next call follows that one.
+        follows: Whether the next call follows the last one.
         waited: Seconds spent waiting for a free line.
     """
 
@@ -44,7 +44,7 @@ class ThisTry:
     def read(cls, memo: Mapping[str, Any], *, began: float, now: float) -> Self:
         """Return the memory that a trigger brings back.
 
-        An event of Airflow's own brings none: then the try may have sent any request before it deferred.
+        An event from Airflow itself brings none: then the try may have sent any request before it deferred.
 
         Args:
             memo: What the trigger brings back; empty if Airflow itself ended the wait.
