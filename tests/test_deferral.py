@@ -98,8 +98,8 @@ def test_an_event_of_a_thousand_calls_is_small() -> None:
     [
         ({"error": "Trigger timeout"}, Wake.TIMEOUT, "Trigger timeout"),
         ({"error": "Trigger failure", "traceback": ["ValueError"]}, Wake.FAILED, "Trigger failure"),
-        ({}, Wake.FAILED, "of an unknown reason"),
-        (None, Wake.FAILED, "of an unknown reason"),
+        ({}, Wake.FAILED, "for an unknown reason"),
+        (None, Wake.FAILED, "for an unknown reason"),
     ],
 )
 def test_airflow_ends_a_wait_with_an_event_as_well(

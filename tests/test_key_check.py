@@ -63,7 +63,7 @@ def test_a_workspace_without_a_name_goes_by_its_id() -> None:
     """Any field of the answers may be missing."""
     answers = {"/get-api-key-info": {"org_id": "org_1"}, "/get-concurrency": {}}
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
-    assert pressed(transport) == (True, "Key accepted, workspace org_1. Retell does not say the concurrency.")
+    assert pressed(transport) == (True, "Key accepted, workspace org_1. Retell does not report the concurrency.")
 
 
 # -- it is not -----------------------------------------------------------------------------------------------

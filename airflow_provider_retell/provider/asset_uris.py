@@ -14,6 +14,6 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     if not uri.netloc or "@" in uri.netloc or uri.path in {"", "/"}:
         raise ValueError(
             "URI format retell:// must name a connection and a path, without a user or a key, "
-            "as retell://retell_default/calls"
+            "such as retell://retell_default/calls"
         )
     return uri

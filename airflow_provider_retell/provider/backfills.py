@@ -19,7 +19,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def check_run(context: Mapping[str, Any], *, backfill: bool, now: float) -> None:
-    """Let no call be placed by a backfill, and warn if this run of a schedule is late.
+    """Skip the task in a backfill unless it may call there, and warn if a scheduled run is late.
 
     Args:
         context: Airflow's context.
@@ -43,7 +43,7 @@ def is_backfill(run: Any, *, run_id: str = "") -> bool:
     """Return whether a run is one of a backfill.
 
     Args:
-        run: Airflow's, as an object or as JSON; None if all that is known is its id.
+        run: Airflow's, as an object or as JSON; None if only its id is known.
         run_id: Its id, which begins with the type of the run.
     """
     return _run_type(run) == "backfill" or (run is None and run_id.startswith("backfill__"))

@@ -15,7 +15,7 @@ A deferred task continues for one of three reasons, which can also come from Air
    call yet, there is nothing to read: it places the first one after ``timeout``, and raises after ``failed``.
 
 An event never comes earlier than ``shortest_deferral`` seconds (an option in the section ``[retell]``) after the
-deferral. The scheduler learns with a delay that the process that deferred has ended. If it has queued the task
+deferral. The scheduler notices with a delay that the deferring process has ended. If it has queued the task
 again by then, it mistakes the end of the first process for the end of the second, and fails the task.
 """
 
@@ -93,7 +93,7 @@ class WakeEvent:
         calls: The status of each call by its id; None if it was never read. Empty if the event is Airflow's own.
         message: What went wrong, if ``wake`` is ``failed``.
         memo: The times, counts and ids that the task put into its trigger.
-        unanalyzed: The calls whose analysis has not come within its time; None if an earlier version, which did
+        unanalyzed: The calls whose analysis did not come in time; None if an earlier version, which did
             not note them, sent the event.
     """
 
@@ -134,7 +134,7 @@ class WakeEvent:
 
     @property
     def waited_out(self) -> frozenset[str]:
-        """The calls whose analysis needs no more waiting, because the trigger has given it up.
+        """The calls whose analysis the task does not wait for, because the trigger gave up on it.
 
         The task waits for the others, although the trigger saw their analyses: it may get an older answer.
         """
@@ -150,7 +150,7 @@ class WakeEvent:
             next_kwargs: Airflow's arguments for the resumed task; ``error`` says why.
             now: Seconds since the epoch, which becomes the deadline: there is no time left to wait.
         """
-        message = str((next_kwargs or {}).get("error", "of an unknown reason"))
+        message = str((next_kwargs or {}).get("error", "for an unknown reason"))
         return cls(wake=Wake.TIMEOUT if "timeout" in message else Wake.FAILED, deadline=now, message=message)
 
 

@@ -1,6 +1,6 @@
 """Differences between the versions of Airflow in event triggers.
 
-Beside ``version_compat``, because every DAG imports that one, and can do without Airflow's triggers.
+Apart from ``version_compat``, which every DAG imports, because a DAG can do without Airflow's triggers.
 """
 
 from __future__ import annotations

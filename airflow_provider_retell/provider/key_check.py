@@ -50,7 +50,7 @@ def check_key(settings: ConnectionSettings) -> Flow[tuple[bool, str]]:
         return False, f"{accepted}, but its concurrency could not be read. {explained(error, settings)}"
     used, limit = calls.get("current_concurrency"), calls.get("concurrency_limit")
     if used is None or limit is None:
-        return True, f"{accepted}. Retell does not say the concurrency."
+        return True, f"{accepted}. Retell does not report the concurrency."
     return True, f"{accepted}, {used} of {limit} concurrent calls in use."
 
 

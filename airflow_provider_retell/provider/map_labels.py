@@ -1,8 +1,8 @@
 """Label mapped tasks in Airflow's grid by ``map_index_template="{{ outcome }} {{ last_digits }}"``.
 
 Airflow renders the template after the task, with the task's context. A name that is missing there would fail a
-task that has succeeded, after its call was placed; so both are set before anything can return, skip or fail. Both
-stay texts under native rendering, which would turn digits alone into a number that Airflow cannot handle.
+task that has succeeded, after its call was placed; so both names are set before anything can return, skip or fail.
+Both stay texts under native rendering, which would turn digits alone into a number that Airflow cannot handle.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html
 """
@@ -41,7 +41,7 @@ def label(context: Any, outcome: str, *, number: Any = None) -> None:
 
 
 def label_calls(context: Any, calls: Iterable[Call | CallRow]) -> None:
-    """Set the names from one call by its outcome and number, from several by the counts of their outcomes."""
+    """Set the names: for one call its outcome and number, for several the counts of their outcomes."""
     calls = list(calls)
     words = Counter(LIVE if call.outcome is None else call.outcome.value for call in calls)
     if len(calls) == 1:

@@ -37,12 +37,12 @@ OPTIONS: Final[Mapping[str, NumericSetting | TextOption]] = {
     "shortest_deferral": NumericSetting(
         default=20,
         minimum=0,
-        help="Minimum seconds between the moment a task defers and the moment it continues. The scheduler must "
-        "learn within them that the process that deferred has ended; else Airflow fails the task.",
+        help="Minimum seconds between the moment a task defers and the moment it continues. Within them the "
+        "scheduler must notice that the deferring process has ended; else Airflow fails the task.",
     ),
     "namespace": TextOption(
-        help="Keeps the calls of two Airflows apart that use one Retell account and have DAGs of the same names: "
-        "give each another name here. It is part of every idempotency key and of the metadata airflow_call, so "
+        help="Keeps apart the calls of two Airflows that use one Retell account and have DAGs of the same names: "
+        "give each its own name here. It is part of every idempotency key and of the metadata airflow_call, so "
         "set it on every component alike, and before Airflow 3.3 only while no task runs or is between two tries.",
     ),
 }
@@ -56,7 +56,7 @@ class Options:
     Attributes:
         shortest_poll_interval: Minimum seconds between two polls.
         shortest_deferral: Minimum seconds between a deferral and its event.
-        namespace: Keeps the calls of two Airflows apart that share an account.
+        namespace: Keeps apart the calls of two Airflows that share an account.
     """
 
     shortest_poll_interval: float = 0.5

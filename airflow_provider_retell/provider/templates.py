@@ -87,16 +87,16 @@ class TemplatedOperator(BaseOperator):
             try:
                 rendered = self._rendered(getattr(self, field), kind, context, jinja_env)
             except Exception as error:
-                error.add_note(f"This happened while the field {field!r} of {self.task_id!r} was rendered.")
+                error.add_note(f"Raised while rendering the field {field!r} of the task {self.task_id!r}.")
                 raise
             setattr(self, field, rendered)
         self._mask()
-        # Airflow shows and stores these fields, at a cost for each, also of those that the DAG does not give.
+        # Airflow shows and stores each of these fields at a cost, even those that the DAG does not give.
         given = tuple(field for field in type(self).template_fields if getattr(self, field) is not None)
         self.template_fields = () if is_resumed(context) else given
 
     def _is_template(self, field: str, context: Context) -> bool:
-        """Return whether a field has its value from the DAG file; False also if that cannot be known."""
+        """Return whether a field's value is from the DAG file; False if that cannot be known."""
         dag: Any = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         mapped: Any = dag.task_dict.get(self.task_id) if dag else None
         expand_input = getattr(mapped, "expand_input", None)
@@ -238,7 +238,7 @@ def _plain(value: Any) -> Any:
 def _beginnings(field: str, text: str) -> set[str]:
     """Return the numbers in a text without their last digits, which stay readable: ``***0100``.
 
-    The fields of numbers hold one in any notation, also a wrong one that fails the task.
+    The fields of numbers hold one in any notation, even a wrong one that fails the task.
     """
     numbers = set(_NUMBER.findall(text))
     digits = re.sub(r"\D", "", text)

@@ -42,7 +42,7 @@ HAS_RETRY_POLICIES: Final = RetryPolicy is not object
 TRIGGERS_LEARN_OF_KILLS: Final = HAS_RETRY_POLICIES
 """True since 3.3. Before, a trigger is cancelled in the same way for every reason."""
 
-# Not by what common-compat hands on: on 3.0 that is still Airflow 2's.
+# Not from common-compat, which on 3.0 still exports Airflow 2's names.
 TASKS_ASK_A_SUPERVISOR: Final = find_spec("airflow.sdk") is not None
 """True since 3.0. Before, a task can only ask the metadata database about itself."""
 
@@ -71,7 +71,7 @@ async def aget_connection(conn_id: str) -> Connection:
 async def is_deferred(ti: Any) -> bool | None:
     """Return whether a trigger's task is still deferred; None if that cannot be known.
 
-    Airflow 2 has it only in its database, which triggers must not read, and a triggerer that ends gets no answer.
+    Airflow 2 has the state only in its database, which triggers must not read; an ending triggerer gets no answer.
     """
     from asgiref.sync import sync_to_async  # noqa: PLC0415 (a slow import, and this is rare)
 
@@ -117,14 +117,14 @@ def first_look(context: Mapping[str, Any]) -> float | None:
 def read_variable(key: str) -> str | None:
     """Return an Airflow Variable as text, None if there is none; in tasks and triggers, through the task SDK.
 
-    ``Variable.get`` takes errors of Airflow for "there is none", and so does Airflow's API with errors of its
-    database. So what has no value is asked for again, in a way that fails then. On Airflow 3.0 to 3.2 no such way
-    shows an error of the database behind the API.
+    ``Variable.get`` reports an error of Airflow as "there is none", and so does Airflow's API with an error of its
+    database. So a Variable without a value is read again, in a way that raises such errors. On Airflow 3.0 to 3.2
+    no way shows an error of the database behind the API.
 
     Outside of tasks and triggers of Airflow 3 only the environment and the secrets backends can be asked.
 
     Raises:
-        PermissionError: Airflow refuses to say it.
+        PermissionError: Airflow does not let this process read it.
         Exception: Airflow does not answer, or cannot read the value.
 
     See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/variables.html
