@@ -116,7 +116,7 @@ def words(argument: str, given: object, *, allowed: Container[str], takes: str) 
     Args:
         argument: Its name.
         given: What the user wrote.
-        allowed: The words that there are.
+        allowed: The allowed words.
         takes: The allowed words as a message describes them.
 
     >>> words("fail_on", "busy", allowed={"busy"}, takes="outcomes (busy)")

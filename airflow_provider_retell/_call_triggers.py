@@ -1,4 +1,4 @@
-"""The triggers with which tasks defer, without the poller: a task that defers needs only their arguments."""
+"""The triggers that tasks defer to, without the poller: a task that defers needs only their arguments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RetellTimeTrigger(BaseTrigger):
     """Fire when it is time to place a call. It sends no request.
 
     Args:
-        deadline: When, in seconds since the epoch.
+        deadline: When to fire, in seconds since the epoch.
         not_before: As in ``RetellCallTrigger``.
         memo: As in ``RetellCallTrigger``.
     """
@@ -75,15 +75,15 @@ class RetellCallTrigger(BaseTrigger):
     Args:
         call_ids: The calls.
         retell_conn_id: A connection of type ``retell``; its key is read where the trigger runs.
-        deadline: When to give up, in seconds since the epoch. The calls are read at least once, also if the
+        deadline: When to give up, in seconds since the epoch. The calls are read at least once, even if the
             deadline has passed: they may have ended while no triggerer ran.
         poll_interval: Seconds between two polls.
         wait_for: ``ended``: until every call is over; ``analyzed``: until it has its ``call_analysis`` too.
         analysis_timeout: Seconds to wait for the analysis after the end of each call.
         cancel_on_kill: Whether to stop the calls if the task is killed while it waits.
-        leave_registered: Whether a kill leaves calls alone that have not been dialed yet.
-        not_before: When it may fire at the earliest, in seconds since the epoch: Airflow must first have noticed
-            that the process that deferred has ended. Each deferral sets it.
+        leave_registered: Whether a kill spares calls that have not been dialed yet.
+        not_before: The earliest time to fire, in seconds since the epoch: Airflow must first notice that the
+            deferring process has ended. Each deferral sets it.
         memo: Times, counts and ids that the task gets back with the event.
     """
 
@@ -147,7 +147,7 @@ class RetellCallTrigger(BaseTrigger):
             try:
                 wake = await self._wait(watch)
             except Exception as error:  # noqa: BLE001 (whatever it is, the task must continue and report it)
-                self.log.warning("Waking the task, because its calls cannot be waited for: %s", error)
+                self.log.warning("Resuming the task, because waiting for its calls failed: %s", error)
                 message = f"{type(error).__name__}: {error}"
             if (left := self.not_before - CLOCK.now()) > 0:
                 await CLOCK.asleep(left)
@@ -177,7 +177,7 @@ class RetellCallTrigger(BaseTrigger):
         async with self._poller() as poller:
             while True:
                 try:
-                    # Without a name for the reading, which would keep it in memory until the next one.
+                    # The reading gets no name, which would keep it in memory until the next one.
                     progress = watch.update(await poller.read(watch.waiting, due=due), now=CLOCK.now())
                     if progress:
                         self.log.info("%s", progress)
@@ -189,7 +189,7 @@ class RetellCallTrigger(BaseTrigger):
                         raise
                     if str(error) != trouble:
                         trouble = str(error)
-                        self.log.warning("Reading the calls failed, and is tried again: %s", error)
+                        self.log.warning("Reading the calls failed; trying again: %s", error)
                 if watch.reached:
                     return Wake.OVER
                 now = CLOCK.now()
@@ -211,7 +211,7 @@ class RetellCallTrigger(BaseTrigger):
         """
         if not self.cancel_on_kill or self._fired:
             return
-        # In a shielded task of its own, because the triggerer may cancel the trigger again meanwhile.
+        # In a separate, shielded task, because the triggerer may cancel the trigger again meanwhile.
         stopping = asyncio.create_task(self._stop_calls())
         _stopping.add(stopping)
         stopping.add_done_callback(_stopping.discard)
@@ -221,7 +221,7 @@ class RetellCallTrigger(BaseTrigger):
         still_deferred = await self.still_deferred()
         if still_deferred is None:
             self.log.info(
-                "Cancelled by a kill, or because the triggerer is ending; Airflow does not say which: %s goes on.",
+                "The task was killed, or the triggerer is ending; Airflow does not say which. Not stopped: %s.",
                 ", ".join(self.call_ids),
             )
         if still_deferred is not False:
@@ -243,5 +243,5 @@ class RetellCallTrigger(BaseTrigger):
         return await is_deferred(self.task_instance) if self.task_instance is not None else False
 
     def _is_for_a_task(self) -> bool:
-        # `dag.test()` names none; and once the deadline has passed, the task stops the calls by itself.
+        # `dag.test()` names no task; and once the deadline has passed, the task stops the calls by itself.
         return self.task_instance is not None and CLOCK.now() < self.deadline

@@ -1,6 +1,6 @@
-"""The time of the tasks and triggers of this process: the system's, or another that a test puts in its place.
+"""The clock of this process's tasks and triggers: the system's, or one that a test puts in its place.
 
-Only the network always has real time: how long a response may take, and the date in a ``Retry-After``.
+Only the network always uses real time: how long a response may take, and the date in a ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class _SystemClock:
 class _CurrentClock:
     """Pass each question on to the clock in use, so that objects made before a replacement follow it too.
 
-    One for the process, and not a context variable: threads of a pool begin with an empty context, and would read
-    another clock than the task that waits for them.
+    There is one for the process, and not a context variable: threads of a pool begin with an empty context, and
+    would read a different clock from the task that waits for them.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ CLOCK: Final[Clock] = _current
 
 @contextmanager
 def clock_replaced_by(clock: Clock) -> Iterator[None]:
-    """Let another clock stand for this process's inside the block, in all its threads and event loops."""
+    """Replace this process's clock inside the block, in all threads and event loops."""
     before, _current.in_use = _current.in_use, clock
     try:
         yield

@@ -35,7 +35,7 @@ from airflow_provider_retell._number_search import SHORTEST, mask_likely, mask_o
 NUMBER_FIELDS: Final = ("from_number", "to_number", "transfer_destination")
 """The fields of a call, or of a request, that hold its numbers."""
 TIME_FIELDS: Final = frozenset({"start_timestamp", "end_timestamp", "transfer_end_timestamp", "duration_ms"})
-"""The fields of a call that hold milliseconds: an integer in them is no phone number."""
+"""The fields of a call that hold milliseconds: an integer in them is not a phone number."""
 
 _LEAST: Final = 10 ** (SHORTEST - 1)
 _FIGURES: Final = frozenset({int, float})

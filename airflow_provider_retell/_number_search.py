@@ -67,12 +67,12 @@ _Reading: TypeAlias = tuple[str, Sequence[int]]  # without escapes; the places o
 
 
 def may_hold_a_number(text: str) -> bool:
-    """Return whether a text may hold a phone number: a quick check, for texts that hold none."""
+    """Return whether a text may hold a phone number: a quick check that spares most texts the search."""
     return _OWN.search(text) is not None or "\\" in text or "%" in text
 
 
 def mask_own(text: str, own: frozenset[str]) -> str:
-    """Return a text without some numbers, given by their ``spellings``, in whatever notation they are written."""
+    """Return a text in which certain numbers, given by their ``spellings``, are masked in any notation."""
     if not own or not may_hold_a_number(text):
         return text
     # Every reading is searched: "50%4155550100" holds no escape, although it looks like one.
@@ -80,7 +80,7 @@ def mask_own(text: str, own: frozenset[str]) -> str:
 
 
 def mask_likely(text: str, *, guess: bool) -> str:
-    """Return a text without what looks like a phone number, by the table above."""
+    """Return a text in which everything that looks like a phone number by the table above is masked."""
     if not may_hold_a_number(text):
         return text
     return _replaced(text, lambda plain: _likely_numbers(plain, guess=guess), _readings(text)[-1:])
@@ -95,7 +95,7 @@ def spellings(number: str) -> frozenset[str]:
         if text[: match.start()].endswith("@"):
             continue  # the host of a SIP address
         groups = _ascii(" ".join(_DIGITS.findall(match[0]))).split()
-        # A long group may be a number of its own, before an extension.
+        # A long group may be a complete number, before an extension.
         for digits in ["".join(groups), *(group for group in groups if len(group) >= _WITH_AREA)]:
             core = digits.lstrip("0")
             forms |= {digits, *(f"{prefix}{core}" for prefix in ("", "0", "00", "011", "1", "001", "0111"))}

@@ -21,8 +21,8 @@
     └── RetellExportError           an export that cannot be complete                          transient
         └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
 
-*Final* errors are ``AirflowFailException`` too: the task fails without an Airflow retry, also in a user's own task
-that calls the hook. After a *transient* error Airflow's ``retries`` apply.
+*Final* errors are ``AirflowFailException`` too: the task fails without an Airflow retry, even a user's own that
+calls the hook. After a *transient* error Airflow's ``retries`` apply.
 
 ``RetellError.concerns`` says what a failure is about. A wait for calls decides by it as follows, and a campaign as
 ``campaign.run.campaign_run`` and ``campaign.plan.calls_in_progress`` do:
@@ -45,9 +45,9 @@ no connection found        (no ``RetellError``)        in a triggerer repeated f
 =========================  ==========================  ================================================
 
 408, 409 and 425 are lost responses: a gateway gave up, or a request with the same key is still being carried out.
-A 4xx with an HTML page is a gateway's, not Retell's, and so an unreadable response.
+A 4xx with an HTML page comes from a gateway, not from Retell, and counts as an unreadable response.
 
-Messages hold no API key, and phone numbers by their last four digits only.
+Messages hold no API key, and only the last four digits of phone numbers.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from airflow_provider_retell.provider.event_triggers import (
 if TYPE_CHECKING:
     from airflow_provider_retell.polling.watcher import Watcher
 
-# `triggers`, from which a triggerer loads the trigger, loads the watcher first; a DAG that only reads needs less.
+# The watcher is imported where it is used, because a DAG that only reads events does without it. In a triggerer,
+# `triggers` has imported it before.
 
 
 class FinishedCall(TypedDict):
@@ -64,7 +65,7 @@ def finished_calls(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list
 
 
 class RetellFinishedCallsTrigger(BaseEventTrigger):
-    """Announce every call of the account that is over, inbound ones too: for an ``AssetWatcher``, on Airflow 3.
+    """Announce every finished call of the account, inbound ones too, to an ``AssetWatcher`` (Airflow 3).
 
     For example::
 
@@ -79,7 +80,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
     See https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/event-scheduling.html
 
     Args:
-        asset: The URI of the watched asset, which also keeps its position.
+        asset: The URI of the watched asset, which also keeps the watcher's position.
         since: On the first start, announce the calls that ended at this time or later: a datetime, or text in
             ISO 8601, UTC if it has no time zone; None: only calls that end after that start.
         retell_conn_id: A connection of type ``retell``. All watchers of one connection share one poll.
@@ -108,10 +109,10 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         if not HAS_ASSET_WATCHERS:
-            raise RetellInputError("RetellFinishedCallsTrigger needs asset watchers, which Airflow 3.0 brought.")
+            raise RetellInputError("RetellFinishedCallsTrigger needs asset watchers: Airflow 3.0 or later.")
         if not isinstance(asset, str) or not asset.strip():
             raise RetellInputError(
-                "asset must be the URI of the asset that is watched, as retell://retell_default/calls, "
+                "asset must be the URI of the watched asset, such as retell://retell_default/calls, "
                 f"not {shown(asset)}."
             )
         self.asset = asset
@@ -141,7 +142,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
         )
 
     def shared_stream_key(self) -> Hashable:
-        """Return a key that no other watcher has: watchers share the poll below, not the events."""
+        """Return a key that no other watcher has: watchers share requests to Retell, not events."""
         path, kwargs = self.serialize()
         return path, json.dumps(kwargs, sort_keys=True)
 
@@ -159,7 +160,7 @@ class RetellFinishedCallsTrigger(BaseEventTrigger):
                 yield TriggerEvent(payload)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire an event for each payload, for ever (before Airflow 3.3, which does not say when it is stored)."""
+        """Fire an event for each payload, for ever, on Airflow before 3.3, which does not report stored events."""
         watcher = self.watcher()
         async for payload, cursor in watcher.polls():
             if payload is not None:

@@ -58,7 +58,7 @@ class RetellHook(BaseHook):
     def register_phone_call(self, request: RegisterPhoneCallRequest | Mapping[str, Any]) -> Call:
         """Register a call, which the user's own telephony then dials within five minutes.
 
-        It is not repeated if the response is lost, because each request registers another call: look at
+        The request is not repeated if the response is lost, because each one registers another call: look at
         ``may_have_arrived`` of the error before you try again.
         See https://docs.retellai.com/api-references/register-phone-call
         """
@@ -158,8 +158,8 @@ class RetellHook(BaseHook):
         Args:
             call_id: The call.
             metadata: Replaces the metadata, 50 kB at most; only the entry by which a task finds its call stays.
-            data_storage_setting: ``everything``, ``everything_except_pii`` or ``basic_attributes_only``; Retell
-                goes from the first to the last only.
+            data_storage_setting: ``everything``, ``everything_except_pii`` or ``basic_attributes_only``; it only
+                ever gets stricter, in this order.
             custom_attributes: Values of attributes that are defined in the dashboard; Retell ignores others.
         """
         changes = {"data_storage_setting": data_storage_setting, "custom_attributes": custom_attributes}
@@ -216,7 +216,7 @@ class RetellHook(BaseHook):
         return self.get_conn().send(contacts.get_contact_by_phone(number))
 
     def get_concurrency(self) -> dict[str, Any]:
-        """Read how many calls go on and may go on, with Retell's keys, such as ``concurrency_limit``.
+        """Read how many calls are live and how many may be, under Retell's keys, such as ``concurrency_limit``.
 
         See https://docs.retellai.com/api-references/get-concurrency
         """
@@ -227,7 +227,7 @@ class RetellHook(BaseHook):
         try:
             settings = ConnectionSettings.of(self.get_connection(self.retell_conn_id), conn_id=self.retell_conn_id)
         except SettingsError as error:
-            # Without the connection's id: a form that is tested unsaved has a random one.
+            # Without the connection's id, which is random while an unsaved form is tested.
             return False, f"{str(error)[0].upper()}{str(error)[1:]}."
         return try_key(settings)
 
@@ -236,7 +236,7 @@ class RetellHook(BaseHook):
         if self._client is None:
             from airflow_provider_retell.api.rotating_key_client import RotatingKeyClient  # noqa: PLC0415 (DAG files)
 
-            look_up = type(self)(self.retell_conn_id).get_settings  # another hook's: it would keep this one alive
+            look_up = type(self)(self.retell_conn_id).get_settings  # of another hook, not to keep this one alive
             self._client = RotatingKeyClient(self.get_settings(), look_up=look_up)
             weakref.finalize(self, self._client.close)
         return self._client

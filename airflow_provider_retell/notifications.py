@@ -58,7 +58,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
     errors are logged, and change nothing in Airflow. In a backfill, and while the connection is paused, no phone
     rings.
 
-    Airflow 3 runs no callback of a task whose process alone was killed; the callback of its DAG rings then.
+    If only a task's process is killed, Airflow 3 runs no callback of the task; the DAG's callback rings then.
 
     Use it as ``on_failure_callback``, ``on_retry_callback`` and so on, of tasks and of DAGs, and for
     ``DeadlineAlert`` with ``AsyncCallback`` (Airflow 3.1 and later) or ``SyncCallback`` (3.2 and later).
@@ -70,14 +70,14 @@ class RetellPhoneCallNotifier(BaseNotifier):
         from_number: The calling number in E.164 form; a template, like the fields below.
         to_number: One number to call, or several.
         message: The text that the agent's prompt may quote as ``{{message}}``.
-        override_agent_id: The agent that speaks; None for the one of ``from_number``.
+        override_agent_id: The agent that speaks; None for the agent bound to ``from_number``.
         retell_conn_id: A connection of type ``retell``.
-        mode: ``all`` calls all numbers; ``until_answered`` the next one if the one before was not answered.
-            Only callbacks of failed tasks have the time to wait; elsewhere all numbers are called.
+        mode: ``all`` calls all numbers; ``until_answered`` calls one after the other until a person answers. Only
+            callbacks of failed tasks have the time to wait; elsewhere all numbers are called.
         timeout: Seconds to wait for answers in all; then the remaining numbers are called.
         calling_hours: When to ring; None for any hour. Outside of them no phone rings, not even later: each number
-            is checked before it is rung. For a deadline a mapping of the arguments of ``CallingHours``, because
-            Airflow stores JSON there.
+            is checked before it is rung. For a deadline, give the arguments of ``CallingHours`` as a mapping,
+            because Airflow stores JSON there.
         time_zone: The time zone of all numbers; None to derive it from each number.
         backfill: Whether to ring in backfills too.
         **kwargs: Airflow's own argument ``context``.
@@ -136,8 +136,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
     def _rendered(self, context: Any) -> Self:
         # A copy, because Airflow renders in place: the next failure would get the message of this one.
         notifier = copy.copy(self)
-        # Elsewhere than on a worker there is no exception, a deadline's context has no DAG, and a template that
-        # asks for what is not there must not keep the phone from ringing.
+        # Only a worker's context has the exception, and a deadline's has no DAG. A template that uses them must
+        # not keep the phone from ringing.
         known = {"dag": None, "exception": context.get("reason") or "no error is known"}
         if missing := {name: value for name, value in known.items() if name not in context}:
             context = {**context, **missing}
@@ -184,7 +184,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         occasion = Occasion.of(context)
         if occasion.in_backfill and not self.backfill:
             raise RetellCallError(
-                f"No phone rings about {occasion}: it belongs to a backfill. With backfill=True one does."
+                f"No phone rings about {occasion}: it belongs to a backfill. To ring then too, set backfill=True."
             )
         if self.mode == "until_answered" and not occasion.may_wait:
             log.warning("There is no time to wait for answers here, so all numbers are called about %s.", occasion)
@@ -240,8 +240,8 @@ class RetellPhoneCallNotifier(BaseNotifier):
         left = float(conf.getfloat("core", "task_success_overtime", fallback=OVERTIME)) - _MARGIN
         if left < self.timeout:
             log.warning(
-                "Airflow ends a task's process soon after the task: answers are waited for %.0f s in place of "
-                "%.0f, then all numbers are called. For longer waits set [core] task_success_overtime to %.0f.",
+                "Airflow ends a task's process soon after the task: waiting for answers for %.0f s, not %.0f s, "
+                "then calling all numbers. For longer waits set [core] task_success_overtime to %.0f.",
                 left,
                 self.timeout,
                 self.timeout + _MARGIN,
@@ -249,7 +249,7 @@ class RetellPhoneCallNotifier(BaseNotifier):
         return min(self.timeout, left)
 
     def _is_answered(self, call: Call, client: RetellClient, until: float) -> bool:
-        """Return whether a person spoke in a call, as soon as it is over, or ``until`` has come."""
+        """Wait for the end of a call, at most until ``until``; return whether a person spoke in it."""
         while not call.is_terminal and CLOCK.monotonic() + _POLL_INTERVAL <= until:
             CLOCK.sleep(_POLL_INTERVAL)
             with suppress(RetellError):
@@ -262,8 +262,8 @@ def _no_error() -> Iterator[None]:
     """Log an error in one line and go on, so that the notifier does not change Airflow's state."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 (as said)
-        log.error("No phone was rung: %s", mask_numbers(f"{type(error).__name__}: {error}"))  # noqa: TRY400 (one line)
+    except Exception as error:  # noqa: BLE001 (any error)
+        log.error("Ringing failed: %s", mask_numbers(f"{type(error).__name__}: {error}"))  # noqa: TRY400 (one line)
 
 
 def _quick(settings: ConnectionSettings) -> ConnectionSettings:
@@ -274,7 +274,7 @@ def _quick(settings: ConnectionSettings) -> ConnectionSettings:
 
 
 def _paused(conn_id: str) -> RetellCallError:
-    return RetellCallError(f"The connection {conn_id!r} is paused, by paused: true in its extra.")
+    return RetellCallError(f"The connection {conn_id!r} is paused (paused: true in its extra).")
 
 
 def _place(client: RetellClient, one: OneCall) -> Call:
@@ -286,7 +286,7 @@ async def _aplace(client: AsyncRetellClient, one: OneCall) -> Call:
 
 
 def _attempts() -> dict[str, Any]:
-    """Return the options with which tenacity places a call again; its key makes that harmless."""
+    """Return the options with which tenacity retries placing a call; the idempotency key makes that harmless."""
     return {
         "retry": tenacity.retry_if_exception(
             lambda error: isinstance(error, RetellError) and error.concerns is Concerns.NOTHING

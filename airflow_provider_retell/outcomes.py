@@ -210,7 +210,7 @@ def outcome_of(call_status: str | None, disconnection_reason: str | None) -> Out
         return None
     if disconnection_reason is None and call_status == CallStatus.ERROR:
         return Outcome.TECHNICAL
-    # Retell's models keep a reason that is no text.
+    # The models keep a reason that is not text.
     reason = disconnection_reason if isinstance(disconnection_reason, str) else ""
     return _OUTCOMES.get(reason, Outcome.UNKNOWN)
 
@@ -249,8 +249,8 @@ _TAKES: Final = (
 
 
 def check_endings(argument: str, given: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, with those allowed."""
-    # Imported here: errors import Airflow, which a policy that names endings does not need.
+    """Return the words of a ``fail_on`` or ``skip_on``; raise ``RetellInputError``, which lists those allowed."""
+    # Imported here: it imports Airflow, which policies do without.
     from airflow_provider_retell._argument_checks import words  # noqa: PLC0415
 
     return words(argument, given, allowed=ENDINGS, takes=_TAKES)

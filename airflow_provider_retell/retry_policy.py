@@ -12,7 +12,7 @@ from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.provider.version_compat import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 _MOST_DOUBLINGS: Final = 60
-"""The longest pause allowed is reached before; more doublings would overflow a float."""
+"""The longest pause allowed is reached earlier; more doublings would overflow a float."""
 
 
 class RetellRetryPolicy(RetryPolicy):

@@ -31,7 +31,7 @@ HEAVY_FIELDS: Final = TRANSCRIPT_FIELDS | {
 """Fields that a row leaves out unless ``include`` names them."""
 
 LATENCY_FIELDS: Final = frozenset({"latency", "e2e_latency", "llm_latency", "llm_websocket_network_rtt_latency"})
-"""Fields of which a row keeps the percentiles and leaves out the ``values`` per turn, unless named."""
+"""Fields that a row keeps without their ``values`` per turn, unless ``include`` names them."""
 
 OutcomeWord: TypeAlias = Literal[
     "answered",
@@ -182,7 +182,7 @@ class CampaignResult(TypedDict, total=False):
     reached: Required[int]
     """People who spoke in a call."""
     outcomes: Required[dict[OutcomeWord | Literal["dry_run"], int]]
-    """The outcomes of the last calls, by their number."""
+    """The number of people by the outcome of their last call."""
     attempts: Required[int]
     """Calls that were dialed."""
     refused: Required[dict[RefusalWord, int]]
@@ -200,7 +200,7 @@ _LEFT_OUT: Final = HEAVY_FIELDS | LATENCY_FIELDS
 
 
 def check_include(include: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return the fields of an ``include``, else raise ``RetellInputError`` with those allowed."""
+    """Return the fields of an ``include``; raise ``RetellInputError``, which lists those allowed."""
     return words(
         "include",
         include,
@@ -243,7 +243,7 @@ def into_row(fields: dict[str, Any], include: Collection[str] = ()) -> Row:
 
 
 _WORDS: Final[Mapping[Outcome | None, str | None]] = {None: None, **{word: word.value for word in Outcome}}
-"""The word that a row has for an outcome. To ask a member for its value takes longer than to look it up."""
+"""The word that a row has for an outcome: looking it up is faster than asking the member for its value."""
 
 
 def cents(cost: object) -> float | None:
@@ -253,7 +253,7 @@ def cents(cost: object) -> float | None:
 
 
 def in_seconds(milliseconds: object) -> float | None:
-    """Return a time or a duration of a row in seconds, None if it is no number."""
+    """Return a time or a duration of a row in seconds, None if it is not a number."""
     found = _number(milliseconds)
     return None if found is None else found / 1000
 
@@ -278,5 +278,5 @@ def _drop_values(latency: dict[str, Any]) -> None:
     """Drop the list of values per turn, in today's form (by part) and in the older one (at the top)."""
     latency.pop("values", None)
     for part in latency.values():
-        if isinstance(part, dict):  # as JSON has it; to ask for a `Mapping` takes ten times as long
+        if isinstance(part, dict):  # JSON has no other mapping; a check for `Mapping` takes ten times as long
             part.pop("values", None)

@@ -117,7 +117,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
 
     @property
     def _given(self) -> Any:
-        """The calls to wait for: ``call_id`` as it was before rendering replaced what it holds."""
+        """The calls to wait for: ``call_id`` as given, before rendering reduced it to ids."""
         return self.call_id if self._hidden is None else self._hidden
 
     def execute(self, context: Context) -> Row | list[Row]:
@@ -131,7 +131,7 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
         # A rescheduled sensor meets the same race as a deferred one: its process must have ended first.
         shortest = options.shortest_deferral if self.reschedule else options.shortest_poll_interval
         self.poke_interval = max(self.poke_interval, shortest)
-        self._wait = None  # `dag.test()` may resume the same object, whose wait holds a client that is closed
+        self._wait = None  # `dag.test()` may resume the same object, whose old wait holds a closed client
         with RetellHook(self.retell_conn_id) as self._hook:
             result: Row | list[Row] = super().execute(context)
         rows = result if isinstance(result, list) else [result]
@@ -203,6 +203,6 @@ def call_ids(given: Any) -> list[str]:
 def _call_id(item: Any) -> str:
     if isinstance(item, Mapping):
         if "call_id" not in item:
-            raise RetellInputError(f"call_id: a row without call_id, got the keys {shown(sorted(item))}.")
+            raise RetellInputError(f"The row given as call_id has no call_id, only {shown(sorted(item))}.")
         item = item["call_id"]
     return check_call_id(item)

@@ -64,9 +64,9 @@ class SteppingClock:
 
 @pytest.fixture
 def retell_clock() -> ManualClock:
-    """Return the time of ``retell_simulator``, and of the tasks that wait for its calls.
+    """Return the clock of ``retell_simulator``, and of the tasks that wait for its calls.
 
-    It begins with the present. A test that needs a certain day defines a fixture of the same name, which returns
+    It begins at the present. A test that needs a certain day defines a fixture of the same name, which returns
     ``ManualClock(start=...)``.
     """
     from airflow_provider_retell.simulator import ManualClock  # noqa: PLC0415 (see above)
@@ -98,7 +98,7 @@ def retell_simulator(retell_clock: ManualClock) -> Iterator[Simulator]:
 
 
 def _hurry_sensors(time: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Move the time ahead when a sensor that is not deferred waits, which it does in Airflow's own loop."""
+    """Move the time ahead when a sensor waits without deferring, which it does in Airflow's own loop."""
     from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException  # noqa: PLC0415
 
     from airflow_provider_retell.sensors import RetellCallSensor  # noqa: PLC0415 (see above)

@@ -42,15 +42,15 @@ _FILTERS: Final = ("agent_id", "direction", "call_status", "batch_call_id", "met
 
 
 class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
-    """Write the calls that were answered in an interval to files, also those that Airflow did not place.
+    """Write the calls that were answered in an interval to files, including those that Airflow did not place.
 
     Calls that were not answered have no start and so belong to no interval: they are missing unless
-    ``undated=True``, which writes all of them, of any time, to files of their own. Retell does not list calls that
+    ``undated=True``, which writes all of them, of any time, to separate files. Retell does not list calls that
     are still ``registered``. The result says which calls are missing.
 
-    A rerun replaces the files of the interval. They appear when all of them are complete; a run that fails earlier
-    leaves the files of the run before as they are. Result: a summary without personal data (paths, counts by
-    outcome, seconds of talk, cost in cents, first and last start).
+    A rerun replaces the files of the interval once all new ones are complete; if it fails earlier, the old ones
+    stay. Result: a summary without personal data (paths, counts by outcome, seconds of talk, cost in cents, first
+    and last start).
 
     See https://docs.retellai.com/api-references/list-calls
 
@@ -169,7 +169,7 @@ class RetellCallsToObjectStorageOperator(TemplatedOperator, DeferringOperator):
     def _resume(self, context: Context, event: WakeEvent) -> dict[str, Any]:
         """Continue after the wait: list the calls again, whatever the event says."""
         if event.message:
-            self.log.warning("The wait for late arrivals was ended (%s): looking again.", event.message)
+            self.log.warning("The wait for late arrivals ended early (%s): looking again.", event.message)
         return self._execute(context, event)
 
     def _execute(self, context: Context, event: WakeEvent | None = None) -> dict[str, Any]:

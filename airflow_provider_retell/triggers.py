@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Loaded here as well: a trigger that runs would load it on the triggerer's loop.
+# Imported here already: otherwise a running trigger would import it on the triggerer's event loop.
 import airflow_provider_retell.polling.shared  # noqa: F401
 from airflow_provider_retell._call_triggers import RetellCallTrigger, RetellTimeTrigger
 
@@ -16,7 +16,7 @@ __all__ = ["RetellCallTrigger", "RetellFinishedCallsTrigger", "RetellTimeTrigger
 
 
 def __getattr__(name: str) -> Any:
-    """Return the trigger of asset watchers, which no task needs that defers (https://peps.python.org/pep-0562/)."""
+    """Return the trigger of asset watchers, which no deferring task needs (https://peps.python.org/pep-0562/)."""
     if name != "RetellFinishedCallsTrigger":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_module("airflow_provider_retell.polling.watcher")  # for the same reason

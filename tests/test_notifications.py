@@ -462,7 +462,7 @@ def test_a_paused_connection_rings_no_phone(
     connect(paused=True)
     notifier()(failure())
     assert not simulator.requests
-    assert "No phone was rung: RetellCallError: The connection 'retell_default' is paused" in caplog.text
+    assert "Ringing failed: RetellCallError: The connection 'retell_default' is paused" in caplog.text
 
 
 @pytest.mark.parametrize("context", [failure(dag_run=BACKFILL), missed(run_type="backfill")])
