@@ -69,9 +69,8 @@ class SteadyTime:
 class Pace:
     """Let through at most ``calls_per_second``, and fewer for a while after a sign that there were too many.
 
-    This is a sliding window: no second has more calls than a whole rate, however quiet the minute before was. A
-    rate below one lets one call through every ``1 / rate`` seconds. A fractional rate above one is rounded down,
-    and the window is shortened to keep the average.
+    This is a sliding window: no second has more calls than the rate, however quiet the minute before was. A rate
+    with a fraction lets one call through every ``1 / rate`` seconds.
 
     >>> pace = Pace(1)
     >>> pace.take(0)
@@ -80,8 +79,8 @@ class Pace:
     """
 
     def __init__(self, calls_per_second: float) -> None:
-        size = max(int(calls_per_second), 1)
-        self._window = size / calls_per_second + MARGIN
+        size = int(calls_per_second) if float(calls_per_second).is_integer() else 1
+        self._window = (1 + MARGIN) * size / calls_per_second
         self._taken: deque[float] = deque(maxlen=size)
         self._blocked_until = 0.0
         self._pause = FIRST_PAUSE
