@@ -81,6 +81,10 @@ def short() -> Leave | None:
     return leaves(talking(), wait=Wait(seconds=1, next_call_in=119))
 
 
+def without_an_end() -> Leave | None:
+    return leaves(Campaign(), wait=Wait(seconds=1, next_call_in=None))
+
+
 def in_trouble() -> Leave | None:
     made = talking()
     made.state.trouble.stop("a reason")
@@ -128,6 +132,7 @@ def none_of_these() -> Leave | None:
 
 SITUATIONS: dict[str, Callable[[], Leave | None]] = {
     "the wait takes": short,
+    "no call is live": without_an_end,
     "there is trouble": in_trouble,
     "rows of calls": incomplete,
     "a live call is not listed": unlisted_or_of_another,

@@ -154,7 +154,7 @@ class CallCache:
                 if not self._snapshot.complete and walk.request is not None:
                     self._show(as_of, complete=False)
         with self._changed:
-            # A call that Retell no longer lists was deleted there.
+            # A call that is not listed was deleted at Retell, or is older than the pages that were read.
             self._entries = {call_id: entry for call_id, entry in self._entries.items() if call_id in listed}
             self._show(as_of, complete=True, cut=walk.request is not None)
         return self._readings.walked(began, pages)

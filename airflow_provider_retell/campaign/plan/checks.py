@@ -5,7 +5,7 @@ found                                                 verdict
 ====================================================  =========================================================
 it is past ``until``, or the person's ``not_after``   not called; refused as ``outside_hours`` if the hours never
                                                       opened since the campaign began
-it is before ``not_before``                           later, then
+it is before ``not_before``                           later, then; not called if that is not in time
 no time zone is known, and the hours need one         refused as ``no_time_zone``
 the hours are shut                                    later, when they open
 they do not open again in time                        not called if they were open, else ``outside_hours``

@@ -3,7 +3,7 @@
 ===================================================================  ==============================================
 requests that are not answered (a time-out, a 5xx, no connection)    what follows
 ===================================================================  ==============================================
-five for one person, each after a call to another was placed         that person is given up
+five for one person, with a call to another placed in between each   that person is given up
 for ten minutes all requests, in a campaign that has called others   that person is given up: the trouble is of
 before, for one person alone                                         that row
 the same, for up to four people, and nobody else could be called     they are given up, likewise

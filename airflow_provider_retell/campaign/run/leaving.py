@@ -6,7 +6,8 @@ campaign's own files hold, so that the task stays if the new process would have 
 =====================================================================  ==========================================
 in this process                                                        the task
 =====================================================================  ==========================================
-the wait takes less than two minutes, or has no known end              stays
+the wait takes less than two minutes                                   stays
+no call is live, and it is not known when the next one is due          stays
 there is trouble with the account                                      stays, and fails soon
 rows of calls that are over are not complete                           stays
 a live call is not listed yet, or belongs to another map index         stays
