@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,9 @@ from conftest import FROM, SteppingClock, Store, TaskInstance, fire, run_task
 
 from airflow_provider_retell.errors import RetellCallError, RetellCallFinalError, RetellInputError
 from airflow_provider_retell.operators import RetellCampaignOperator
-from airflow_provider_retell.operators.campaign_process import Beginning, first_began
+from airflow_provider_retell.operators.campaign_process import Beginning, Process, first_began
 from airflow_provider_retell.policy import AttemptLimit, CallingHours, Redial
+from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 from airflow_provider_retell.simulator import Fault, Simulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -225,7 +227,13 @@ def test_many_people_need_a_path(simulator: Simulator, clock: SteppingClock) -> 
         operator().execute(TaskInstance(try_number=2).context(task_state_store=store))
 
 
-NOW, DUE = 1_000_000.0, 900_000.0
+NOW, BEGAN, DUE = 1_000_000.0, 950_000.0, 900_000.0
+FORGOTTEN = WakeEvent.from_airflow({"error": "Trigger timeout"}, now=NOW)
+REMEMBERED = WakeEvent(
+    wake=Wake.OVER,
+    deadline=NOW,
+    memo={**Beginning(5.0, 4.0).memo(), "process": 3, "began": 6.0, "placed_at": 7.0},
+)
 
 
 def run_due(at: float) -> SimpleNamespace:
@@ -234,31 +242,89 @@ def run_due(at: float) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ("try_number", "memo", "stored", "expected"),
+    ("try_number", "event", "stored", "expected"),
     [
-        (1, {}, None, Beginning(NOW, NOW)),
-        (2, {}, None, Beginning(NOW, DUE)),
-        (1, {}, {}, Beginning(NOW, NOW)),
-        (2, {}, {}, Beginning(NOW, DUE)),
-        (2, {}, {"began": 3.0}, Beginning(3.0, 3.0)),
-        (2, {}, {"began": 3.0, "at_earliest": 2.0}, Beginning(3.0, 2.0)),
-        (1, Beginning(5.0, 4.0).memo(), None, Beginning(5.0, 4.0)),
-        (2, Beginning(5.0, 4.0).memo(), {}, Beginning(5.0, 4.0)),
-        (2, Beginning(5.0, 4.0).memo(), {"began": 3.0}, Beginning(3.0, 3.0)),
+        (1, None, None, Beginning(NOW, NOW)),
+        (2, None, None, Beginning(NOW, DUE)),
+        (1, FORGOTTEN, None, Beginning(BEGAN, DUE)),
+        (2, FORGOTTEN, None, Beginning(NOW, DUE)),
+        (1, None, {}, Beginning(NOW, NOW)),
+        (2, None, {}, Beginning(NOW, DUE)),
+        (1, FORGOTTEN, {}, Beginning(BEGAN, DUE)),
+        (1, FORGOTTEN, {"began": 3.0, "at_earliest": 2.0}, Beginning(3.0, 2.0)),
+        (2, None, {"began": 3.0}, Beginning(3.0, 3.0)),
+        (2, None, {"began": 3.0, "at_earliest": 2.0}, Beginning(3.0, 2.0)),
+        (1, REMEMBERED, None, Beginning(5.0, 4.0)),
+        (2, REMEMBERED, {}, Beginning(5.0, 4.0)),
+        (2, REMEMBERED, {"began": 3.0}, Beginning(3.0, 3.0)),
     ],
 )
 def test_the_beginning_of_a_campaign_is_known_or_not_before_its_run_was_due(
-    try_number: int, memo: dict[str, float], stored: dict[str, float] | None, expected: Beginning
+    try_number: int, event: WakeEvent | None, stored: dict[str, float] | None, expected: Beginning
 ) -> None:
     """The table of the function; the store then says the same to each later try."""
-    context = TaskInstance(try_number=try_number).context(dag_run=run_due(DUE))
+    ti = TaskInstance(try_number=try_number)
+    ti.start_date = datetime.fromtimestamp(BEGAN, UTC)
+    context = ti.context(dag_run=run_due(DUE))
     store = Store({} if not stored else {"retell_campaign": stored})
     if stored is not None:
         context["task_state_store"] = store
-    assert first_began(context, memo, now=NOW) == expected
+    assert first_began(context, Process.of(context, event, now=NOW), now=NOW) == expected
     if stored is not None:
         context["ti"] = TaskInstance(try_number=9)
-        assert first_began(context, {}, now=NOW + 10**6) == expected
+        later = NOW + 10**6
+        assert first_began(context, Process.of(context, None, now=later), now=later) == expected
+
+
+@pytest.mark.parametrize(
+    ("try_number", "event", "expected"),
+    [
+        (1, None, (0, BEGAN, -inf, False)),
+        (2, None, (0, BEGAN, -inf, True)),
+        (1, REMEMBERED, (3, 6.0, 7.0, True)),
+        (2, REMEMBERED, (3, 6.0, 7.0, True)),
+        (1, FORGOTTEN, (int(NOW), BEGAN, NOW, True)),
+        (2, FORGOTTEN, (int(NOW), BEGAN, NOW, True)),
+    ],
+)
+def test_a_process_knows_its_try_from_a_memo_or_assumes_the_worst(
+    try_number: int, event: WakeEvent | None, expected: tuple[int, float, float, bool]
+) -> None:
+    """The table of the class: after an event of Airflow's own, calls may have been placed up to this moment."""
+    ti = TaskInstance(try_number=try_number)
+    ti.start_date = datetime.fromtimestamp(BEGAN, UTC)
+    process = Process.of(ti.context(), event, now=NOW)
+    assert (process.number, process.began, process.placed_at, process.continues) == expected
+    assert process.memo(8.0) == {"process": expected[0] + 1, "began": expected[1], "placed_at": 8.0}
+
+
+def test_an_event_of_airflows_own_makes_nobody_be_called_twice(simulator: Simulator, clock: SteppingClock) -> None:
+    """Without a path, a day later the account may have dropped its calls: the task is back before, and stays."""
+    began = clock.now()
+    given = people(3)
+    given[2]["not_before"] = datetime.fromtimestamp(began + 26 * 3600, UTC).isoformat()
+    ti, dag_run, resumed = TaskInstance(), run_due(began), 0
+    ti.start_date = datetime.fromtimestamp(began, UTC)
+    context = ti.context(dag_run=dag_run)
+    with pytest.raises(TaskDeferred) as deferral:
+        operator(people=given, deferrable=True).execute(context)
+    result, dropped = None, []
+    while result is None:
+        assert deferral.value.timeout is not None
+        clock.sleep(deferral.value.timeout.total_seconds())
+        for call_id, call in list(simulator.calls.items()):
+            if clock.now() - call.created_at > 24 * 3600:
+                simulator.delete(call_id)
+                dropped.append(call)
+        task, resumed = operator(people=given, deferrable=True), resumed + 1
+        try:
+            result = task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+        except TaskDeferred as again:
+            deferral.value.timeout = again.timeout
+    assert resumed > 2
+    assert result["outcomes"] == {"answered": 3}
+    called = sorted(call.request["to_number"] for call in (*dropped, *simulator.placed))
+    assert called == [each["to_number"] for each in given]
 
 
 def test_a_run_that_was_due_long_ago_is_as_young_as_its_first_try(

@@ -214,7 +214,8 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         label(context, NOT_CALLED)
         check_run(context, backfill=self.backfill, now=CLOCK.now())
         if rendered_flag("dry_run", self.is_dry_run):
-            result, failure = self._builder(Process.of(context, {})).rehearse(context)
+            process = Process.of(context, None, now=CLOCK.now())
+            result, failure = self._builder(process).rehearse(context)
             self.log.info("Dry run, nothing is sent. It would be: %s", self._counts(result))
             return self._checked(result, failure)
         return self._run(context)
@@ -232,22 +233,21 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
     def _run(self, context: Context, event: WakeEvent | None = None) -> CampaignResult:
         from airflow_provider_retell.campaign.run.terms import Leave  # noqa: PLC0415 (no DAG that is parsed runs)
 
-        memo, now = {} if event is None else event.memo, CLOCK.now()
-        began = float(memo.get("began", now))
-        campaign_began, process = first_began(context, memo, now=now), Process.of(context, memo)
+        now = CLOCK.now()
+        process = Process.of(context, event, now=now)
+        campaign_began = first_began(context, process, now=now)
         with RetellHook(self.retell_conn_id) as hook:
             builder = self._builder(process)
             settings = hook.get_conn().settings
             self._kill = StopCallsOnKill(context, settings=settings, wanted=self.cancel_on_kill)
             run = builder.run(
                 context,
-                memo,
                 hook.get_conn(),
                 # A trigger that failed would fail again at once, so this process waits for the rest of the time.
                 may_leave=self.deferrable and (event is None or event.wake is not Wake.FAILED),
                 kill=self._kill,
                 paused=hook.is_paused,
-                task_ends_at=ends_at(self.execution_timeout, began),
+                task_ends_at=ends_at(self.execution_timeout, process.began),
                 campaign_began=campaign_began,
             )
             left = () if event is None or event.wake is Wake.OVER else event.calls
@@ -260,7 +260,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
                     self._kill.stop_if_wanted()
                     raise
         if isinstance(done, Leave):
-            memo = {"began": began, **campaign_began.memo(), **process.memo(), "placed_at": done.placed_at}
+            memo = {**campaign_began.memo(), **process.memo(done.placed_at)}
             self._defer_to(trigger_for(self, done, memo), woken_by=event)
         return self._result(context, builder.finish(run), done)
 

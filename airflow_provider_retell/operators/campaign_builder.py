@@ -64,7 +64,6 @@ class CampaignBuilder:
     def run(
         self,
         context: Mapping[str, Any],
-        memo: Mapping[str, Any],
         client: RetellClient,
         *,
         may_leave: bool,
@@ -82,8 +81,7 @@ class CampaignBuilder:
         from airflow_provider_retell.campaign.run.terms import Terms  # noqa: PLC0415
 
         task, ti, now = self.operator, context["ti"], self.clock.now()
-        placed_at = float(memo.get("placed_at", -math.inf))
-        continued = ti.try_number > 1 or bool(memo)
+        continued, placed_at = self.process.continues, self.process.placed_at
         if not continued:
             warn_if_forgetful(honor_internal_dnc=task.honor_internal_dnc, history=task.history)
         plan, requests, refresh = self._plan(
