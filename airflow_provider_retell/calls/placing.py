@@ -6,19 +6,17 @@ A call that follows another one of the same try needs no such decision: see ``Pl
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
-from airflow_provider_retell.api.call_rows import row_projection
 from airflow_provider_retell.api.key_rotation import key_digest
-from airflow_provider_retell.api.pages import PageWalk
-from airflow_provider_retell.api.patience import LONGEST_RINGING, NOT_THERE_YET
 from airflow_provider_retell.calls.capacity import LineWait, is_capacity_named
-from airflow_provider_retell.calls.intent import TAG, Record, counts, tag_of
+from airflow_provider_retell.calls.intent import Record, counts
+from airflow_provider_retell.calls.lookup import CallLookup
 from airflow_provider_retell.calls.next_step import next_step
 from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import (
@@ -33,19 +31,15 @@ from airflow_provider_retell.calls.steps import (
     StopFirst,
     Wanted,
 )
-from airflow_provider_retell.calls.stopping import STOP_INTERVAL, stop_until_over
+from airflow_provider_retell.calls.stopping import stop_until_over
 from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
-    RetellInvalidRequestError,
-    RetellNotFoundError,
-    RetellPermissionError,
     RetellRateLimitError,
 )
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
-    from airflow_provider_retell.api.client import RetellClient
     from airflow_provider_retell.policy import Redial
 
 log = logging.getLogger(__name__)
@@ -71,7 +65,10 @@ class Placement:
     line: LineWait
     redial: tuple[Redial, ...] = ()
     run_began: float | None = None
-    _looks_again: bool = field(default=False, init=False)
+    _lookup: CallLookup = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lookup = CallLookup(self.sender)
 
     def place(self, *, after: int | None = None) -> CallRow:
         """Return the call of this task: an earlier try's, or a new one. May wait for a free line.
@@ -114,7 +111,7 @@ class Placement:
             sender.calls, sender.ordinal = (*record.earlier, call_id), record.ordinal
             sender.placed_at = record.last_sent_at
             return
-        seen = self._look(sender.intent.prefix, again=False)
+        seen = self._lookup.list_tagged(sender.intent.prefix, again=False)
         call = next((each for each in seen if each.call_id == call_id), None) if isinstance(seen, tuple) else None
         if call is None:
             raise RetellCallError(
@@ -130,8 +127,8 @@ class Placement:
     def _follow(self, placing: PlaceNew) -> CallRow:
         sender = self.sender
         # A record is this task's alone; without one, the call of an earlier try may have been hidden.
-        known = sender.store is not None and not sender.intent.named
-        seen = Missing.UNLISTED if known or not sender.durable else self._look(sender.intent.prefix, again=False)
+        known = (sender.store is not None and not sender.intent.named) or not sender.durable
+        seen = Missing.UNLISTED if known else self._lookup.list_tagged(sender.intent.prefix, again=False)
         newest = max(seen, key=counts) if isinstance(seen, tuple) else None
         if newest is None or counts(newest) < (placing.generation, placing.ordinal):
             return sender.send_new(placing)[0]
@@ -169,9 +166,9 @@ class Placement:
                     sender.calls = self._before(call, record, seen)
                     return self._adopt(call, record)
                 case Read(call_ids=call_ids):
-                    seen = self._read(call_ids, seen)
+                    seen = self._lookup.read(call_ids, seen)
                 case LookForTag(prefix=prefix):
-                    seen = self._look(prefix, again=seen is not None)
+                    seen = self._lookup.list_tagged(prefix, again=seen is not None)
                 case StopFirst(calls=calls, then=then):
                     self._stop(calls)
                     sender.calls = ()
@@ -224,53 +221,6 @@ class Placement:
         # A list leaves the transcript out.
         return sender.client.send(sender.rows.one(endpoints.get_call(call.call_id))) if call.is_terminal else call
 
-    def _read(self, call_ids: Sequence[str], seen: Seen) -> Seen:
-        sender = self.sender
-        listed = seen if isinstance(seen, tuple) else ()
-        record, (*before, newest) = sender.record(), call_ids
-        earlier = [call for call in read_earlier(sender.client, before) if call is not None]
-        while True:
-            try:
-                return (*listed, *earlier, sender.client.send(sender.rows.one(endpoints.get_call(newest))))
-            except RetellNotFoundError as error:
-                # A retry may come so soon that Retell does not show the call yet.
-                if record is None or sender.clock.now() >= record.last_sent_at + NOT_THERE_YET:
-                    return Missing.UNKNOWN
-                log.info("Retell does not show the call of an earlier try yet; reading it again: %s", error)
-            sender.gate.check_task()
-            sender.clock.sleep(STOP_INTERVAL)
-
-    def _look(self, prefix: str, *, again: bool) -> Seen:
-        sender = self.sender
-        if again:
-            if not self._looks_again:
-                log.info(
-                    "A call of an earlier try may still ring, and Retell may not list it meanwhile: looking "
-                    "for it every %.0f s, for up to %.0f s (metadata %s = %s...).",
-                    STOP_INTERVAL,
-                    LONGEST_RINGING,
-                    TAG,
-                    prefix,
-                )
-            self._looks_again = True
-            sender.gate.check_task()
-            sender.clock.sleep(STOP_INTERVAL)
-        walk = PageWalk(sender.rows.page(endpoints.list_tagged_calls(TAG, prefix, op="sw")))
-        found: list[CallRow] = []
-        try:
-            while walk.request is not None:
-                found += walk.take(sender.client.send(walk.request))
-        except (RetellInvalidRequestError, RetellNotFoundError, RetellPermissionError) as error:
-            log.warning("The calls of this task cannot be listed: %s", error)
-            return Missing.UNLISTABLE
-        if walk.unreadable:
-            raise RetellCallError(
-                f"Not called: of the calls that Retell lists for this task, {walk.unreadable} cannot be read, and "
-                f"one of them may be going on (metadata {TAG} = {prefix}...). The next try looks again."
-            )
-        # Checked again: adopting another task's call would be worse than finding none.
-        return tuple(call for call in found if tag_of(call).startswith(prefix)) or Missing.UNLISTED
-
     def _stop(self, calls: Sequence[CallRow]) -> None:
         sender = self.sender
         for call in calls:
@@ -284,15 +234,3 @@ class Placement:
                     "stopped. Stop it in Retell's dashboard; the next try looks again.",
                     call_ids=(call.call_id,),
                 )
-
-
-def read_earlier(client: RetellClient, call_ids: Iterable[str]) -> list[CallRow | None]:
-    """Return earlier calls of a task, None for each that Retell no longer knows: it may have been deleted."""
-    rows = row_projection()
-    calls: list[CallRow | None] = []
-    for call_id in call_ids:
-        try:
-            calls.append(client.send(rows.one(endpoints.get_call(call_id))))
-        except RetellNotFoundError:
-            calls.append(None)
-    return calls

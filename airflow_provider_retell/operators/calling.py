@@ -175,7 +175,7 @@ class CallingTask(LinkedTask, DeferringOperator):
 
     def _prepare_redial(self, call: CallRow, wait: TaskWait) -> bool:
         """Return whether ``redial`` asks for another call, and wait until it is due."""
-        from airflow_provider_retell.calls.placing import read_earlier  # noqa: PLC0415 (see above)
+        from airflow_provider_retell.calls.lookup import read_earlier  # noqa: PLC0415 (see above)
         from airflow_provider_retell.calls.redialing import end_of, next_call_at  # noqa: PLC0415 (see above)
 
         earlier = [each for each in self._try.calls if each != call.call_id]
