@@ -160,6 +160,39 @@ def test_a_redial_that_finds_the_hours_shut_waits_too(
     assert placed(simulator) == [0, 24 * 3600]
 
 
+class Slow(SteppingClock):
+    """A clock on which each pause takes more than a minute."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(max(seconds, 75))
+
+
+def test_a_redial_whose_response_is_lost_is_looked_for_in_the_morning(
+    run: Callable[..., Any], simulator: Simulator, time: ManualClock
+) -> None:
+    """The hours shut between two attempts, and the key is spent when they open: the call is not placed again."""
+    simulator.play(TO, NO_ANSWER)
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, skip=1, times=1))
+    hours = CallingHours("09:00", "11:02", time_zone="America/Los_Angeles")
+    row = run(on=Slow(time), calling_hours=hours, redial=Redial("no_answer", after=TWO_HOURS, times=1))
+    assert (row["outcome"], row["attempts"]) == ("no_answer", 2)
+    assert len(simulator.calls) == 2
+
+
+def test_a_redial_that_waits_for_a_line_keeps_the_age_of_its_key(
+    run: Callable[..., Any], simulator: Simulator
+) -> None:
+    """Its response is lost, and then the account is at its limit for longer than the key lives."""
+    simulator.play(TO, NO_ANSWER)
+    simulator.fail(
+        Fault(endpoint=CREATE, answer=503, after=True, skip=1, times=1),
+        Fault(endpoint=CREATE, answer=429, retry_after=200, skip=1, times=26),
+    )
+    row = run(limit_timeout=7200, redial=Redial("no_answer", after=TWO_HOURS, times=1))
+    assert (row["outcome"], row["attempts"]) == ("no_answer", 2)
+    assert len(simulator.calls) == 2
+
+
 # -- fail_on and retries -------------------------------------------------------------------------------------
 
 

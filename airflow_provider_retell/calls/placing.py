@@ -1,6 +1,7 @@
 """Place one intended call once, whatever happens to the worker, by carrying out the decisions of ``next_step``.
 
-A call that follows another one of the same try needs no such decision: see ``Placement._follow``.
+A call that follows another one of the same try needs no such decision until its request is sent: see
+``Placement._follow``.
 """
 
 from __future__ import annotations
@@ -125,12 +126,15 @@ class Placement:
         return PlaceNew(self.sender.intent.generation, ordinal + 1)
 
     def _follow(self, placing: PlaceNew) -> CallRow:
-        sender = self.sender
+        sender, follower = self.sender, (placing.generation, placing.ordinal)
+        record = None if sender.intent.named else sender.record()
+        if record and not record.refused and (record.generation, record.ordinal) >= follower:
+            return self._continue()  # with its key: to date it a second time would make the key outlive Retell's
         # A record is this task's alone; without one, the call of an earlier try may have been hidden.
         known = (sender.store is not None and not sender.intent.named) or not sender.durable
         seen = Missing.UNLISTED if known else self._lookup.list_tagged(sender.intent.prefix, again=False)
         newest = max(seen, key=counts) if isinstance(seen, tuple) else None
-        if newest is None or counts(newest) < (placing.generation, placing.ordinal):
+        if newest is None or counts(newest) < follower:
             return sender.send_new(placing)[0]
         sender.calls = self._before(newest, None, seen)
         return self._adopt(newest, None)
