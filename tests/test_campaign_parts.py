@@ -315,6 +315,16 @@ def test_a_person_is_dialed_unless_a_check_speaks_against_it(
         assert found.reason == verdict
 
 
+@patient
+@given(now=st.floats(NOON, NOON + 3600))
+def test_a_person_who_may_be_called_is_dialed_at_any_fraction_of_a_second(now: float) -> None:
+    """Hours and attempts are datetimes, whose microseconds may lie just ahead of the clock: that is no wait."""
+    hours = CallingHours("12:00", "14:00", time_zone="UTC")
+    checks = Checks(began_at=NOON, hours=hours, limit=ONE_A_DAY, history=history(25))
+    assert checks.verdict(person(), (), now) == Dial()
+    assert checks.time_verdict(person(), now) == Dial()
+
+
 def test_the_checks_come_in_their_order() -> None:
     """The first that speaks against it is the reason; ``eligible`` may be slow and is asked last."""
     asked: list[str] = []

@@ -99,12 +99,10 @@ class Hours:
         """
         if self.hours is None:
             return now
-        at = datetime.fromtimestamp(now, UTC)
-        opening = self.hours.next_opening(self.number, at, self.time_zone)
-        if opening is None:
-            return math.inf
-        # Compared as datetimes: they round to microseconds.
-        return opening.timestamp() if opening > at else now
+        from airflow_provider_retell.policy.next_time import next_time  # noqa: PLC0415 (few tasks need policies)
+
+        hours = self.hours
+        return next_time(now, lambda at: hours.next_opening(self.number, at, self.time_zone))
 
     def check(self, now: float) -> None:
         """Raise ``OutsideHours`` if the person must not be called at a time, in seconds since the epoch.

@@ -25,13 +25,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeAlias
 
 from airflow_provider_retell.campaign.people.person import Person, Refusal
 from airflow_provider_retell.campaign.plan.ledger import KnownCall, attempts_of, dialed
 from airflow_provider_retell.errors import RetellTimeZoneError
 from airflow_provider_retell.policy import Attempt, AttemptLimit, CallingHours
+from airflow_provider_retell.policy.next_time import next_time
 
 LONGEST_BUDGET_WAIT: Final = 24 * 3600.0
 """The longest wait in seconds until ``attempts`` allows another call; for a longer one, a person is refused."""
@@ -151,7 +152,7 @@ class Checks:
             opening = self._opening(person, now)
         except RetellTimeZoneError as error:
             return Refuse(Refusal.NO_TIME_ZONE, str(error))
-        if opening <= now:
+        if opening == now:
             return Dial()
         return Later(opening) if opening < self.end(person) else self.too_late(person)
 
@@ -162,8 +163,8 @@ class Checks:
     def _opening(self, person: Person, at: float) -> float:
         if self.hours is None:
             return at
-        moment = self.hours.next_opening(person.to_number, datetime.fromtimestamp(at, UTC), person.time_zone)
-        return math.inf if moment is None else moment.timestamp()
+        hours = self.hours
+        return next_time(at, lambda moment: hours.next_opening(person.to_number, moment, person.time_zone))
 
     def too_late(self, person: Person) -> NotCalled | Refuse:
         """Return the verdict on a person who was not called before the end."""
@@ -180,7 +181,7 @@ class Checks:
     def _budget(self, person: Person, attempts: Sequence[Attempt], now: float) -> Later | Refuse | None:
         if self.limit is None:
             return None
-        free_at = self.limit.next_allowed(attempts, datetime.fromtimestamp(now, UTC)).timestamp()
+        free_at = next_time(now, partial(self.limit.next_allowed, attempts))
         if free_at >= min(self.end(person), now + LONGEST_BUDGET_WAIT):
             return Refuse(Refusal.ATTEMPT_LIMIT, "called as often as attempts allows")
         return Later(free_at) if free_at > now else None
