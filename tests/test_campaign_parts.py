@@ -36,6 +36,7 @@ patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A machine that is busy with something else breaks no rule."""
 
 NOON = datetime(2026, 7, 6, 12, tzinfo=UTC).timestamp()
+END_OF_TIME = datetime.max.replace(tzinfo=UTC).timestamp()
 ADA = PersonKey(number=1, id=2)
 
 
@@ -289,6 +290,7 @@ def history(hours_ago: float, outcome: str | None = "no_answer") -> Callable[[Pe
         ({"hours": NEVER_IN_TIME, "until": UNTIL}, {}, Refusal.OUTSIDE_HOURS),
         ({"hours": OPEN_BEFORE, "until": UNTIL}, {}, NotCalled()),
         ({"hours": OPEN_BEFORE, "until": UNTIL}, {"not_before": NOON - 60}, Refusal.OUTSIDE_HOURS),
+        ({"hours": SHUT, "until": NOON}, {"not_before": END_OF_TIME}, NotCalled()),
         ({"listed": lambda number: number == "+14155550100"}, {}, Refusal.DO_NOT_CALL),
         ({"listed": lambda number: number == "+14155550101"}, {}, Dial()),
         ({"history": history(999, "do_not_call")}, {}, Refusal.DO_NOT_CALL),

@@ -150,6 +150,25 @@ def test_what_is_no_time_refuses_the_person(field: str, written: Any) -> None:
     assert person.detail.startswith(field)
 
 
+@pytest.mark.parametrize("field", ["not_before", "not_after"])
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ("0001-01-01T00:00+14:00", Refusal.BAD_REQUEST),
+        ("1999-12-31T23:59Z", Refusal.BAD_REQUEST),
+        ("2000-01-01T00:00Z", None),
+        ("2099-12-31T23:59Z", None),
+        ("2100-01-01T00:00Z", Refusal.BAD_REQUEST),
+        ("9999-12-31T23:59:59-12:00", Refusal.BAD_REQUEST),
+    ],
+)
+def test_a_time_in_another_century_refuses_the_person(field: str, written: str, refused: Refusal | None) -> None:
+    """``9999-12-31`` for "open" is no time of a call, and no other person's trouble."""
+    person = read(**{field: written})
+    assert person.refused == refused
+    assert refused is None or person.detail.startswith(field)
+
+
 def test_times_the_wrong_way_round_refuse_the_person() -> None:
     """There is no moment at which this person could be called."""
     person = read(not_before="2026-07-06T12:00Z", not_after="2026-07-06T12:00Z")

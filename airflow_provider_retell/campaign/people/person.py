@@ -42,6 +42,9 @@ from airflow_provider_retell.policy.zones import check_zone
 
 T = TypeVar("T")
 
+_FIRST_YEAR, _LAST_YEAR = 2000, 2100
+"""The years of calls: others stand for "open" or "never", are mistakes, and are more than a datetime can hold."""
+
 
 class Refusal(StrEnum):
     """The reason why a person is not called at all."""
@@ -218,6 +221,8 @@ def _moment(name: str, value: object, time_zone: str | None) -> float | None:
         raise ValueError(  # noqa: TRY004 (one error for everything wrong with a row)
             f"{name} must be a time in ISO 8601, such as 2026-07-06T10:00:00-07:00, not {shown(value)}"
         )
+    if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
+        raise ValueError(f"{name} must be in the years {_FIRST_YEAR} to {_LAST_YEAR - 1}, not {shown(value)}")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC if time_zone is None else ZoneInfo(check_zone(time_zone)))
     return moment.timestamp()

@@ -170,11 +170,13 @@ class Checks:
         """Return the verdict on a person who was not called before the end."""
         begin = max(self.began_at, person.not_before or self.began_at)
         end = self.end(person)
+        if begin >= end:
+            return NotCalled()
         try:
             opened = self._opening(person, begin) < end
         except RetellTimeZoneError as error:
             return Refuse(Refusal.NO_TIME_ZONE, str(error))
-        if opened or begin >= end:
+        if opened:
             return NotCalled()
         return Refuse(Refusal.OUTSIDE_HOURS, "the calling hours did not open before the end")
 
