@@ -229,13 +229,35 @@ class _Ending(Protocol):
     @property
     def disconnection_reason(self) -> str | None: ...
     @property
-    def outcome(self) -> Outcome | None: ...
+    def outcome(self) -> str | None: ...
 
 
 def matches(call: _Ending, endings: Iterable[str]) -> bool:
     """Return whether a call's status, outcome or disconnection reason is among some endings."""
     words = [call.call_status, call.outcome, call.disconnection_reason]
     return not {word for word in words if isinstance(word, str)}.isdisjoint(endings)
+
+
+def allow_another(call: _Ending, endings: Iterable[str]) -> bool:
+    """Return whether some endings allow another call after this one.
+
+    ==================  =====================================================
+    the call            another one
+    ==================  =====================================================
+    is not over         never
+    ``do_not_call``     never
+    ``stopped``         if they name ``stopped`` or ``manual_stopped``: no
+                        status covers it, because somebody was cut off
+    over otherwise      if they name its status, its outcome or its reason
+    ==================  =====================================================
+    """
+    if call.outcome is None or matches(call, _NEVER_REPLACED):
+        return False
+    return not _STOPPED.isdisjoint(endings) if matches(call, _STOPPED) else matches(call, endings)
+
+
+_NEVER_REPLACED: Final = frozenset({Outcome.DO_NOT_CALL, *_REASONS[Outcome.DO_NOT_CALL]})
+_STOPPED: Final = frozenset({Outcome.STOPPED, *_REASONS[Outcome.STOPPED]})
 
 
 ENDINGS: frozenset[str] = frozenset({*_TERMINAL, *Outcome, *DisconnectionReason})

@@ -204,6 +204,7 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (wanted(fail_on=("capacity",)), KNOWN, (call("error", "concurrency_limit_reached"),), NEXT),
         (wanted(fail_on=("stopped",)), KNOWN, (call("ended", "manual_stopped"),), NEXT),
         (wanted(), KNOWN, (call("ended", "manual_stopped"),), Refuse),
+        (wanted(fail_on=("ended", "busy")), KNOWN, (call("ended", "manual_stopped"),), Refuse),
         (wanted(), KNOWN, (OVER,), Adopt(OVER)),
         (wanted(), KNOWN, (BUSY,), Adopt(BUSY)),
         (wanted(), KNOWN, (call("error", "error_retell"),), Adopt),

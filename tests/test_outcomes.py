@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_provider_retell.outcomes import (
     CallStatus,
     DisconnectionReason,
     Outcome,
+    allow_another,
     check_endings,
     is_connected,
     outcome_of,
@@ -142,3 +144,31 @@ def test_an_empty_or_unreadable_filter_is_no_missing_one(given: Any) -> None:
     """Only None and an empty sequence mean that nothing fails the task; all else that is no word is refused."""
     with pytest.raises(RetellInputError, match=r"^fail_on takes statuses"):
         check_endings("fail_on", given)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "endings", "allowed"),
+    [
+        # not over
+        ("ongoing", None, ["ended", "unknown"], False),
+        # do_not_call
+        ("ended", "user_requested_dnc", ["ended", "do_not_call", "user_requested_dnc"], False),
+        # stopped
+        ("ended", "manual_stopped", ["ended", "busy"], False),
+        ("not_connected", "manual_stopped", ["not_connected"], False),
+        ("error", "manual_stopped", ["error"], False),
+        ("ended", "manual_stopped", ["stopped"], True),
+        ("ended", "manual_stopped", ["manual_stopped", "busy"], True),
+        # over otherwise
+        ("not_connected", "dial_busy", ["not_connected"], True),
+        ("not_connected", "dial_busy", ["busy"], True),
+        ("not_connected", "dial_busy", ["dial_busy"], True),
+        ("not_connected", "dial_busy", ["no_answer", "ended"], False),
+        ("ended", ["odd"], ["unknown"], True),
+        ("ended", "user_hangup", [], False),
+    ],
+)
+def test_what_allows_another_call(status: str, reason: Any, endings: list[str], allowed: bool) -> None:
+    """The table: who was cut off, or asked for no more calls, is called again by no broad word."""
+    call = SimpleNamespace(call_status=status, disconnection_reason=reason, outcome=outcome_of(status, reason))
+    assert allow_another(call, endings) is allowed

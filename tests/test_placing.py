@@ -525,6 +525,28 @@ def test_a_clear_while_the_phone_rings_waits_until_it_can_hang_up(time: ManualCl
     assert simulator.calls[second].created_at >= simulator.calls[first].stopped_at
 
 
+def test_a_status_in_fail_on_never_replaces_a_call_that_was_stopped(
+    time: ManualClock, simulator: Simulator, store: Store | None
+) -> None:
+    """Somebody was cut off: only the word stopped has a retry call again, and a failure without it is final."""
+    attempts = Attempts(CREATE, time, store)
+    with pytest.raises(RetellCallTimeoutError):
+        attempts.retry(fail_on=["ended"], wait_for="ended", timeout=10)
+    time.advance(60)
+    with pytest.raises(RetellCallFinalError, match=r"was stopped.*clear the task"):
+        attempts.retry(fail_on=["ended"], wait_for="ended")
+    assert len(simulator.calls) == 1
+
+
+def test_a_call_that_is_stopped_while_its_task_waits_fails_it_for_good(
+    time: ManualClock, simulator: Simulator
+) -> None:
+    """A status in fail_on fails the task, but no retry would call again, so Airflow need not try."""
+    attempts = Attempts(CREATE, time, Store(), "manual_stopped")
+    with pytest.raises(RetellCallFinalError, match="stopped"):
+        attempts.retry(fail_on=["ended"], wait_for="ended")
+
+
 def test_a_clear_gives_up_on_a_call_that_cannot_be_stopped(time: ManualClock, simulator: Simulator) -> None:
     """A call that is live after the longest ringing, and cannot be stopped, gets no second call beside it."""
     attempts = Attempts(CREATE, time, Store(), "rings_forever")

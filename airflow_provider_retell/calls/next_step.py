@@ -43,7 +43,8 @@ call known                   lives                                          Adop
 call known                   over, the person asked for no more calls       Adopt
 call known                   over, ``redial`` asks for more, and no         Adopt: the task calls again when it
                              earlier one is unknown to Retell               is due
-call known                   over as ``fail_on`` names it                   PlaceNew, under the next ordinal
+call known                   over as ``fail_on`` names it; stopped only     PlaceNew, under the next ordinal
+                             if it names that, not a status
 call known                   over, stopped                                  Refuse: people decide
 call known                   over otherwise                                 Adopt
 call known                   unknown to Retell                              Refuse
@@ -100,7 +101,7 @@ from airflow_provider_retell.calls.steps import (
     StopFirst,
     Wanted,
 )
-from airflow_provider_retell.outcomes import CallStatus, Outcome, matches
+from airflow_provider_retell.outcomes import CallStatus, Outcome, allow_another
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -238,7 +239,7 @@ def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now:
     plan = [*deleted, *(call for call in ordered if counts(call, own)[0] == counts(newest, own)[0])]
     if next_call_at(wanted.redial, plan, over_at=now) is not None or (intent.named and wanted.first_try):
         return Adopt(newest)
-    if matches(newest, wanted.fail_on):
+    if allow_another(newest, wanted.fail_on):
         return PlaceNew(generation, ordinal + 1)
     if newest.outcome == Outcome.STOPPED:
         return Refuse(

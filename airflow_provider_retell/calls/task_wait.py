@@ -24,7 +24,7 @@ from airflow_provider_retell.errors import (
     RetellCallFinalError,
     RetellError,
 )
-from airflow_provider_retell.outcomes import Outcome, matches
+from airflow_provider_retell.outcomes import allow_another, matches
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent, first_portion
 from airflow_provider_retell.provider.options import read_options
 from airflow_provider_retell.rows import HEAVY_FIELDS, Row
@@ -176,8 +176,8 @@ class TaskWait:
         """
         calls = self.report()
         if failed := [call for call in calls.values() if matches(call, self.fail_on)]:
-            # A person who asked never to be called again is not called by a retry either.
-            final = final or any(call.outcome == Outcome.DO_NOT_CALL for call in failed)
+            # Of these calls a retry would place none again.
+            final = final or not all(allow_another(call, self.fail_on) for call in failed)
             kind = RetellCallFinalError if final else RetellCallError
             raise kind(
                 f"{count_calls(len(failed), len(calls))} ended as listed in fail_on: {describe_calls(failed)}.",

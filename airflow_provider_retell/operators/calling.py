@@ -28,6 +28,8 @@ is to be placed, and the trigger failed    fails with ``RetellCallError`` and pl
 found no line, and ``fail_on`` names that  places another call, for up to ``limit_timeout``
 is over as ``redial`` names it             waits until another call is due, and places it
 ``do_not_call``, and ``fail_on`` names it  fails with ``RetellCallFinalError``: no retry calls again
+was stopped, and ``fail_on`` names only    fails with ``RetellCallFinalError`` too
+its status
 is over as ``fail_on`` names it            fails with ``RetellCallError``; a retry may place another call
 is over as ``skip_on`` names it            is skipped (``AirflowSkipException``)
 is over otherwise                          returns its row

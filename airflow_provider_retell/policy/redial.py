@@ -19,14 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
-from airflow_provider_retell.outcomes import DisconnectionReason, Outcome, check_endings
+from airflow_provider_retell.outcomes import allow_another, check_endings
 from airflow_provider_retell.policy.attempts import NEVER_AGAIN, Attempt
 from airflow_provider_retell.policy.durations import check_count, check_duration, code
 from airflow_provider_retell.policy.refusals import input_error
-
-_STOPPED: Final = frozenset({Outcome.STOPPED, DisconnectionReason.MANUAL_STOPPED})
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -82,10 +80,7 @@ class Redial:
 
     def names(self, attempt: Attempt) -> bool:
         """Return whether this rule decides about a call with this ending."""
-        reported = {attempt.outcome, attempt.call_status, attempt.disconnection_reason}
-        if attempt.outcome is None or attempt.asked_never_again:
-            return False
-        return bool((reported & _STOPPED or reported) & set(self.endings))
+        return allow_another(attempt, self.endings)
 
     def __repr__(self) -> str:
         after = code(self.after) if self.after else "timedelta(0)"
