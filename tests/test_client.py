@@ -25,6 +25,8 @@ from blockbuster import blockbuster_ctx
 from trickling import HEADERS, trickling
 
 from airflow_provider_retell.api import endpoints
+from airflow_provider_retell.api.call_rows import row_projection
+from airflow_provider_retell.api.call_states import state_of
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import Request
 from airflow_provider_retell.api.flows import Flow
@@ -46,6 +48,7 @@ from airflow_provider_retell.errors import (
     RetellServerError,
     RetellStatusError,
 )
+from airflow_provider_retell.export.listing import complete_call
 from airflow_provider_retell.simulator import Fault, ManualClock, Simulator
 
 KEY = "key_simulator"
@@ -56,7 +59,7 @@ REGISTER = endpoints.register_phone_call({"agent_id": "agent_1", "to_number": TO
 CREATE = endpoints.create_phone_call(NUMBERS)
 CREATE_WITH_A_KEY = endpoints.create_phone_call(NUMBERS, idempotency_key="key-1")
 GET = endpoints.get_call("call_1")
-LINK = replace(GET, path="the recording", read=lambda _: None)
+LINK = replace(GET, path="the recording", read=lambda _: None, call_id=None)
 
 PLACING = {"register": REGISTER, "create": CREATE}
 HARMLESS = {
@@ -651,6 +654,31 @@ def test_an_unreadable_answer_is_shown(wire: Wire, answer: Callable[[], httpx.Re
     assert "Check that the Host of connection 'retell_default' is Retell's API." in str(unreadable.value)
     assert (unreadable.value.status_code, unreadable.value.may_have_arrived) == (status, True)
     assert len(retell.requests) == 1
+
+
+@each(
+    {
+        "model": GET,
+        "row": row_projection().one(GET),
+        "state": state_of(GET),
+        "as sent": complete_call("call_1"),
+        "update": endpoints.update_call("call_1", {"metadata": {}}),
+        "analysis": endpoints.rerun_call_analysis("call_1"),
+    }
+)
+def test_an_answer_about_another_call_is_unreadable(wire: Wire, retell_request: Request[Any]) -> None:
+    """A cache that mixes answers up ends no wait: a harmless request is sent again, and others raise."""
+    other = partial(httpx.Response, 200, json={"call_id": "call_2", "call_status": "ended"})
+    with pytest.raises(RetellResponseError, match="another call than the one that was asked for") as unreadable:
+        wire.send(retell_request, Script(other))
+    assert unreadable.value.may_have_arrived
+    retell = Script(other, 200)
+    if retell_request.idempotent:
+        wire.send(retell_request, retell)
+    else:
+        with pytest.raises(RetellResponseError):
+            wire.send(retell_request, retell)
+    assert len(retell.requests) == 1 + retell_request.idempotent
 
 
 def test_an_answer_that_is_not_encoded_as_it_says_is_unreadable(wire: Wire) -> None:

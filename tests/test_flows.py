@@ -14,6 +14,8 @@ from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.client import AsyncRetellClient, RetellClient
 from airflow_provider_retell.api.endpoints import MAX_PAGE_SIZE
 from airflow_provider_retell.api.flows import Flow, StopResult, stop
+from airflow_provider_retell.api.models import Call
+from airflow_provider_retell.api.pages import Page
 from airflow_provider_retell.api.settings import ConnectionSettings
 from airflow_provider_retell.api.sweeps import MODELS, Sweeps, list_many, read_calls
 from airflow_provider_retell.errors import (
@@ -154,6 +156,16 @@ def test_a_list_that_is_refused_is_halved_and_nothing_is_read_one_by_one(
     with pytest.raises(RetellInvalidRequestError):
         run(list_many(ids, MODELS))
     assert {request.endpoint for request in simulator.requests[before:]} == {"list-calls"}
+
+
+def test_a_list_of_some_calls_holds_no_others() -> None:
+    """A list that holds other calls too says nothing about them to a campaign."""
+    flow = list_many(["call_1", "call_2"], MODELS)
+    next(flow)
+    calls = {call_id: Call(call_id=call_id) for call_id in ("call_3", "call_2", "call_1")}
+    with pytest.raises(StopIteration) as done:
+        flow.send(Page(items=calls))
+    assert [call.call_id for call in done.value.value] == ["call_1", "call_2"]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422])

@@ -50,6 +50,7 @@ class Request(Generic[T]):
         empty: Whether a response without a body is expected.
         shown_path: The path as messages show it, None for the path itself.
         decode: Turns the body of the response into what ``read`` takes; raises ``ValueError`` if it cannot.
+        call_id: The call that the response must hold, None if any may come.
         key_digest: The ``key_digest`` of the server and API key with which it may have been carried out before: it
             is not repeated with others. Empty if it was not sent before.
     """
@@ -62,6 +63,7 @@ class Request(Generic[T]):
     empty: bool = False
     shown_path: str | None = None
     decode: Callable[[bytes], Any] = decode_json
+    call_id: str | None = None
     key_digest: str = ""
 
     def __str__(self) -> str:
@@ -157,7 +159,8 @@ def get_call(call_id: str) -> Request[Call]:
 
     See https://docs.retellai.com/api-references/get-call
     """
-    return Request(method="GET", path=f"/v2/get-call/{check_call_id(call_id)}", read=_read_call, idempotent=True)
+    path = f"/v2/get-call/{check_call_id(call_id)}"
+    return Request(method="GET", path=path, read=_read_call, idempotent=True, call_id=call_id)
 
 
 def stop_call(call_id: str) -> Request[None]:
@@ -165,13 +168,9 @@ def stop_call(call_id: str) -> Request[None]:
 
     See https://docs.retellai.com/api-references/stop-call
     """
-    return Request(
-        method="POST",
-        path=f"/v2/stop-call/{check_call_id(call_id)}",
-        read=_read_nothing,
-        idempotent=True,  # a call that is over stays over
-        empty=True,
-    )
+    path = f"/v2/stop-call/{check_call_id(call_id)}"
+    # Idempotent: a call that is over stays over.
+    return Request(method="POST", path=path, read=_read_nothing, idempotent=True, empty=True)
 
 
 def list_calls(
@@ -254,7 +253,7 @@ def update_call(call_id: str, changes: UpdateCallRequest | Mapping[str, Any]) ->
     body = UpdateCallRequest.read(changes).body()
     if not body:
         raise RetellInputError(f"update_call needs one of {', '.join(UpdateCallRequest.model_fields)}.")
-    return Request(method="PATCH", path=path, body=body, read=_read_call, idempotent=True)
+    return Request(method="PATCH", path=path, body=body, read=_read_call, idempotent=True, call_id=call_id)
 
 
 def delete_call(call_id: str) -> Request[None]:
@@ -272,7 +271,8 @@ def rerun_call_analysis(call_id: str) -> Request[Call]:
     See https://docs.retellai.com/api-references/rerun-call-analysis
     """
     path = f"/rerun-call-analysis/{check_call_id(call_id)}"
-    return Request(method="PUT", path=path, read=_read_call, idempotent=False)  # each run is charged
+    # Not idempotent: each run is charged.
+    return Request(method="PUT", path=path, read=_read_call, idempotent=False, call_id=call_id)
 
 
 # -- the account -----------------------------------------------------------------------------------------------

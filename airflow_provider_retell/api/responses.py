@@ -59,7 +59,7 @@ def read(request: Request[T], response: Response, settings: ConnectionSettings) 
     """Return the value in a response, or raise the error that it stands for."""
     if response.status_code in _SUCCESSES:
         try:
-            return request.read(None if request.empty else request.decode(response.content))
+            return _value(request, response.content)
         except (ValueError, RecursionError) as error:
             broken = isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError)
             problem = "not JSON" if broken else str(error)
@@ -69,6 +69,22 @@ def read(request: Request[T], response: Response, settings: ConnectionSettings) 
     if RetellStatusError.kind(response.status_code).concerns is not Concerns.NOTHING and response.is_page:
         raise _unreadable(request, response, settings, "a page, and not Retell's JSON")
     raise status_error(request, response, settings)
+
+
+def _value(request: Request[T], content: bytes) -> T:
+    """Return the value in the body of a successful response.
+
+    A cache or gateway that mixes answers up would else end the wait for one call with another person's.
+
+    Raises:
+        ValueError: It cannot be read, or holds another call than the one that was asked for.
+    """
+    value = request.read(None if request.empty else request.decode(content))
+    if request.call_id is not None:
+        call: Any = value
+        if request.call_id != (call["call_id"] if isinstance(call, dict) else call.call_id):
+            raise ValueError("another call than the one that was asked for")
+    return value
 
 
 def status_error(request: Request[Any], response: Response, settings: ConnectionSettings) -> RetellStatusError:

@@ -178,8 +178,7 @@ class Sweeps(Generic[C]):
             self._warn(len(call_ids), error)
             parts += _halves(call_ids) if refused else []
             return {}
-        # Retell may list other calls too, and may leave some out; those are then read one by one.
-        found = {call_id: page.items[call_id] for call_id in call_ids if call_id in page.items}
+        found = _asked_for(page, call_ids)
         for call_id in found:
             unlisted.pop(call_id, None)
         return found
@@ -256,8 +255,13 @@ def list_many(call_ids: Sequence[str], projection: Projection[C]) -> Flow[list[C
                 raise
             parts += halves
         else:
-            found += page.calls
+            found += _asked_for(page, part).values()
     return found
+
+
+def _asked_for(page: Page[C], call_ids: Sequence[str]) -> dict[str, C]:
+    """Return those of some calls that a page holds: Retell may list others too, and leave some out."""
+    return {call_id: page.items[call_id] for call_id in call_ids if call_id in page.items}
 
 
 def _halves(call_ids: list[str]) -> list[list[str]]:
