@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import Environment, TemplateSyntaxError
 
+from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.operators import RetellCreatePhoneCallOperator
 from airflow_provider_retell.provider.version_compat import TASKS_ASK_A_SUPERVISOR
 from airflow_provider_retell.simulator import Simulator
@@ -312,9 +313,45 @@ def test_a_text_is_rendered_as_jinja_renders_it(text: str) -> None:
         expected = Environment(autoescape=False).from_string(text).render()  # noqa: S701 (no page is made of it)
     except (TemplateSyntaxError, TypeError):
         assume(False)
+    assume(expected.strip())
     task = create(text)
     task.render_template_fields({})
     assert task.to_number == expected
+
+
+class Nothing:
+    """The output of a task that returned nothing."""
+
+    def resolve(self, context: Any) -> None:
+        return None
+
+
+NEEDED = {
+    "to_number": "+14155550100",
+    "from_number": "+14155550199",
+    "agent_id": "a",
+    "people": [],
+    "call_id": "c",
+    "path": "p",
+}
+
+
+@pytest.mark.parametrize("left", ["{{ '' }}", " ", "{{ none }}", Nothing()])
+@pytest.mark.parametrize("task", offered_tasks())
+def test_a_field_that_is_given_and_becomes_nothing_fails_the_task(task: Any, left: object) -> None:
+    """It would count as left out: another agent would speak, or everybody be called in place of ten people."""
+    taken = inspect.signature(task.__init__).parameters
+    needed = {name: value for name, value in NEEDED.items() if name in taken}
+    for field in task.template_fields:
+        made = task(task_id="call", **needed)
+        made.template_fields = (field,)
+        setattr(made, field, left)
+        with pytest.raises(
+            RetellInputError, match=f"{field.removeprefix('is_')} is given, and .* Nothing was sent"
+        ):
+            made.render_template_fields({})
+        setattr(made, field, None)
+        made.render_template_fields({})
 
 
 @pytest.mark.parametrize(

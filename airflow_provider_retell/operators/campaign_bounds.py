@@ -16,7 +16,7 @@ _UNTIL: Final = "a datetime, ISO 8601 text or a timedelta"
 def until_at(until: Any, due: float) -> float:
     """Return ``until`` in seconds since the epoch; infinite if it is None."""
     match until:
-        case None | "":
+        case None:
             return math.inf
         case timedelta():
             return due + until.total_seconds()
@@ -34,7 +34,7 @@ def until_at(until: Any, due: float) -> float:
 
 def read_limit(given: Any) -> int | None:
     """Return ``limit`` as a template rendered it."""
-    if given is None or given in ("", "None"):
+    if given is None:
         return None
     try:
         limit = int(str(given))

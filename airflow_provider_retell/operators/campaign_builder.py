@@ -17,6 +17,7 @@ from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.operators.campaign_bounds import due_at, read_limit, until_at
 from airflow_provider_retell.operators.policies import warn_if_forgetful
 from airflow_provider_retell.policy.numbers import e164
+from airflow_provider_retell.provider.templates import check_given
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.client import RetellClient
@@ -237,7 +238,7 @@ class CampaignBuilder:
         from airflow_provider_retell.campaign.results.results import Results  # noqa: PLC0415
 
         task = self.operator
-        if task.path in (None, "", "None"):
+        if task.path is None:
             if people > WITHOUT_PATH:
                 raise RetellInputError(
                     f"path must be given for more than {WITHOUT_PATH} people, and there are {people}."
@@ -248,6 +249,7 @@ class CampaignBuilder:
                     "called, so nobody is called. Give it a path, and let a new run call those who are left."
                 )
             return None if began is None else began.at
+        check_given("path", task.path)
         where = "" if names["map_index"] < 0 else f", map index {names['map_index']}"
         holds = f"the campaign {names['task_id']} of the DAG {names['dag_id']}, run {names['run_id']}{where}"
         self._files = Results(str(task.path), holds=holds, token=self.process.token, file_format=task.file_format)

@@ -16,7 +16,8 @@ kind          a text for the complete field         a text inside an object or a
 (none)        a template, native if the DAG says so the same
 ============  ====================================  =============================================
 
-The outputs of other tasks (XComArgs) are resolved everywhere, at any depth, and are not rendered.
+The outputs of other tasks (XComArgs) are resolved everywhere, at any depth, and are not rendered. A field that is
+given in the DAG file and becomes nothing fails the task, because it would count as left out.
 
 See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html#jinja-templating
 """
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, assert_never
 
 from airflow.providers.common.compat.sdk import BaseOperator, Context, XComArg
 
-from airflow_provider_retell._masking import NUMBER_FIELDS
+from airflow_provider_retell._masking import NUMBER_FIELDS, shown
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.version_compat import is_resumed, mask_secret
 
@@ -81,15 +82,18 @@ class TemplatedOperator(BaseOperator):
             super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
             return
         for field in [field for field in template_fields if self._is_template(field, context)]:
+            given = getattr(self, field)
             if (kind := self.field_kinds.get(field)) is None:
                 super()._do_render_template_fields(self, [field], context, jinja_env, seen_oids)
-                continue
-            try:
-                rendered = self._rendered(getattr(self, field), kind, context, jinja_env)
-            except Exception as error:
-                error.add_note(f"Raised while rendering the field {field!r} of the task {self.task_id!r}.")
-                raise
-            setattr(self, field, rendered)
+            else:
+                try:
+                    rendered = self._rendered(given, kind, context, jinja_env)
+                except Exception as error:
+                    error.add_note(f"Raised while rendering the field {field!r} of the task {self.task_id!r}.")
+                    raise
+                setattr(self, field, rendered)
+            if given is not None:
+                check_given(field, getattr(self, field))
         self._mask()
         # Airflow shows and stores each of these fields at a cost, even those that the DAG does not give.
         given = tuple(field for field in type(self).template_fields if getattr(self, field) is not None)
@@ -152,6 +156,21 @@ class TemplatedOperator(BaseOperator):
                 for secret in [text] if field in self.hidden_fields else _beginnings(field, text):
                     if len(secret) >= _SHORTEST_SECRET:
                         mask_secret(secret)
+
+
+def check_given(field: str, rendered: object) -> None:
+    """Refuse nothing as the value of a field that the DAG gives: it would count as left out.
+
+    Without the agent, the limit or the files that were meant, other calls would be placed.
+
+    Raises:
+        RetellInputError: It is None, blank, or ``None`` as Jinja writes it.
+    """
+    if rendered is None or (isinstance(rendered, str) and rendered.strip() in {"", "None"}):
+        raise RetellInputError(
+            f"{field.removeprefix('is_')} is given, and its template or task left nothing there: "
+            f"{shown(rendered)}. Leave it out, or give None itself, if that is meant. Nothing was sent."
+        )
 
 
 def check_pushed(argument: str, value: Any) -> None:
