@@ -98,7 +98,7 @@ Setting: TypeAlias = NumberInExtra | FlagInExtra
 
 SETTINGS: Final[Mapping[str, Setting]] = {
     "timeout": NumberInExtra(
-        label="Time-out", help="Seconds to wait for one response from Retell.", default=30, minimum=0.1
+        label="Time-out", help="Seconds for each step of a request to Retell.", default=30, minimum=0.1
     ),
     "max_attempts": NumberInExtra(
         label="Attempts",

@@ -116,7 +116,7 @@ class CallingHours:
         """Return when a person may be called, ``at`` at the earliest, in UTC.
 
         That is ``at`` itself if the hours are open then, and None if they do not open in the next 373 days,
-        because the zones of the number are never open together: then give the person's own zone.
+        because ``closed`` has them all, or the number's zones are never open together: then give ``time_zone``.
 
         Arguments and errors are those of ``is_open``.
         """

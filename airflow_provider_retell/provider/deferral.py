@@ -65,7 +65,7 @@ MOST_ID_BYTES: Final = 45_000
 
 
 def first_portion(call_ids: Sequence[str]) -> list[str]:
-    """Return the first of some ids, as many as fit into one trigger: more than a thousand.
+    """Return the first of some ids, as many as fit into one trigger: a thousand of Retell's length.
 
     The task waits for the others afterwards.
     """

@@ -212,7 +212,7 @@ class CampaignRun:
         """Log a failed read; raise the error if the account is the reason, or reads have failed for too long."""
         if error.concerns is Concerns.ACCOUNT:
             raise error
-        log.warning("A request failed, and is tried again: %s", error)
+        log.warning("A request failed; trying again: %s", error)
         now = self.moments.now().steady
         self._unread_since = now if self._unread_since is None else self._unread_since
         if now - self._unread_since >= UNREACHABLE_FOR:
