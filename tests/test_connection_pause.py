@@ -117,3 +117,18 @@ def test_what_is_known_of_the_pause_is_half_a_minute_old_at_most(time: ManualClo
         assert not pause.is_on()
         time.advance(0.7)
     assert len(looked_up) == 3
+
+
+def test_a_pause_that_was_set_while_the_machine_slept_is_seen(time: ManualClock) -> None:
+    """A suspended machine's monotonic clock stands still: it would take what was true hours ago for new."""
+
+    class Suspended(SteppingClock):
+        def monotonic(self) -> float:
+            return 0.0
+
+    paused = False
+    pause = ConnectionPause(conn_id="x", look_up=lambda: paused, clock=Suspended(time))
+    assert not pause.is_on()
+    paused = True
+    time.advance(8 * 3600)
+    assert pause.is_on()

@@ -37,11 +37,11 @@ class ConnectionPause:
 
     def note(self, *, paused: bool) -> None:
         """Note whether the connection is paused, as read just now."""
-        self._on, self._read_at = paused, self.clock.monotonic()
+        self._on, self._read_at = paused, self.clock.boottime()
 
     def is_on(self) -> bool:
         """Return whether the connection is paused."""
-        if self._read_at is None or self.clock.monotonic() - self._read_at >= MAX_AGE:
+        if self._read_at is None or self.clock.boottime() - self._read_at >= MAX_AGE:
             self.note(paused=self.look_up())
         return self._on
 
