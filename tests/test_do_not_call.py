@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from failing_storage import attach
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_retell.campaign.people.do_not_call import LOOKED_AT_EVERY, DoNotCall
 from airflow_provider_retell.errors import RetellError, RetellInputError
@@ -135,6 +137,17 @@ def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     os.utime(path, (0, 0))
     made.refresh(0)  # the clock was set back
     assert not made.listed(NUMBER)
+
+
+def test_a_file_of_a_storage_without_times_is_read_at_each_look() -> None:
+    """Of a file of equal size nothing else may say that a number in it was replaced."""
+    memory = MemoryFileSystem()
+    attach("memory", conn_id="lists", fs=memory)
+    memory.pipe_file("/lists/dnc.csv", f"to_number\n{NUMBER}\n".encode())
+    made = read("memory://lists@/lists/dnc.csv")
+    memory.pipe_file("/lists/dnc.csv", f"to_number\n{OTHER}\n".encode())
+    made.refresh(LOOKED_AT_EVERY)
+    assert (made.listed(NUMBER), made.listed(OTHER)) == (False, True)
 
 
 def test_a_failed_reading_leaves_the_list_as_it_was(tmp_path: Path) -> None:

@@ -5,27 +5,45 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 _BLOCK: Final = 8 * 2**20
 """Bytes in one part of an upload, which are held in memory while a file is written."""
 
-_VERSIONED_BY: Final = (
-    "size",
+_CHANGES: Final = (
     "mtime",
     "LastModified",
     "last_modified",
+    "modificationTime",
     "updated",
     "ETag",
     "etag",
     "generation",
 )
-"""The keys under which local disks, S3, Google and Azure describe a file's version."""
+"""The keys under which local disks, S3, Google, Azure and HDFS hold what changes with a file."""
 
 _TIMES: Final = 5
 
 _WITHOUT_FOLDERS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version of a file, as far as its storage knows it.
+
+    Attributes:
+        size: Its size.
+        changes: Its time, its digest and the like; empty if the storage has none of them, as FTP has not.
+    """
+
+    size: str
+    changes: str
+
+    def is_certainly(self, other: Version | None) -> bool:
+        """Return whether a file of this version is certainly the same: equal sizes are not enough."""
+        return bool(self.changes) and self == other
 
 
 class Storage:
@@ -139,7 +157,7 @@ class Storage:
         """Return the names of all files below a folder, relative to it."""
         return frozenset(self.versions(folder))
 
-    def versions(self, folder: str) -> dict[str, str]:
+    def versions(self, folder: str) -> dict[str, Version]:
         """Return the names of all files below a folder, relative to it, each with its version."""
         self._fs.invalidate_cache()
         start = f"{folder.strip('/')}/"
@@ -148,8 +166,8 @@ class Storage:
             path.removeprefix(start): _version(found[path]) for path in sorted(found) if path.startswith(start)
         }
 
-    def version(self, path: str) -> str:
-        """Return a value that changes with the file; raise ``FileNotFoundError`` if there is no such file."""
+    def version(self, path: str) -> Version:
+        """Return the version of a file; raise ``FileNotFoundError`` if there is no such file."""
         self._fs.invalidate_cache()
         return _version(self._fs.info(path))
 
@@ -184,6 +202,6 @@ def despite_cleaning(steps: Callable[[], None]) -> None:
     return steps()
 
 
-def _version(info: Mapping[str, Any]) -> str:
-    """Return the size, the time and the digest of a file, as far as its storage knows them."""
-    return " ".join(str(info[name]) for name in _VERSIONED_BY if name in info)
+def _version(info: Mapping[str, Any]) -> Version:
+    known = (info.get(name) for name in _CHANGES)
+    return Version(size=str(info.get("size")), changes=" ".join(str(each) for each in known if each is not None))

@@ -10,6 +10,7 @@ from typing import Any, Final
 from airflow_provider_retell._masking import shown
 from airflow_provider_retell.campaign.people.files import SUFFIXES, RowFile, file_url
 from airflow_provider_retell.errors import RetellError, RetellInputError
+from airflow_provider_retell.files.storage import Version
 from airflow_provider_retell.policy.numbers import e164
 
 LOOKED_AT_EVERY: Final = 60.0
@@ -34,7 +35,7 @@ class DoNotCall:
         self._region = region
         self._file: RowFile | None = None
         self._numbers: array[int] | None = None
-        self._version: str | None = None
+        self._version: Version | None = None
         self._looked_at: float | None = None
         if (url := file_url(given)) is not None:
             self._file = RowFile(url, argument="do_not_call", any_columns=True)
@@ -48,7 +49,7 @@ class DoNotCall:
             self._numbers = self._sorted((f"do_not_call[{at}]", each) for at, each in enumerate(given))
 
     def refresh(self, now: float) -> None:
-        """Read the file if it has changed, checking at most once a minute.
+        """Read the file unless it certainly has not changed, at most once a minute.
 
         Args:
             now: Seconds since the epoch.
@@ -62,7 +63,7 @@ class DoNotCall:
         if self._looked_at is not None and 0 <= now - self._looked_at < LOOKED_AT_EVERY:
             return
         version = self._file.version()
-        if version != self._version:
+        if not version.is_certainly(self._version):
             self._numbers = self._sorted(_numbers(self._file))
             self._version = version
         self._looked_at = now

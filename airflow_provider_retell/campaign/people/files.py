@@ -30,7 +30,7 @@ from airflow_provider_retell._masking import mask_numbers, shown
 from airflow_provider_retell.campaign.people.columns import check_columns, from_csv, row, separator
 from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.files.reading import json_rows, lines, open_parquet, parquet_rows
-from airflow_provider_retell.files.storage import Storage
+from airflow_provider_retell.files.storage import Storage, Version
 
 SUFFIXES: Final = (".csv", ".jsonl", ".parquet")
 
@@ -97,8 +97,8 @@ class RowFile:
             self._storage = Storage(folder)
         self._path = f"{self._storage.root.rstrip('/')}/{name}"
 
-    def version(self) -> str:
-        """Return a value that changes when the file changes."""
+    def version(self) -> Version:
+        """Return the version of the file."""
         with self._errors():
             return self._storage.version(self._path)
 

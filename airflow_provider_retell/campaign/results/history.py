@@ -29,7 +29,7 @@ from airflow_provider_retell.errors import RetellError, RetellInputError
 from airflow_provider_retell.files.claim import UNFINISHED
 from airflow_provider_retell.files.manifest import MANIFEST
 from airflow_provider_retell.files.reading import SUFFIXES, read_rows
-from airflow_provider_retell.files.storage import Storage
+from airflow_provider_retell.files.storage import Storage, Version
 from airflow_provider_retell.policy import Attempt
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class History:
             raise RetellInputError(f"{self._name} is not a folder. Give history=False if there is none.")
         self._memory = memory.total_seconds()
         self._region = region
-        self._files: dict[str, tuple[str, list[PastCall]]] = {}
+        self._files: dict[str, tuple[Version, list[PastCall]]] = {}
         self._by_number: dict[str, list[PastCall]] = {}
         self._by_id: dict[str, list[PastCall]] = {}
         self._read_at: float | None = None
@@ -114,7 +114,8 @@ class History:
             versions = {n: v for n, v in self._storage.versions(self._storage.root).items() if self._wanted(n)}
         if not versions:
             self._warn("nothing", "%s holds no attempts-* file yet, so nobody counts as called before.")
-        changed = [name for name, version in versions.items() if self._files.get(name, ("",))[0] != version]
+        known = {name: version for name, (version, _) in self._files.items()}
+        changed = [name for name, version in versions.items() if not version.is_certainly(known.get(name))]
         since = now - self._memory
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
             found = dict(

@@ -19,7 +19,7 @@ from airflow_provider_retell._masking import mask_numbers
 from airflow_provider_retell.campaign.results.tables import attempt_of
 from airflow_provider_retell.errors import RetellError, RetellExportError, RetellInputError
 from airflow_provider_retell.files.reading import read_rows
-from airflow_provider_retell.files.storage import Storage, despite_cleaning
+from airflow_provider_retell.files.storage import Storage, Version, despite_cleaning
 
 PARTS: Final = "_retell_parts"
 """The folder. Spark, Hive and Athena ignore names that begin with an underscore."""
@@ -68,7 +68,7 @@ class Parts:
             posixpath.relpath(posixpath.join(self._folder, name), self._root) for name in sorted(found, key=_order)
         ]
 
-    def versions(self, names: Collection[str]) -> dict[str, str]:
+    def versions(self, names: Collection[str]) -> dict[str, Version]:
         """Return the versions of parts and files of the results, without those that are gone."""
         with self._errors_about("read"):
             folder = posixpath.relpath(self._folder, self._root)
