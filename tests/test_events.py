@@ -27,7 +27,7 @@ watching = pytest.mark.skipif(not HAS_ASSET_WATCHERS, reason="Airflow 3.0 brough
 def test_airflow_2_says_what_is_missing() -> None:
     """The module loads, and the trigger's error says which Airflow it needs."""
     assert AIRFLOW_2
-    with pytest.raises(RetellInputError, match=r"needs asset watchers, which Airflow 3\.0 brought"):
+    with pytest.raises(RetellInputError, match=r"needs asset watchers: Airflow 3\.0"):
         RetellFinishedCallsTrigger(CALLS)
 
 
