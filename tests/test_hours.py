@@ -18,6 +18,7 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallFinalError,
     RetellCallTimeoutError,
+    RetellConnectionError,
     RetellInputError,
     RetellTimeZoneError,
 )
@@ -256,6 +257,60 @@ def test_the_end_of_a_wait_for_a_line_is_checked_too(
     assert not simulator.calls
 
 
+@pytest.mark.parametrize("now", [EVENING + timedelta(seconds=55)])
+@pytest.mark.parametrize("action", ["wait", "skip", "fail"])
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+def test_a_phone_that_rings_already_is_waited_for_when_the_hours_have_shut(
+    simulator: Simulator, time: ManualClock, action: str, store: bool
+) -> None:
+    """The response was lost, and the hours shut before the next attempt: the call is found, its row kept."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True))
+    given = {"calling_hours": HOURS, "outside_hours": action, "wait_for": "ended", "deferrable": True}
+    context = {"task_state_store": Store()} if store else {}
+    row = run_task(lambda: place(CREATE, **given), clock=Slow(time), **context)
+    assert (list(simulator.calls), row["outcome"]) == ([row["call_id"]], "answered")
+    assert len(sent(simulator)) == 1
+    assert time() < EVENING.timestamp() + LONGEST_RINGING + 120
+
+
+@pytest.mark.parametrize("now", [EVENING + timedelta(seconds=59)])
+@pytest.mark.parametrize("action", ["skip", "fail"])
+@pytest.mark.parametrize("kept", [True, False], ids=["store", "no store"])
+def test_a_retry_in_the_night_looks_for_a_call_that_may_ring(
+    run: Callable[..., Any], simulator: Simulator, time: ManualClock, action: str, kept: bool
+) -> None:
+    """The first try has lost the response, so the retry may not say that nobody was called."""
+    store = Store() if kept else None
+    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=9))
+    with pytest.raises(RetellConnectionError):
+        run(scenario="dial_no_answer", outside_hours=action, store=store)
+    simulator.recover()
+    time.advance(2)
+    given = {"scenario": "dial_no_answer", "outside_hours": action, "wait_for": "ended"}
+    row = run(ti=TaskInstance(try_number=2), store=store, **given)
+    assert (list(simulator.calls), row["outcome"]) == ([row["call_id"]], "no_answer")
+
+
+@pytest.mark.parametrize("now", [EVENING + timedelta(seconds=55)])
+def test_a_call_that_was_not_placed_is_looked_for_and_then_skipped(
+    simulator: Simulator, time: ManualClock
+) -> None:
+    """The request may have arrived, and had not: nothing rings after the longest ringing, so the hours decide."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503))
+    given = {"calling_hours": HOURS, "outside_hours": "skip"}
+    with pytest.raises(AirflowSkipException):
+        run_task(lambda: place(CREATE, **given), clock=Slow(time), task_state_store=Store())
+    assert not simulator.calls
+    assert time() >= EVENING.timestamp() + LONGEST_RINGING
+
+
+class Slow(SteppingClock):
+    """A clock on which each pause takes at least ten seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(max(seconds, 10))
+
+
 # -- what bounds the wait ------------------------------------------------------------------------------------
 
 
@@ -387,8 +442,8 @@ def test_a_wait_that_no_triggerer_ended_goes_on_in_time(
 def test_a_wait_that_airflow_ended_forgets_no_request_that_was_sent(
     simulator: Simulator, time: ManualClock, clock: SteppingClock
 ) -> None:
-    """The response to the first request was lost, then the hours shut: in the morning its call is looked for."""
-    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, times=None))
+    """The first request may have arrived, then the hours shut: in the morning its call is looked for first."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503, times=None))
 
     class Slow(SteppingClock):
         """A clock by which each pause between two attempts takes a minute."""
@@ -399,13 +454,15 @@ def test_a_wait_that_airflow_ended_forgets_no_request_that_was_sent(
     ti = TaskInstance()
     with clock_replaced_by(Slow(time)), pytest.raises(TaskDeferred) as deferral:
         place(CREATE, calling_hours=HOURS, deferrable=True).execute(ti.context())
-    assert len(simulator.calls) == 1
     simulator.recover()
     assert deferral.value.timeout
     time.advance(deferral.value.timeout.total_seconds())
+    morning = time()
     operator = place(CREATE, calling_hours=HOURS, deferrable=True)
     row = operator.resume_execution("__fail__", {"error": "Trigger timeout"}, ti.context())
     assert list(simulator.calls) == [row["call_id"]]
+    asked = [request.endpoint for request in simulator.requests if request.clock >= morning]
+    assert asked == ["list-calls", CREATE]
 
 
 def test_a_trigger_that_could_not_be_run_fails_the_try(simulator: Simulator, clock: SteppingClock) -> None:

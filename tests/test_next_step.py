@@ -103,6 +103,7 @@ ELSEWHERE = replace(KNOWN, conn_id="a")
 SECOND = replace(KNOWN, ordinal=1, call_id="call_2_1", earlier=("call_2_0",))
 BUSY_AGAIN = call("not_connected", "dial_busy", ordinal=1)
 REDIAL = (Redial("busy", after=timedelta(hours=1), times=5),)
+SHUT = wanted(hours_shut=True)
 NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
 
 
@@ -156,6 +157,10 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (wanted(), None, Missing.UNLISTED, NEW),
         (wanted(run_began=LONG_AGO), None, Missing.UNLISTED, NEW),
         (wanted(run_began=None, retell_dials=False), None, Missing.UNLISTABLE, NEW),
+        (SHUT, None, Missing.UNLISTABLE, Refuse),
+        (SHUT, None, Missing.UNLISTED, LookForTag(INTENT.prefix)),
+        (replace(SHUT, began=NO_RINGING), None, Missing.UNLISTED, NEW),
+        (SHUT, None, (LIVE,), Adopt(LIVE)),
         (wanted(), None, (LIVE,), Adopt(LIVE)),
         (wanted(fail_on=("busy",)), None, (BUSY,), NEXT),
         # refused
@@ -224,6 +229,12 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (wanted(key_digest="2"), record(key_digest="1"), Missing.UNLISTED, LookForTag(INTENT.tag)),
         (wanted(key_digest="2"), record(key_digest="1", sent_at=NO_RINGING), Missing.UNLISTED, Refuse),
         (wanted(key_digest="2"), record(key_digest="1"), Missing.UNLISTABLE, Refuse),
+        (SHUT, record(), None, LookForTag(INTENT.tag)),
+        (SHUT, record(), (LIVE,), Adopt(LIVE)),
+        (SHUT, record(), Missing.UNLISTED, LookForTag(INTENT.tag)),
+        (SHUT, record(sent_at=NO_RINGING), Missing.UNLISTED, SendAgain(record(sent_at=NO_RINGING))),
+        (SHUT, record(), Missing.UNLISTABLE, Refuse),
+        (SHUT, record(sent_at=LONG_AGO), Missing.UNLISTED, Refuse),
         (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTED, Refuse),
         (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTABLE, Refuse),
         (wanted(retell_dials=False), record(), Missing.UNLISTED, NEW),

@@ -14,7 +14,11 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire, place, run_task
 
 from airflow_provider_retell.calls.redialing import end_of
-from airflow_provider_retell.errors import RetellCallError, RetellCallTimeoutError, RetellInputError
+from airflow_provider_retell.errors import (
+    RetellCallError,
+    RetellCallTimeoutError,
+    RetellInputError,
+)
 from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
 

@@ -33,7 +33,10 @@ record                       the call                                       the 
 none, first try              -                                              PlaceNew
 none, not durable            has no tag                                     PlaceNew, with the same key
 none                         not looked for                                 LookForTag
-none, created                cannot be listed, the key may have expired     Refuse
+none, created                cannot be listed, and the key may have         Refuse
+                             expired or the calling hours are shut
+none, created                not listed, the calling hours are shut, but    LookForTag again
+                             it may ring: 330 s
 none                         otherwise                                      PlaceNew, with the same key
 refused                      was certainly not placed                       PlaceNew, under the same ordinal
 of another connection        by another API key: maybe another account's    Refuse
@@ -50,10 +53,14 @@ call known                   over otherwise                                 Adop
 call known                   unknown to Retell                              Refuse
 answer lost                  asked for to another number, or by another     Refuse
                              agent
-answer lost, created         within the key's hour, by the same API key     SendAgain, with the same key
+answer lost, created         within the key's hour, by the same API key,    SendAgain, with the same key
+                             and the calling hours are not known as shut
 answer lost                  not looked for                                 LookForTag
-answer lost, created         not listed, asked for by another API key, but  LookForTag again
-                             it may ring: 330 s
+answer lost, created         not listed, asked for by another API key or    LookForTag again
+                             the calling hours are shut, but it may ring:
+                             330 s
+answer lost, created         not listed, the first two conditions for       SendAgain: the hours decide
+                             SendAgain hold
 answer lost, created         otherwise                                      Refuse
 answer lost, registered      otherwise                                      PlaceNew: nothing rings by itself
 ===========================  =============================================  ====================================
@@ -81,9 +88,10 @@ any                          otherwise                                      as i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
+from airflow_provider_retell.calls import refusals
 from airflow_provider_retell.calls.intent import TAG, Intent, Record, counts
 from airflow_provider_retell.calls.recognition import differs, request_of
 from airflow_provider_retell.calls.redialing import next_call_at
@@ -133,7 +141,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
     if record.call_id is not None:
         if seen is None:
             return Read((*record.earlier, record.call_id) if wanted.redial else (record.call_id,))
-        return first if cleared else _unknown(record.call_id)
+        return first if cleared else refusals.no_longer_known(record.call_id)
     return _lost(wanted, record, seen, first, now)
 
 
@@ -142,14 +150,14 @@ def _elsewhere(wanted: Wanted, record: Record) -> Refuse | None:
     if record.prefix not in {"", wanted.intent.prefix}:
         return Refuse(
             f"Not called: try {record.try_number} asked for a call under another call_key. A call_key must be "
-            f"the same at each try. {CLEAR}"
+            f"the same at each try. {refusals.CLEAR}"
         )
     if record.refused or record.conn_id in {"", wanted.conn_id} or record.key_digest == wanted.key_digest != "":
         return None
     return Refuse(
         f"Not called again: try {record.try_number} asked for this call through the connection "
         f"{record.conn_id!r}, and this try uses {wanted.conn_id!r}, which does not know that call if it is "
-        f"another account. Let the task use {record.conn_id!r} again. {CLEAR}"
+        f"another account. Let the task use {record.conn_id!r} again. {refusals.CLEAR}"
     )
 
 
@@ -178,10 +186,10 @@ def _without_record(wanted: Wanted, seen: Seen, first: PlaceNew, now: float) -> 
         return first
     if seen is None:
         return LookForTag(wanted.intent.prefix)
-    hidden = wanted.intent.cleared or not wanted.key_is_alive(now)
-    if seen is Missing.UNLISTABLE and wanted.retell_dials and hidden:
-        return Refuse(HIDDEN)
-    if wanted.intent.cleared and _may_ring(wanted, wanted.began, now):
+    goes_on = not (wanted.intent.cleared or wanted.hours_shut)  # the call of an earlier try is continued with
+    if seen is Missing.UNLISTABLE and wanted.retell_dials and not (goes_on and wanted.key_is_alive(now)):
+        return Refuse(refusals.HIDDEN)
+    if not goes_on and _may_ring(wanted, wanted.began, now):
         return LookForTag(wanted.intent.prefix)
     return first
 
@@ -191,24 +199,26 @@ def _lost(wanted: Wanted, record: Record, seen: Seen, first: PlaceNew, now: floa
     sent = Intent(prefix=wanted.intent.prefix, generation=record.generation, ordinal=record.ordinal)
     if record.generation != wanted.intent.generation:
         if seen is Missing.UNLISTABLE and wanted.retell_dials:
-            return Refuse(HIDDEN)
+            return Refuse(refusals.HIDDEN)
         if seen is None or _may_ring(wanted, record.last_sent_at, now):
             return LookForTag(sent.tag)
         return first
     if difference := differs(record.body or {}, wanted.body):
-        return Refuse(f"Not called again: try {record.try_number} asked for a call {difference}. {CLEAR}")
+        return Refuse(f"Not called again: try {record.try_number} asked for a call {difference}. {refusals.CLEAR}")
     same_key = record.key_digest in {"", wanted.key_digest}
-    if wanted.retell_dials and now - record.sent_at < KEY_LIFETIME and same_key:
+    hidden = (not same_key or wanted.hours_shut) and _may_ring(wanted, record.last_sent_at, now)
+    known_key = wanted.retell_dials and now - record.sent_at < KEY_LIFETIME and same_key
+    if known_key and (not wanted.hours_shut or (seen is Missing.UNLISTED and not hidden)):
         return SendAgain(record)
-    if seen is None or (seen is Missing.UNLISTED and not same_key and _may_ring(wanted, record.last_sent_at, now)):
+    if seen is None or (seen is Missing.UNLISTED and hidden):
         return LookForTag(sent.tag)
     if not wanted.retell_dials:
         return PlaceNew(record.generation, record.ordinal)
     listed = "calls cannot be listed" if seen is Missing.UNLISTABLE else "no call with its tag is listed"
     return Refuse(
         f"Not called again: {(now - record.sent_at) / 60:.0f} minutes ago try {record.try_number} asked Retell "
-        f"for this call and lost the response, and {listed}. {'' if same_key else OTHER_API_KEY}Look for the call "
-        f"in Retell's dashboard (metadata {TAG} = {sent.tag}). {CLEAR}"
+        f"for this call and lost the response, and {listed}. {'' if same_key else refusals.OTHER_API_KEY}"
+        f"Look for the call in Retell's dashboard (metadata {TAG} = {sent.tag}). {refusals.CLEAR}"
     )
 
 
@@ -229,7 +239,7 @@ def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now:
     if difference := differs(request_of(newest), wanted.body):
         return Refuse(
             f"Not called: {newest.call_id}, which was placed before under the same tag or key, is a call "
-            f"{difference}. {OTHER_KEY if intent.named else CLEAR}",
+            f"{difference}. {refusals.OTHER_KEY if intent.named else refusals.CLEAR}",
             call_ids=(newest.call_id,),
         )
     if not newest.is_terminal or newest.outcome == Outcome.DO_NOT_CALL:
@@ -242,13 +252,7 @@ def _known(wanted: Wanted, calls: Sequence[CallRow], record: Record | None, now:
     if allow_another(newest, wanted.fail_on):
         return PlaceNew(generation, ordinal + 1)
     if newest.outcome == Outcome.STOPPED:
-        return Refuse(
-            f"Not called again: {newest.call_id} of an earlier try was stopped, by this task when it was killed "
-            f"or timed out, or through Retell's API or dashboard. {CLEAR} To have retries place one, name "
-            "'stopped' in fail_on.",
-            call_ids=(newest.call_id,),
-            outcomes=frozenset({Outcome.STOPPED.value}),
-        )
+        return refusals.was_stopped(newest)
     return Adopt(newest)
 
 
@@ -266,20 +270,3 @@ def _cleared(wanted: Wanted, calls: Sequence[CallRow], generation: int, record: 
     if record is None and not one_try and _may_ring(wanted, wanted.began, now):
         return LookForTag(wanted.intent.prefix)
     return first
-
-
-def _unknown(call_id: str) -> Refuse:
-    return Refuse(
-        f"Not called again: an earlier try placed {call_id}, which Retell no longer knows, so it is unknown how "
-        f"it went. {CLEAR}",
-        call_ids=(call_id,),
-    )
-
-
-CLEAR: Final = "To place a new call, clear the task."
-OTHER_API_KEY: Final = "The connection holds another API key by now, which may be another account's. "
-OTHER_KEY: Final = "Another call needs another call_key."
-HIDDEN: Final = (
-    "Not called again: an earlier try may have placed a call, its idempotency key is spent, and this API key may "
-    "not list calls. Give it that permission in Retell's dashboard and clear the task, or set durable=False."
-)

@@ -16,6 +16,7 @@ from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.key_rotation import key_digest
 from airflow_provider_retell.calls.capacity import LineWait, is_capacity_named
+from airflow_provider_retell.calls.gate import OutsideHours
 from airflow_provider_retell.calls.intent import Record, counts
 from airflow_provider_retell.calls.lookup import CallLookup
 from airflow_provider_retell.calls.next_step import next_step
@@ -57,6 +58,7 @@ class Placement:
         line: The pauses while there is no free line.
         redial: The rules by which the task places more calls when they are due.
         run_began: When the DAG run began, in seconds since the epoch, None if that is not known.
+        waits_for_hours: Whether the task waits until the calling hours open, and looks for its calls again then.
     """
 
     sender: RecordedSender
@@ -66,7 +68,9 @@ class Placement:
     line: LineWait
     redial: tuple[Redial, ...] = ()
     run_began: float | None = None
+    waits_for_hours: bool = True
     _lookup: CallLookup = field(init=False)
+    _hours_shut: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._lookup = CallLookup(self.sender)
@@ -86,6 +90,11 @@ class Placement:
         while True:
             try:
                 call = self._continue() if placing is None else self._follow(placing)
+            except OutsideHours:
+                # A call that rings already is continued with at any hour.
+                if self._hours_shut or not self._may_have_placed(placing):
+                    raise
+                self._hours_shut = True
             except RetellRateLimitError as error:
                 # After a lost response the call may exist. Only a key makes it safe to ask once more.
                 lost = error.may_have_arrived and not sender.retell_dials
@@ -124,6 +133,18 @@ class Placement:
 
     def _next(self, ordinal: int) -> PlaceNew:
         return PlaceNew(self.sender.intent.generation, ordinal + 1)
+
+    def _may_have_placed(self, placing: PlaceNew | None) -> bool:
+        """Return whether a call may exist that Retell does not list yet, so that it has to be looked for."""
+        sender = self.sender
+        record = sender.record()
+        if placing is None and record is None:  # the answer of an earlier try may be lost
+            looked_for = sender.intent.cleared or sender.intent.named or self.waits_for_hours
+            return sender.durable and not self.first_try and not looked_for
+        first = (sender.intent.generation, 0 if placing is None else placing.ordinal)
+        if record is None or record.refused or record.call_id is not None:
+            return False
+        return (record.generation, record.ordinal) >= first
 
     def _follow(self, placing: PlaceNew) -> CallRow:
         sender, follower = self.sender, (placing.generation, placing.ordinal)
@@ -170,6 +191,7 @@ class Placement:
                     sender.calls = self._before(call, record, seen)
                     return self._adopt(call, record)
                 case Read(call_ids=call_ids):
+                    record = self._note_found(record, call_ids[-1])
                     seen = self._lookup.read(call_ids, seen)
                 case LookForTag(prefix=prefix):
                     seen = self._lookup.list_tagged(prefix, again=seen is not None)
@@ -197,6 +219,7 @@ class Placement:
             durable=sender.durable,
             conn_id=sender.client.settings.conn_id,
             key_digest=key_digest(sender.client.settings),
+            hours_shut=self._hours_shut,
         )
 
     def _before(self, this: PlaceNew | CallRow, record: Record | None, seen: Seen) -> tuple[str, ...]:
@@ -212,6 +235,13 @@ class Placement:
             known += [*record.earlier, *filter(None, [record.call_id])]
         return tuple(dict.fromkeys(each for each in known if each != own_id))
 
+    def _note_found(self, record: Record | None, call_id: str) -> Record | None:
+        """Record the call of a response that was lost, and return the record."""
+        if record is not None and record.call_id is None:
+            record = replace(record, call_id=call_id, body=None)
+            self.sender.write(record)
+        return record
+
     def _adopt(self, call: CallRow, record: Record | None) -> CallRow:
         sender = self.sender
         placed_by = f"try {record.try_number}" if record else "an earlier try or task"
@@ -220,8 +250,7 @@ class Placement:
         log.info("Adopted %s placed by %s (%s): not called again.", call.call_id, placed_by, call.call_status)
         if record is not None and (not sender.intent.named or record.call_id == call.call_id):
             sender.ordinal, sender.placed_at = record.ordinal, record.last_sent_at
-            if record.call_id is None:
-                sender.write(replace(record, call_id=call.call_id, body=None))
+            self._note_found(record, call.call_id)
         # A list leaves the transcript out.
         return sender.client.send(sender.rows.one(endpoints.get_call(call.call_id))) if call.is_terminal else call
 

@@ -51,6 +51,8 @@ class Wanted:
         durable: Whether calls are tagged, so that they can be looked for.
         conn_id: The connection that it uses.
         key_digest: The ``key_digest`` of that connection.
+        hours_shut: Whether the calling hours were found shut: then a call that may have been placed before is
+            looked for first.
     """
 
     intent: Intent
@@ -64,6 +66,7 @@ class Wanted:
     durable: bool = True
     conn_id: str = ""
     key_digest: str = ""
+    hours_shut: bool = False
 
     def key_is_alive(self, now: float) -> bool:
         """Return whether each key that the task may have used is still trusted."""

@@ -186,6 +186,7 @@ class PhoneCallOperator(TemplatedOperator, CallingTask):
             line=self._line_wait(),
             redial=self.redial,
             run_began=run_began(context),
+            waits_for_hours=self.outside_hours == "wait",
         )
 
     def _hours(self) -> Hours:
