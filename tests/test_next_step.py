@@ -101,6 +101,8 @@ LONG_AGO = NOW - KEY_LIFETIME
 NO_RINGING = NOW - LONGEST_RINGING
 ELSEWHERE = replace(KNOWN, conn_id="a")
 SECOND = replace(KNOWN, ordinal=1, call_id="call_2_1", earlier=("call_2_0",))
+SECOND_LOST = record(ordinal=1, sent_at=LONG_AGO, earlier=("call_2_0",))
+SECOND_TAG = replace(INTENT, ordinal=1).tag
 BUSY_AGAIN = call("not_connected", "dial_busy", ordinal=1)
 REDIAL = (Redial("busy", after=timedelta(hours=1), times=5),)
 SHUT = wanted(hours_shut=True)
@@ -235,6 +237,10 @@ NAMED_CLEARED = replace(NAMED, cleared=True, tries_before=1)
         (SHUT, record(sent_at=NO_RINGING), Missing.UNLISTED, SendAgain(record(sent_at=NO_RINGING))),
         (SHUT, record(), Missing.UNLISTABLE, Refuse),
         (SHUT, record(sent_at=LONG_AGO), Missing.UNLISTED, Refuse),
+        (wanted(redial=REDIAL), SECOND_LOST, None, LookForTag(SECOND_TAG)),
+        (wanted(redial=REDIAL), SECOND_LOST, (BUSY_AGAIN,), Read(("call_2_0", "call_2_1"))),
+        (wanted(fail_on=("busy",), redial=REDIAL), SECOND_LOST, (BUSY, BUSY_AGAIN), Adopt(BUSY_AGAIN)),
+        (wanted(fail_on=("busy",)), SECOND_LOST, (BUSY_AGAIN,), PlaceNew(2, 2)),
         (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTED, Refuse),
         (wanted(), record(sent_at=LONG_AGO), Missing.UNLISTABLE, Refuse),
         (wanted(retell_dials=False), record(), Missing.UNLISTED, NEW),

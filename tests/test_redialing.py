@@ -18,6 +18,7 @@ from airflow_provider_retell.errors import (
     RetellCallError,
     RetellCallTimeoutError,
     RetellInputError,
+    RetellServerError,
 )
 from airflow_provider_retell.policy import CallingHours, Redial
 from airflow_provider_retell.simulator import SCENARIOS, Fault, ManualClock, Simulator
@@ -195,6 +196,23 @@ def test_a_redial_that_waits_for_a_line_keeps_the_age_of_its_key(
     row = run(limit_timeout=7200, redial=Redial("no_answer", after=TWO_HOURS, times=1))
     assert (row["outcome"], row["attempts"]) == ("no_answer", 2)
     assert len(simulator.calls) == 2
+
+
+def test_a_retry_after_a_redial_whose_response_is_lost_waits_as_long(
+    run: Callable[..., Any], simulator: Simulator, time: ManualClock
+) -> None:
+    """The retry finds the lost call by its tag, and the earlier ones by their ids: the rules count them all."""
+    simulator.play(TO, NO_ANSWER)
+    simulator.fail(Fault(endpoint=CREATE, answer=503, after=True, skip=1, times=9))
+    with pytest.raises(RetellServerError):
+        run(fail_on=["no_answer"])
+    simulator.recover()
+    time.advance(3700)
+    with pytest.raises(RetellCallError, match="no_answer"):
+        run(TaskInstance(try_number=2), fail_on=["no_answer"])
+    times = [call.created_at for call in simulator.placed]
+    assert len(times) == 3
+    assert all(after - before >= 2 * 3600 for before, after in pairwise(times))
 
 
 # -- fail_on and retries -------------------------------------------------------------------------------------

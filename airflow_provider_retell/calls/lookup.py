@@ -53,7 +53,8 @@ class CallLookup:
         earlier = [call for call in read_earlier(sender.client, before) if call is not None]
         while True:
             try:
-                return (*listed, *earlier, sender.client.send(sender.rows.one(endpoints.get_call(newest))))
+                last = sender.client.send(sender.rows.one(endpoints.get_call(newest)))
+                return tuple({call.call_id: call for call in (*listed, *earlier, last)}.values())
             except RetellNotFoundError as error:
                 # A retry may come so soon that Retell does not show the call yet.
                 if record is None or sender.clock.now() >= record.last_sent_at + NOT_THERE_YET:

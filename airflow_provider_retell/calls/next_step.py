@@ -61,6 +61,8 @@ answer lost, created         not listed, asked for by another API key or    Look
                              330 s
 answer lost, created         not listed, the first two conditions for       SendAgain: the hours decide
                              SendAgain hold
+answer lost                  found, ``redial`` counts earlier ones that     Read them too
+                             are not read
 answer lost, created         otherwise                                      Refuse
 answer lost, registered      otherwise                                      PlaceNew: nothing rings by itself
 ===========================  =============================================  ====================================
@@ -132,7 +134,7 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
     if wanted.intent.named and (step := _named(wanted, record, seen, first, now)):
         return step
     if isinstance(seen, tuple) and seen:
-        return _known(wanted, seen, record, now)
+        return _unread(wanted, record, seen) or _known(wanted, seen, record, now)
     if record is None:
         return _without_record(wanted, seen, first, now)
     cleared = record.generation != wanted.intent.generation
@@ -143,6 +145,17 @@ def next_step(wanted: Wanted, record: Record | None, seen: Seen, *, now: float) 
             return Read((*record.earlier, record.call_id) if wanted.redial else (record.call_id,))
         return first if cleared else refusals.no_longer_known(record.call_id)
     return _lost(wanted, record, seen, first, now)
+
+
+def _unread(wanted: Wanted, record: Record | None, calls: Sequence[CallRow]) -> Read | None:
+    """Return what is still to be read of a call that was found by its tag: ``redial`` counts the earlier ones."""
+    if record is None or record.call_id is not None or not wanted.redial or wanted.intent.named:
+        return None
+    if record.generation != wanted.intent.generation or {call.call_id for call in calls}.issuperset(
+        record.earlier
+    ):
+        return None
+    return Read((*record.earlier, max(calls, key=counts).call_id))
 
 
 def _elsewhere(wanted: Wanted, record: Record) -> Refuse | None:
