@@ -16,6 +16,7 @@ from conftest import CREATE, REGISTER, SteppingClock, Store, TaskInstance, fire,
 from airflow_provider_retell.calls.redialing import end_of
 from airflow_provider_retell.errors import (
     RetellCallError,
+    RetellCallFinalError,
     RetellCallTimeoutError,
     RetellInputError,
     RetellServerError,
@@ -196,6 +197,23 @@ def test_a_redial_that_waits_for_a_line_keeps_the_age_of_its_key(
     row = run(limit_timeout=7200, redial=Redial("no_answer", after=TWO_HOURS, times=1))
     assert (row["outcome"], row["attempts"]) == ("no_answer", 2)
     assert len(simulator.calls) == 2
+
+
+def test_a_redial_calls_the_person_whom_the_task_has_called(
+    clock: SteppingClock, simulator: Simulator, store: Store | None
+) -> None:
+    """The fields of a mapped task may be rendered from another list after the wait: then people decide."""
+    simulator.play(TO, NO_ANSWER)
+    context = {} if store is None else {"task_state_store": store}
+    numbers = [TO, TO, "+14155550156"]  # when it begins, when the call is over, when the next one is due
+
+    def make() -> Any:
+        return place(CREATE, **DEFERRED | {"to_number": numbers.pop(0)})
+
+    with pytest.raises(RetellCallFinalError, match=r"to …0155, but the task asks for a call to …0156"):
+        run_task(make, clock=clock, **context)
+    assert not numbers
+    assert len(simulator.calls) == 1
 
 
 def test_a_retry_after_a_redial_whose_response_is_lost_waits_as_long(

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, assert_never
 from airflow_provider_retell import _metrics as metrics
 from airflow_provider_retell.api import endpoints
 from airflow_provider_retell.api.key_rotation import key_digest
+from airflow_provider_retell.calls import refusals
 from airflow_provider_retell.calls.capacity import LineWait, is_capacity_named
 from airflow_provider_retell.calls.gate import OutsideHours
 from airflow_provider_retell.calls.intent import Record, counts
 from airflow_provider_retell.calls.lookup import CallLookup
 from airflow_provider_retell.calls.next_step import next_step
+from airflow_provider_retell.calls.recognition import differs, request_of
 from airflow_provider_retell.calls.sending import RecordedSender
 from airflow_provider_retell.calls.steps import (
     Adopt,
@@ -87,6 +89,8 @@ class Placement:
         """
         sender = self.sender
         placing: PlaceNew | None = None if after is None else self._next(after)
+        if after is not None:
+            self._check_followed()
         while True:
             try:
                 call = self._continue() if placing is None else self._follow(placing)
@@ -133,6 +137,17 @@ class Placement:
 
     def _next(self, ordinal: int) -> PlaceNew:
         return PlaceNew(self.sender.intent.generation, ordinal + 1)
+
+    def _check_followed(self) -> None:
+        """Raise if the call that the next one follows was to another person: fields may have changed."""
+        (*_, call_id), body = self.sender.calls, self.sender.request.body or {}
+        seen = self._lookup.read((call_id,), None)
+        followed = seen[0] if isinstance(seen, tuple) else None
+        if followed is None or (difference := differs(request_of(followed), body)):
+            why = "Retell no longer knows that call" if followed is None else f"it is a call {difference}"
+            raise RetellCallFinalError(
+                f"Not called again after {call_id}: {why}. {refusals.CLEAR}", call_ids=(call_id,)
+            )
 
     def _may_have_placed(self, placing: PlaceNew | None) -> bool:
         """Return whether a call may exist that Retell does not list yet, so that it has to be looked for."""
