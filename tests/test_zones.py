@@ -26,7 +26,7 @@ from phonenumbers.tzdata import TIMEZONE_DATA
 
 from airflow_provider_retell.errors import RetellInputError, RetellTimeZoneError
 from airflow_provider_retell.policy import CallingHours
-from airflow_provider_retell.policy.zones import OVERLAYS, zones_of
+from airflow_provider_retell.policy.zones import MORE_ZONES, OVERLAYS, zones_of
 
 CENTRAL, EASTERN = "America/Chicago", "America/New_York"
 
@@ -65,6 +65,7 @@ def test_every_zone_that_an_exchange_has_is_a_zone_of_its_area() -> None:
         f"+1{area}5550100": {
             zone for prefix, each in TIMEZONE_DATA.items() if prefix[:4] == f"1{area}" for zone in each
         }
+        | {*MORE_ZONES.get(f"1{area}", ())}
         for area in NORTH_AMERICA
         if area not in OVERLAYS
     }
@@ -84,6 +85,36 @@ def test_an_overlay_has_the_zones_of_the_area_below_it(overlay: str, older: str)
             zones_of(number)
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("+5597981234567", {"America/Eirunepe", "America/Manaus"}),
+        ("+559734123456", {"America/Eirunepe", "America/Manaus"}),
+        ("+528681234567", {"America/Matamoros", "America/Mexico_City"}),
+        ("+526141234567", {"America/Chihuahua", "America/Mazatlan"}),
+        ("+526361234567", {"America/Chihuahua", "America/Ciudad_Juarez", "America/Mazatlan"}),
+        ("+13065550100", {"America/Edmonton", "America/Regina"}),
+        ("+16395550100", {"America/Edmonton", "America/Regina"}),
+        ("+56612231234", {"America/Punta_Arenas", "America/Santiago"}),
+        ("+56322100000", {"America/Santiago", "Pacific/Easter"}),
+        ("+56222123456", {"America/Santiago"}),
+        ("+56961234567", {"America/Punta_Arenas", "America/Santiago", "Pacific/Easter"}),
+        ("+67570123456", {"Pacific/Bougainville", "Pacific/Port_Moresby"}),
+        ("+74112123456", {"Asia/Srednekolymsk", "Asia/Vladivostok", "Asia/Yakutsk"}),
+    ],
+)
+def test_a_number_has_a_zone_that_the_data_lacks(number: str, expected: set[str]) -> None:
+    """At nine in Manaus it is eight in Tabatinga, which has the same area code."""
+    assert expected <= {*zones_of(number)}
+    assert {*timezone.time_zones_for_number(parse(number))} <= {*zones_of(number)}
+
+
+@pytest.mark.parametrize("zone", sorted({zone for zones in MORE_ZONES.values() for zone in zones}))
+def test_a_zone_that_was_added_exists(zone: str) -> None:
+    """A typo would make an error of each number there."""
+    assert zone in zoneinfo.available_timezones()
+
+
 def test_a_number_of_an_overlay_is_called_when_all_of_its_area_may_be() -> None:
     """At nine in New York it is eight in Pensacola."""
     hours = CallingHours("09:00", "20:00")
@@ -93,7 +124,7 @@ def test_a_number_of_an_overlay_is_called_when_all_of_its_area_may_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "count"), [("+61491570006", 8), ("+79123456789", 16)], ids=["Australian mobile", "+7 mobile"]
+    ("number", "count"), [("+61491570006", 8), ("+79123456789", 17)], ids=["Australian mobile", "+7 mobile"]
 )
 def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -> None:
     """It says nothing of a place."""
@@ -102,7 +133,8 @@ def test_a_mobile_number_has_all_zones_of_its_country(number: str, count: int) -
 
 def zones_listed_for(country: int) -> tuple[str, ...]:
     """Return all zones that the data has for a country code."""
-    listed = (zones for prefix, zones in TIMEZONE_DATA.items() if prefix.startswith(str(country)))
+    data = [*TIMEZONE_DATA.items(), *MORE_ZONES.items()]
+    listed = (zones for prefix, zones in data if prefix.startswith(str(country)))
     return tuple(sorted({zone for zones in listed for zone in zones}))
 
 

@@ -46,6 +46,41 @@ OVERLAYS: Final = {
 
 See https://www.nanpa.com and https://cnac.ca
 """
+MORE_ZONES: Final = {
+    "1306": ("America/Edmonton",),  # Lloydminster keeps Alberta's time
+    "52614": ("America/Chihuahua",),  # the state left the time of Mazatlan in 2022
+    "52621": ("America/Chihuahua",),
+    "52625": ("America/Chihuahua",),
+    "52627": ("America/Chihuahua",),
+    "52628": ("America/Chihuahua",),
+    "52629": ("America/Chihuahua",),
+    "52635": ("America/Chihuahua",),
+    "52636": ("America/Chihuahua", "America/Ciudad_Juarez"),  # Janos and Ascension lie at the border
+    "52639": ("America/Chihuahua",),
+    "52648": ("America/Chihuahua",),
+    "52652": ("America/Chihuahua",),
+    "52659": ("America/Chihuahua",),
+    "52862": ("America/Matamoros",),  # Nava and Zaragoza: the border keeps the summer time of Texas
+    "52868": ("America/Matamoros",),  # Matamoros
+    "52873": ("America/Matamoros",),  # Anahuac
+    "52891": ("America/Matamoros",),  # Camargo
+    "52897": ("America/Matamoros",),  # Miguel Aleman
+    "52997": ("America/Cancun",),  # Jose Maria Morelos in Quintana Roo
+    "5597": ("America/Eirunepe",),  # western Amazonas: Tabatinga, Eirunepe, Labrea
+    "5632210": ("Pacific/Easter",),
+    "5632255": ("Pacific/Easter",),
+    "5661": ("America/Punta_Arenas",),  # Magallanes has no winter time
+    "5667": ("America/Punta_Arenas",),  # Aysen has none since 2025; its own zone is too new for many machines
+    "569": ("America/Punta_Arenas", "Pacific/Easter"),  # a mobile phone may be anywhere in Chile
+    "675": ("Pacific/Bougainville",),
+    "7411": ("Asia/Srednekolymsk", "Asia/Vladivostok"),  # the north and east of Yakutia
+}
+"""Beginnings of numbers, country code first, with zones that the data of ``phonenumbers`` lacks there.
+
+Which places a zone has is in the comments of ``zone.tab``; which area code a place has is general knowledge.
+
+See https://data.iana.org/time-zones/tzdb/zone.tab
+"""
 MOBILES_WITH_AREAS: Final = frozenset({"52", "55"})
 """The country codes of Mexico and Brazil, where mobile numbers begin with the area codes of landlines."""
 
@@ -138,7 +173,7 @@ def _listed_zones(number: PhoneNumber) -> frozenset[str]:
     if length:
         area = national[:length]
         return _zones_of_area(country + (OVERLAYS.get(area, area) if country == NORTH_AMERICA else area))
-    return frozenset(time_zones_for_number(number)) - {UNKNOWN_TIMEZONE}
+    return (frozenset(time_zones_for_number(number)) - {UNKNOWN_TIMEZONE}) | _more_zones(country + national)
 
 
 @lru_cache(maxsize=4096)
@@ -152,4 +187,11 @@ def _zones_of_area(area: str) -> frozenset[str]:
     if not area.startswith(NORTH_AMERICA):
         wider = (area[:length] for length in range(len(area), 0, -1))
         listed += [TIMEZONE_DATA[prefix] for prefix in wider if prefix in TIMEZONE_DATA][:1]
-    return frozenset(zone for zones in listed for zone in zones)
+    return frozenset(zone for zones in listed for zone in zones) | _more_zones(area)
+
+
+def _more_zones(digits: str) -> frozenset[str]:
+    more = (
+        zones for prefix, zones in MORE_ZONES.items() if prefix.startswith(digits) or digits.startswith(prefix)
+    )
+    return frozenset(zone for zones in more for zone in zones)
