@@ -19,6 +19,7 @@ from airflow_provider_retell.campaign.run.leaving import leave
 from airflow_provider_retell.campaign.run.terms import LONGEST_LEAVE, End, Leave, Terms
 from airflow_provider_retell.outcomes import Outcome
 from airflow_provider_retell.policy import Redial
+from airflow_provider_retell.provider.deferral import MOST_ID_BYTES
 
 __all__ = ["campaign"]
 
@@ -113,6 +114,10 @@ def without_files() -> Leave | None:
     return leaves(redialing(), has_files=False) or leaves(made, has_files=False)
 
 
+def too_many() -> Leave | None:
+    return leaves(talking(call_id="c" * MOST_ID_BYTES))
+
+
 def turned_away() -> Leave | None:
     made = Campaign()
     for pause in 5, 10:
@@ -139,6 +144,7 @@ SITUATIONS: dict[str, Callable[[], Leave | None]] = {
     "it is not known when": of_unknown_age,
     "a person is to be called": seen_over_by_this_process_alone,
     "the same without files": without_files,
+    "the ids of the calls": too_many,
     "a person waits behind": turned_away,
     "there are no files": forgotten,
     "none of these": none_of_these,

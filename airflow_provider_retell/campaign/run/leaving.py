@@ -15,6 +15,7 @@ it is not known when a live call was placed                            stays: it
 a person is to be called again, and a call of that person has no       stays: the new process would count from when
 times but when this process saw it over (another map index placed it)  it sees the call over itself
 the same without files, whatever the times, or a person was refused    stays
+the ids of the calls to wait for do not fit into one trigger           stays, until enough of them are over
 a person waits behind the others, turned away more than once           stays: how often is known here alone
 there are no files, and Retell may forget the calls before the end     stays
 none of these                                                          leaves
@@ -29,6 +30,7 @@ from airflow_provider_retell.campaign.plan.actions import Wait
 from airflow_provider_retell.campaign.plan.roster import Lane, Turn
 from airflow_provider_retell.campaign.plan.state import CampaignState
 from airflow_provider_retell.campaign.run.terms import LONGEST_LEAVE, WORTH_LEAVING, Leave, Terms
+from airflow_provider_retell.provider.deferral import first_portion
 
 
 def leave(
@@ -65,7 +67,10 @@ def leave(
         return None
     if _known_here(state, has_files=has_files):
         return None
-    return Leave(call_ids=tuple(call.call_id for call in watched), until=until, placed_at=placed_at)
+    call_ids = tuple(call.call_id for call in watched)
+    if len(first_portion(call_ids)) < len(call_ids):
+        return None
+    return Leave(call_ids=call_ids, until=until, placed_at=placed_at)
 
 
 def _known_here(state: CampaignState, *, has_files: bool) -> bool:
