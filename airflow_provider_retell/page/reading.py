@@ -8,7 +8,8 @@ walk.
 what is known                                      what is read next
 =================================================  =============================================================
 nothing yet, or no walk has come to its end        a walk, at once
-the last reading failed                            a walk, ``AFTER_FAILURE`` after it, or what Retell asks for
+the last reading failed                            a walk, ``AFTER_FAILURE`` after it, or what Retell asks for,
+                                                   but at most ``LONGEST_PAUSE``
 one page, a call is live                           a walk, ``WHILE_LIVE`` after the last reading began
 one page, all calls are over                       a walk, ``WHILE_QUIET`` after it
 several pages, the last walk is old enough         a walk: ``pages`` times ``WALK_PER_PAGE`` after the last began
@@ -28,6 +29,7 @@ from typing import Final
 WHILE_LIVE: Final = 5.0
 WHILE_QUIET: Final = 15.0
 AFTER_FAILURE: Final = 15.0
+LONGEST_PAUSE: Final = 300.0
 WALK_PER_PAGE: Final = 10.0
 """Seconds between the beginnings of two readings."""
 
@@ -93,4 +95,5 @@ class Readings:
             began: When it began.
             asked: Seconds that Retell asks to wait.
         """
-        return replace(self, read_at=began, failed=True, pause=max(AFTER_FAILURE, asked or 0.0))
+        pause = min(max(AFTER_FAILURE, asked or 0.0), LONGEST_PAUSE)
+        return replace(self, read_at=began, failed=True, pause=pause)
