@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, Required, TypeAlias, TypedDict, cast
 
 from airflow_provider_retell._argument_checks import words
@@ -258,8 +260,22 @@ def in_seconds(milliseconds: object) -> float | None:
     return None if found is None else found / 1000
 
 
+def moment(milliseconds: object) -> float | None:
+    """Return a time of a row in seconds since the epoch, None unless it lies in 2000 to 2099, as calls do."""
+    found = in_seconds(milliseconds)
+    return found if found is not None and _FIRST <= found < _LAST else None
+
+
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
+
+
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if -_MOST <= value <= _MOST else None
+
+
+_MOST: Final = sys.float_info.max  # an integer of 400 digits is no float
 
 
 def dry_row(body: Mapping[str, Any]) -> Row:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from airflow_provider_retell.calls.recognition import differs
+from airflow_provider_retell.api.call_rows import CallRow
+from airflow_provider_retell.calls.recognition import differs, was_there_before
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,11 @@ def test_numbers_are_the_same_if_they_ring_the_same_phone(placed: str | None, as
     assert differs({"to_number": asked}, {"to_number": placed}) is None or not same
     if difference is not None:
         assert "+1" not in difference
+
+
+@pytest.mark.parametrize("odd", [0, 1_800_000_000, 1_800_000_000 * 10**9, pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize("field", ["start_timestamp", "end_timestamp"])
+def test_an_odd_time_does_not_make_a_call_older(field: str, odd: Any) -> None:
+    """Zero or another unit is no time: a call that is not over was placed by this request."""
+    placed = CallRow.read({"call_id": "call_1", "call_status": "registered", field: odd})
+    assert not was_there_before(placed, first_sent_at=1_800_000_000)

@@ -524,12 +524,16 @@ def test_a_call_that_is_due_after_execution_timeout_fails_the_try(
 def test_the_end_of_a_call_is_never_taken_for_earlier() -> None:
     """Retell's time if it has one; else now, or when a phone that was not picked up had stopped ringing."""
     call: Any = SimpleNamespace(end_timestamp=None, call_status="not_connected")
-    assert end_of(call, placed_at=1000.0, now=1010.0) == 1010.0
-    assert end_of(call, placed_at=1000.0, now=9999.0) == 1330.0
+    at = NOON.timestamp()
+    assert end_of(call, placed_at=at, now=at + 10) == at + 10
+    assert end_of(call, placed_at=at, now=at + 9999) == at + 330
     call.call_status = "ended"
-    assert end_of(call, placed_at=1000.0, now=9999.0) == 9999.0
-    call.end_timestamp = 1005_000
-    assert end_of(call, placed_at=1000.0, now=1010.0) == 1005.0
+    assert end_of(call, placed_at=at, now=at + 9999) == at + 9999
+    call.end_timestamp = int(at + 5) * 1000
+    assert end_of(call, placed_at=at, now=at + 10) == at + 5
+    for odd in (0, -1, int(at + 5), int(at + 5) * 10**9, 253_402_300_799_000, 10**400, (at + 20) * 1000):
+        call.end_timestamp = odd
+        assert end_of(call, placed_at=at, now=at + 10) == at + 10
 
 
 # -- arguments -----------------------------------------------------------------------------------------------

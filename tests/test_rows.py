@@ -8,7 +8,15 @@ import pytest
 
 from airflow_provider_retell.api.models import Call
 from airflow_provider_retell.errors import RetellInputError
-from airflow_provider_retell.rows import HEAVY_FIELDS, LATENCY_FIELDS, check_include, row
+from airflow_provider_retell.rows import (
+    HEAVY_FIELDS,
+    LATENCY_FIELDS,
+    cents,
+    check_include,
+    in_seconds,
+    moment,
+    row,
+)
 
 SPREAD = {"p50": 600, "num": 2, "values": [500, 700]}
 WITHOUT_VALUES = {"p50": 600, "num": 2}
@@ -130,3 +138,38 @@ def test_a_call_does_not_go_through_an_xcom() -> None:
     with pytest.raises(ImportError, match=words):
         deserialize(stored)
     assert words in (Path(__file__).parent.parent / "docs" / "troubleshooting.md").read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "seconds"),
+    [
+        (1_800_000_000_500, 1_800_000_000.5),
+        (1_800_000_000_500.0, 1_800_000_000.5),
+        (946_684_800_000, 946_684_800.0),
+        (946_684_799_999, None),
+        (4_102_444_800_000, None),
+        (253_402_300_799_000, None),
+        (1_800_000_000, None),
+        (1_800_000_000_500_000_000, None),
+        (0, None),
+        (-5, None),
+        pytest.param(10**400, None, id="huge"),
+        (float("inf"), None),
+        (float("nan"), None),
+        (True, None),
+        ("1800000000500", None),
+        (None, None),
+    ],
+)
+def test_a_time_is_one_that_a_call_can_have(milliseconds: Any, seconds: float | None) -> None:
+    """Zero, another unit or too many digits count as no time, and break nothing."""
+    assert moment(milliseconds) == seconds
+
+
+@pytest.mark.parametrize(
+    "huge", [pytest.param(10**400, id="huge"), pytest.param(-(10**400), id="-huge"), float("inf")]
+)
+def test_a_number_that_no_float_can_hold_is_none(huge: float) -> None:
+    """A call with such a number is read all the same."""
+    assert in_seconds(huge) is None
+    assert cents({"combined_cost": huge}) is None

@@ -10,6 +10,9 @@ from airflow_provider_retell.calls.watch import Goal, Watch, check_wait_for
 from airflow_provider_retell.errors import RetellInputError
 from airflow_provider_retell.provider.deferral import Wake, WakeEvent
 
+T = 1_800_000_000
+"""A moment that a call can have, in seconds since the epoch."""
+
 ANALYSIS = {"call_summary": "Fine."}
 ANALYZED = Goal(wait_for="analyzed", analysis_timeout=600)
 
@@ -59,10 +62,12 @@ def test_a_call_that_never_connected_is_not_waited_for(call_status: str) -> None
 @pytest.mark.parametrize(
     ("at", "seen_over", "until"),
     [
-        pytest.param(1000, 1005, 1600, id="counted from its end, not from when the end was seen"),
-        pytest.param(None, 1005, 1605, id="no end_timestamp: counted from when the end was seen"),
-        pytest.param(9000, 1005, 1605, id="Retell's clock is ahead: the end cannot be after it was seen"),
-        pytest.param(1000, 5000, 1600, id="found over long after, as by a triggerer that was down"),
+        pytest.param(T + 1000, T + 1005, T + 1600, id="counted from its end, not from when the end was seen"),
+        pytest.param(None, T + 1005, T + 1605, id="no end_timestamp: counted from when the end was seen"),
+        pytest.param(
+            T + 9000, T + 1005, T + 1605, id="Retell's clock is ahead: the end cannot be after it was seen"
+        ),
+        pytest.param(T + 1000, T + 5000, T + 1600, id="found over long after, as by a triggerer that was down"),
     ],
 )
 def test_an_analysis_is_waited_for_so_long(at: float | None, seen_over: float, until: float) -> None:
@@ -71,18 +76,21 @@ def test_an_analysis_is_waited_for_so_long(at: float | None, seen_over: float, u
     assert ANALYZED.reached(ended(at=at), now=until, seen_over=seen_over)
 
 
-@pytest.mark.parametrize("end_timestamp", [None, "2026-01-01T00:00:00Z", 1.5])
+@pytest.mark.parametrize(
+    "end_timestamp",
+    [None, "2026-01-01T00:00:00Z", 1.5, 0, T + 1000, (T + 1000) * 10**9, pytest.param(10**400, id="huge")],
+)
 def test_an_unreadable_end_counts_from_when_it_was_seen(end_timestamp: Any) -> None:
-    """A timestamp of another type does not break the bound."""
+    """A timestamp of another type or in another unit does not break the bound."""
     over = call("ended", end_timestamp=end_timestamp)
-    assert not ANALYZED.reached(over, now=1604, seen_over=1005)
-    assert ANALYZED.reached(over, now=1605, seen_over=1005)
+    assert not ANALYZED.reached(over, now=T + 1604, seen_over=T + 1005)
+    assert ANALYZED.reached(over, now=T + 1605, seen_over=T + 1005)
 
 
 def test_no_patience_means_no_wait() -> None:
     """With ``analysis_timeout=0`` the end is enough."""
     goal = Goal(wait_for="analyzed", analysis_timeout=0)
-    assert goal.reached(ended(at=1000), now=1000, seen_over=1000)
+    assert goal.reached(ended(at=T + 1000), now=T + 1000, seen_over=T + 1000)
 
 
 # -- many calls ----------------------------------------------------------------------------------------------
@@ -110,10 +118,10 @@ def test_no_calls_are_over_at_once() -> None:
 
 def test_each_call_has_a_bound_of_its_own() -> None:
     """The analysis of a call that ended late is waited for when that of an early one is given up."""
-    early, late = ended("call_1", at=1000), ended("call_2", at=1300)
+    early, late = ended("call_1", at=T + 1000), ended("call_2", at=T + 1300)
     watch = Watch(["call_1", "call_2"], ANALYZED)
     for now, waiting in [(1300, ("call_1", "call_2")), (1600, ("call_2",)), (1899, ("call_2",)), (1900, ())]:
-        watch.update(by_id(early, late), now=now)
+        watch.update(by_id(early, late), now=T + now)
         assert watch.waiting == waiting
 
 
@@ -121,18 +129,18 @@ def test_when_an_end_was_seen_first_is_remembered() -> None:
     """Looking again does not prolong the wait for the analysis of a call without an ``end_timestamp``."""
     watch = Watch(["call_1"], ANALYZED)
     for now in (1005, 1300, 1604):
-        watch.update(by_id(ended()), now=now)
+        watch.update(by_id(ended()), now=T + now)
         assert not watch.reached
-    watch.update(by_id(ended()), now=1605)
+    watch.update(by_id(ended()), now=T + 1605)
     assert watch.reached
 
 
 def test_a_first_look_in_another_process_counts() -> None:
     """A rescheduled sensor does not restart its wait with each look at a call without an ``end_timestamp``."""
-    watch = Watch(["call_1"], ANALYZED, since=1005)
-    watch.update(by_id(ended()), now=1604)
+    watch = Watch(["call_1"], ANALYZED, since=T + 1005)
+    watch.update(by_id(ended()), now=T + 1604)
     assert not watch.reached
-    watch.update(by_id(ended()), now=1605)
+    watch.update(by_id(ended()), now=T + 1605)
     assert watch.reached
 
 
@@ -140,15 +148,15 @@ def test_a_first_look_in_another_process_counts() -> None:
 def test_a_first_look_before_the_end_does_not_count(skew: float) -> None:
     """A call that says when it ended is waited for from then on, however long it had been watched before."""
     for now, reached in [(5000, False), (5599, False), (5600 + skew, True)]:
-        watch = Watch(["call_1"], ANALYZED, since=1005)
-        watch.update(by_id(ended(at=5000 + skew)), now=now)
+        watch = Watch(["call_1"], ANALYZED, since=T + 1005)
+        watch.update(by_id(ended(at=T + 5000 + skew)), now=T + now)
         assert watch.reached is reached
 
 
 def test_an_end_far_ahead_is_not_believed() -> None:
     """If Retell's clock is ahead by more than the bound, all that is known is the first look."""
-    watch = Watch(["call_1"], ANALYZED, since=1005)
-    watch.update(by_id(ended(at=90_000)), now=1605)
+    watch = Watch(["call_1"], ANALYZED, since=T + 1005)
+    watch.update(by_id(ended(at=T + 90_000)), now=T + 1605)
     assert watch.reached
 
 
@@ -171,27 +179,27 @@ def test_only_an_analysis_that_a_trigger_gave_up_is_not_waited_for(
     """An answer that lacks the analysis is either older than what the trigger saw, or there is none to come."""
     event = WakeEvent(wake=wake, deadline=9e9, calls={"call_1": "ended"}, unanalyzed=unanalyzed)
     watch = Watch(["call_1"], ANALYZED.left_after(event))
-    watch.update(by_id(ended(at=1000)), now=1001)
+    watch.update(by_id(ended(at=T + 1000)), now=T + 1001)
     assert watch.reached is reached
 
 
 def test_calls_whose_analysis_was_given_up_are_noted() -> None:
     """One with its analysis, one that is still waited for and one that nobody answered are no such calls."""
-    analyzed = ended("call_1", at=1000, call_analysis=ANALYSIS)
+    analyzed = ended("call_1", at=T + 1000, call_analysis=ANALYSIS)
     missed = Call(call_id="call_4", call_status="not_connected")
     watch = Watch(["call_1", "call_2", "call_3", "call_4"], ANALYZED)
-    watch.update(by_id(analyzed, ended("call_2", at=1000), ended("call_3", at=1599), missed), now=1600)
+    watch.update(by_id(analyzed, ended("call_2", at=T + 1000), ended("call_3", at=T + 1599), missed), now=T + 1600)
     assert (watch.waiting, watch.unanalyzed) == (("call_3",), ["call_2"])
     watch = Watch(["call_2"], Goal())
-    watch.update(by_id(ended("call_2", at=1000)), now=1600)
+    watch.update(by_id(ended("call_2", at=T + 1000)), now=T + 1600)
     assert watch.unanalyzed == []
 
 
 def test_what_was_read_last_is_kept() -> None:
     """The rows are made of the latest reading, analysis included."""
     watch = Watch(["call_1"], ANALYZED)
-    watch.update(by_id(ended(at=1000)), now=1000)
-    watch.update(by_id(ended(at=1000, call_analysis=ANALYSIS)), now=1030)
+    watch.update(by_id(ended(at=T + 1000)), now=T + 1000)
+    watch.update(by_id(ended(at=T + 1000, call_analysis=ANALYSIS)), now=T + 1030)
     assert watch.calls["call_1"].call_analysis is not None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_retell._masking import last_digits
-from airflow_provider_retell.rows import cents
+from airflow_provider_retell.rows import cents, in_seconds
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -34,8 +34,8 @@ def describe_call(call: CallRow) -> str:
     notes = [str(note) for note in (call.outcome and call.call_status, call.disconnection_reason) if note]
     how = f"{call.outcome or call.call_status}" + f" ({', '.join(notes)})" * bool(notes)
     parts = [f"{call.call_id}{whom}: {how}"]
-    if isinstance(call.duration_ms, int):
-        parts.append(f"{call.duration_ms / 1000:.0f} s")
+    if (duration := in_seconds(call.duration_ms)) is not None:
+        parts.append(f"{duration:.0f} s")
     if (cost := cents(call.call_cost)) is not None:
         parts.append(f"{cost:.2f} cents")
     return ", ".join(parts)

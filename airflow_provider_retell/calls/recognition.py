@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_retell._masking import last_digits
 from airflow_provider_retell.outcomes import Outcome
+from airflow_provider_retell.rows import moment
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -67,9 +68,9 @@ def was_there_before(call: Call | CallRow, *, first_sent_at: float) -> bool:
         call: The call in the response.
         first_sent_at: When the request was first sent, in seconds since the epoch.
     """
-    known = [at for at in (call.start_timestamp, call.end_timestamp) if isinstance(at, int)]
+    known = [at for at in map(moment, (call.start_timestamp, call.end_timestamp)) if at is not None]
     if known:
-        return min(known) / 1000 < first_sent_at - _CLOCKS_DIFFER
+        return min(known) < first_sent_at - _CLOCKS_DIFFER
     return call.is_terminal and call.outcome not in _AT_ONCE
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_retell.api.patience import LONGEST_RINGING
 from airflow_provider_retell.outcomes import UNANSWERED
+from airflow_provider_retell.rows import moment
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
@@ -55,6 +56,6 @@ def end_of(call: CallRow, *, placed_at: float, now: float) -> float:
         placed_at: When it was placed; when it was adopted, if that is not known.
         now: Seconds since the epoch.
     """
-    if isinstance(call.end_timestamp, int):
-        return call.end_timestamp / 1000
+    if (end := moment(call.end_timestamp)) is not None:
+        return min(end, now)
     return min(now, placed_at + LONGEST_RINGING) if call.call_status in UNANSWERED else now

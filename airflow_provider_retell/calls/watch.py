@@ -13,6 +13,7 @@ from airflow_provider_retell.api.sweeps import C, Reading, SeenCall
 from airflow_provider_retell.errors import Concerns, RetellError, RetellInputError
 from airflow_provider_retell.outcomes import CallStatus
 from airflow_provider_retell.provider.deferral import WakeEvent
+from airflow_provider_retell.rows import moment
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ class Goal:
             return False
         if not self.wants_analysis_of(call) or call.call_id in self.waited_out:
             return True
-        end = min(call.end_timestamp / 1000, seen_over) if isinstance(call.end_timestamp, int) else seen_over
-        return now >= end + self.analysis_timeout
+        end = moment(call.end_timestamp)
+        over = seen_over if end is None else min(end, seen_over)
+        return now >= over + self.analysis_timeout
 
     def wants_analysis_of(self, call: SeenCall) -> bool:
         """Return whether the analysis of a call that is over is still to come."""
@@ -130,8 +132,8 @@ class Watch(Generic[C]):
 
     def _first_seen_over(self, call: C, now: float) -> float:
         # An end in the future is ignored, unless it is so close that the clocks may just differ a little.
-        end = call.end_timestamp
-        believed = isinstance(end, int) and end / 1000 <= now + self.goal.analysis_timeout
+        end = moment(call.end_timestamp)
+        believed = end is not None and end <= now + self.goal.analysis_timeout
         return now if believed or self._since is None else self._since
 
     def progress(self) -> str:

@@ -31,14 +31,13 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_retell.campaign.people.identity import PersonKey
 from airflow_provider_retell.outcomes import RINGING, TALKING, Outcome
 from airflow_provider_retell.policy import Attempt, Redial, next_redial
-from airflow_provider_retell.rows import cents, in_seconds
+from airflow_provider_retell.rows import cents, in_seconds, moment
 
 if TYPE_CHECKING:
     from airflow_provider_retell.api.call_rows import CallRow
     from airflow_provider_retell.campaign.people.identity import TaggedAttempt
 
 
-_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2000, 2100))
 GIVEN_UP: Final = "Retell does not know the call, or it did not end: look at it in Retell's dashboard"
 """The detail in the row of a call about which no more can be known."""
 
@@ -148,20 +147,14 @@ def read_call(
         status=None if call.call_status is None else sys.intern(str(call.call_status)),
         reason=None if call.disconnection_reason is None else sys.intern(str(call.disconnection_reason)),
         outcome=call.outcome,
-        placed_at=_moment(call.start_timestamp) if placed_at is None else placed_at,
+        placed_at=moment(call.start_timestamp) if placed_at is None else placed_at,
         seen_over_at=seen_over_at,
-        ended_at=_moment(call.end_timestamp),
+        ended_at=moment(call.end_timestamp),
         complete=call.is_terminal and (call.analyzed or not call.connected),
         talk_seconds=in_seconds(call.duration_ms) or 0,
         cost_cents=cents(call.call_cost) or 0,
     )
     return known if known.live else known.seen_over(now)
-
-
-def _moment(milliseconds: object) -> float | None:
-    """Return a time in seconds since the epoch; None if no call can have that time."""
-    seconds = in_seconds(milliseconds)
-    return seconds if seconds is not None and _FIRST <= seconds < _LAST else None
 
 
 def merge(known: KnownCall | None, seen: KnownCall) -> KnownCall:
