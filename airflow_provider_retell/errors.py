@@ -195,7 +195,7 @@ _BY_STATUS: dict[int, type[RetellStatusError]] = {
 
 
 class RetellResponseError(RetellError):
-    """Retell's response cannot be read: not JSON, no ``call_id``, a redirect, a gateway's error page.
+    """Retell's response cannot be read: not JSON, no ``call_id`` or another one, a redirect, a gateway's page.
 
     Attributes:
         status_code: The HTTP status of the response.

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, XComArg
 from conftest import CREATE, DAGS, TickingTime, offered_tasks
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -319,10 +319,16 @@ def test_a_text_is_rendered_as_jinja_renders_it(text: str) -> None:
     assert task.to_number == expected
 
 
-class Nothing:
+(Resolved,) = (each for each in XComArg.__mro__ if each.__name__ == "ResolveMixin")
+
+
+class Nothing(Resolved):
     """The output of a task that returned nothing."""
 
-    def resolve(self, context: Any) -> None:
+    def iter_references(self) -> Iterator[Any]:
+        yield from ()
+
+    def resolve(self, context: Any, *args: Any, **kwargs: Any) -> None:
         return None
 
 
