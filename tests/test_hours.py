@@ -126,36 +126,22 @@ def test_a_wait_for_a_line_does_not_last_into_the_night(
     assert list(simulator.calls) == [row["call_id"]]
 
 
-@pytest.mark.parametrize("now", [EVENING + timedelta(seconds=59.5)])
-@pytest.mark.parametrize("store", [Store(), None], ids=["store", "no store"])
-def test_a_lost_response_is_not_repeated_in_the_night(
-    run: Callable[..., Any], simulator: Simulator, time: ManualClock, store: Store | None
+@pytest.mark.parametrize("now", [EVENING + timedelta(seconds=55)])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_lost_response_is_not_repeated_in_the_morning(
+    simulator: Simulator, time: ManualClock, deferrable: bool
 ) -> None:
-    """A request that may have arrived is looked for in the morning, when its key is spent, and not sent again."""
-    ti = TaskInstance()
-    simulator.fail(Fault(endpoint=CREATE, answer="reset", after=True, times=9))
-    operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    with clock_replaced_by(Later(time)), pytest.raises(TaskDeferred) as deferral:
-        operator.execute(ti.context(**{} if store is None else {"task_state_store": store}))
-    event = fire(deferral.value.trigger, SteppingClock(time))
-    simulator.recover()
-    operator = place(CREATE, calling_hours=HOURS, deferrable=True)
-    with clock_replaced_by(SteppingClock(time)):
-        row = operator.resume_execution(
-            "execute_complete",
-            {"event": event},
-            ti.context(**{} if store is None else {"task_state_store": store}),
+    """Its key is spent when the hours open: a request that may have arrived is looked for, and not sent again."""
+    simulator.fail(Fault(endpoint=CREATE, answer=503))
+    with pytest.raises(RetellCallFinalError, match="lost the response, and no call with its tag is listed"):
+        run_task(
+            lambda: place(CREATE, calling_hours=HOURS, deferrable=deferrable),
+            clock=Slow(time),
+            task_state_store=Store(),
         )
-    assert list(simulator.calls) == [row["call_id"]]
+    assert time() >= NEXT_DAY.timestamp()
     assert all(HOURS.is_open(None, at) for at in sent(simulator))
-
-
-class Later(SteppingClock):
-    """A clock on which each request takes a while: it goes on by a tenth of a second whenever it is asked."""
-
-    def now(self) -> float:
-        self.time.advance(0.1)
-        return super().now()
+    assert not simulator.calls
 
 
 @pytest.mark.parametrize(
