@@ -14,7 +14,7 @@ Airflow's rendered fields, a task's log         Airflow, as ``***0100``; ``provi
 the rows of a sensor's ``call_id``              ``sensors``, which shows the ids of the calls
 ``people``, ``do_not_call`` of a campaign       ``operators.campaign``, which shows how many there are
 the files of an export with ``mask_numbers``    ``Masker``, in ``files.contents``
-an XCom, a campaign's files, other exports      nothing: what reads them works with the numbers
+an XCom, a campaign's files, other exports      nothing: whatever reads them needs the numbers
 Airflow's task state store                      nothing, while the answer to a request is outstanding
 ==============================================  =========================================================
 

@@ -17,7 +17,7 @@
     ├── RetellResponseError         an unreadable response                                     transient
     ├── RetellCallError             the call itself went wrong                                 transient
     │   ├── RetellCallTimeoutError      it was not over, or could not be placed, in time       transient
-    │   └── RetellCallFinalError        the call is over and cannot change any more            final
+    │   └── RetellCallFinalError        a retry would not help, or people must decide          final
     └── RetellExportError           an export that cannot be complete                          transient
         └── RetellExportOvertakenError  another run, begun later, writes to the same place     final
 
@@ -25,7 +25,7 @@
 calls the hook. After a *transient* error Airflow's ``retries`` apply.
 
 ``RetellError.concerns`` says what a failure is about. A wait for calls decides by it as follows, and a campaign as
-``campaign.run.campaign_run`` and ``campaign.plan.calls_in_progress`` do:
+``campaign.run.campaign_run`` and ``campaign.run.sender`` do:
 
 =========================  ==========================  ================================================
 failure                    concerns                    while waiting for calls
@@ -34,8 +34,9 @@ no response                nothing                     waited out until the dead
 429, 5xx, 408, 409, 425    nothing                     waited out until the deadline
 unreadable response        nothing                     waited out for ten minutes from the first, unless
                                                        a read succeeds in between (``api.patience``)
-404, 422                   the call the request names  waited out for a minute from the first, then
-                                                       this call's waiters fail (``api.sweeps``)
+404, 422                   the call the request names  waited out for a minute from the first, but not
+                                                       at the end of the wait; then this call's waiters
+                                                       fail (``api.sweeps``)
 400, any other 4xx         this request                this call's waiters fail
 403 for a list             the account                 its calls are read one by one
 401, 402, any other 403    the account                 all waiters fail, unless the connection holds
@@ -45,7 +46,7 @@ no connection found        (no ``RetellError``)        in a triggerer repeated f
 =========================  ==========================  ================================================
 
 408, 409 and 425 are lost responses: a gateway gave up, or a request with the same key is still being carried out.
-A 4xx with an HTML page comes from a gateway, not from Retell, and counts as an unreadable response.
+Another 4xx with an HTML page, but for 429, comes from a gateway, and counts as an unreadable response.
 
 Messages hold no API key, and only the last four digits of phone numbers.
 """
@@ -198,7 +199,7 @@ class RetellResponseError(RetellError):
     """Retell's response cannot be read: not JSON, no ``call_id`` or another one, a redirect, a gateway's page.
 
     Attributes:
-        status_code: The HTTP status of the response.
+        status_code: The HTTP status of the response; 200 if it was too long, or not encoded as it says.
     """
 
     concerns = Concerns.NOTHING

@@ -41,7 +41,8 @@ class RetellCallSensor(LinkedTask, TemplatedOperator, DeferringOperator, BaseSen
 
     Result: a row for one call, a list of rows in the order given for a sequence, ``[]`` at once for an empty
     sequence. The modes ``poke`` and ``reschedule`` and ``deferrable=True`` differ neither in their results nor in
-    their failures, except that ``reschedule`` waits out unreadable responses until ``timeout``.
+    their failures, except that ``reschedule`` waits out unreadable responses until ``timeout``, and that with
+    ``deferrable=True`` a trigger that failed is a ``RetellCallError``, unless the calls are over by then.
 
     See https://docs.retellai.com/api-references/list-calls
 

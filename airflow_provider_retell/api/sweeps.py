@@ -90,7 +90,7 @@ class Sweeps(Generic[C]):
     A sweep uses list-calls first, then get-call for the calls that the list does not show: Retell does not
     document whether it lists calls that are still ``registered``, so a call missing from the list is not lost.
     Most of those have not changed, so one sweep reads only some of them, and different ones each time; if all of
-    these are over, it reads more. Only the last sweep reads all. One call alone is read with get-call.
+    these are over, it reads more. Only the last sweep asks for all. One call alone is read with get-call.
 
     What a failed read does:
 
@@ -135,7 +135,7 @@ class Sweeps(Generic[C]):
         return self._steps(call_ids, single_reads=SINGLE_READS)
 
     def last_sweep(self, call_ids: Sequence[str]) -> Iterator[Flow[Reading[C]]]:
-        """Return the steps of the final sweep: it reads every call, or returns an error for it.
+        """Return the steps of the final sweep: it asks for every call, until a request gets no response.
 
         Args:
             call_ids: The calls.

@@ -60,7 +60,7 @@ def person_prefix(task: str, person: str = _NO_PERSON) -> str:
 
     Args:
         task: The beginning for the map index, as ``task_prefix`` returns it.
-        person: The person in ``PERSON_DIGITS`` digits; empty for a task that places one call.
+        person: The person in ``PERSON_DIGITS`` digits; zeros for a task that places one call.
     """
     return f"{task}{person}."
 
@@ -134,7 +134,8 @@ class Intent:
     def tag(self) -> str:
         """The value of the metadata tag. Its parts have fixed widths, so that calls can be listed by each prefix.
 
-        Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and ordinal (4 each).
+        Run (16 hexadecimal digits), task (8), map index (6), person (24), then generation and ordinal (4 each);
+        with a ``call_key`` its digest (32) in place of the first four.
         """
         return numbered(self.prefix, generation=self.generation, ordinal=self.ordinal)
 

@@ -17,7 +17,8 @@ record                       the call                                       the 
 none, not durable            has no tag                                     PlaceNew
 none, or answer lost         not looked for                                 LookForTag
 call known                   not read                                       Read
-any                          lives, unless it is only registered            StopFirst, then PlaceNew
+any                          lives, unless it was registered and never      StopFirst, then PlaceNew
+                             dialed
 none, created                found by its tag and over, but another may      LookForTag again
                              ring beside it: 330 s
 none or lost, created        cannot be listed                               Refuse: it may be going on
@@ -25,7 +26,7 @@ none or lost, created        not listed, but it may ring: 330 s             Look
 any                          otherwise                                      PlaceNew
 ===========================  =============================================  ====================================
 
-Otherwise:
+Otherwise, if the record is not under a ``call_key`` that the task no longer has, which is refused:
 
 ===========================  =============================================  ====================================
 record                       the call                                       the next step

@@ -3,7 +3,7 @@
 Both signatures repeat the shared arguments, because that is all that type checkers and editors read: Python cannot
 yet express "these, typed, plus all that Airflow takes" (PEP 728). A test compares the two.
 
-The way of ``to_number`` from the DAG file to Retell:
+How ``to_number`` gets from the DAG file to Retell:
 
 1. ``RetellCreatePhoneCallOperator.__init__`` keeps it as it is: it may be a template, or another task's output.
 2. ``TemplatedOperator._do_render_template_fields`` renders it; ``_mask`` hides it in Airflow's rendered fields.

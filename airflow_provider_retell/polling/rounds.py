@@ -71,8 +71,9 @@ class Rounds(Generic[W, R]):
     a failure concerns    what follows
     ====================  ===================================================================================
     a call, its request   the waiters for this call get the error
-    nothing               all waiters get it, which ``api.patience`` lets them bear; the next round is delayed: by
-                          1, 2, 4 ... 30 s
+    nothing, of one read  the same, which ``api.patience`` lets them bear; the next round comes as always
+    nothing, of a list,   all waiters get it, and bear it likewise; the next round is delayed by 1, 2, 4 ... 30 s,
+    or a 429              or as Retell asks
     the account           all waiters get it, unless a new look-up finds another key (``api.key_rotation``)
     (any other error)     all waiters get it, such as that of a look-up (``polling.refreshing_client``)
     ====================  ===================================================================================

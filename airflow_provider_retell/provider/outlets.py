@@ -1,7 +1,7 @@
 """Asset events, on which DAGs that analyse calls can be scheduled.
 
 A task with outlets announces its calls when it succeeds. An ``Asset`` gets one event per task instance. An
-``AssetAlias`` gets one per call; of a campaign or an export, one per run.
+``AssetAlias`` gets one per call that is over; of a campaign or an export, one per run.
 """
 
 from __future__ import annotations
