@@ -111,6 +111,7 @@ class RetellCampaignOperator(TemplatedOperator, DeferringOperator):
         **RetellCreatePhoneCallOperator.field_kinds,
         **dict.fromkeys(("people", "path", "history", "do_not_call", "until", "limit"), FieldKind.TEXT),
     }
+    left_out_if_empty = ("limit",)  # a variable takes it out between two tries, without another version of the DAG
     hidden_fields = RetellCreatePhoneCallOperator.hidden_fields
     template_fields_renderers = RetellCreatePhoneCallOperator.template_fields_renderers
     ui_color = "#e8f4ea"

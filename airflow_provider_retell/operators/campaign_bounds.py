@@ -34,7 +34,7 @@ def until_at(until: Any, due: float) -> float:
 
 def read_limit(given: Any) -> int | None:
     """Return ``limit`` as a template rendered it."""
-    if given is None:
+    if given is None or given in ("", "None"):
         return None
     try:
         limit = int(str(given))

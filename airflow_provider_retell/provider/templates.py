@@ -17,7 +17,8 @@ kind          a text for the complete field         a text inside an object or a
 ============  ====================================  =============================================
 
 The outputs of other tasks (XComArgs) are resolved everywhere, at any depth, and are not rendered. A field that is
-given in the DAG file and becomes nothing fails the task, because it would count as left out.
+given in the DAG file and becomes nothing fails the task, because it would count as left out, unless its operator
+takes it for that (``left_out_if_empty``).
 
 See https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html#jinja-templating
 """
@@ -69,6 +70,9 @@ class TemplatedOperator(BaseOperator):
     hidden_fields: ClassVar[tuple[str, ...]] = ()
     """Fields whose values are secrets; their keys are not."""
 
+    left_out_if_empty: ClassVar[tuple[str, ...]] = ()
+    """Fields that a template may leave out by rendering to nothing."""
+
     def _do_render_template_fields(
         self,
         parent: Any,
@@ -92,7 +96,7 @@ class TemplatedOperator(BaseOperator):
                     error.add_note(f"Raised while rendering the field {field!r} of the task {self.task_id!r}.")
                     raise
                 setattr(self, field, rendered)
-            if given is not None:
+            if given is not None and field not in self.left_out_if_empty:
                 check_given(field, getattr(self, field))
         self._mask()
         # Airflow shows and stores each of these fields at a cost, even those that the DAG does not give.
@@ -161,7 +165,7 @@ class TemplatedOperator(BaseOperator):
 def check_given(field: str, rendered: object) -> None:
     """Refuse nothing as the value of a field that the DAG gives: it would count as left out.
 
-    Without the agent, the limit or the files that were meant, other calls would be placed.
+    Without the agent, the end or the files that were meant, other calls would be placed.
 
     Raises:
         RetellInputError: It is None, blank, or ``None`` as Jinja writes it.
