@@ -6,7 +6,9 @@ one row, and writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from fault_matrix import campaigns
@@ -20,16 +22,24 @@ from fault_matrix.row import Row
 from fault_matrix.rows import ROWS
 
 PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
+CAMPAIGNS = (*campaigns.ROWS, TEN_THOUSAND)
+
+T = TypeVar("T")
+
+
+def selected(request: pytest.FixtureRequest, argument: str, rows: Iterable[T]) -> list[T]:
+    """Return the rows that the selected tests have as an argument."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = [call.params[argument] for call in calls if call and argument in call.params]
+    return [row for row in rows if row in asked]
 
 
 @pytest.fixture(scope="module")
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Return the results of the selected rows; write the page if all of them were selected."""
-    calls = [getattr(item, "callspec", None) for item in request.session.items]
-    asked = [call.params["row"] for call in calls if call and "row" in call.params]
-    rows = [row for row in ROWS if row in asked]
+    """Return the results of the selected rows; write the page if all rows, of campaigns too, were selected."""
+    rows = selected(request, "row", ROWS)
     results = measure(rows, tmp_path_factory.mktemp("matrix"))
-    if len(rows) == len(ROWS):
+    if (rows, selected(request, "campaign", CAMPAIGNS)) == ([*ROWS], [*CAMPAIGNS]):
         PAGE.write_text(page(rows, results, request.getfixturevalue("load"), request.getfixturevalue("called")))
     return results
 
@@ -43,9 +53,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
 @pytest.fixture(scope="module")
 def called(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> campaigns.Outcomes:
     """Return the results of the campaigns of the selected rows."""
-    calls = [getattr(item, "callspec", None) for item in request.session.items]
-    asked = [call.params["campaign"] for call in calls if call and "campaign" in call.params]
-    rows = [row for row in (*campaigns.ROWS, TEN_THOUSAND) if row in asked]
+    rows = selected(request, "campaign", CAMPAIGNS)
     return campaigns.measure(rows, tmp_path_factory.mktemp("campaigns"))
 
 
@@ -71,7 +79,7 @@ def test_what_users_would_write_instead_repeats_the_request(row: Row, results: R
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize("campaign", [*campaigns.ROWS, TEN_THOUSAND], ids=lambda row: f"campaign-{row.name}")
+@pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda row: f"campaign-{row.name}")
 def test_a_campaign_calls_each_person_once(campaign: CampaignRow, called: campaigns.Outcomes) -> None:
     """Each person is called once and in the file, blocking and deferrable, whatever dies or is lost."""
     people = campaigns.MANY if campaign is TEN_THOUSAND else campaigns.PEOPLE
