@@ -93,6 +93,12 @@ class Browser:
         """Return the value of a field in the open form."""
         return self._form.get_by_label(label, exact=True).input_value()
 
+    def correction_of(self, label: str, typed: str) -> str:
+        """Type what the form corrects, a moment later, and return what it makes of it."""
+        self.fill_in({label: typed})
+        expect(self._form.get_by_label(label, exact=True)).not_to_have_value(typed)
+        return self.value_of(label)
+
     def placeholder_of(self, label: str) -> str | None:
         """Return the placeholder of a field in the open form."""
         return self._form.get_by_label(label, exact=True).get_attribute("placeholder")

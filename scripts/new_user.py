@@ -110,8 +110,7 @@ def connect(browser: Browser, port: int) -> dict[str, Any]:
     corrected = {}
     for label, rubbish in {"Time-out": "0", "Attempts": "-3", "Longest pause": "soon"}.items():
         before = browser.value_of(label)
-        browser.fill_in({label: rubbish})
-        corrected[label] = browser.value_of(label)
+        corrected[label] = browser.correction_of(label, rubbish)
         browser.fill_in({label: before})
     browser.picture("connection-settings")
     browser.save_connection()
