@@ -122,8 +122,8 @@ class CampaignPause:
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning(
-                "Airflow does not say whether the campaign is paused (Variable %r); asking again: %s. After a few "
-                "seconds no call is placed until it does; live calls go on.",
+                "Airflow does not say whether the campaign is paused (Variable %r): %s. If it still does not in "
+                "a few seconds, no call is placed until it does. Live calls go on.",
                 self.name,
                 trouble,
             )

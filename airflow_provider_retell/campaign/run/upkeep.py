@@ -118,7 +118,7 @@ class Upkeep:
         return paused
 
     def _not_known(self, error: Exception) -> None:
-        """Log that Airflow does not say whether the connection is paused; after ten minutes of that, raise."""
+        """Log that the connection's pause cannot be read; raise if it could not be for ten minutes."""
         trouble = mask_numbers(f"{type(error).__name__}: {error}")
         if self._now - max(self._connection_pause.read_at, self._began) >= campaign_pause.UNKNOWN_FOR:
             raise RetellCallError(
@@ -127,8 +127,8 @@ class Upkeep:
                 "campaign."
             ) from error
         log.warning(
-            "Airflow does not say whether the connection is paused: %s. It is asked again; if it does not answer "
-            "soon, no call is placed until it does. Live calls go on.",
+            "Airflow does not say whether the connection is paused: %s. If it still does not in a few "
+            "seconds, no call is placed until it does. Live calls go on.",
             trouble,
         )
 
